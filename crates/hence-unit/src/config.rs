@@ -1,0 +1,1093 @@
+//! What the engine and the host act on: the typed configuration of one unit.
+//!
+//! Built by `load`; every field says which directive sets it. Directives without a field here are kept as
+//! text in [`Config::settings`]. Times are microseconds; [`INFINITY`] means "never".
+
+use crate::{Dependency, Diagnostic, Place, Text, UnitKind, UnitName};
+use alloc::{boxed::Box, string::String, vec::Vec};
+
+/// A time span or a number without limit.
+pub const INFINITY: u64 = u64::MAX;
+
+/// Whether the unit's configuration could be loaded; systemd's words.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LoadState {
+    /// Referenced, its files not read yet.
+    #[default]
+    Stub,
+    /// Usable.
+    Loaded,
+    /// No file.
+    NotFound,
+    /// The file lacks something without which the unit can't work (ExecStart=).
+    BadSetting,
+    /// A file exists and can't be read.
+    Error,
+    /// A link to /dev/null or an empty file.
+    Masked,
+}
+
+impl LoadState {
+    /// systemd's word.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            LoadState::Stub => "stub",
+            LoadState::Loaded => "loaded",
+            LoadState::NotFound => "not-found",
+            LoadState::BadSetting => "bad-setting",
+            LoadState::Error => "error",
+            LoadState::Masked => "masked",
+        }
+    }
+}
+
+/// What part a file plays in a unit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SourceRole {
+    /// The unit file itself.
+    Fragment,
+    /// A `*.conf` below a `.d` folder.
+    DropIn,
+}
+
+/// A file that the unit was loaded from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Source {
+    /// Path as it was opened.
+    pub path: Text,
+    /// Its part.
+    pub role: SourceRole,
+}
+
+/// An effective assignment: where it stands, and its text where no typed field holds it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Setting {
+    /// Index of its row in `directive::rows()`.
+    pub row: u16,
+    /// Index into [`Config::sources`].
+    pub source: u16,
+    /// Line of the assignment, from 1.
+    pub line: u32,
+    /// Column of the value, from 1.
+    pub column: u32,
+    /// The value after continuation lines were joined; `None` where a typed field holds it.
+    pub value: Option<Box<str>>,
+}
+
+/// One unit, loaded.
+#[derive(Clone, Debug, Default)]
+pub struct Config {
+    /// Its name. `None` only in a default value.
+    pub name: Option<UnitName>,
+    /// Other names of the same unit.
+    pub aliases: Vec<UnitName>,
+    /// Whether it could be loaded.
+    pub load: LoadState,
+    /// Files, the fragment first, then drop-ins in their order.
+    pub sources: Vec<Source>,
+    /// Assignments in effect, in file order.
+    pub settings: Vec<Setting>,
+    /// What was wrong.
+    pub diagnostics: Vec<Diagnostic>,
+    /// Description=; empty where none is given.
+    pub description: Box<str>,
+    /// Documentation=
+    pub documentation: Vec<Box<str>>,
+    /// Dependencies, declared, default and implied.
+    pub dependencies: Vec<Dependency>,
+    /// RequiresMountsFor=
+    pub requires_mounts_for: Vec<Box<str>>,
+    /// Condition...= in file order.
+    pub conditions: Vec<Condition>,
+    /// Assert...= in file order.
+    pub asserts: Vec<Condition>,
+    /// Switches of [Unit].
+    pub flags: UnitFlags,
+    /// StartLimitIntervalSec=, in microseconds; 0 switches the limit off. systemd's default: 10 s.
+    pub start_limit_interval: u64,
+    /// StartLimitBurst=; 0 switches the limit off. systemd's default: 5.
+    pub start_limit_burst: u32,
+    /// StartLimitAction=
+    pub start_limit_action: EmergencyAction,
+    /// FailureAction=
+    pub failure_action: EmergencyAction,
+    /// SuccessAction=
+    pub success_action: EmergencyAction,
+    /// FailureActionExitStatus=, where given.
+    pub failure_action_exit_status: Option<u8>,
+    /// SuccessActionExitStatus=, where given.
+    pub success_action_exit_status: Option<u8>,
+    /// JobTimeoutSec=
+    pub job_timeout: u64,
+    /// JobRunningTimeoutSec=
+    pub job_running_timeout: u64,
+    /// JobTimeoutAction=
+    pub job_timeout_action: EmergencyAction,
+    /// OnFailureJobMode=
+    pub on_failure_job_mode: JobMode,
+    /// OnSuccessJobMode=
+    pub on_success_job_mode: JobMode,
+    /// What [Install] asks for; acted on by enable and disable only.
+    pub install: Install,
+    /// The part that belongs to the unit's kind.
+    pub kind: Kind,
+}
+
+impl Config {
+    /// A unit without any file, as the engine holds one before loading.
+    pub fn stub(name: UnitName) -> Config {
+        Config {
+            kind: Kind::default_of(name.kind()),
+            name: Some(name),
+            start_limit_interval: 10_000_000,
+            start_limit_burst: 5,
+            job_timeout: INFINITY,
+            job_running_timeout: INFINITY,
+            ..Config::default()
+        }
+    }
+
+    /// The name; every loaded unit has one.
+    pub fn id(&self) -> &UnitName {
+        self.name.as_ref().expect("Config::stub and load set the name")
+    }
+
+    /// Description=, or the name, as systemd shows it.
+    pub fn shown_description(&self) -> &str {
+        if self.description.is_empty() { self.id().as_str() } else { &self.description }
+    }
+
+    /// The service part, where this is one.
+    pub fn service(&self) -> Option<&ServiceConfig> {
+        match &self.kind {
+            Kind::Service(s) => Some(s),
+            _ => None,
+        }
+    }
+
+    /// The socket part, where this is one.
+    pub fn socket(&self) -> Option<&SocketConfig> {
+        match &self.kind {
+            Kind::Socket(s) => Some(s),
+            _ => None,
+        }
+    }
+}
+
+/// Switches of [Unit]; each is the directive of its name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UnitFlags {
+    /// DefaultDependencies=
+    pub default_dependencies: bool,
+    /// StopWhenUnneeded=
+    pub stop_when_unneeded: bool,
+    /// RefuseManualStart=
+    pub refuse_manual_start: bool,
+    /// RefuseManualStop=
+    pub refuse_manual_stop: bool,
+    /// AllowIsolate=
+    pub allow_isolate: bool,
+    /// IgnoreOnIsolate=
+    pub ignore_on_isolate: bool,
+    /// SurviveFinalKillSignal=
+    pub survive_final_kill_signal: bool,
+    /// CollectMode=inactive-or-failed
+    pub collect_failed: bool,
+    /// `[X-Hence] LeftBehindAllowed=`: left-over processes of this unit are intended.
+    pub left_behind_allowed: bool,
+}
+
+impl Default for UnitFlags {
+    fn default() -> Self {
+        UnitFlags {
+            default_dependencies: true,
+            stop_when_unneeded: false,
+            refuse_manual_start: false,
+            refuse_manual_stop: false,
+            allow_isolate: false,
+            ignore_on_isolate: false,
+            survive_final_kill_signal: false,
+            collect_failed: false,
+            left_behind_allowed: false,
+        }
+    }
+}
+
+/// [Install].
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Install {
+    /// Alias=
+    pub alias: Vec<Box<str>>,
+    /// WantedBy=
+    pub wanted_by: Vec<Box<str>>,
+    /// RequiredBy=
+    pub required_by: Vec<Box<str>>,
+    /// UpheldBy=
+    pub upheld_by: Vec<Box<str>>,
+    /// Also=
+    pub also: Vec<Box<str>>,
+    /// DefaultInstance=
+    pub default_instance: Option<Box<str>>,
+}
+
+/// A Condition...= or Assert...= line; systemd.unit(5), "Conditions and Asserts".
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Condition {
+    /// The directive without `Condition` or `Assert`: `PathExists`.
+    pub check: &'static str,
+    /// The argument, specifiers expanded.
+    pub argument: Box<str>,
+    /// `!`: holds when the check fails.
+    pub negate: bool,
+    /// `|`: at least one of those with this mark must hold.
+    pub trigger: bool,
+    /// Where it stands.
+    pub place: Place,
+}
+
+/// FailureAction= and its kin.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the variants are systemd's words")]
+pub enum EmergencyAction {
+    #[default]
+    None,
+    Reboot,
+    RebootForce,
+    RebootImmediate,
+    Poweroff,
+    PoweroffForce,
+    PoweroffImmediate,
+    Exit,
+    ExitForce,
+}
+
+/// How a job treats those already queued; systemctl(1), `--job-mode=`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the variants are systemd's words")]
+pub enum JobMode {
+    Fail,
+    #[default]
+    Replace,
+    ReplaceIrreversibly,
+    Isolate,
+    Flush,
+    IgnoreDependencies,
+    IgnoreRequirements,
+    Triggering,
+}
+
+impl JobMode {
+    /// Every mode.
+    pub const ALL: [JobMode; 8] = [
+        JobMode::Fail,
+        JobMode::Replace,
+        JobMode::ReplaceIrreversibly,
+        JobMode::Isolate,
+        JobMode::Flush,
+        JobMode::IgnoreDependencies,
+        JobMode::IgnoreRequirements,
+        JobMode::Triggering,
+    ];
+
+    /// systemd's word.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            JobMode::Fail => "fail",
+            JobMode::Replace => "replace",
+            JobMode::ReplaceIrreversibly => "replace-irreversibly",
+            JobMode::Isolate => "isolate",
+            JobMode::Flush => "flush",
+            JobMode::IgnoreDependencies => "ignore-dependencies",
+            JobMode::IgnoreRequirements => "ignore-requirements",
+            JobMode::Triggering => "triggering",
+        }
+    }
+
+    /// The mode of this word.
+    pub fn parse(word: &str) -> Option<JobMode> {
+        JobMode::ALL.into_iter().find(|m| m.as_str() == word)
+    }
+}
+
+/// The part of a unit that depends on its kind.
+#[derive(Clone, Debug)]
+#[allow(missing_docs, reason = "the variants are the unit kinds")]
+pub enum Kind {
+    Service(Box<ServiceConfig>),
+    Socket(Box<SocketConfig>),
+    Target,
+    Slice(Box<ResourceConfig>),
+    Timer(Box<TimerConfig>),
+    Path(Box<PathConfig>),
+    /// A kind that is loaded and shown, not acted on.
+    Other(UnitKind),
+}
+
+impl Default for Kind {
+    fn default() -> Self {
+        Kind::Target
+    }
+}
+
+impl Kind {
+    /// The default configuration of a kind.
+    pub fn default_of(kind: UnitKind) -> Kind {
+        match kind {
+            UnitKind::Service => Kind::Service(Box::default()),
+            UnitKind::Socket => Kind::Socket(Box::default()),
+            UnitKind::Target => Kind::Target,
+            UnitKind::Slice => Kind::Slice(Box::default()),
+            UnitKind::Timer => Kind::Timer(Box::default()),
+            UnitKind::Path => Kind::Path(Box::default()),
+            other => Kind::Other(other),
+        }
+    }
+}
+
+/// Type= of a service.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the variants are systemd's words")]
+pub enum ServiceType {
+    #[default]
+    Simple,
+    Exec,
+    Forking,
+    Oneshot,
+    Dbus,
+    Notify,
+    NotifyReload,
+    Idle,
+}
+
+/// Restart=
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the variants are systemd's words")]
+pub enum Restart {
+    #[default]
+    No,
+    OnSuccess,
+    OnFailure,
+    OnAbnormal,
+    OnWatchdog,
+    OnAbort,
+    Always,
+}
+
+impl Restart {
+    /// systemd's word.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Restart::No => "no",
+            Restart::OnSuccess => "on-success",
+            Restart::OnFailure => "on-failure",
+            Restart::OnAbnormal => "on-abnormal",
+            Restart::OnWatchdog => "on-watchdog",
+            Restart::OnAbort => "on-abort",
+            Restart::Always => "always",
+        }
+    }
+}
+
+/// TimeoutStartFailureMode= and TimeoutStopFailureMode=
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the variants are systemd's words")]
+pub enum TimeoutFailureMode {
+    #[default]
+    Terminate,
+    Abort,
+    Kill,
+}
+
+/// NotifyAccess=
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the variants are systemd's words")]
+pub enum NotifyAccess {
+    #[default]
+    None,
+    Main,
+    Exec,
+    All,
+}
+
+/// OOMPolicy=
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the variants are systemd's words")]
+pub enum OomPolicy {
+    Continue,
+    #[default]
+    Stop,
+    Kill,
+}
+
+/// ExitType=
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the variants are systemd's words")]
+pub enum ExitType {
+    #[default]
+    Main,
+    Cgroup,
+}
+
+/// A set of exit codes and signals, as SuccessExitStatus= has it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ExitStatusSet {
+    /// Exit codes.
+    pub codes: Vec<u8>,
+    /// Signal numbers.
+    pub signals: Vec<u8>,
+}
+
+/// [Service].
+#[derive(Clone, Debug)]
+pub struct ServiceConfig {
+    /// Type=
+    pub service_type: ServiceType,
+    /// ExitType=
+    pub exit_type: ExitType,
+    /// Commands, by [`ExecPhase`] order.
+    pub exec: [Vec<Command>; 7],
+    /// Restart=
+    pub restart: Restart,
+    /// RestartSec=
+    pub restart_delay: u64,
+    /// TimeoutStartSec= (INFINITY by default for oneshot)
+    pub timeout_start: u64,
+    /// TimeoutStopSec=
+    pub timeout_stop: u64,
+    /// TimeoutAbortSec=, where given.
+    pub timeout_abort: Option<u64>,
+    /// TimeoutStartFailureMode=
+    pub timeout_start_failure_mode: TimeoutFailureMode,
+    /// TimeoutStopFailureMode=
+    pub timeout_stop_failure_mode: TimeoutFailureMode,
+    /// RuntimeMaxSec=
+    pub runtime_max: u64,
+    /// RuntimeRandomizedExtraSec=
+    pub runtime_randomized_extra: u64,
+    /// WatchdogSec=; 0 switches it off.
+    pub watchdog: u64,
+    /// RemainAfterExit=
+    pub remain_after_exit: bool,
+    /// GuessMainPID=
+    pub guess_main_pid: bool,
+    /// RootDirectoryStartOnly=
+    pub root_directory_start_only: bool,
+    /// PIDFile=, absolute.
+    pub pid_file: Option<Box<str>>,
+    /// BusName=
+    pub bus_name: Option<Box<str>>,
+    /// SuccessExitStatus=
+    pub success_exit_status: ExitStatusSet,
+    /// RestartPreventExitStatus=
+    pub restart_prevent_exit_status: ExitStatusSet,
+    /// RestartForceExitStatus=
+    pub restart_force_exit_status: ExitStatusSet,
+    /// NotifyAccess=; already with the default that Type=notify, WatchdogSec= and the fd store imply.
+    pub notify_access: NotifyAccess,
+    /// Sockets=
+    pub sockets: Vec<UnitName>,
+    /// FileDescriptorStoreMax=
+    pub fd_store_max: u32,
+    /// OOMPolicy=; `None`: the default (stop, or continue with Delegate=).
+    pub oom_policy: Option<OomPolicy>,
+    /// NonBlocking=
+    pub non_blocking: bool,
+    /// systemd.exec(5)
+    pub context: ExecConfig,
+    /// systemd.kill(5)
+    pub kill: KillConfig,
+    /// systemd.resource-control(5)
+    pub resources: ResourceConfig,
+}
+
+impl Default for ServiceConfig {
+    fn default() -> Self {
+        ServiceConfig {
+            service_type: ServiceType::Simple,
+            exit_type: ExitType::Main,
+            exec: Default::default(),
+            restart: Restart::No,
+            restart_delay: 100_000,
+            timeout_start: 90_000_000,
+            timeout_stop: 90_000_000,
+            timeout_abort: None,
+            timeout_start_failure_mode: TimeoutFailureMode::Terminate,
+            timeout_stop_failure_mode: TimeoutFailureMode::Terminate,
+            runtime_max: INFINITY,
+            runtime_randomized_extra: 0,
+            watchdog: 0,
+            remain_after_exit: false,
+            guess_main_pid: true,
+            root_directory_start_only: false,
+            pid_file: None,
+            bus_name: None,
+            success_exit_status: ExitStatusSet::default(),
+            restart_prevent_exit_status: ExitStatusSet::default(),
+            restart_force_exit_status: ExitStatusSet::default(),
+            notify_access: NotifyAccess::None,
+            sockets: Vec::new(),
+            fd_store_max: 0,
+            oom_policy: None,
+            non_blocking: false,
+            context: ExecConfig::default(),
+            kill: KillConfig::default(),
+            resources: ResourceConfig::default(),
+        }
+    }
+}
+
+impl ServiceConfig {
+    /// The commands of a phase.
+    pub fn commands(&self, phase: ExecPhase) -> &[Command] {
+        &self.exec[phase as usize]
+    }
+}
+
+/// Which Exec...= list a command belongs to; the index into [`ServiceConfig::exec`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[allow(missing_docs, reason = "the variants are the directives")]
+pub enum ExecPhase {
+    Condition,
+    StartPre,
+    Start,
+    StartPost,
+    Reload,
+    Stop,
+    StopPost,
+}
+
+impl ExecPhase {
+    /// Every phase, in index order.
+    pub const ALL: [ExecPhase; 7] = [
+        ExecPhase::Condition,
+        ExecPhase::StartPre,
+        ExecPhase::Start,
+        ExecPhase::StartPost,
+        ExecPhase::Reload,
+        ExecPhase::Stop,
+        ExecPhase::StopPost,
+    ];
+
+    /// The directive.
+    pub const fn directive(self) -> &'static str {
+        match self {
+            ExecPhase::Condition => "ExecCondition",
+            ExecPhase::StartPre => "ExecStartPre",
+            ExecPhase::Start => "ExecStart",
+            ExecPhase::StartPost => "ExecStartPost",
+            ExecPhase::Reload => "ExecReload",
+            ExecPhase::Stop => "ExecStop",
+            ExecPhase::StopPost => "ExecStopPost",
+        }
+    }
+}
+
+/// One command line; systemd.service(5), "Command Lines".
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Command {
+    /// Path or, without a slash, a name to be looked up in the fixed search path.
+    pub path: Box<str>,
+    /// Arguments with argv[0] first; specifiers are expanded, `$VAR` are not (see `exec_line::expand`).
+    pub argv: Vec<Box<str>>,
+    /// `-`: failure counts as success.
+    pub ignore_failure: bool,
+    /// `:`: no environment variables are substituted.
+    pub no_substitution: bool,
+    /// `+`, `!` or `!!`.
+    pub privilege: Privilege,
+    /// Where it stands.
+    pub place: Place,
+}
+
+/// With which privileges a command runs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Privilege {
+    /// As the unit says.
+    #[default]
+    Unit,
+    /// `+`: with full privileges.
+    Full,
+    /// `!`: without User=, Group= and capabilities.
+    Elevated,
+    /// `!!`: as `!` where ambient capabilities are lacking.
+    ElevatedFallback,
+}
+
+/// Where a standard stream goes or comes from.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Stdio {
+    /// The directive isn't given: StandardInput=null, StandardOutput=journal, StandardError=inherit.
+    #[default]
+    Default,
+    /// inherit
+    Inherit,
+    /// null
+    Null,
+    /// journal, kmsg, syslog (with or without +console): captured.
+    Journal,
+    /// tty, tty-force, tty-fail
+    Tty,
+    /// socket: the connection of an Accept=yes socket.
+    Socket,
+    /// file:PATH
+    File(Box<str>),
+    /// append:PATH
+    Append(Box<str>),
+    /// truncate:PATH
+    Truncate(Box<str>),
+    /// fd:NAME
+    Fd(Box<str>),
+    /// data, for StandardInput= with StandardInputText= or StandardInputData=
+    Data,
+}
+
+/// A resource limit (LimitNOFILE= and the like).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ResourceLimit {
+    /// Linux' RLIMIT_ number.
+    pub resource: u8,
+    /// Soft limit; [`INFINITY`] for none.
+    pub soft: u64,
+    /// Hard limit.
+    pub hard: u64,
+}
+
+/// An EnvironmentFile=
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EnvironmentFile {
+    /// Absolute path or glob.
+    pub path: Box<str>,
+    /// `-`: may be missing.
+    pub optional: bool,
+}
+
+/// RuntimeDirectory= and its kin.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ManagedDirectory {
+    /// Which one.
+    pub kind: DirectoryKind,
+    /// Path below the kind's root.
+    pub name: Box<str>,
+    /// Mode.
+    pub mode: u32,
+}
+
+/// Which folder a [`ManagedDirectory`] lies in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the variants are the directives' prefixes")]
+pub enum DirectoryKind {
+    Runtime,
+    State,
+    Cache,
+    Logs,
+    Configuration,
+}
+
+/// systemd.exec(5), as far as it is acted on.
+#[derive(Clone, Debug, Default)]
+pub struct ExecConfig {
+    /// User=
+    pub user: Option<Box<str>>,
+    /// Group=
+    pub group: Option<Box<str>>,
+    /// SupplementaryGroups=
+    pub supplementary_groups: Vec<Box<str>>,
+    /// WorkingDirectory=; `~` is the user's home.
+    pub working_directory: Option<Box<str>>,
+    /// WorkingDirectory=-...: may be missing.
+    pub working_directory_optional: bool,
+    /// RootDirectory=
+    pub root_directory: Option<Box<str>>,
+    /// Environment=, in order, as NAME=VALUE.
+    pub environment: Vec<Box<str>>,
+    /// EnvironmentFile=
+    pub environment_files: Vec<EnvironmentFile>,
+    /// PassEnvironment=
+    pub pass_environment: Vec<Box<str>>,
+    /// UnsetEnvironment=
+    pub unset_environment: Vec<Box<str>>,
+    /// UMask=
+    pub umask: Option<u32>,
+    /// Limit...=
+    pub limits: Vec<ResourceLimit>,
+    /// Nice=
+    pub nice: Option<i8>,
+    /// OOMScoreAdjust=
+    pub oom_score_adjust: Option<i16>,
+    /// CPUSchedulingPolicy= (Linux number) where given.
+    pub scheduling_policy: Option<u8>,
+    /// CPUSchedulingPriority=
+    pub scheduling_priority: Option<u8>,
+    /// IOSchedulingClass=, IOSchedulingPriority= as Linux' ioprio value.
+    pub io_priority: Option<u16>,
+    /// NoNewPrivileges=
+    pub no_new_privileges: bool,
+    /// IgnoreSIGPIPE= (default yes)
+    pub keep_sigpipe: bool,
+    /// StandardInput=
+    pub stdin: Stdio,
+    /// StandardOutput=
+    pub stdout: Stdio,
+    /// StandardError=
+    pub stderr: Stdio,
+    /// StandardInputText= and StandardInputData=, joined.
+    pub stdin_data: Vec<u8>,
+    /// TTYPath=
+    pub tty_path: Option<Box<str>>,
+    /// SyslogIdentifier=
+    pub syslog_identifier: Option<Box<str>>,
+    /// RuntimeDirectory=, StateDirectory=, ...
+    pub directories: Vec<ManagedDirectory>,
+    /// RuntimeDirectoryPreserve=: 0 no, 1 restart, 2 yes.
+    pub runtime_directory_preserve: u8,
+    /// Directives of systemd.exec(5) that change the process and aren't acted on, by name: `why` and the
+    /// spawn record name them, so that nobody believes in a sandbox that isn't there.
+    pub not_applied: Vec<&'static str>,
+}
+
+/// KillMode=
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the variants are systemd's words")]
+pub enum KillMode {
+    #[default]
+    ControlGroup,
+    Process,
+    Mixed,
+    None,
+}
+
+impl KillMode {
+    /// systemd's word.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            KillMode::ControlGroup => "control-group",
+            KillMode::Process => "process",
+            KillMode::Mixed => "mixed",
+            KillMode::None => "none",
+        }
+    }
+}
+
+/// systemd.kill(5)
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KillConfig {
+    /// KillMode=
+    pub mode: KillMode,
+    /// KillSignal=
+    pub signal: u8,
+    /// RestartKillSignal=, where given.
+    pub restart_signal: Option<u8>,
+    /// FinalKillSignal=
+    pub final_signal: u8,
+    /// WatchdogSignal=
+    pub watchdog_signal: u8,
+    /// SendSIGKILL=
+    pub send_sigkill: bool,
+    /// SendSIGHUP=
+    pub send_sighup: bool,
+}
+
+impl Default for KillConfig {
+    fn default() -> Self {
+        KillConfig {
+            mode: KillMode::ControlGroup,
+            signal: 15,
+            restart_signal: None,
+            final_signal: 9,
+            watchdog_signal: 6,
+            send_sigkill: true,
+            send_sighup: false,
+        }
+    }
+}
+
+/// A limit that may be relative to what the machine has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Limit {
+    /// A number; [`INFINITY`] for none.
+    Absolute(u64),
+    /// Hundredths of a percent.
+    Share(u32),
+}
+
+/// systemd.resource-control(5), as far as it is acted on.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ResourceConfig {
+    /// Slice=, where given.
+    pub slice: Option<UnitName>,
+    /// TasksMax=; `None`: DefaultTasksMax=.
+    pub tasks_max: Option<Limit>,
+    /// MemoryMax=
+    pub memory_max: Option<Limit>,
+    /// MemoryHigh=
+    pub memory_high: Option<Limit>,
+    /// CPUWeight=
+    pub cpu_weight: Option<u64>,
+    /// CPUQuota=, in hundredths of a percent.
+    pub cpu_quota: Option<u32>,
+    /// Delegate=
+    pub delegate: bool,
+}
+
+/// What a socket unit listens on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listen {
+    /// Which directive.
+    pub kind: ListenKind,
+    /// Address or path as written, specifiers expanded.
+    pub address: Box<str>,
+    /// Where it stands.
+    pub place: Place,
+}
+
+/// Which Listen...= directive.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the variants are the directives")]
+pub enum ListenKind {
+    Stream,
+    Datagram,
+    SequentialPacket,
+    Fifo,
+    Special,
+    Netlink,
+    MessageQueue,
+    UsbFunction,
+}
+
+/// [Socket].
+#[derive(Clone, Debug)]
+pub struct SocketConfig {
+    /// Listen...=
+    pub listen: Vec<Listen>,
+    /// Accept=
+    pub accept: bool,
+    /// Service=, where given.
+    pub service: Option<UnitName>,
+    /// MaxConnections=
+    pub max_connections: u32,
+    /// MaxConnectionsPerSource=
+    pub max_connections_per_source: u32,
+    /// Backlog=
+    pub backlog: u32,
+    /// SocketMode=
+    pub mode: u32,
+    /// DirectoryMode=
+    pub directory_mode: u32,
+    /// SocketUser=
+    pub user: Option<Box<str>>,
+    /// SocketGroup=
+    pub group: Option<Box<str>>,
+    /// FileDescriptorName=
+    pub fd_name: Option<Box<str>>,
+    /// RemoveOnStop=
+    pub remove_on_stop: bool,
+    /// Symlinks=
+    pub symlinks: Vec<Box<str>>,
+    /// FlushPending=
+    pub flush_pending: bool,
+    /// Writable= of ListenSpecial=
+    pub writable: bool,
+    /// BindIPv6Only=: 0 default, 1 both, 2 ipv6-only
+    pub bind_ipv6_only: u8,
+    /// FreeBind=
+    pub free_bind: bool,
+    /// ReusePort=
+    pub reuse_port: bool,
+    /// PassCredentials=
+    pub pass_credentials: bool,
+    /// PassSecurity=
+    pub pass_security: bool,
+    /// KeepAlive=
+    pub keep_alive: bool,
+    /// NoDelay=
+    pub no_delay: bool,
+    /// ReceiveBuffer=
+    pub receive_buffer: Option<u64>,
+    /// SendBuffer=
+    pub send_buffer: Option<u64>,
+    /// PipeSize=
+    pub pipe_size: Option<u64>,
+    /// TriggerLimitIntervalSec= (default 2 s)
+    pub trigger_limit_interval: u64,
+    /// TriggerLimitBurst= (default: 200 for Accept=yes, 20 otherwise); `None`: the default.
+    pub trigger_limit_burst: Option<u32>,
+    /// TimeoutSec=
+    pub timeout: u64,
+    /// ExecStartPre=, ExecStartPost=, ExecStopPre=, ExecStopPost=
+    pub exec: [Vec<Command>; 4],
+    /// systemd.exec(5)
+    pub context: ExecConfig,
+    /// systemd.kill(5)
+    pub kill: KillConfig,
+    /// systemd.resource-control(5)
+    pub resources: ResourceConfig,
+}
+
+impl Default for SocketConfig {
+    fn default() -> Self {
+        SocketConfig {
+            listen: Vec::new(),
+            accept: false,
+            service: None,
+            max_connections: 64,
+            max_connections_per_source: 0,
+            backlog: 4096,
+            mode: 0o666,
+            directory_mode: 0o755,
+            user: None,
+            group: None,
+            fd_name: None,
+            remove_on_stop: false,
+            symlinks: Vec::new(),
+            flush_pending: false,
+            writable: false,
+            bind_ipv6_only: 0,
+            free_bind: false,
+            reuse_port: false,
+            pass_credentials: false,
+            pass_security: false,
+            keep_alive: false,
+            no_delay: false,
+            receive_buffer: None,
+            send_buffer: None,
+            pipe_size: None,
+            trigger_limit_interval: 2_000_000,
+            trigger_limit_burst: None,
+            timeout: 90_000_000,
+            exec: Default::default(),
+            context: ExecConfig::default(),
+            kill: KillConfig::default(),
+            resources: ResourceConfig::default(),
+        }
+    }
+}
+
+/// [Timer], the monotonic part; OnCalendar= is kept as text.
+#[derive(Clone, Debug)]
+pub struct TimerConfig {
+    /// On...Sec= lines.
+    pub elapse: Vec<TimerElapse>,
+    /// OnCalendar= expressions as written.
+    pub calendar: Vec<Box<str>>,
+    /// Unit=, where given.
+    pub unit: Option<UnitName>,
+    /// AccuracySec=
+    pub accuracy: u64,
+    /// RandomizedDelaySec=
+    pub randomized_delay: u64,
+    /// Persistent=
+    pub persistent: bool,
+    /// RemainAfterElapse=
+    pub remain_after_elapse: bool,
+}
+
+impl Default for TimerConfig {
+    fn default() -> Self {
+        TimerConfig {
+            elapse: Vec::new(),
+            calendar: Vec::new(),
+            unit: None,
+            accuracy: 60_000_000,
+            randomized_delay: 0,
+            persistent: false,
+            remain_after_elapse: true,
+        }
+    }
+}
+
+/// One On...Sec= line.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TimerElapse {
+    /// Counted from what.
+    pub base: TimerBase,
+    /// Microseconds.
+    pub delay: u64,
+    /// Where it stands.
+    pub place: Place,
+}
+
+/// What an On...Sec= counts from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the variants are the directives")]
+pub enum TimerBase {
+    Active,
+    Boot,
+    Startup,
+    UnitActive,
+    UnitInactive,
+}
+
+/// [Path].
+#[derive(Clone, Debug)]
+pub struct PathConfig {
+    /// Path...= and DirectoryNotEmpty= lines: the directive and the path.
+    pub watches: Vec<(&'static str, Box<str>)>,
+    /// Unit=, where given.
+    pub unit: Option<UnitName>,
+    /// MakeDirectory=
+    pub make_directory: bool,
+    /// DirectoryMode=
+    pub directory_mode: u32,
+    /// TriggerLimitIntervalSec=
+    pub trigger_limit_interval: u64,
+    /// TriggerLimitBurst=
+    pub trigger_limit_burst: u32,
+}
+
+impl Default for PathConfig {
+    fn default() -> Self {
+        PathConfig {
+            watches: Vec::new(),
+            unit: None,
+            make_directory: false,
+            directory_mode: 0o755,
+            trigger_limit_interval: 2_000_000,
+            trigger_limit_burst: 200,
+        }
+    }
+}
+
+/// What is known of the machine and the manager when units are loaded; the loader's host fills it.
+#[derive(Clone, Debug, Default)]
+pub struct Environs {
+    /// Whether units are loaded for a user instance or a foreground run: other roots, no default shutdown.
+    pub user: bool,
+    /// `%H`
+    pub host_name: String,
+    /// `%m`
+    pub machine_id: String,
+    /// `%b`
+    pub boot_id: String,
+    /// `%v`
+    pub kernel_release: String,
+    /// `%a`
+    pub architecture: String,
+    /// `%u`, `%U`, `%g`, `%G`, `%h`, `%s` of the manager's user
+    pub user_name: String,
+    /// `%U`
+    pub uid: u32,
+    /// `%g`
+    pub group_name: String,
+    /// `%G`
+    pub gid: u32,
+    /// `%h`
+    pub home: String,
+    /// `%s`
+    pub shell: String,
+    /// `%t`
+    pub runtime_root: String,
+    /// `%S`
+    pub state_root: String,
+    /// `%C`
+    pub cache_root: String,
+    /// `%L`
+    pub logs_root: String,
+    /// `%E`
+    pub configuration_root: String,
+    /// `%T`
+    pub tmp: String,
+    /// `%V`
+    pub var_tmp: String,
+    /// `/etc/os-release` fields for `%o`, `%w`, `%B`, `%W`, `%M`, `%A`, in that order of specifiers.
+    pub os_release: [String; 6],
+}

@@ -1,0 +1,25 @@
+//! Unit files: names, syntax with spans, drop-ins, specifiers, directive rows, dependency atoms.
+//!
+//! Pure: no file is opened here, no clock is read. Loading never fails as a whole: what cannot be used
+//! becomes a [`Diagnostic`] with its place, and the rest of the unit stands.
+//! Behaviour: systemd.unit(5), systemd.service(5), systemd.exec(5), systemd.kill(5), systemd.socket(5).
+#![no_std]
+#![forbid(unsafe_code)]
+extern crate alloc;
+#[cfg(test)]
+extern crate std;
+
+pub mod config;
+pub mod dependency;
+pub mod diagnostic;
+pub mod name;
+
+pub use config::{
+    Config, ExecConfig, KillConfig, Kind, LoadState, ServiceConfig, SocketConfig, Source, SourceRole,
+};
+pub use dependency::{Atom, Dependency, DependencyKind, Origin};
+pub use diagnostic::{Diagnostic, Level, Place};
+pub use name::{UnitKind, UnitName};
+
+/// Text that is shared rather than copied: names and paths that many values refer to.
+pub type Text = alloc::sync::Arc<str>;
