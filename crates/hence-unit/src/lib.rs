@@ -15,7 +15,7 @@ pub mod diagnostic;
 pub mod name;
 
 pub use config::{
-    Config, ExecConfig, KillConfig, Kind, LoadState, ServiceConfig, SocketConfig, Source, SourceRole,
+    Config, ExecConfig, JobMode, KillConfig, Kind, LoadState, ServiceConfig, SocketConfig, Source, SourceRole,
 };
 pub use dependency::{Atom, Dependency, DependencyKind, Origin};
 pub use diagnostic::{Diagnostic, Level, Place};
