@@ -1054,6 +1054,8 @@ pub struct Environs {
     pub user: bool,
     /// `%H`
     pub host_name: String,
+    /// `%q`; empty where none is set, then the short host name stands in.
+    pub pretty_host_name: String,
     /// `%m`
     pub machine_id: String,
     /// `%b`
