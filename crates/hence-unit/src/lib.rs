@@ -12,10 +12,12 @@ extern crate std;
 pub mod config;
 pub mod dependency;
 pub mod diagnostic;
+pub mod directive;
 pub mod exec_line;
 pub mod name;
 pub mod specifier;
 pub mod syntax;
+pub mod value;
 pub mod words;
 
 pub use config::{

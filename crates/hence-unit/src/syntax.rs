@@ -263,7 +263,10 @@ mod tests {
     use super::*;
     use std::string::ToString;
 
-    fn read(text: &str) -> (Vec<(String, String, String, u32, u32, u32)>, Vec<String>) {
+    /// Section, key, value, line, column, column of the value.
+    type Found = (String, String, String, u32, u32, u32);
+
+    fn read(text: &str) -> (Vec<Found>, Vec<String>) {
         let (assignments, diagnostics) = parse(&"f".into(), text);
         let assignments = assignments
             .into_iter()
@@ -275,7 +278,7 @@ mod tests {
         (assignments, diagnostics.iter().map(ToString::to_string).collect())
     }
 
-    fn one(text: &str) -> (String, String, String, u32, u32, u32) {
+    fn one(text: &str) -> Found {
         let (mut assignments, diagnostics) = read(text);
         assert_eq!(diagnostics, Vec::<String>::new());
         assert_eq!(assignments.len(), 1, "{assignments:?}");
