@@ -6,7 +6,7 @@
 
 use super::{Loading, Outcome, nearest};
 use crate::{
-    Config, ExecConfig, KillConfig, Kind, Level, ServiceConfig, SocketConfig, UnitName,
+    Config, Dependency, DependencyKind, ExecConfig, KillConfig, Kind, Level, Origin, ServiceConfig, SocketConfig, UnitName,
     config::{Command, INFINITY, PathConfig, ResourceConfig, TimerConfig},
     syntax::Assignment,
     value,
@@ -319,7 +319,7 @@ pub(crate) fn unit_names(
     if taken { Outcome::Added } else { Outcome::Rejected }
 }
 
-/// A name of a unit that is no template.
+/// The name of a unit; a template stands for its instance of this unit's instance, or else prefix.
 pub(crate) fn unit_name(
     loading: &mut Loading<'_>,
     assignment: &Assignment,
@@ -327,8 +327,14 @@ pub(crate) fn unit_name(
     name: &str,
 ) -> Option<UnitName> {
     let wrong = match UnitName::new(name) {
-        Some(unit) if !unit.is_template() => return Some(unit),
-        Some(_) => "is a template; name an instance of it",
+        Some(unit) if unit.is_template() => {
+            let instance = loading.unit.instance().unwrap_or(loading.unit.prefix());
+            match unit.with_instance(instance) {
+                Some(unit) => return Some(unit),
+                None => "is a template without an instance",
+            }
+        }
+        Some(unit) => return Some(unit),
         None if name.contains('.') => "is not the name of a unit",
         None => "is not the name of a unit; it lacks a suffix such as .service",
     };
@@ -381,6 +387,35 @@ pub(crate) fn commands(
 }
 
 impl Loading<'_> {
+    /// Forgets the settings of the directives of these names: some lists are emptied by any of several.
+    pub(crate) fn forget(&mut self, of: impl Fn(&str) -> bool) {
+        self.config.settings.retain(|s| {
+            super::rows().get(usize::from(s.row)).is_none_or(|row| !of(row.name))
+        });
+    }
+
+    /// Adds what a directive implies.
+    pub(crate) fn imply(
+        &mut self,
+        assignment: &Assignment,
+        directive: &'static str,
+        kinds: &[DependencyKind],
+        other: &UnitName,
+    ) {
+        let place = crate::Place { column: assignment.value_column, ..assignment.place.clone() };
+        for &kind in kinds {
+            let origin = Origin::Implied { directive, place: Some(place.clone()) };
+            self.config.dependencies.push(Dependency { kind, other: other.clone(), origin });
+        }
+    }
+
+    /// Removes what a directive implied.
+    pub(crate) fn unimply(&mut self, directive: &str) {
+        self.config.dependencies.retain(
+            |d| !matches!(&d.origin, Origin::Implied { directive: by, place: Some(_) } if *by == directive),
+        );
+    }
+
     /// The column of a word of the value, in the file.
     pub(crate) fn column_of(&self, assignment: &Assignment, word: &Word) -> u32 {
         assignment.value_column.saturating_add(word.column.saturating_sub(1))
