@@ -10,6 +10,8 @@ extern crate std;
 
 pub mod encoding;
 pub mod record;
+pub mod sentence;
+pub mod speech;
 pub mod word;
 
 pub use encoding::{DecodeError, FORMAT_VERSION, decode, encode};
