@@ -6,7 +6,8 @@
 
 use super::{Loading, Outcome, nearest};
 use crate::{
-    Config, Dependency, DependencyKind, ExecConfig, KillConfig, Kind, Level, Origin, ServiceConfig, SocketConfig, UnitName,
+    Config, Dependency, DependencyKind, ExecConfig, KillConfig, Kind, Level, Origin, ServiceConfig,
+    SocketConfig, UnitName,
     config::{Command, INFINITY, PathConfig, ResourceConfig, TimerConfig},
     syntax::Assignment,
     value,
@@ -389,9 +390,9 @@ pub(crate) fn commands(
 impl Loading<'_> {
     /// Forgets the settings of the directives of these names: some lists are emptied by any of several.
     pub(crate) fn forget(&mut self, of: impl Fn(&str) -> bool) {
-        self.config.settings.retain(|s| {
-            super::rows().get(usize::from(s.row)).is_none_or(|row| !of(row.name))
-        });
+        self.config
+            .settings
+            .retain(|s| super::rows().get(usize::from(s.row)).is_none_or(|row| !of(row.name)));
     }
 
     /// Adds what a directive implies.
