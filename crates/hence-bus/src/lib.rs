@@ -6,6 +6,8 @@
 
 pub mod auth;
 pub mod client;
+pub mod front;
+mod interface;
 pub mod peer;
 mod stream;
 pub mod wire;

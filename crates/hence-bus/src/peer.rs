@@ -93,6 +93,11 @@ impl Peer {
         self.fatal.is_none() && self.outbox.pending().len() < OUTGOING_HIGH
     }
 
+    /// Condemns it because too much waits to be read, by it or by all peers together.
+    pub fn close_unread(&mut self) {
+        self.condemn(Fatal::Unread);
+    }
+
     fn condemn(&mut self, fatal: Fatal) -> Fatal {
         self.fatal = Some(fatal);
         self.inbox.take(usize::MAX / 2);

@@ -13,7 +13,7 @@ mod writer;
 
 pub use message::{Fields, Kind, Message, NO_REPLY_EXPECTED, frame_length};
 pub use names::{is_error_name, is_interface, is_member, is_object_path};
-pub use signature::is_signature;
+pub use signature::{complete_types, is_signature};
 pub use value::{Array, Value};
 
 use std::fmt;

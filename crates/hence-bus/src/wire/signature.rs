@@ -12,6 +12,17 @@ pub fn is_signature(signature: &str) -> bool {
     check(signature.as_bytes()).is_ok()
 }
 
+/// The complete types of a signature; ends at the first malformed one.
+pub fn complete_types(signature: &str) -> impl Iterator<Item = &str> {
+    let mut at = 0;
+    std::iter::from_fn(move || {
+        let end = complete_type(signature.as_bytes(), at, 0, 0).ok()?;
+        let found = signature.get(at..end);
+        at = end;
+        found
+    })
+}
+
 pub fn check(signature: &[u8]) -> Result<(), WireError> {
     if signature.len() > SIGNATURE_MAX {
         return Err(WireError("signature too long"));
@@ -93,7 +104,9 @@ mod tests {
 
     #[test]
     fn accepts_what_systemctl_uses_and_refuses_the_malformed() {
-        for good in ["", "s", "a{sv}", "a(ssssssouso)", "uosos a(uosos)".replace(' ', "").as_str(), "av", "aay"] {
+        for good in
+            ["", "s", "a{sv}", "a(ssssssouso)", "uosos a(uosos)".replace(' ', "").as_str(), "av", "aay"]
+        {
             assert!(is_signature(good), "{good}");
         }
         for bad in ["a", "(", "()", "{sv}", "a{vs}", "a{s}", "a{sss}", "z", "(s", "a)", "s)"] {
