@@ -14,6 +14,8 @@ mod refusal;
 
 pub use crate::peer::{Caller, Fatal};
 pub use command::{Answer, Command, FileChange, FileVerb, Mode, Power, Request, Token, Verb, Whom};
+#[cfg(test)]
+pub(crate) use introspect::interface as describe_interface;
 pub use model::{
     CgroupView, ConditionView, ExecView, JobView, ManagerView, Model, MoreProperty, ProcessView, ServiceView,
     SocketView, TestView, TimerView, Timestamp, UnitFileView, UnitRow, UnitView,

@@ -8,6 +8,8 @@ pub mod service;
 pub mod slice;
 pub mod socket;
 pub mod target;
+#[cfg(test)]
+mod tests;
 pub mod timer;
 pub mod unit;
 

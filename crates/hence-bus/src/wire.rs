@@ -8,6 +8,8 @@ mod message;
 mod names;
 mod reader;
 mod signature;
+#[cfg(test)]
+mod tests;
 mod value;
 mod writer;
 

@@ -80,7 +80,8 @@ fn line(out: &mut String, text: std::fmt::Arguments<'_>) {
     let _ = writeln!(out, "{text}");
 }
 
-fn interface<V>(out: &mut String, interface: &Interface<V>) {
+/// Appends the description of an interface.
+pub fn interface<V>(out: &mut String, interface: &Interface<V>) {
     const EMITS: &str = "org.freedesktop.DBus.Property.EmitsChangedSignal";
     line(out, format_args!(" <interface name=\"{}\">", interface.name));
     for method in interface.methods {
