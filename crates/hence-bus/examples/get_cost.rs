@@ -1,5 +1,5 @@
-//! Measures what a `Properties.Get` and a `GetAll("")` cost, from the bytes of the call to the bytes of the reply,
-//! with a model of one unit. It measures no socket and no engine. Run it with `--release`.
+//! Measures what a `Properties.Get` and a `GetAll("")` cost, from the bytes of the call to the bytes of the
+//! reply, with a model of one unit. It measures no socket and no engine. Run it with `--release`.
 
 use hence_bus::front::*;
 use hence_bus::wire::{Message, Value};

@@ -1,5 +1,5 @@
-//! The server's side of the SASL exchange that opens a D-Bus connection: EXTERNAL only, with the identity that
-//! the kernel gave. It does not look up credentials and does not send bytes.
+//! The server's side of the SASL exchange that opens a D-Bus connection: EXTERNAL only, with the identity
+//! that the kernel gave. It does not look up credentials and does not send bytes.
 
 use std::fmt;
 

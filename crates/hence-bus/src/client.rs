@@ -1,5 +1,5 @@
-//! A client of a private socket: handshake, calls, their replies and signals. It does no I/O, and it trusts the
-//! server no further than to cap its messages.
+//! A client of a private socket: handshake, calls, their replies and signals. It does no I/O, and it trusts
+//! the server no further than to cap its messages.
 
 use crate::stream::{Inbox, Outbox};
 use crate::wire::{Message, REPLY_MAX, Value, WireError};

@@ -1,6 +1,6 @@
-//! The front: org.freedesktop.systemd1 on a private socket. It holds the connections, answers questions from a
-//! [`Model`] and hands out what changes something as [`Request`]s, to be answered later. It does no I/O, knows
-//! no clock (closing those who never authenticate is the host's) and decides nothing about units.
+//! The front: org.freedesktop.systemd1 on a private socket. It holds the connections, answers questions from
+//! a [`Model`] and hands out what changes something as [`Request`]s, to be answered later. It does no I/O,
+//! knows no clock (closing those who never authenticate is the host's) and decides nothing about units.
 //!
 //! Everything an outsider feeds is bounded: peers, bytes in and out of each and of all, and open requests.
 
@@ -240,8 +240,8 @@ impl Front {
     }
 
     /// Tells all peers that a job ended: `done`, `canceled`, `timeout`, `failed`, `dependency`, `skipped`,
-    /// `invalid`, `assert`, `unsupported`, `collected`, `once`. Has to come after the reply that named the job,
-    /// for systemctl waits for it only from then on.
+    /// `invalid`, `assert`, `unsupported`, `collected`, `once`. Has to come after the reply that named the
+    /// job, for systemctl waits for it only from then on.
     pub fn job_removed(&mut self, id: u32, unit: &str, result: &'static str) {
         self.announce("JobRemoved", || {
             vec![id.into(), Value::path(job_path(id)), interface::text(unit), result.into()]

@@ -61,7 +61,8 @@ pub struct Peer {
 }
 
 impl Peer {
-    /// A connection that begins. Root and `owner`, the uid that we run as, are admitted. `guid` names the server.
+    /// A connection that begins. Root and `owner`, the uid that we run as, are admitted. `guid` names the
+    /// server.
     pub fn new(caller: Caller, owner: u32, guid: [u8; 16]) -> Peer {
         let admitted = caller.uid == 0 || caller.uid == owner;
         Peer {
@@ -144,8 +145,8 @@ impl Peer {
         self.inbox.message().map_err(|error| self.condemn(Fatal::Wire(error)))
     }
 
-    /// Queues a message. It is dropped when the peer is not authenticated or is to be closed; a peer whose queue
-    /// grows beyond [`OUTGOING_MAX`] is to be closed.
+    /// Queues a message. It is dropped when the peer is not authenticated or is to be closed; a peer whose
+    /// queue grows beyond [`OUTGOING_MAX`] is to be closed.
     pub fn queue(&mut self, message: &Message) {
         if !self.is_open() {
             return;

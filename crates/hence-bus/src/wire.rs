@@ -20,7 +20,8 @@ pub use value::{Array, Value};
 
 use std::fmt;
 
-/// Longest message taken from a client of ours, in bytes. systemctl's largest requests are lists of unit names.
+/// Longest message taken from a client of ours, in bytes. systemctl's largest requests are lists of unit
+/// names.
 pub const MESSAGE_MAX: usize = 128 * 1024;
 
 /// Longest message taken from a server, in bytes: the list of all units of a large machine fits.

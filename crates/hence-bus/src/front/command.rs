@@ -1,4 +1,5 @@
-//! What clients ask to be done. The front only checks that a request is well-formed; the binary does it and answers.
+//! What clients ask to be done. The front only checks that a request is well-formed; the binary does it and
+//! answers.
 
 use super::model::JobView;
 use crate::peer::Caller;

@@ -1,5 +1,6 @@
-//! What the front asks about units, and the snapshots it shows. It has no state of its own; the binary answers
-//! from the engine. Times are microseconds, 0 means never; a limit or usage that is not known is `None`.
+//! What the front asks about units, and the snapshots it shows. It has no state of its own; the binary
+//! answers from the engine. Times are microseconds, 0 means never; a limit or usage that is not known is
+//! `None`.
 
 use super::refusal::Refusal;
 use crate::wire::Value;

@@ -60,7 +60,8 @@ pub fn job_path(id: u32) -> String {
     format!("{JOB}/{id}")
 }
 
-/// Appends a name as one element of a path: bytes other than letters and digits, and a leading digit, as `_xx`.
+/// Appends a name as one element of a path: bytes other than letters and digits, and a leading digit, as
+/// `_xx`.
 fn escape(name: &str, out: &mut String) {
     use std::fmt::Write;
     if name.is_empty() {

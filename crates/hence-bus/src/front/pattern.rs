@@ -1,11 +1,12 @@
-//! Shell patterns as in fnmatch(3) without flags but backslash: `*`, `?`, `[a-z]`, `[!x]`. It knows no character
-//! classes and no locale. Time is at most the product of the lengths.
+//! Shell patterns as in fnmatch(3) without flags but backslash: `*`, `?`, `[a-z]`, `[!x]`. It knows no
+//! character classes and no locale. Time is at most the product of the lengths.
 
 /// Whether `text` matches `pattern`.
 pub fn matches(pattern: &str, text: &str) -> bool {
     let (pattern, text): (Vec<char>, Vec<char>) = (pattern.chars().collect(), text.chars().collect());
     let (mut p, mut t) = (0, 0);
-    // Where to go on when what follows the last star does not match: only the last star ever has to be retried.
+    // Where to go on when what follows the last star does not match: only the last star ever has to be
+    // retried.
     let mut retry: Option<(usize, usize)> = None;
     while t < text.len() {
         if pattern.get(p) == Some(&'*') {

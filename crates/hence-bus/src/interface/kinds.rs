@@ -1,5 +1,5 @@
-//! The interface of each kind of unit. The kinds with a table of a few rows have it here; what more they have to
-//! show comes with the snapshot.
+//! The interface of each kind of unit. The kinds with a table of a few rows have it here; what more they have
+//! to show comes with the snapshot.
 
 use super::slice::{METHODS, RESOURCES};
 use super::{Interface, Property, live, service, slice, socket, target, timer};

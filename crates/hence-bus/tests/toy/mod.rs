@@ -37,35 +37,35 @@ fn unit(name: &str, active: &'static str, sub: &'static str) -> UnitView {
 
 impl Toy {
     pub fn new() -> Toy {
-        let mut foo = unit("foo.service", "active", "running");
-        foo.documentation = vec!["man:foo(8)".into()];
-        foo.dependencies = vec![
+        let mut main = unit("foo.service", "active", "running");
+        main.documentation = vec!["man:foo(8)".into()];
+        main.dependencies = vec![
             ("Requires", vec!["bar.service".into(), "system.slice".into()]),
             ("TriggeredBy", vec!["foo.socket".into()]),
             ("After", vec!["bar.service".into()]),
         ];
-        foo.drop_in_paths = vec!["/etc/systemd/system/foo.service.d/10-a.conf".into()];
-        foo.invocation_id = Some([0x5a; 16]);
-        foo.service.service_type = "notify";
-        foo.service.restart = "always";
-        foo.service.main_pid = 4242;
-        foo.service.n_restarts = 41;
-        foo.service.status_text = "Serving 7 requests".into();
+        main.drop_in_paths = vec!["/etc/systemd/system/foo.service.d/10-a.conf".into()];
+        main.invocation_id = Some([0x5a; 16]);
+        main.service.service_type = "notify";
+        main.service.restart = "always";
+        main.service.main_pid = 4242;
+        main.service.n_restarts = 41;
+        main.service.status_text = "Serving 7 requests".into();
         let run = ExecView {
             path: "/usr/bin/food".into(),
             argv: vec!["food".into(), "--port".into(), "80".into()],
             pid: 4242,
-            start: foo.active_enter,
+            start: main.active_enter,
             ..ExecView::default()
         };
-        foo.service.exec_main = run.clone();
-        foo.service.exec = vec![("ExecStart", vec![run])];
-        foo.cgroup.slice = "system.slice".into();
-        foo.cgroup.control_group = "/system.slice/foo.service".into();
-        foo.cgroup.tasks_current = Some(3);
-        foo.cgroup.tasks_max = Some(512);
-        foo.cgroup.memory_current = Some(5 << 20);
-        foo.cgroup.accounting = true;
+        main.service.exec_main = run.clone();
+        main.service.exec = vec![("ExecStart", vec![run])];
+        main.cgroup.slice = "system.slice".into();
+        main.cgroup.control_group = "/system.slice/foo.service".into();
+        main.cgroup.tasks_current = Some(3);
+        main.cgroup.tasks_max = Some(512);
+        main.cgroup.memory_current = Some(5 << 20);
+        main.cgroup.accounting = true;
         let mut broken = unit("broken.service", "failed", "failed");
         broken.result = "exit-code";
         broken.service.exec_main = ExecView { pid: 99, code: 1, status: 7, ..ExecView::default() };
@@ -79,7 +79,7 @@ impl Toy {
         timer.timer.next_realtime_us = 4_000_000_000_000_000;
         timer.dependencies = vec![("Triggers", vec!["bar.service".into()])];
         let all = [
-            foo,
+            main,
             broken,
             socket,
             timer,
