@@ -79,22 +79,23 @@ impl Server {
     }
 }
 
-/// Tells systemctl that the machine was booted with systemd, in a mount namespace: some verbs want that even
-/// for a user.
-const BOOTED: &str =
-    "mount -t tmpfs tmpfs /run && mkdir -p /run/systemd/system && exec systemctl --user \"$@\"";
+/// Makes a machine that was booted with systemd, in a mount namespace: root's tools and some verbs want that.
+const BOOTED: &str = "mount -t tmpfs tmpfs /run && mkdir -p /run/systemd/system && \
+    ln -s \"$XDG_RUNTIME_DIR/systemd/private\" /run/systemd/private && exec \"$@\"";
 
 impl Server {
-    /// As [`Server::systemctl`] on a booted machine; `None` where we may not make a namespace.
-    fn systemctl_booted(&self, arguments: &[&str]) -> Option<Outcome> {
+    /// As [`Server::run`] on a booted machine; `None` where we may not make a namespace.
+    fn run_booted(&self, arguments: &[&str]) -> Option<Outcome> {
         let can = Process::new("unshare").args(["-m", "mount", "-t", "tmpfs", "tmpfs", "/run"]).output();
         if !can.is_ok_and(|output| output.status.success()) {
             eprintln!("skipped: no mount namespace here for {arguments:?}");
             return None;
         }
-        let mut all = vec!["-m", "sh", "-c", BOOTED, "sh"];
-        all.extend(arguments);
-        Some(self.run("unshare", &all))
+        Some(self.run("unshare", &[&["-m", "sh", "-c", BOOTED, "sh"], arguments].concat()))
+    }
+
+    fn systemctl_booted(&self, arguments: &[&str]) -> Option<Outcome> {
+        self.run_booted(&[&["systemctl", "--user"], arguments].concat())
     }
 }
 
@@ -397,5 +398,30 @@ fn busctl_and_libdbus_understand_us() {
             .run("dbus-send", &[&peer, "--print-reply", root[1], list, "array:string:failed"])
             .is(0)
             .says(&["string \"broken.service\"", "uint32 0", "object path \"/\""]);
+    }
+}
+
+/// Root's tools take the private socket of the system, not of a user.
+#[test]
+fn roots_tools() {
+    if !has("systemctl") || !has("systemd-run") || !has("unshare") {
+        return;
+    }
+    let server = Server::start("root");
+    let Some(active) = server.run_booted(&["systemctl", "is-active", "foo"]) else { return };
+    active.is(0).says(&["active\n"]);
+    let booted = |arguments: &[&str]| server.run_booted(arguments).expect("it could just now");
+    booted(&["systemctl", "restart", "bar"]).is(0).is_silent();
+    booted(&["systemctl", "status", "foo"]).is(0).says(&["Active: active (running)", "4243 worker"]);
+    booted(&["systemctl", "start", "never-heard-of"]).is(5);
+    server.asked();
+    booted(&["systemd-run", "--unit=once", "-p", "TasksMax=9", "true", "x"]).is(0).says(&["once.service"]);
+    match server.asked().as_slice() {
+        [Command::StartTransient { unit, mode: Mode::Fail, properties }] => {
+            assert_eq!(unit, "once.service");
+            assert!(properties.contains(&("TasksMax".into(), 9u64.into())), "{properties:?}");
+            assert!(properties.iter().any(|(name, _)| name == "ExecStart"), "{properties:?}");
+        }
+        other => panic!("{other:?}"),
     }
 }

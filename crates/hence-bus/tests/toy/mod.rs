@@ -124,6 +124,13 @@ impl Toy {
                     let answer = Answer::Files { installable: true, changes: changes.collect() };
                     front.reply(token, Ok(answer));
                 }
+                Command::StartTransient { unit, .. } => {
+                    self.last_job += 1;
+                    let id = self.last_job;
+                    let job = JobView { id, unit: unit.clone(), job_type: "start", state: "waiting" };
+                    front.reply(token, Ok(Answer::Job { job, others: Vec::new() }));
+                    front.job_removed(id, &unit, "done");
+                }
                 Command::Reload => {
                     front.reloading(true);
                     front.reloading(false);
