@@ -1,0 +1,271 @@
+//! The words of the ledger: states, job types, results, reasons. Systemd's own wherever it has one.
+//!
+//! Each enum has explicit numbers, which are its encoding: never reused, never renumbered.
+
+macro_rules! words {
+    ($(#[$meta:meta])* $name:ident { $($variant:ident = $tag:literal $word:literal $doc:literal),* $(,)? }) => {
+        $(#[$meta])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        #[repr(u8)]
+        pub enum $name { $(#[doc = $doc] $variant = $tag,)* }
+        impl $name {
+            /// Every value.
+            pub const ALL: &'static [$name] = &[$($name::$variant,)*];
+            /// The word that people see.
+            pub const fn as_str(self) -> &'static str { match self { $($name::$variant => $word,)* } }
+            /// The number in the encoding.
+            pub const fn tag(self) -> u8 { self as u8 }
+            /// The value of this number.
+            pub fn from_tag(tag: u8) -> Option<$name> { match tag { $($tag => Some($name::$variant),)* _ => None } }
+            /// The first value of this word.
+            pub fn parse(word: &str) -> Option<$name> { Self::ALL.iter().copied().find(|w| w.as_str() == word) }
+        }
+        impl core::fmt::Display for $name {
+            fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result { f.write_str(self.as_str()) }
+        }
+    };
+}
+
+words! {
+    /// ActiveState of a unit.
+    ActiveState {
+        Inactive = 0 "inactive" "Down.",
+        Activating = 1 "activating" "On its way up, or waiting to be restarted.",
+        Active = 2 "active" "Up.",
+        Reloading = 3 "reloading" "Up, reading its configuration again.",
+        Deactivating = 4 "deactivating" "On its way down.",
+        Failed = 5 "failed" "Down after a failure.",
+        Maintenance = 6 "maintenance" "Down, its files being cleaned.",
+    }
+}
+
+words! {
+    /// SubState of a unit: the state of the machine of its kind.
+    SubState {
+        Dead = 0 "dead" "Down.",
+        Failed = 1 "failed" "Down after a failure.",
+        Condition = 2 "condition" "ExecCondition= runs.",
+        StartPre = 3 "start-pre" "ExecStartPre= runs.",
+        Start = 4 "start" "ExecStart= runs and isn't ready yet.",
+        StartPost = 5 "start-post" "ExecStartPost= runs.",
+        Running = 6 "running" "The main process runs.",
+        Exited = 7 "exited" "The main process ended and RemainAfterExit= keeps the unit up.",
+        Reload = 8 "reload" "ExecReload= runs, or the service said that it reloads.",
+        Stop = 9 "stop" "ExecStop= runs.",
+        StopWatchdog = 10 "stop-watchdog" "WatchdogSignal= was sent.",
+        StopSigterm = 11 "stop-sigterm" "KillSignal= was sent.",
+        StopSigkill = 12 "stop-sigkill" "FinalKillSignal= was sent.",
+        StopPost = 13 "stop-post" "ExecStopPost= runs.",
+        FinalWatchdog = 14 "final-watchdog" "WatchdogSignal= was sent after ExecStopPost=.",
+        FinalSigterm = 15 "final-sigterm" "KillSignal= was sent after ExecStopPost=.",
+        FinalSigkill = 16 "final-sigkill" "FinalKillSignal= was sent after ExecStopPost=.",
+        AutoRestart = 17 "auto-restart" "Down, waiting RestartSec= to be started again.",
+        Cleaning = 18 "cleaning" "Its files are being removed.",
+        Active = 19 "active" "A target or slice that is up.",
+        Listening = 20 "listening" "A socket that waits for traffic.",
+        SocketRunning = 21 "running" "A socket whose service runs.",
+        StopPre = 22 "stop-pre" "ExecStopPre= of a socket runs.",
+        StopPreSigterm = 23 "stop-pre-sigterm" "ExecStopPre= took too long and was sent KillSignal=.",
+        StopPreSigkill = 24 "stop-pre-sigkill" "ExecStopPre= took too long and was sent SIGKILL.",
+        StartChown = 25 "start-chown" "A socket is given its owner.",
+        Waiting = 26 "waiting" "A timer or path that waits.",
+        Elapsed = 27 "elapsed" "A timer that won't elapse again.",
+        TriggerRunning = 28 "running" "A timer or path whose unit runs.",
+    }
+}
+
+words! {
+    /// Type of a job.
+    JobType {
+        Start = 0 "start" "Bring the unit up.",
+        VerifyActive = 1 "verify-active" "Check that it is up.",
+        Stop = 2 "stop" "Take it down.",
+        Reload = 3 "reload" "Have it read its configuration again.",
+        Restart = 4 "restart" "Take it down and bring it up.",
+        TryRestart = 5 "try-restart" "Restart it if it is up.",
+        TryReload = 6 "try-reload" "Reload it if it is up.",
+        ReloadOrStart = 7 "reload-or-start" "Reload it if it is up, else start it.",
+        Nop = 8 "nop" "Nothing.",
+    }
+}
+
+words! {
+    /// How a job ended.
+    JobResult {
+        Done = 0 "done" "It did what it was for.",
+        Canceled = 1 "canceled" "Another job or a request took its place.",
+        Timeout = 2 "timeout" "It took too long.",
+        Failed = 3 "failed" "The unit failed.",
+        Dependency = 4 "dependency" "A unit that it requires failed.",
+        Skipped = 5 "skipped" "It didn't apply to the unit's state.",
+        Invalid = 6 "invalid" "The unit's state doesn't allow it.",
+        Assert = 7 "assert" "An Assert...= didn't hold.",
+        Unsupported = 8 "unsupported" "This kind of unit isn't supported here.",
+        Collected = 9 "collected" "The unit went away.",
+        Once = 10 "once" "The unit may be started only once.",
+    }
+}
+
+words! {
+    /// Result= of a service or socket: why it is in the state that it is in.
+    UnitResult {
+        Success = 0 "success" "Nothing went wrong.",
+        Resources = 1 "resources" "The system refused something: memory, a fork, a file.",
+        Protocol = 2 "protocol" "The service didn't do what its Type= promises.",
+        Timeout = 3 "timeout" "It took too long.",
+        ExitCode = 4 "exit-code" "A process ended with a bad exit status.",
+        Signal = 5 "signal" "A process was ended by a signal.",
+        CoreDump = 6 "core-dump" "A process was ended by a signal and left a core dump.",
+        Watchdog = 7 "watchdog" "No sign of life within WatchdogSec=.",
+        StartLimitHit = 8 "start-limit-hit" "Started too often.",
+        OomKill = 9 "oom-kill" "The kernel ran out of memory and killed a process.",
+        ExecCondition = 10 "exec-condition" "An ExecCondition= said no.",
+        TriggerLimitHit = 11 "trigger-limit-hit" "A socket or path triggered too often.",
+        ServiceStartLimitHit = 12 "service-start-limit-hit" "The service of a socket was started too often.",
+        UnitStartLimitHit = 13 "unit-start-limit-hit" "The unit of a path was started too often.",
+    }
+}
+
+words! {
+    /// What a process is to its unit.
+    ProcessRole {
+        Main = 0 "main process" "The service itself.",
+        Condition = 1 "ExecCondition" "A control process.",
+        StartPre = 2 "ExecStartPre" "A control process.",
+        Start = 3 "ExecStart" "The process of ExecStart= where it isn't the main one (Type=forking).",
+        StartPost = 4 "ExecStartPost" "A control process.",
+        Reload = 5 "ExecReload" "A control process.",
+        Stop = 6 "ExecStop" "A control process.",
+        StopPost = 7 "ExecStopPost" "A control process.",
+        StopPre = 8 "ExecStopPre" "A control process of a socket.",
+        Other = 9 "process" "Any other process of the unit.",
+    }
+}
+
+words! {
+    /// How a process ended.
+    ExitKind {
+        Exited = 1 "exited" "By itself, with an exit status.",
+        Killed = 2 "killed" "By a signal.",
+        Dumped = 3 "dumped" "By a signal, with a core dump.",
+    }
+}
+
+/// How a process ended, with its exit status or signal number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Exit {
+    /// By itself or by a signal.
+    pub kind: ExitKind,
+    /// Exit status or signal number.
+    pub status: i32,
+}
+
+words! {
+    /// Why a service is, or isn't, started again after it ended; service(5), Restart=.
+    RestartReason {
+        Policy = 0 "Restart=" "Its Restart= covers how it ended.",
+        ForceExitStatus = 1 "RestartForceExitStatus=" "The exit status is listed there.",
+        PolicyNo = 2 "Restart=" "Its Restart= doesn't cover how it ended.",
+        PreventExitStatus = 3 "RestartPreventExitStatus=" "The exit status is listed there.",
+        ManualStop = 4 "stopped on purpose" "Somebody asked for the stop.",
+        StopQueued = 5 "a stop job is queued" "It is about to be stopped.",
+    }
+}
+
+words! {
+    /// A deadline of the engine.
+    DeadlineKind {
+        TimeoutStart = 0 "TimeoutStartSec" "The start took too long.",
+        TimeoutStop = 1 "TimeoutStopSec" "The stop took too long.",
+        TimeoutAbort = 2 "TimeoutAbortSec" "The abort took too long.",
+        RestartDelay = 3 "RestartSec" "The wait before a restart is over.",
+        RuntimeMax = 4 "RuntimeMaxSec" "It ran as long as it may.",
+        Watchdog = 5 "WatchdogSec" "No sign of life.",
+        JobTimeout = 6 "JobTimeoutSec" "A job took too long.",
+        JobRunningTimeout = 7 "JobRunningTimeoutSec" "A running job took too long.",
+        Timer = 8 "timer" "A timer unit elapsed.",
+        StartLimit = 9 "StartLimitIntervalSec" "Too many starts in this time.",
+        TimeoutReload = 10 "TimeoutStartSec" "The reload took too long.",
+        RunFor = 11 "--for" "The time given on the command line is over.",
+        TriggerLimit = 12 "TriggerLimitIntervalSec" "Too much traffic in this time.",
+        TimeoutClean = 13 "TimeoutCleanSec" "Cleaning took too long.",
+    }
+}
+
+words! {
+    /// How processes are tracked.
+    Tracking {
+        Cgroup = 0 "control groups" "Each unit has its own cgroup: exact.",
+        Ancestry = 1 "process ancestry" "Subreaper, parents, sessions and the invocation id in the environment.",
+    }
+}
+
+words! {
+    /// What a client asked for.
+    Verb {
+        Start = 0 "start" "",
+        Stop = 1 "stop" "",
+        Restart = 2 "restart" "",
+        TryRestart = 3 "try-restart" "",
+        Reload = 4 "reload" "",
+        ReloadOrRestart = 5 "reload-or-restart" "",
+        ReloadOrTryRestart = 6 "reload-or-try-restart" "",
+        Kill = 7 "kill" "",
+        ResetFailed = 8 "reset-failed" "",
+        DaemonReload = 9 "daemon-reload" "",
+        Cancel = 10 "cancel" "",
+        Run = 11 "run" "The unit was named on the command line of hence, or wanted by what was.",
+        Exit = 12 "exit" "",
+        Verify = 13 "verify-active" "",
+        Isolate = 14 "isolate" "",
+    }
+}
+
+words! {
+    /// Which part of starting a process failed.
+    SpawnStep {
+        Fork = 0 "fork" "The kernel refused a new process.",
+        Cgroup = 1 "control group" "The process could not be put into its control group.",
+        Exec = 2 "exec" "The program could not be executed.",
+        Chdir = 3 "working directory" "WorkingDirectory= could not be entered.",
+        Stdio = 4 "standard streams" "A standard stream could not be opened.",
+        User = 5 "user" "User= or Group= is unknown or refused.",
+        Environment = 6 "environment" "An EnvironmentFile= could not be read.",
+        Limits = 7 "limits" "A resource limit was refused.",
+        Directories = 8 "directories" "A RuntimeDirectory= or its kin could not be made.",
+        Sockets = 9 "sockets" "A file descriptor could not be passed.",
+        Executor = 10 "executor" "The executor failed.",
+        Scheduling = 11 "scheduling" "A scheduling setting was refused.",
+    }
+}
+
+words! {
+    /// Why the ledger has a gap.
+    GapReason {
+        RingFull = 0 "the recorder did not keep up" "",
+        DiskFull = 1 "no room on the disk" "",
+        WriteError = 2 "the disk refused a write" "",
+        Damaged = 3 "damaged on the disk" "",
+        Retention = 4 "removed to stay within the bound" "",
+    }
+}
+
+words! {
+    /// A standard stream.
+    Stream {
+        Stdout = 1 "stdout" "",
+        Stderr = 2 "stderr" "",
+    }
+}
+
+words! {
+    /// Why a signal was sent.
+    SignalReason {
+        Stop = 0 "stop" "KillSignal= of an ordered stop.",
+        Final = 1 "final" "FinalKillSignal= after a timeout, or at once for what main left.",
+        Watchdog = 2 "watchdog" "WatchdogSignal=.",
+        Request = 3 "request" "A client asked for it.",
+        ReloadTimeout = 4 "reload timeout" "A reload process took too long.",
+        Hangup = 5 "hangup" "SendSIGHUP=.",
+    }
+}
