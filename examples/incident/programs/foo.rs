@@ -123,8 +123,7 @@ mod tests {
     #[test]
     fn every_row_divides_its_number() {
         let table = smallest_factors(5000);
-        for number in 2..5000usize {
-            let factor = table[number] as usize;
+        for (number, factor) in table.iter().map(|factor| *factor as usize).enumerate().skip(2) {
             assert_eq!(number % factor, 0);
             assert!((2..factor).all(|smaller| number % smaller != 0));
         }

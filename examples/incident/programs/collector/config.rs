@@ -207,7 +207,7 @@ impl Drafts {
     }
 }
 
-/// `address`, or the first Prometheus reader of `readers`. The error goes on after the path of the table.
+/// `address`, or the one Prometheus reader of `readers`. The error goes on after the path of the table.
 fn own_metrics(metrics: &Entries) -> Result<Option<SocketAddr>, String> {
     if let Some(level) = child(metrics, "level") {
         match text(level).map_err(|error| format!(".level' {error}"))? {
@@ -224,34 +224,33 @@ fn own_metrics(metrics: &Entries) -> Result<Option<SocketAddr>, String> {
     let Node::List(readers) = &readers.node else {
         return Err(format!(".readers' expected a list (line {})", readers.line));
     };
-    for (index, reader) in readers.iter().enumerate() {
-        let mut errors = Errors::new();
-        let mut path = format!("service.telemetry.metrics.readers[{index}]");
-        let mut level = reader;
-        for key in ["pull", "exporter", "prometheus"] {
-            let entries = table(level, &path, &[key], &mut errors);
-            path = format!("{path}.{key}");
-            match child(entries, key) {
-                Some(value) => level = value,
-                None => errors.push(format!("'{path}' is missing (line {})", level.line)),
-            }
-            if let Some(error) = errors.first() {
-                return Err(error.trim_start_matches("'service.telemetry.metrics").to_owned());
-            }
-        }
-        let entries = table(level, &path, &["host", "port"], &mut errors);
-        let host = child(entries, "host").map_or(Ok("localhost"), |value| text(value));
-        let port = child(entries, "port").map_or(Err("needs a port".to_owned()), |value| text(value));
-        let found = host.and_then(|host| port.and_then(|port| address(&format!("{host}:{port}"))));
-        match (errors.first(), found) {
-            (None, Ok(address)) => return Ok(Some(address)),
-            (Some(error), _) => {
-                return Err(error.trim_start_matches("'service.telemetry.metrics").to_owned());
-            }
-            (None, Err(error)) => return Err(format!(".readers[{index}].pull.exporter.prometheus' {error}")),
-        }
+    match &readers[..] {
+        [] => Ok(None),
+        [reader] => prometheus(reader).map(Some),
+        [_, second, ..] => Err(format!(".readers' more than one reader (line {})", second.line)),
     }
-    Ok(None)
+}
+
+/// `pull: exporter: prometheus: host, port` of a reader.
+fn prometheus(reader: &Value) -> Result<SocketAddr, String> {
+    let (mut path, mut level) = (".readers[0]".to_owned(), reader);
+    // Every error of a table begins with `'` and the path; the caller writes that for us.
+    let whole =
+        |errors: Errors| if errors.is_empty() { Ok(()) } else { Err(errors.join("\n")[1..].to_owned()) };
+    for key in ["pull", "exporter", "prometheus"] {
+        let mut errors = Errors::new();
+        let entries = table(level, &path, &[key], &mut errors);
+        whole(errors)?;
+        path = format!("{path}.{key}");
+        level = child(entries, key).ok_or_else(|| format!("{path}' is missing (line {})", level.line))?;
+    }
+    let mut errors = Errors::new();
+    let entries = table(level, &path, &["host", "port"], &mut errors);
+    whole(errors)?;
+    let host = child(entries, "host").map_or(Ok("localhost"), text);
+    let port = child(entries, "port").map_or(Err("needs a port".to_owned()), text);
+    let found = host.and_then(|host| address(&format!("{host}:{}", port?)));
+    found.map_err(|error| format!("{path}' {error}"))
 }
 
 fn child<'a>(entries: &'a Entries, key: &str) -> Option<&'a Value> {
@@ -388,13 +387,31 @@ mod tests {
 
     #[test]
     fn readers_are_the_new_way() {
-        let reader = "      readers:\n        - pull:\n            exporter:\n              prometheus:\n                host: 127.0.0.1\n                port: 51682\n";
-        let text = SHIPPED.replace("      address: \":51681\"\n", reader);
+        let reader = [
+            "      readers:",
+            "        - pull:",
+            "            exporter:",
+            "              prometheus: # on this machine only",
+            "                host: 127.0.0.1",
+            "                port: 51682\n",
+        ]
+        .join("\n");
+
+        let text = SHIPPED.replace("      address: \":51681\"\n", &reader);
         for release in [&OLD, &NEW] {
             assert_eq!(read(&text, release).expect("valid").metrics_address, on_loopback(51682));
         }
-        let error = read(&text.replace("port:", "prt:"), &NEW).expect_err("prt");
-        assert!(error.contains("'service.telemetry.metrics.readers[0].pull.exporter.prometheus'"), "{error}");
+        let path = "'service.telemetry.metrics.readers[0].pull.exporter.prometheus'";
+        for (from, to, part) in [
+            ("port:", "prt:", "'' has invalid keys: prt"),
+            ("                port: 51682\n", "", "needs a port"),
+            ("host: 127.0.0.1", "host: nowhere", "not an IP address"),
+        ] {
+            let error = read(&text.replacen(from, to, 1), &NEW).expect_err(part);
+            assert!(error.contains(path) && error.contains(part), "{error}");
+        }
+        let error = read(&text.replace("prometheus:", "otlp:"), &NEW).expect_err("otlp");
+        assert!(error.contains("has invalid keys: otlp"), "{error}");
     }
 
     #[test]

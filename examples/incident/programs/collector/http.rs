@@ -118,10 +118,8 @@ fn count(source: &mut impl BufRead, length: u64, until: Instant) -> io::Result<O
 /// Sends one answer.
 pub fn answer(mut stream: &TcpStream, (status, phrase): Refusal, kind: &str, text: &str) -> io::Result<()> {
     let length = text.len();
-    write!(
-        stream,
-        "HTTP/1.1 {status} {phrase}\r\nContent-Type: {kind}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{text}"
-    )
+    write!(stream, "HTTP/1.1 {status} {phrase}\r\nContent-Type: {kind}\r\nContent-Length: {length}\r\n")?;
+    write!(stream, "Connection: close\r\n\r\n{text}")
 }
 
 #[cfg(test)]

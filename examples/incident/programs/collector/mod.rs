@@ -15,7 +15,7 @@ use std::net::{TcpListener, TcpStream};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -33,15 +33,14 @@ pub struct Release {
 const LARGEST_FILE: u64 = 1 << 20;
 /// Requests that may wait for a pipeline; more are refused.
 const QUEUE: usize = 256;
-const USAGE: &str = "Usage: aws-otel-collector --config FILE\n       aws-otel-collector validate --config FILE\n       aws-otel-collector --version";
+const USAGE: &str = "Usage: aws-otel-collector --config FILE
+       aws-otel-collector validate --config FILE
+       aws-otel-collector --version";
 
 /// The whole program.
 pub fn run(release: &Release) -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let words: Vec<&str> = arguments
-        .iter()
-        .flat_map(|word| word.strip_prefix("--config=").map_or(vec![word.as_str()], |f| vec!["--config", f]))
-        .collect();
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let outcome = match words[..] {
         ["--version" | "-v"] => {
             println!("aws-otel-collector version: {}", release.version);
@@ -222,15 +221,10 @@ fn export(pipeline: &Pipeline, requests: &Receiver<Body>) {
     while let Ok(first) = requests.recv() {
         let (mut count, mut sum) = (1u64, first);
         let until = Instant::now() + pipeline.timeout.unwrap_or_default();
-        loop {
-            match requests.recv_timeout(until.saturating_duration_since(Instant::now())) {
-                Ok(body) => {
-                    count += 1;
-                    sum.bytes += body.bytes;
-                    sum.lines += body.lines;
-                }
-                Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => break,
-            }
+        while let Ok(body) = requests.recv_timeout(until.saturating_duration_since(Instant::now())) {
+            count += 1;
+            sum.bytes += body.bytes;
+            sum.lines += body.lines;
         }
         let bytes = if pipeline.detailed { format!(", {} bytes", sum.bytes) } else { String::new() };
         // Who reads stdout may be gone; that is no reason to stop counting.
