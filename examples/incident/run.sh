@@ -59,7 +59,7 @@ otlp_port=$(free_port "$otlp_port")
 running() {
     # ls complains about processes that are gone or another user's; neither is ours.
     { ls -l /proc/[0-9]*/exe 2>/dev/null || :; } |
-        sed -n "s,.* /proc/\([0-9]*\)/exe -> $dir/$1\( (deleted)\)\{0,1\}\$,\1,p"
+        sed -n "s|.* /proc/\([0-9]*\)/exe -> $dir/$1\( (deleted)\)\{0,1\}\$|\1|p"
 }
 count() { running "$1" | wc -l | tr -d ' '; }
 
@@ -155,7 +155,7 @@ play() {
                 case " $foos " in *" $pid "*) ;; *) foos="$foos $pid" ;; esac
             done
             [ "$alive" -le "$most" ] || most=$alive
-            note "after $second s: $alive foo processes${pids:+: $pids}"
+            note "after $second s, foo processes: $alive${pids:+ (pid ${pids% })}"
         fi
         if [ -z "$upgraded" ] && [ "$second" -ge "$upgrade_at" ]; then
             upgrade "$1"
@@ -169,7 +169,7 @@ play() {
     manager=''
     [ "$status" -eq 0 ] || note "hence run ended with status $status"
     [ -n "$upgraded" ] || fail "hence run ended before the upgrade"
-    note "hence run has ended; still alive: $(count "$1/bin/foo") foo processes"
+    note "hence run has ended; foo processes still alive: $(count "$1/bin/foo")"
 }
 
 ask() {
