@@ -8,11 +8,16 @@ extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
+pub mod encoding;
 pub mod record;
+pub mod sentence;
+pub mod speech;
 pub mod word;
 
+pub use encoding::{DecodeError, FORMAT_VERSION, decode, encode};
 pub use record::{
-    Cause, Certainty, Client, Fact, FileIdentity, FileRole, LeftOver, Record, RecordId, Rule, Stamp, Version,
+    Cause, Certainty, Client, Fact, FileIdentity, FileRole, Invocation, LeftOver, Record, RecordId, Rule,
+    Stamp, Version,
 };
 pub use word::*;
 
