@@ -232,7 +232,7 @@ impl Capture {
                 .flat_map(|(_, tail)| tail.iter().copied())
                 .collect();
             if tail.is_empty() {
-                tail = self.from_log(unit, invocation, stream);
+                tail = self.tail_of_log(unit, invocation, stream);
             }
             if let Some(text) = last_lines(&tail) {
                 words.push((stream, text));
@@ -242,7 +242,7 @@ impl Capture {
     }
 
     /// The end of a stream as the unit's log has it.
-    fn from_log(&self, unit: &str, invocation: Invocation, stream: Stream) -> Vec<u8> {
+    fn tail_of_log(&self, unit: &str, invocation: Invocation, stream: Stream) -> Vec<u8> {
         let mut end = Vec::new();
         let read = |end: &mut Vec<u8>| {
             let mut file = std::fs::File::open(self.logs.join(file_name(unit)))?;

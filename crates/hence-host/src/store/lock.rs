@@ -11,8 +11,7 @@ pub(crate) fn own(places: &Places) -> Result<File, StoreError> {
     let mut file = open_private(&path).map_err(|e| StoreError::io("open", &path, e))?;
     if !sys::try_lock(&file).map_err(|e| StoreError::io("lock", &path, e))? {
         let mut text = String::new();
-        let pid =
-            (&file).take(32).read_to_string(&mut text).ok().and_then(|_| text.trim().parse().ok());
+        let pid = (&file).take(32).read_to_string(&mut text).ok().and_then(|_| text.trim().parse().ok());
         return Err(StoreError::InUse { path: places.folder.clone(), pid });
     }
     let note = format!("{}\n", std::process::id());

@@ -18,7 +18,7 @@ use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
 use std::collections::VecDeque;
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 use std::process::ExitCode;
 use std::rc::Rc;
@@ -99,6 +99,8 @@ struct Recorder {
     tail: u64,
     /// Up to where the owner said that there are records.
     head: u64,
+    /// Nobody said, so all of the ring is looked at.
+    look_far: bool,
     writer: Option<Writer>,
     capture: Capture,
     digests: Digests,
@@ -138,8 +140,8 @@ impl Recorder {
             cursor: Cursor::new(ring.clone(), header.capacity, tail.position),
             capacity: header.capacity,
             tail: tail.position,
-            // What was there before it started is taken whole, over damage.
-            head: tail.position + header.capacity,
+            head: tail.position,
+            look_far: true,
             places,
             options,
             epoll,
@@ -180,7 +182,7 @@ impl Recorder {
             }
             // The owner is gone.
             let until = *finish_at_us.get_or_insert_with(|| {
-                self.head = self.tail + self.capacity;
+                self.look_far = true;
                 self.drain_or_stall(now_us);
                 now_us + FINISH_US
             });
@@ -373,18 +375,8 @@ impl Recorder {
                     Err(_) => push_own(writer, damaged()),
                 },
                 Next::End => {
-                    let at = self.cursor.position();
-                    if at >= self.head {
+                    if !self.skip_damage()? {
                         break;
-                    }
-                    let limit = self.head.min(self.tail + self.capacity);
-                    let next = self.cursor.find_next(limit);
-                    match next.map_err(|e| StoreError::io("read", &self.places.ring(), e))? {
-                        Some(next) => {
-                            push_own(writer, damaged());
-                            self.cursor.seek(next);
-                        }
-                        None => break,
                     }
                 }
             }
@@ -393,8 +385,34 @@ impl Recorder {
             }
         }
         self.commit()?;
-        self.head = self.tail;
+        self.look_far = false;
         Ok(())
+    }
+
+    /// Nothing intact is where the cursor stands: goes on behind it where something must be. `false`: this
+    /// is the end.
+    fn skip_damage(&mut self) -> Result<bool, StoreError> {
+        let failed = |e| StoreError::io("read", &self.places.ring(), e);
+        let at = self.cursor.position();
+        let limit = if self.look_far { self.tail + self.capacity } else { self.head };
+        let next = self.cursor.find_next(limit).map_err(failed)?;
+        // Records are written in order: what was not there a moment ago is now, unless it is damaged.
+        self.cursor.refresh();
+        if matches!(self.cursor.next().map_err(failed)?, Next::Frame(_)) {
+            self.cursor.seek(at);
+            return Ok(true);
+        }
+        self.cursor.refresh();
+        let next = match next {
+            Some(next) => next,
+            None if self.cursor.position() < self.head => self.head,
+            None => return Ok(false),
+        };
+        self.cursor.seek(next);
+        if let Some(writer) = &mut self.writer {
+            push_own(writer, damaged());
+        }
+        Ok(true)
     }
 
     /// Writes what was collected, moves the tail after it, and keeps the ledger within its bounds.

@@ -227,7 +227,7 @@ impl Ring {
             layout::put_pad(&mut self.batch, batch.head);
             batch.head += pad;
         }
-        if batch.head % self.capacity == 0 && batch.head > batch.start {
+        if batch.head.is_multiple_of(self.capacity) && batch.head > batch.start {
             batch.wrap = Some(self.batch.len());
         }
         layout::put_frame(&mut self.batch, batch.head, &self.payload);

@@ -106,9 +106,8 @@ pub fn set_nonblocking(file: impl AsFd) -> io::Result<()> {
 
 /// Whether a folder lies in memory (tmpfs or ramfs).
 pub fn in_memory(folder: &std::path::Path) -> bool {
-    const TMPFS: i64 = 0x0102_1994;
-    const RAMFS: i64 = 0x8584_58f6;
-    rustix::fs::statfs(folder).is_ok_and(|s| matches!(s.f_type as i64, TMPFS | RAMFS))
+    // The type's width differs between machines; the numbers are of 32 bits.
+    rustix::fs::statfs(folder).is_ok_and(|s| matches!(s.f_type as u32, 0x0102_1994 | 0x8584_58f6))
 }
 
 /// Has the calling process ignore the signals that end a whole group of processes in order. The recorder
