@@ -1,1 +1,3 @@
 //! hence-host
+pub mod store;
+pub mod sys;
