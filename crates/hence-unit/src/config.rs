@@ -310,23 +310,18 @@ impl JobMode {
 }
 
 /// The part of a unit that depends on its kind.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 #[allow(missing_docs, reason = "the variants are the unit kinds")]
 pub enum Kind {
     Service(Box<ServiceConfig>),
     Socket(Box<SocketConfig>),
+    #[default]
     Target,
     Slice(Box<ResourceConfig>),
     Timer(Box<TimerConfig>),
     Path(Box<PathConfig>),
     /// A kind that is loaded and shown, not acted on.
     Other(UnitKind),
-}
-
-impl Default for Kind {
-    fn default() -> Self {
-        Kind::Target
-    }
 }
 
 impl Kind {
@@ -1054,6 +1049,8 @@ pub struct Environs {
     pub user: bool,
     /// `%H`
     pub host_name: String,
+    /// `%q`; empty where none is set, then the short host name stands in.
+    pub pretty_host_name: String,
     /// `%m`
     pub machine_id: String,
     /// `%b`
