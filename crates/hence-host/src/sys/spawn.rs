@@ -62,7 +62,7 @@ pub struct Image {
     strings: Vec<At>,
     argv: usize,
     path: At,
-    listen_pid: Option<At>,
+    pids: Vec<At>,
     chdir: Option<At>,
     oom_score: Option<At>,
     limits: Vec<(u8, [u64; 2])>,
@@ -125,12 +125,11 @@ impl Image {
         self.strings.push(at);
     }
 
-    /// LISTEN_PID=, which only the child knows; sd_listen_fds(3).
-    pub fn listen_pid(&mut self) {
-        const NAME: &str = "LISTEN_PID=";
-        let at = self.store(b"LISTEN_PID=0000000000");
+    /// A variable whose value is the process's own pid, which only the child knows.
+    pub fn pid_variable(&mut self, name: &str) {
+        let at = self.store(format!("{name}=0000000000").as_bytes());
         self.strings.push(at);
-        self.listen_pid = Some(at + NAME.len() as At);
+        self.pids.push(at + name.len() as At + 1);
     }
 
     /// Working directory.
@@ -386,8 +385,9 @@ unsafe extern "C" fn child(slot: *mut Slot) -> ! {
                 fail(slot, SpawnStep::Exec, r, status::NO_NEW_PRIVILEGES);
             }
         }
-        if let Some(at) = (*image).listen_pid {
-            write_pid((*image).bytes.as_mut_ptr().wrapping_add(at as usize));
+        for i in 0..(*image).pids.len() {
+            let at = *(*image).pids.as_ptr().wrapping_add(i) as usize;
+            write_pid((*image).bytes.as_mut_ptr().wrapping_add(at));
         }
         let none: u64 = 0;
         let mask = &raw const none as usize;
