@@ -84,8 +84,7 @@ fn take(loading: &mut Loading<'_>, assignment: &Assignment, prefix: &'static str
         loading.bad_value(assignment, format!("{}= takes {takes}", assignment.key), None);
         return Outcome::Rejected;
     };
-    let mut place = assignment.place.clone();
-    place.column = assignment.value_column;
+    let place = assignment.value_place();
     let condition = Condition { check: check.name, argument: argument.into(), negate, trigger, place };
     kept(loading, prefix).push(condition);
     Outcome::Added

@@ -50,8 +50,7 @@ fn elapse(loading: &mut Loading<'_>, assignment: &Assignment) -> Outcome {
         loading.bad_value(assignment, format!("{}= takes {}", assignment.key, value::SPAN), None);
         return Outcome::Rejected;
     };
-    let mut place = assignment.place.clone();
-    place.column = assignment.value_column;
+    let place = assignment.value_place();
     put(loading, timer, |t| t.elapse.push(TimerElapse { base, delay, place }));
     Outcome::Added
 }

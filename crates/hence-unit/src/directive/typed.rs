@@ -306,7 +306,11 @@ pub(crate) fn unit_names(
     mut add: impl FnMut(&mut Loading<'_>, UnitName),
 ) -> Outcome {
     let mut taken = false;
-    for word in split(loading, assignment) {
+    let (words, error) = crate::words::split_names(&assignment.value);
+    if let Some(error) = error {
+        loading.bad_value(assignment, format!("{}=: {error}", assignment.key), None);
+    }
+    for word in words {
         let Some(name) = loading.expand(assignment, &word.text) else {
             continue;
         };
@@ -371,8 +375,7 @@ pub(crate) fn commands(
         }
         return Outcome::Reset;
     }
-    let mut place = assignment.place.clone();
-    place.column = assignment.value_column;
+    let place = assignment.value_place();
     let (unit, environs) = (loading.unit, loading.environs);
     let mut specify = |text: &str| crate::specifier::expand(text, unit, environs);
     let (commands, diagnostics) = crate::exec_line::parse(&assignment.value, &place, &mut specify);
@@ -402,7 +405,7 @@ impl Loading<'_> {
         kinds: &[DependencyKind],
         other: &UnitName,
     ) {
-        let place = crate::Place { column: assignment.value_column, ..assignment.place.clone() };
+        let place = assignment.value_place();
         for &kind in kinds {
             let origin = Origin::Implied { directive, place: Some(place.clone()) };
             self.config.dependencies.push(Dependency { kind, other: other.clone(), origin });
@@ -423,7 +426,7 @@ impl Loading<'_> {
 
     /// Notes that a value is taken and has no effect here.
     pub(crate) fn note(&mut self, assignment: &Assignment, message: String) {
-        let place = crate::Place { column: assignment.value_column, ..assignment.place.clone() };
+        let place = assignment.value_place();
         self.diagnose("no-effect", Level::Note, place, message, None);
     }
 }
