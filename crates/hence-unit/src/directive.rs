@@ -5,16 +5,37 @@
 //! systemd.syntax(7), systemd.directives(7).
 
 use crate::{
-    Config, Diagnostic, Level, Place, UnitKind, UnitName, config::Environs, config::Setting,
+    Config, Diagnostic, Level, Place, SourceRole, UnitKind, UnitName,
+    config::{Environs, Setting},
+    specifier,
     syntax::Assignment,
 };
 use alloc::{format, string::String};
 use core::fmt;
 
+mod automount;
+mod condition;
+mod exec;
+mod install;
+mod kill;
+mod mount;
 mod nearest;
+mod path;
+mod resource;
+mod scope;
 mod section;
+mod service;
 mod shape;
+mod slice;
+mod socket;
+mod stdio;
+mod swap;
+#[cfg(test)]
+mod tests;
+mod timer;
 mod typed;
+mod unit;
+mod x_hence;
 
 pub use nearest::nearest;
 pub use section::{Section, Sections};
@@ -161,7 +182,24 @@ pub(crate) const fn row(
     Row { name, sections, take, support, since: 0, page, doc, replaced_by: None }
 }
 
-const GROUPS: &[&[Row]] = &[];
+const GROUPS: &[&[Row]] = &[
+    unit::ROWS,
+    condition::ROWS,
+    install::ROWS,
+    service::ROWS,
+    socket::ROWS,
+    exec::ROWS,
+    kill::ROWS,
+    resource::ROWS,
+    slice::ROWS,
+    scope::ROWS,
+    timer::ROWS,
+    path::ROWS,
+    mount::ROWS,
+    automount::ROWS,
+    swap::ROWS,
+    x_hence::ROWS,
+];
 
 const COUNT: usize = {
     let (mut count, mut group) = (0, 0);
@@ -418,9 +456,11 @@ impl Loading<'_> {
         self.diagnose("bad-value", Level::Warning, place, message, fix);
     }
 
-    /// The value with its specifiers expanded; `None`, with a diagnostic, where that fails.
+    /// A text with its specifiers expanded; `None`, with a diagnostic, where that fails.
     pub fn expand(&mut self, assignment: &Assignment, text: &str) -> Option<String> {
-        match crate::specifier::expand(text, self.unit, self.environs) {
+        let fragment = self.config.sources.iter().find(|s| s.role == SourceRole::Fragment);
+        let fragment = fragment.map(|s| &*s.path);
+        match specifier::expand_in(text, self.unit, self.environs, fragment) {
             Ok(expanded) => Some(expanded),
             Err(error) => {
                 self.bad_value(assignment, format!("{}=: {error}", assignment.key), None);

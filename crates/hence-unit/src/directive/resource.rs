@@ -6,7 +6,7 @@ use super::{
     row,
     typed::{optional, put, resources, single_unit, split},
 };
-use crate::{DependencyKind, UnitKind, syntax::Assignment, value};
+use crate::{UnitKind, syntax::Assignment, value};
 use alloc::format;
 
 const fn r(name: &'static str, take: Take, doc: &'static str) -> Row {
@@ -25,9 +25,6 @@ fn slice(loading: &mut Loading<'_>, assignment: &Assignment) -> Outcome {
     let Some(name) = single_unit(loading, assignment, fits, "a slice") else {
         return Outcome::Rejected;
     };
-    loading.unimply("Slice");
-    let kinds = [DependencyKind::InSlice, DependencyKind::Requires, DependencyKind::After];
-    loading.imply(assignment, "Slice", &kinds, &name);
     put(loading, resources, |r| r.slice = Some(name));
     Outcome::Replaced
 }
@@ -85,7 +82,11 @@ pub(super) const ROWS: &[Row] = &[
     r("AllowedCPUs", Keep(Shape::List), "The processors its processes may run on."),
     r("StartupAllowedCPUs", Keep(Shape::List), "As AllowedCPUs=, while the machine starts or stops."),
     r("AllowedMemoryNodes", Keep(Shape::List), "The memory nodes its processes may use."),
-    r("StartupAllowedMemoryNodes", Keep(Shape::List), "As AllowedMemoryNodes=, while the machine starts or stops."),
+    r(
+        "StartupAllowedMemoryNodes",
+        Keep(Shape::List),
+        "As AllowedMemoryNodes=, while the machine starts or stops.",
+    ),
     r("CPUAccounting", Keep(Shape::Boolean), "Count processor time."),
     r(
         "CPUWeight",
@@ -113,10 +114,19 @@ pub(super) const ROWS: &[Row] = &[
     r("MemoryMin", Keep(Shape::MemoryLimit), "Memory that is never taken from it."),
     r("DefaultMemoryMin", Keep(Shape::MemoryLimit), "MemoryMin= of its children without one."),
     r("DefaultMemoryLow", Keep(Shape::MemoryLimit), "MemoryLow= of its children without one."),
-    r("DefaultStartupMemoryLow", Keep(Shape::MemoryLimit), "As DefaultMemoryLow=, while the machine starts or stops.")
+    r(
+        "DefaultStartupMemoryLow",
+        Keep(Shape::MemoryLimit),
+        "As DefaultMemoryLow=, while the machine starts or stops.",
+    )
+    .since(254),
+    r(
+        "MemoryLow",
+        Keep(Shape::MemoryLimit),
+        "Memory that is taken from it only when none is left elsewhere.",
+    ),
+    r("StartupMemoryLow", Keep(Shape::MemoryLimit), "As MemoryLow=, while the machine starts or stops.")
         .since(254),
-    r("MemoryLow", Keep(Shape::MemoryLimit), "Memory that is taken from it only when none is left elsewhere."),
-    r("StartupMemoryLow", Keep(Shape::MemoryLimit), "As MemoryLow=, while the machine starts or stops.").since(254),
     r(
         "MemoryHigh",
         Act(|l, a| {
@@ -125,7 +135,8 @@ pub(super) const ROWS: &[Row] = &[
         }),
         "Memory above which its processes are slowed down and memory is taken back.",
     ),
-    r("StartupMemoryHigh", Keep(Shape::MemoryLimit), "As MemoryHigh=, while the machine starts or stops.").since(254),
+    r("StartupMemoryHigh", Keep(Shape::MemoryLimit), "As MemoryHigh=, while the machine starts or stops.")
+        .since(254),
     r(
         "MemoryMax",
         Act(|l, a| {
@@ -136,14 +147,24 @@ pub(super) const ROWS: &[Row] = &[
         }),
         "Memory above which its processes are killed.",
     ),
-    r("StartupMemoryMax", Keep(Shape::MemoryLimit), "As MemoryMax=, while the machine starts or stops.").since(254),
+    r("StartupMemoryMax", Keep(Shape::MemoryLimit), "As MemoryMax=, while the machine starts or stops.")
+        .since(254),
     r("MemorySwapMax", Keep(Shape::MemoryLimit), "How much swap space it may use."),
-    r("StartupMemorySwapMax", Keep(Shape::MemoryLimit), "As MemorySwapMax=, while the machine starts or stops.")
-        .since(254),
+    r(
+        "StartupMemorySwapMax",
+        Keep(Shape::MemoryLimit),
+        "As MemorySwapMax=, while the machine starts or stops.",
+    )
+    .since(254),
     r("MemoryZSwapMax", Keep(Shape::MemoryLimit), "How much compressed swap it may use.").since(253),
-    r("StartupMemoryZSwapMax", Keep(Shape::MemoryLimit), "As MemoryZSwapMax=, while the machine starts or stops.")
-        .since(254),
-    r("MemoryZSwapWriteback", Keep(Shape::Boolean), "Whether compressed swap may be written to disk.").since(256),
+    r(
+        "StartupMemoryZSwapMax",
+        Keep(Shape::MemoryLimit),
+        "As MemoryZSwapMax=, while the machine starts or stops.",
+    )
+    .since(254),
+    r("MemoryZSwapWriteback", Keep(Shape::Boolean), "Whether compressed swap may be written to disk.")
+        .since(256),
     former("MemoryLimit", "MemoryMax", "How much memory it may use."),
     r("DeviceAllow", Keep(Shape::List), "Devices that it may use, and how."),
     r("DevicePolicy", Keep(Shape::Words(&["auto", "closed", "strict"])), "Which devices it may use at all."),
@@ -158,7 +179,11 @@ pub(super) const ROWS: &[Row] = &[
     r("IODeviceLatencyTargetSec", Keep(Shape::List), "The latency that is aimed at on a device."),
     former("BlockIOAccounting", "IOAccounting", "Count input and output."),
     former("BlockIOWeight", "IOWeight", "The share of input and output, on the former scale."),
-    former("StartupBlockIOWeight", "StartupIOWeight", "As BlockIOWeight=, while the machine starts or stops."),
+    former(
+        "StartupBlockIOWeight",
+        "StartupIOWeight",
+        "As BlockIOWeight=, while the machine starts or stops.",
+    ),
     former("BlockIODeviceWeight", "IODeviceWeight", "BlockIOWeight= of single devices."),
     former("BlockIOReadBandwidth", "IOReadBandwidthMax", "Bytes it may read from a device in a second."),
     former("BlockIOWriteBandwidth", "IOWriteBandwidthMax", "Bytes it may write to a device in a second."),
@@ -185,12 +210,25 @@ pub(super) const ROWS: &[Row] = &[
     r("BindNetworkInterface", Keep(Shape::TextOrDefault), "The network interface its sockets are bound to.")
         .since(260),
     r("RestrictNetworkInterfaces", Keep(Shape::List), "Network interfaces that it may use."),
-    r("NFTSet", Keep(Shape::List), "Sets of the packet filter that its group or users are added to.").since(255),
+    r("NFTSet", Keep(Shape::List), "Sets of the packet filter that its group or users are added to.")
+        .since(255),
     r("ManagedOOMSwap", Keep(Shape::Words(AUTO_KILL)), "Whether systemd-oomd acts on its use of swap."),
-    r("ManagedOOMMemoryPressure", Keep(Shape::Words(AUTO_KILL)), "Whether systemd-oomd acts on its memory pressure."),
-    r("ManagedOOMMemoryPressureLimit", Keep(Shape::TextOrDefault), "The pressure at which systemd-oomd acts."),
-    r("ManagedOOMMemoryPressureDurationSec", Keep(Shape::TextOrDefault), "For how long that pressure must last.")
-        .since(257),
+    r(
+        "ManagedOOMMemoryPressure",
+        Keep(Shape::Words(AUTO_KILL)),
+        "Whether systemd-oomd acts on its memory pressure.",
+    ),
+    r(
+        "ManagedOOMMemoryPressureLimit",
+        Keep(Shape::TextOrDefault),
+        "The pressure at which systemd-oomd acts.",
+    ),
+    r(
+        "ManagedOOMMemoryPressureDurationSec",
+        Keep(Shape::TextOrDefault),
+        "For how long that pressure must last.",
+    )
+    .since(257),
     r(
         "ManagedOOMPreference",
         Keep(Shape::Words(&["none", "avoid", "omit"])),
@@ -202,6 +240,7 @@ pub(super) const ROWS: &[Row] = &[
         "Whether the service is told how to watch memory pressure.",
     )
     .since(254),
-    r("MemoryPressureThresholdSec", Keep(Shape::TextOrDefault), "The pressure that the service is told of.").since(254),
+    r("MemoryPressureThresholdSec", Keep(Shape::TextOrDefault), "The pressure that the service is told of.")
+        .since(254),
     r("CoredumpReceive", Keep(Shape::Boolean), "Core dumps of its processes are handed to it.").since(255),
 ];

@@ -12,8 +12,11 @@ use super::{
     unit,
 };
 use crate::{
-    DependencyKind, ServiceConfig, UnitKind,
-    config::{ExecPhase, ExitStatusSet, ExitType, INFINITY, NotifyAccess, OomPolicy, Restart, ServiceType, TimeoutFailureMode},
+    ServiceConfig, UnitKind,
+    config::{
+        ExecPhase, ExitStatusSet, ExitType, INFINITY, NotifyAccess, OomPolicy, Restart, ServiceType,
+        TimeoutFailureMode,
+    },
     syntax::Assignment,
     value,
 };
@@ -165,8 +168,6 @@ fn sockets(loading: &mut Loading<'_>, assignment: &Assignment) -> Outcome {
             loading.bad_value(assignment, format!("Sockets= takes sockets, not {name}"), None);
             return;
         }
-        let kinds = [DependencyKind::Wants, DependencyKind::After, DependencyKind::TriggeredBy];
-        loading.imply(assignment, "Sockets", &kinds, &name);
         put(loading, service, |s| s.sockets.push(name));
     })
 }
@@ -294,9 +295,13 @@ pub(super) const ROWS: &[Row] = &[
     r(
         "BusName",
         Act(|l, a| {
-            checked_text(l, a, service, (is_bus_name, "a name on the bus, such as org.example.Foo"), |s, v| {
-                s.bus_name = v
-            })
+            checked_text(
+                l,
+                a,
+                service,
+                (is_bus_name, "a name on the bus, such as org.example.Foo"),
+                |s, v| s.bus_name = v,
+            )
         }),
         "The bus name that a Type=dbus service takes.",
     ),
@@ -325,7 +330,8 @@ pub(super) const ROWS: &[Row] = &[
         }),
         "What happens when the kernel kills a process for lack of memory.",
     ),
-    r("ReloadSignal", Keep(Shape::Signal), "The signal that reloads a Type=notify-reload service.").since(253),
+    r("ReloadSignal", Keep(Shape::Signal), "The signal that reloads a Type=notify-reload service.")
+        .since(253),
     r("OpenFile", Keep(Shape::List), "Files that are opened and passed as file descriptors.").since(253),
     r("RefreshOnReload", Keep(Shape::List), "What is refreshed when the service is reloaded.").since(260),
     r("USBFunctionDescriptors", Keep(Shape::Path), "A file with USB descriptors for FunctionFS."),

@@ -102,9 +102,7 @@ impl Shape {
             Shape::MemoryLimit => value::memory_limit(text).is_some(),
             Shape::Share => value::share(text).is_some(),
             Shape::Unsigned(most) => value::unsigned(text).is_some_and(|n| n <= most),
-            Shape::UnsignedOr(most, word) => {
-                text == word || value::unsigned(text).is_some_and(|n| n <= most)
-            }
+            Shape::UnsignedOr(most, word) => text == word || value::unsigned(text).is_some_and(|n| n <= most),
             Shape::UnsignedOrWords(most, words) => {
                 words.contains(&text) || value::unsigned(text).is_some_and(|n| n <= most)
             }

@@ -10,7 +10,7 @@ use super::{
     },
 };
 use crate::{
-    DependencyKind, SocketConfig, UnitKind,
+    SocketConfig, UnitKind,
     config::{Listen, ListenKind},
     syntax::Assignment,
     value,
@@ -79,12 +79,10 @@ fn socket_address(text: &str) -> Option<String> {
             let number = |text: &str| value::unsigned(text).is_some_and(|n| u32::try_from(n).is_ok());
             (id.is_empty() || number(id)) && number(port)
         }),
-        (None, None) if text.starts_with('[') => {
-            text[1..].split_once("]:").is_some_and(|(address, rest)| {
-                let (port, scope) = rest.split_once('%').unwrap_or((rest, "-"));
-                address.parse::<Ipv6Addr>().is_ok() && is_port(port) && !scope.is_empty()
-            })
-        }
+        (None, None) if text.starts_with('[') => text[1..].split_once("]:").is_some_and(|(address, rest)| {
+            let (port, scope) = rest.split_once('%').unwrap_or((rest, "-"));
+            address.parse::<Ipv6Addr>().is_ok() && is_port(port) && !scope.is_empty()
+        }),
         (None, None) => match text.rsplit_once(':') {
             Some((address, port)) => address.parse::<Ipv4Addr>().is_ok() && is_port(port),
             None => is_port(text),
@@ -104,7 +102,8 @@ fn message_queue(name: String) -> Option<String> {
 
 fn netlink(text: String) -> Option<String> {
     let mut words = text.split_ascii_whitespace();
-    let family = words.next().is_some_and(|w| w.bytes().all(|b| b.is_ascii_lowercase() || b == b'-' || b == b'_'));
+    let family =
+        words.next().is_some_and(|w| w.bytes().all(|b| b.is_ascii_lowercase() || b == b'-' || b == b'_'));
     let group = words.next().is_none_or(|w| value::unsigned(w).is_some());
     (family && group && words.next().is_none()).then_some(text)
 }
@@ -122,8 +121,6 @@ fn service(loading: &mut Loading<'_>, assignment: &Assignment) -> Outcome {
     let Some(name) = single_unit(loading, assignment, fits, "a service") else {
         return Outcome::Rejected;
     };
-    loading.unimply("Service");
-    loading.imply(assignment, "Service", &[DependencyKind::Before, DependencyKind::Triggers], &name);
     put(loading, socket, |s| s.service = Some(name));
     Outcome::Replaced
 }
@@ -171,11 +168,17 @@ pub(super) const ROWS: &[Row] = &[
     r("ListenNetlink", Act(listen), "Netlink families and groups."),
     r("ListenMessageQueue", Act(listen), "Names of POSIX message queues."),
     r("ListenUSBFunction", Act(listen), "Paths of FunctionFS endpoints.").not_yet(),
-    r("SocketProtocol", Keep(Shape::Words(&["udplite", "sctp", "mptcp"])), "The protocol, where it is no default."),
+    r(
+        "SocketProtocol",
+        Keep(Shape::Words(&["udplite", "sctp", "mptcp"])),
+        "The protocol, where it is no default.",
+    ),
     r(
         "BindIPv6Only",
         Act(|l, a| {
-            choice(l, a, socket, &[("default", 0), ("both", 1), ("ipv6-only", 2)], |s, v| s.bind_ipv6_only = v)
+            choice(l, a, socket, &[("default", 0), ("both", 1), ("ipv6-only", 2)], |s, v| {
+                s.bind_ipv6_only = v
+            })
         }),
         "Whether IPv6 sockets take IPv4 traffic too.",
     ),
@@ -225,15 +228,23 @@ pub(super) const ROWS: &[Row] = &[
     r("KeepAlive", Act(|l, a| flag(l, a, socket, |s, v| s.keep_alive = v)), "Probe silent TCP connections."),
     r("KeepAliveTimeSec", Keep(Shape::Span), "After what silence TCP connections are probed."),
     r("KeepAliveIntervalSec", Keep(Shape::Span), "The time between probes."),
-    r("KeepAliveProbes", Keep(Shape::Unsigned(u32::MAX as u64)), "After how many probes a connection is given up."),
     r(
-        "NoDelay",
-        Act(|l, a| flag(l, a, socket, |s, v| s.no_delay = v)),
-        "Send small TCP packets at once.",
+        "KeepAliveProbes",
+        Keep(Shape::Unsigned(u32::MAX as u64)),
+        "After how many probes a connection is given up.",
     ),
-    r("Priority", Keep(Shape::Between(i32::MIN as i64, i32::MAX as i64)), "The priority of outgoing packets."),
+    r("NoDelay", Act(|l, a| flag(l, a, socket, |s, v| s.no_delay = v)), "Send small TCP packets at once."),
+    r(
+        "Priority",
+        Keep(Shape::Between(i32::MIN as i64, i32::MAX as i64)),
+        "The priority of outgoing packets.",
+    ),
     r("DeferAcceptSec", Keep(Shape::Span), "Wake only for TCP connections that send something in this time."),
-    r("ReceiveBuffer", Act(|l, a| size(l, a, |s, n| s.receive_buffer = Some(n))), "The size of the receive buffer."),
+    r(
+        "ReceiveBuffer",
+        Act(|l, a| size(l, a, |s, n| s.receive_buffer = Some(n))),
+        "The size of the receive buffer.",
+    ),
     r("SendBuffer", Act(|l, a| size(l, a, |s, n| s.send_buffer = Some(n))), "The size of the send buffer."),
     r(
         "IPTOS",
@@ -250,7 +261,8 @@ pub(super) const ROWS: &[Row] = &[
     r("SmackLabel", Keep(Shape::TextOrDefault), "The Smack label of FIFOs and sockets.").accepted(LABELS),
     r("SmackLabelIPIn", Keep(Shape::TextOrDefault), "The Smack label of incoming packets.").accepted(LABELS),
     r("SmackLabelIPOut", Keep(Shape::TextOrDefault), "The Smack label of outgoing packets.").accepted(LABELS),
-    r("SELinuxContextFromNet", Keep(Shape::Boolean), "Take the SELinux level from the peer.").accepted(LABELS),
+    r("SELinuxContextFromNet", Keep(Shape::Boolean), "Take the SELinux level from the peer.")
+        .accepted(LABELS),
     r("PipeSize", Act(|l, a| size(l, a, |s, n| s.pipe_size = Some(n))), "The size of FIFO buffers."),
     r(
         "MessageQueueMaxMessages",
@@ -304,7 +316,9 @@ pub(super) const ROWS: &[Row] = &[
         "FileDescriptorName",
         Act(|l, a| {
             let fits: fn(&str) -> bool = is_fd_name;
-            checked_text(l, a, socket, (fits, "up to 255 printable characters without colons"), |s, v| s.fd_name = v)
+            checked_text(l, a, socket, (fits, "up to 255 printable characters without colons"), |s, v| {
+                s.fd_name = v
+            })
         }),
         "The name of its file descriptors in $LISTEN_FDNAMES.",
     ),
@@ -319,11 +333,20 @@ pub(super) const ROWS: &[Row] = &[
         Act(|l, a| number(l, a, socket, |s, n| s.trigger_limit_burst = Some(n))),
         "How often the service may be started in TriggerLimitIntervalSec=.",
     ),
-    r("PollLimitIntervalSec", Keep(Shape::Span), "The time in which a socket may wake PollLimitBurst= times.")
+    r(
+        "PollLimitIntervalSec",
+        Keep(Shape::Span),
+        "The time in which a socket may wake PollLimitBurst= times.",
+    )
+    .since(255),
+    r("PollLimitBurst", Keep(Shape::Unsigned(u32::MAX as u64)), "How often a socket may wake in that time.")
         .since(255),
-    r("PollLimitBurst", Keep(Shape::Unsigned(u32::MAX as u64)), "How often a socket may wake in that time.").since(255),
-    r("DeferTrigger", Keep(Shape::BooleanOr(&["patient"])), "Wait with the trigger until conflicting jobs are done.")
-        .since(258),
+    r(
+        "DeferTrigger",
+        Keep(Shape::BooleanOr(&["patient"])),
+        "Wait with the trigger until conflicting jobs are done.",
+    )
+    .since(258),
     r("DeferTriggerMaxSec", Keep(Shape::Span), "How long DeferTrigger= waits at most.").since(258),
 ];
 

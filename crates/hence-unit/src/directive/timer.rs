@@ -7,7 +7,7 @@ use super::{
     typed::{flag, put, single_unit, span, timer},
 };
 use crate::{
-    DependencyKind, UnitKind,
+    UnitKind,
     config::{TimerBase, TimerElapse},
     syntax::Assignment,
     value,
@@ -71,8 +71,6 @@ fn unit(loading: &mut Loading<'_>, assignment: &Assignment) -> Outcome {
     let Some(name) = single_unit(loading, assignment, fits, "a unit that is no timer") else {
         return Outcome::Rejected;
     };
-    loading.unimply("Unit");
-    loading.imply(assignment, "Unit", &[DependencyKind::Before, DependencyKind::Triggers], &name);
     put(loading, timer, |t| t.unit = Some(name));
     Outcome::Replaced
 }
@@ -111,6 +109,7 @@ pub(super) const ROWS: &[Row] = &[
     ),
     r("RandomizedOffsetSec", Keep(Shape::Span), "A fixed offset, random for each machine, up to this.")
         .since(258),
-    r("DeferReactivation", Keep(Shape::Boolean), "Do not elapse again the moment a long run ends.").since(257),
+    r("DeferReactivation", Keep(Shape::Boolean), "Do not elapse again the moment a long run ends.")
+        .since(257),
     r("Unit", Act(unit), "The unit that is started."),
 ];

@@ -4,15 +4,15 @@ use super::{
     Outcome, Row, Section, Shape,
     Take::{Act, Keep},
     row, typed,
-    typed::{choice, flag, list, number, parsed, path, span, text, timeout, unit, unit_names},
+    typed::{choice, flag, list, number, path, span, text, timeout, unit, unit_names},
 };
 use crate::{
-    Config, Dependency, DependencyKind, Origin, Place,
+    Config, Dependency, DependencyKind, Origin,
     config::{EmergencyAction, JobMode},
     syntax::Assignment,
     value,
 };
-use alloc::{borrow::ToOwned, format};
+use alloc::format;
 
 const fn r(name: &'static str, take: super::Take, doc: &'static str) -> Row {
     row(name, Section::Unit.only(), "systemd.unit(5)", take, doc)
@@ -141,8 +141,12 @@ pub(super) const ROWS: &[Row] = &[
         "A title for people.",
     ),
     r("Documentation", Act(documentation), "Addresses of documentation: http, https, file, info or man."),
-    r("SourcePath", Act(|l, a| path(l, a, unit, |_, _| ())), "The file that a generator made this unit from.")
-        .accepted("it is shown only"),
+    r(
+        "SourcePath",
+        Act(|l, a| path(l, a, unit, |_, _| ())),
+        "The file that a generator made this unit from.",
+    )
+    .accepted("it is shown only"),
     r("Requires", Act(depend), "Units that are started with this one and whose stop stops it."),
     r("Requisite", Act(depend), "Units that must be active already, or the start fails."),
     r("Wants", Act(depend), "Units that are started with this one, whatever comes of them."),
@@ -270,7 +274,11 @@ pub(super) const ROWS: &[Row] = &[
         Act(|l, a| exit_code(l, a, |c, v| c.success_action_exit_status = v)),
         "The exit status to leave with when SuccessAction= says exit.",
     ),
-    r("RebootArgument", Keep(Shape::TextOrDefault), "The argument of a reboot that one of the actions asks for."),
+    r(
+        "RebootArgument",
+        Keep(Shape::TextOrDefault),
+        "The argument of a reboot that one of the actions asks for.",
+    ),
     r(
         "CollectMode",
         Act(|l, a| {
@@ -287,4 +295,3 @@ pub(super) const ROWS: &[Row] = &[
     )
     .since(255),
 ];
-
