@@ -67,7 +67,17 @@ fn words(
     })
 }
 
+/// A folder; one that can't be used is an error unless it may be missing.
 fn working_directory(loading: &mut Loading<'_>, assignment: &Assignment) -> Outcome {
+    let before = loading.config.diagnostics.len();
+    let outcome = any_working_directory(loading, assignment);
+    if !assignment.value.starts_with('-') {
+        loading.refuse(before);
+    }
+    outcome
+}
+
+fn any_working_directory(loading: &mut Loading<'_>, assignment: &Assignment) -> Outcome {
     let (optional, written) = match assignment.value.strip_prefix('-') {
         Some(rest) => (true, rest),
         None => (false, assignment.value.as_str()),
@@ -141,10 +151,6 @@ fn limit(loading: &mut Loading<'_>, assignment: &Assignment) -> Outcome {
     let Some((_, resource, unit)) = row else {
         return Outcome::Rejected;
     };
-    if assignment.value.is_empty() {
-        put(loading, context, |c| c.limits.retain(|l| l.resource != resource));
-        return Outcome::Reset;
-    }
     let parse = |text: &str| value::limit_range(text, unit);
     parsed(loading, assignment, context, (parse, unit.allowed()), |c, (soft, hard)| {
         c.limits.retain(|l| l.resource != resource);
@@ -260,26 +266,30 @@ pub(super) const ROWS: &[Row] = &[
         "RootDirectory",
         Act(|l, a| path(l, a, context, |c, v| c.root_directory = v)),
         "The folder that is the root for commands.",
-    ),
-    unset("RootImage", "The disk image that is the root for commands."),
-    none("RootImageOptions", "Mount options of RootImage=."),
-    unset("RootHash", "The hash that RootImage= is checked with."),
-    unset("RootHashSignature", "The signature of RootHash=."),
-    unset("RootVerity", "The verity data of RootImage=."),
+    )
+    .refuses(),
+    r("RootImage", Sandbox(Shape::Path, ""), "The disk image that is the root for commands.")
+        .refuses()
+        .since(233),
+    none("RootImageOptions", "Mount options of RootImage=.").since(247),
+    unset("RootHash", "The hash that RootImage= is checked with.").since(246),
+    unset("RootHashSignature", "The signature of RootHash=.").since(246),
+    r("RootVerity", Sandbox(Shape::Path, ""), "The verity data of RootImage=.").refuses().since(246),
     unset("RootImagePolicy", "Which partitions RootImage= must or may have.").since(254),
     unset("MountImagePolicy", "Which partitions MountImages= must or may have.").since(254),
     unset("ExtensionImagePolicy", "Which partitions ExtensionImages= must or may have.").since(254),
     off("RootEphemeral", "Changes to the root are dropped at the end.").since(254),
-    none("ExtensionDirectories", "Folders that are laid over /usr and /opt."),
-    none("ExtensionImages", "Disk images that are laid over /usr and /opt."),
-    none("MountImages", "Disk images that are mounted for commands."),
-    r("User", Act(|l, a| user(l, a, |c, v| c.user = v)), "The user that commands run as."),
-    r("Group", Act(|l, a| user(l, a, |c, v| c.group = v)), "The group that commands run as."),
+    paths("ExtensionDirectories", "Folders that are laid over /usr and /opt.").since(251),
+    none("ExtensionImages", "Disk images that are laid over /usr and /opt.").since(248),
+    none("MountImages", "Disk images that are mounted for commands.").since(246),
+    r("User", Act(|l, a| user(l, a, |c, v| c.user = v)), "The user that commands run as.").refuses(),
+    r("Group", Act(|l, a| user(l, a, |c, v| c.group = v)), "The group that commands run as.").refuses(),
     r(
         "SupplementaryGroups",
         Act(|l, a| words(l, a, (value::user_name_is_valid, USER_NAME), |c| &mut c.supplementary_groups)),
         "Further groups that commands run with.",
-    ),
+    )
+    .refuses(),
     r("SetLoginEnvironment", Keep(Shape::Boolean), "Whether $HOME, $LOGNAME and $SHELL are set.").since(255),
     r(
         "Nice",
@@ -294,7 +304,7 @@ pub(super) const ROWS: &[Row] = &[
         }),
         "How soon the kernel kills processes when memory runs out.",
     ),
-    unset("CoredumpFilter", "What a core dump holds."),
+    unset("CoredumpFilter", "What a core dump holds.").since(246),
     off("MemoryKSM", "Equal memory of processes is merged.").since(254),
     r("IOSchedulingClass", Act(io_class), "The class of input and output."),
     r("IOSchedulingPriority", Act(io_priority), "The priority of input and output in its class."),
@@ -310,7 +320,7 @@ pub(super) const ROWS: &[Row] = &[
         "CPUSchedulingPriority",
         Act(|l, a| {
             let parse = |text: &str| value::unsigned(text).filter(|n| *n <= 99).map(|n| n as u8);
-            optional(l, a, context, (parse, "a number from 0 to 99"), |c, v| c.scheduling_priority = v)
+            parsed(l, a, context, (parse, "a number from 0 to 99"), |c, v| c.scheduling_priority = Some(v))
         }),
         "The priority of processes with a real-time policy.",
     ),
@@ -320,8 +330,9 @@ pub(super) const ROWS: &[Row] = &[
         "NUMAPolicy",
         Sandbox(Shape::Words(&["default", "preferred", "bind", "interleave", "local"]), "default"),
         "Where processes take memory from.",
-    ),
-    none("NUMAMask", "The memory nodes of NUMAPolicy=."),
+    )
+    .since(243),
+    none("NUMAMask", "The memory nodes of NUMAPolicy=.").since(243),
     r(
         "UMask",
         Act(|l, a| parsed(l, a, context, (value::mode, value::MODE), |c, v| c.umask = Some(v))),
@@ -336,7 +347,8 @@ pub(super) const ROWS: &[Row] = &[
             words(l, a, check, |c| &mut c.pass_environment)
         }),
         "Variables that are passed on from the service manager.",
-    ),
+    )
+    .since(228),
     r(
         "UnsetEnvironment",
         Act(|l, a| {
@@ -345,14 +357,17 @@ pub(super) const ROWS: &[Row] = &[
             words(l, a, check, |c| &mut c.unset_environment)
         }),
         "Variables that are removed last.",
-    ),
-    off("DynamicUser", "A user is made up while the unit runs."),
-    r("RemoveIPC", Keep(Shape::Boolean), "Remove IPC objects of the user when the unit stops."),
+    )
+    .since(235),
+    off("DynamicUser", "A user is made up while the unit runs.").refuses().since(232),
+    r("RemoveIPC", Keep(Shape::Boolean), "Remove IPC objects of the user when the unit stops.").since(212),
     r("StandardInput", Act(stdio::input), "Where standard input comes from."),
     r("StandardOutput", Act(stdio::output), "Where standard output goes."),
     r("StandardError", Act(stdio::error), "Where standard error goes."),
-    r("StandardInputText", Act(stdio::input_text), "Text that is passed to standard input, a line each."),
-    r("StandardInputData", Act(stdio::input_data), "Data in Base64 that are passed to standard input."),
+    r("StandardInputText", Act(stdio::input_text), "Text that is passed to standard input, a line each.")
+        .since(236),
+    r("StandardInputData", Act(stdio::input_data), "Data in Base64 that are passed to standard input.")
+        .since(236),
     r(
         "TTYPath",
         Act(|l, a| path(l, a, context, |c, v| c.tty_path = v)),
@@ -361,8 +376,8 @@ pub(super) const ROWS: &[Row] = &[
     r("TTYReset", Keep(Shape::Boolean), "Reset the terminal before and after."),
     r("TTYVHangup", Keep(Shape::Boolean), "Disconnect all others from the terminal before and after."),
     r("TTYVTDisallocate", Keep(Shape::Boolean), "Free the virtual terminal before and after."),
-    r("TTYRows", Keep(Shape::TextOrDefault), "The terminal's number of rows."),
-    r("TTYColumns", Keep(Shape::TextOrDefault), "The terminal's number of columns."),
+    r("TTYRows", Keep(Shape::TextOrDefault), "The terminal's number of rows.").since(250),
+    r("TTYColumns", Keep(Shape::TextOrDefault), "The terminal's number of columns.").since(250),
     r(
         "SyslogIdentifier",
         Act(|l, a| text(l, a, context, |c, v| c.syslog_identifier = v)),
@@ -371,16 +386,19 @@ pub(super) const ROWS: &[Row] = &[
     r("SyslogFacility", Keep(Shape::Words(FACILITIES)), "The facility that captured output is logged with."),
     r("SyslogLevel", Keep(Shape::Words(LEVELS)), "The level of captured output without one of its own."),
     r("SyslogLevelPrefix", Keep(Shape::Boolean), "Take a level such as <3> from the start of a line."),
-    r("LogLevelMax", Keep(Shape::Words(LEVELS)), "Levels above this one are dropped."),
-    r("LogRateLimitIntervalSec", Keep(Shape::Span), "The time in which LogRateLimitBurst= lines are kept."),
-    r("LogRateLimitBurst", Keep(Shape::Unsigned(u32::MAX as u64)), "How many lines are kept in that time."),
-    r("LogExtraFields", Keep(Shape::List), "Fields that are added to log records."),
+    r("LogLevelMax", Keep(Shape::Words(LEVELS)), "Levels above this one are dropped.").since(236),
+    r("LogRateLimitIntervalSec", Keep(Shape::Span), "The time in which LogRateLimitBurst= lines are kept.")
+        .since(240),
+    r("LogRateLimitBurst", Keep(Shape::Unsigned(u32::MAX as u64)), "How many lines are kept in that time.")
+        .since(240),
+    r("LogExtraFields", Keep(Shape::List), "Fields that are added to log records.").since(236),
     r("LogFilterPatterns", Keep(Shape::List), "Patterns that decide which lines are kept.").since(253),
-    r("LogNamespace", Keep(Shape::TextOrDefault), "The namespace of the journal that is logged to."),
+    r("LogNamespace", Keep(Shape::TextOrDefault), "The namespace of the journal that is logged to.")
+        .since(245),
     none("SecureBits", "Bits that guard capabilities."),
     none("CapabilityBoundingSet", "Capabilities that processes may have at most."),
-    none("AmbientCapabilities", "Capabilities that processes without privileges get."),
-    r("TimerSlackNSec", Sandbox(Shape::SpanNs, ""), "How late timers of processes may be."),
+    none("AmbientCapabilities", "Capabilities that processes without privileges get.").since(229),
+    r("TimerSlackNSec", Sandbox(Shape::SpanNs, ""), "How late timers of processes may be.").since(185),
     r(
         "NoNewPrivileges",
         Act(|l, a| flag(l, a, context, |c, v| c.no_new_privileges = v)),
@@ -390,40 +408,44 @@ pub(super) const ROWS: &[Row] = &[
         "KeyringMode",
         Sandbox(Shape::Words(&["inherit", "private", "shared"]), "inherit"),
         "The kernel keyring of processes.",
-    ),
+    )
+    .since(235),
     r(
         "ProtectProc",
         Sandbox(Shape::Words(&["default", "noaccess", "invisible", "ptraceable"]), "default"),
         "Which processes are visible in /proc.",
-    ),
-    r("ProcSubset", Sandbox(Shape::Words(&["all", "pid"]), "all"), "Which parts of /proc are visible."),
+    )
+    .since(247),
+    r("ProcSubset", Sandbox(Shape::Words(&["all", "pid"]), "all"), "Which parts of /proc are visible.")
+        .since(247),
     off("PrivateBPF", "A BPF file system of its own.").since(258),
     none("BPFDelegateCommands", "BPF commands that are delegated.").since(258),
     none("BPFDelegateMaps", "Kinds of BPF maps that are delegated.").since(258),
     none("BPFDelegatePrograms", "Kinds of BPF programs that are delegated.").since(258),
     none("BPFDelegateAttachments", "Kinds of BPF attachments that are delegated.").since(258),
     none("SystemCallFilter", "System calls that are allowed or refused."),
-    none("SystemCallArchitectures", "Architectures whose system calls are allowed."),
-    unset("SystemCallErrorNumber", "The error that refused system calls give."),
-    none("SystemCallLog", "System calls that are logged."),
-    off("MemoryDenyWriteExecute", "Memory can not be writable and executable."),
+    none("SystemCallArchitectures", "Architectures whose system calls are allowed.").since(209),
+    unset("SystemCallErrorNumber", "The error that refused system calls give.").since(209),
+    none("SystemCallLog", "System calls that are logged.").since(247),
+    off("MemoryDenyWriteExecute", "Memory can not be writable and executable.").since(231),
     r(
         "RestrictNamespaces",
         Sandbox(Shape::TextOrDefault, "no"),
         "Which namespaces can be created or entered.",
-    ),
+    )
+    .since(233),
     r(
         "DelegateNamespaces",
         Sandbox(Shape::TextOrDefault, "no"),
         "Which namespaces belong to the unit's user namespace.",
     )
     .since(258),
-    off("RestrictRealtime", "Real-time scheduling is refused."),
-    off("RestrictSUIDSGID", "Files with set-user-ID or set-group-ID can not be made."),
-    none("RestrictAddressFamilies", "Families of sockets that are allowed."),
-    none("RestrictFileSystems", "Types of file systems that are allowed."),
+    off("RestrictRealtime", "Real-time scheduling is refused.").since(231),
+    off("RestrictSUIDSGID", "Files with set-user-ID or set-group-ID can not be made.").since(242),
+    none("RestrictAddressFamilies", "Families of sockets that are allowed.").since(211),
+    none("RestrictFileSystems", "Types of file systems that are allowed.").since(250),
     unset("LandlockConfig", "A file with rules for Landlock.").since(261),
-    off("LockPersonality", "The personality can not be changed."),
+    off("LockPersonality", "The personality can not be changed.").since(235),
     r("LimitCPU", Act(limit), "Processor time of a process."),
     r("LimitFSIZE", Act(limit), "Size of files that a process writes."),
     r("LimitDATA", Act(limit), "Size of a process' data."),
@@ -443,74 +465,77 @@ pub(super) const ROWS: &[Row] = &[
     paths("ReadWriteDirectories", "As ReadWritePaths=.").replaced_by("ReadWritePaths"),
     paths("ReadOnlyDirectories", "As ReadOnlyPaths=.").replaced_by("ReadOnlyPaths"),
     paths("InaccessibleDirectories", "As InaccessiblePaths=.").replaced_by("InaccessiblePaths"),
-    paths("ReadWritePaths", "Paths that stay writable."),
-    paths("ReadOnlyPaths", "Paths that become read-only."),
-    paths("InaccessiblePaths", "Paths that can not be reached."),
-    paths("ExecPaths", "Paths that files can be executed from."),
-    paths("NoExecPaths", "Paths that files can not be executed from."),
-    r("ExecSearchPath", Keep(Shape::List), "Where commands without a path are looked for."),
-    none("BindPaths", "Paths that are mounted elsewhere too."),
-    none("BindReadOnlyPaths", "Paths that are mounted elsewhere too, read-only."),
-    none("TemporaryFileSystem", "Paths that an empty file system is mounted on."),
+    paths("ReadWritePaths", "Paths that stay writable.").since(231),
+    paths("ReadOnlyPaths", "Paths that become read-only.").since(231),
+    paths("InaccessiblePaths", "Paths that can not be reached.").since(231),
+    paths("ExecPaths", "Paths that files can be executed from.").since(248),
+    paths("NoExecPaths", "Paths that files can not be executed from.").since(248),
+    r("ExecSearchPath", Keep(Shape::List), "Where commands without a path are looked for.").since(250),
+    none("BindPaths", "Paths that are mounted elsewhere too.").since(233),
+    none("BindReadOnlyPaths", "Paths that are mounted elsewhere too, read-only.").since(233),
+    none("TemporaryFileSystem", "Paths that an empty file system is mounted on.").since(238),
     r("PrivateTmp", Sandbox(Shape::BooleanOr(&["disconnected"]), "no"), "A /tmp and /var/tmp of its own."),
-    off("PrivateDevices", "A /dev with nothing but pseudo devices."),
-    off("ProtectKernelTunables", "Kernel variables are read-only."),
-    off("ProtectKernelModules", "Kernel modules can not be loaded."),
-    off("ProtectKernelLogs", "The kernel's log can not be reached."),
-    off("ProtectClock", "The clock can not be set."),
+    off("PrivateDevices", "A /dev with nothing but pseudo devices.").since(209),
+    off("ProtectKernelTunables", "Kernel variables are read-only.").since(232),
+    off("ProtectKernelModules", "Kernel modules can not be loaded.").since(232),
+    off("ProtectKernelLogs", "The kernel's log can not be reached.").since(244),
+    off("ProtectClock", "The clock can not be set.").since(245),
     r(
         "ProtectControlGroups",
         Sandbox(Shape::BooleanOr(&["private", "strict"]), "no"),
         "The tree of control groups is read-only.",
-    ),
-    unset("NetworkNamespacePath", "The network namespace that is joined."),
-    unset("IPCNamespacePath", "The IPC namespace that is joined."),
+    )
+    .since(232),
+    r("NetworkNamespacePath", Sandbox(Shape::Path, ""), "The network namespace that is joined.").since(242),
+    r("IPCNamespacePath", Sandbox(Shape::Path, ""), "The IPC namespace that is joined.").since(248),
     unset("UserNamespacePath", "The user namespace that is joined.").since(260),
     off("PrivateNetwork", "A network of its own with nothing but a loopback."),
     r(
         "PrivateUsers",
         Sandbox(Shape::BooleanOr(&["self", "identity", "full", "managed"]), "no"),
         "A user namespace of its own.",
-    ),
-    off("PrivateMounts", "A mount namespace of its own."),
-    off("PrivateIPC", "An IPC namespace of its own."),
+    )
+    .since(232),
+    off("PrivateMounts", "A mount namespace of its own.").since(239),
+    off("PrivateIPC", "An IPC namespace of its own.").since(248),
     off("PrivatePIDs", "A PID namespace of its own.").since(257),
-    r("ProtectSystem", Sandbox(PROTECT_SYSTEM, "no"), "Which parts of the system are read-only."),
-    r("ProtectHome", Sandbox(PROTECT_HOME, "no"), "What is visible of the home folders."),
-    r("ProtectHostname", Sandbox(Shape::TextOrDefault, "no"), "The host name can not be changed."),
+    r("ProtectSystem", Sandbox(PROTECT_SYSTEM, "no"), "Which parts of the system are read-only.").since(214),
+    r("ProtectHome", Sandbox(PROTECT_HOME, "no"), "What is visible of the home folders.").since(214),
+    r("ProtectHostname", Sandbox(Shape::TextOrDefault, "no"), "The host name can not be changed.").since(242),
     r("MountFlags", Sandbox(Shape::TextOrDefault, ""), "How mounts spread between namespaces."),
-    off("MountAPIVFS", "Mount /proc, /sys, /dev and /run into the root."),
+    off("MountAPIVFS", "Mount /proc, /sys, /dev and /run into the root.").since(233),
     off("BindLogSockets", "Make the sockets of the journal visible in the root.").since(257),
-    unset("Personality", "The architecture that uname reports."),
+    unset("Personality", "The architecture that uname reports.").since(209),
     r(
         "RuntimeDirectoryPreserve",
         Act(|l, a| {
             parsed(l, a, context, (preserve, "a boolean or restart"), |c, v| c.runtime_directory_preserve = v)
         }),
         "Whether RuntimeDirectory= stays when the unit stops.",
-    ),
-    r("RuntimeDirectory", Act(directories), "Folders below /run that exist while the unit runs."),
-    r("RuntimeDirectoryMode", Act(directory_mode), MODE),
-    r("StateDirectory", Act(directories), "Folders below /var/lib."),
-    r("StateDirectoryMode", Act(directory_mode), MODE),
+    )
+    .since(235),
+    r("RuntimeDirectory", Act(directories), "Folders below /run that exist while the unit runs.").since(211),
+    r("RuntimeDirectoryMode", Act(directory_mode), MODE).since(211),
+    r("StateDirectory", Act(directories), "Folders below /var/lib.").since(235),
+    r("StateDirectoryMode", Act(directory_mode), MODE).since(235),
     r("StateDirectoryAccounting", Keep(Shape::Boolean), "Count the use of StateDirectory=.").since(258),
     r("StateDirectoryQuota", Keep(Shape::TextOrDefault), "The quota of StateDirectory=.").since(258),
-    r("CacheDirectory", Act(directories), "Folders below /var/cache."),
-    r("CacheDirectoryMode", Act(directory_mode), MODE),
+    r("CacheDirectory", Act(directories), "Folders below /var/cache.").since(235),
+    r("CacheDirectoryMode", Act(directory_mode), MODE).since(235),
     r("CacheDirectoryAccounting", Keep(Shape::Boolean), "Count the use of CacheDirectory=.").since(258),
     r("CacheDirectoryQuota", Keep(Shape::TextOrDefault), "The quota of CacheDirectory=.").since(258),
-    r("LogsDirectory", Act(directories), "Folders below /var/log."),
-    r("LogsDirectoryMode", Act(directory_mode), MODE),
+    r("LogsDirectory", Act(directories), "Folders below /var/log.").since(235),
+    r("LogsDirectoryMode", Act(directory_mode), MODE).since(235),
     r("LogsDirectoryAccounting", Keep(Shape::Boolean), "Count the use of LogsDirectory=.").since(258),
     r("LogsDirectoryQuota", Keep(Shape::TextOrDefault), "The quota of LogsDirectory=.").since(258),
-    r("ConfigurationDirectory", Act(directories), "Folders below /etc."),
-    r("ConfigurationDirectoryMode", Act(directory_mode), MODE),
-    none("SetCredential", "Credentials that are written here."),
-    none("SetCredentialEncrypted", "Encrypted credentials that are written here."),
-    none("LoadCredential", "Credentials from files or sockets."),
-    none("LoadCredentialEncrypted", "Encrypted credentials from files or sockets."),
+    r("ConfigurationDirectory", Act(directories), "Folders below /etc.").since(235),
+    r("ConfigurationDirectoryMode", Act(directory_mode), MODE).since(235),
+    none("SetCredential", "Credentials that are written here.").since(247),
+    none("SetCredentialEncrypted", "Encrypted credentials that are written here.").since(250),
+    none("LoadCredential", "Credentials from files or sockets.").since(247),
+    none("LoadCredentialEncrypted", "Encrypted credentials from files or sockets.").since(250),
     none("ImportCredential", "Credentials of the system that are passed on.").since(254),
-    r("TimeoutCleanSec", Keep(Shape::Span), "How long `systemctl clean` may take."),
+    r("TimeoutCleanSec", Keep(Shape::Span), "How long `systemctl clean` may take.").since(244),
     unset("PAMName", "The PAM service that a session is opened with."),
     r(
         "IgnoreSIGPIPE",
@@ -519,8 +544,9 @@ pub(super) const ROWS: &[Row] = &[
     ),
     r("UtmpIdentifier", Keep(Shape::TextOrDefault), "The identifier of login records.").accepted(UTMP),
     r("UtmpMode", Keep(Shape::Words(&["init", "login", "user"])), "The kind of login records.")
+        .since(225)
         .accepted(UTMP),
-    unset("SELinuxContext", "The SELinux context of processes.").accepted(LABELS),
-    unset("AppArmorProfile", "The AppArmor profile of processes.").accepted(LABELS),
-    unset("SmackProcessLabel", "The Smack label of processes.").accepted(LABELS),
+    unset("SELinuxContext", "The SELinux context of processes.").since(209).accepted(LABELS),
+    unset("AppArmorProfile", "The AppArmor profile of processes.").since(210).accepted(LABELS),
+    unset("SmackProcessLabel", "The Smack label of processes.").since(218).accepted(LABELS),
 ];

@@ -60,5 +60,6 @@ pub(super) const ROWS: &[Row] = &[
         "DefaultInstance",
         Act(default_instance),
         "The instance that is meant when a template is enabled as such.",
-    ),
+    )
+    .since(215),
 ];

@@ -65,10 +65,12 @@ pub(super) const ROWS: &[Row] = &[
         "TriggerLimitIntervalSec",
         Act(|l, a| span(l, a, path_unit, |p, us| p.trigger_limit_interval = us)),
         "The time in which the unit may be started TriggerLimitBurst= times.",
-    ),
+    )
+    .since(250),
     r(
         "TriggerLimitBurst",
         Act(|l, a| number(l, a, path_unit, |p, n| p.trigger_limit_burst = n)),
         "How often the unit may be started in TriggerLimitIntervalSec=.",
-    ),
+    )
+    .since(250),
 ];

@@ -31,11 +31,14 @@ const OUTPUT: [&str; 15] = [
     "fd",
 ];
 
+/// A stream of its path or name.
+type Make = fn(Box<str>) -> Stdio;
+
 /// Streams that have a path or a name behind a colon.
 fn with_argument(
     loading: &mut Loading<'_>,
     assignment: &Assignment,
-    make: fn(Box<str>) -> Stdio,
+    make: Make,
     argument: &str,
     is_path: bool,
 ) -> Option<Stdio> {
@@ -66,7 +69,7 @@ fn parse(
 ) -> Option<Stdio> {
     let text = assignment.value.as_str();
     if let Some((kind, argument)) = text.split_once(':') {
-        let make: Option<(fn(Box<str>) -> Stdio, bool)> = match kind {
+        let make: Option<(Make, bool)> = match kind {
             "file" => Some((Stdio::File, true)),
             "append" => Some((Stdio::Append, true)),
             "truncate" => Some((Stdio::Truncate, true)),

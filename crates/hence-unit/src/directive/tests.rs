@@ -215,7 +215,7 @@ fn empty_values_reset() {
         "x.service",
         "[Unit]\nConditionUser=a\nConditionPathExists=/x\nAssertUser=b\nConditionHost=\nAfter=a.service\nAfter=\n\
          [Service]\nExecStart=/bin/a\nExecStart=\nExecStart=/bin/b\nEnvironment=A=1\nEnvironment=\nNice=5\nNice=\n\
-         SuccessExitStatus=1 HUP\nSuccessExitStatus=\nLimitCORE=1\nLimitCORE=\nTasksMax=5\nTasksMax=\n\
+         SuccessExitStatus=1 HUP\nSuccessExitStatus=\nKillMode=mixed\nKillMode=\nTasksMax=5\nTasksMax=\n\
          StateDirectory=a\nStateDirectory=\nPrivateTmp=yes\nProtectSystem=full\nProtectSystem=no\n\
          InaccessiblePaths=/a\nInaccessiblePaths=\n",
     );
@@ -226,7 +226,7 @@ fn empty_values_reset() {
     let service = config.service().unwrap();
     assert_eq!(service.commands(ExecPhase::Start).len(), 1);
     assert_eq!(&*service.commands(ExecPhase::Start)[0].path, "/bin/b");
-    assert!(service.context.environment.is_empty() && service.context.limits.is_empty());
+    assert!(service.context.environment.is_empty() && service.kill.mode == KillMode::ControlGroup);
     assert_eq!((service.context.nice, service.resources.tasks_max), (None, None));
     assert_eq!(service.success_exit_status, Default::default());
     assert!(service.context.directories.is_empty());
@@ -379,4 +379,23 @@ fn random_values_never_panic() {
             assert!(!silent || changed || assignment.value.trim().is_empty(), "{assignment:?} vanished");
         }
     }
+}
+
+#[test]
+fn values_that_would_loosen_a_unit_refuse_it() {
+    for bad in [
+        "User=a:b",
+        "Group=-1",
+        "SupplementaryGroups=ok a/b",
+        "RootDirectory=x",
+        "WorkingDirectory=x/y",
+        "User=%Q",
+    ] {
+        let config = load("x.service", &alloc::format!("[Service]\n{bad}\n"));
+        let levels: Vec<_> = config.diagnostics.iter().map(|d| d.level).collect();
+        assert_eq!(levels, [Level::Error], "{bad}");
+    }
+    let config = load("x.service", "[Service]\nWorkingDirectory=-x/y\nNice=99\n");
+    assert!(config.diagnostics.iter().all(|d| d.level == Level::Warning));
+    assert_eq!(config.diagnostics.len(), 2);
 }
