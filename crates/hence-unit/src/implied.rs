@@ -73,6 +73,8 @@ pub(crate) fn add(config: &mut Config, environs: &Environs) {
             }
         }
     }
+    let known: BTreeSet<_> = config.dependencies.iter().map(|d| (d.kind, d.other.clone())).collect();
+    adding.added.retain(|d| !known.contains(&(d.kind, d.other.clone())));
     config.dependencies.append(&mut adding.added);
     for path in mounts {
         if !config.requires_mounts_for.contains(&path) {

@@ -145,6 +145,11 @@ impl Loader<'_> {
             let mut loading =
                 Loading { unit: self.unit, environs: self.environs, config: &mut *self.config, source };
             directive::apply(&mut loading, assignment);
+            if assignment.continued {
+                for diagnostic in &mut self.config.diagnostics[before..] {
+                    diagnostic.place.column = diagnostic.place.column.min(assignment.value_column);
+                }
+            }
             if self.config.diagnostics[before..].iter().any(|d| d.level == Level::Error) {
                 refused = true;
                 if role == SourceRole::DropIn {
