@@ -6,7 +6,7 @@ use super::{
     row,
     typed::{optional, put, resources, single_unit, split},
 };
-use crate::{DependencyKind, UnitKind, syntax::Assignment, value};
+use crate::{UnitKind, config::Limit, syntax::Assignment, value};
 use alloc::format;
 
 const fn r(name: &'static str, take: Take, doc: &'static str) -> Row {
@@ -25,9 +25,6 @@ fn slice(loading: &mut Loading<'_>, assignment: &Assignment) -> Outcome {
     let Some(name) = single_unit(loading, assignment, fits, "a slice") else {
         return Outcome::Rejected;
     };
-    loading.unimply("Slice");
-    let kinds = [DependencyKind::InSlice, DependencyKind::Requires, DependencyKind::After];
-    loading.imply(assignment, "Slice", &kinds, &name);
     put(loading, resources, |r| r.slice = Some(name));
     Outcome::Replaced
 }
@@ -39,8 +36,17 @@ fn weight(text: &str) -> Option<u64> {
     }
 }
 
+/// A limit above 0: at 0 nothing could run.
+fn memory(text: &str) -> Option<Limit> {
+    value::memory_limit(text).filter(|l| !matches!(l, Limit::Absolute(0) | Limit::Share(0)))
+}
+
 /// A boolean, or the controllers that are delegated; an empty value delegates without any.
 fn delegate(loading: &mut Loading<'_>, assignment: &Assignment) -> Outcome {
+    if loading.kind() == UnitKind::Slice {
+        loading.bad_value(assignment, "Delegate= has no meaning for a slice".into(), None);
+        return Outcome::Rejected;
+    }
     let delegate = match value::boolean(&assignment.value) {
         Some(delegate) => delegate,
         None => {
@@ -82,11 +88,17 @@ const AUTO_KILL: &[&str] = &["auto", "kill"];
 
 pub(super) const ROWS: &[Row] = &[
     r("Slice", Act(slice), "The slice that the unit's control group lies in."),
-    r("AllowedCPUs", Keep(Shape::List), "The processors its processes may run on."),
-    r("StartupAllowedCPUs", Keep(Shape::List), "As AllowedCPUs=, while the machine starts or stops."),
-    r("AllowedMemoryNodes", Keep(Shape::List), "The memory nodes its processes may use."),
-    r("StartupAllowedMemoryNodes", Keep(Shape::List), "As AllowedMemoryNodes=, while the machine starts or stops."),
-    r("CPUAccounting", Keep(Shape::Boolean), "Count processor time."),
+    r("AllowedCPUs", Keep(Shape::List), "The processors its processes may run on.").since(244),
+    r("StartupAllowedCPUs", Keep(Shape::List), "As AllowedCPUs=, while the machine starts or stops.")
+        .since(250),
+    r("AllowedMemoryNodes", Keep(Shape::List), "The memory nodes its processes may use.").since(244),
+    r(
+        "StartupAllowedMemoryNodes",
+        Keep(Shape::List),
+        "As AllowedMemoryNodes=, while the machine starts or stops.",
+    )
+    .since(250),
+    r("CPUAccounting", Keep(Shape::Boolean), "Count processor time.").since(220),
     r(
         "CPUWeight",
         Act(|l, a| {
@@ -94,10 +106,12 @@ pub(super) const ROWS: &[Row] = &[
             optional(l, a, resources, (weight, allowed), |r, v| r.cpu_weight = v)
         }),
         "The share of processor time beside its neighbours.",
-    ),
-    r("StartupCPUWeight", Keep(CPU_WEIGHT), "As CPUWeight=, while the machine starts or stops."),
+    )
+    .since(232),
+    r("StartupCPUWeight", Keep(CPU_WEIGHT), "As CPUWeight=, while the machine starts or stops.").since(232),
     former("CPUShares", "CPUWeight", "The share of processor time, on the former scale."),
-    former("StartupCPUShares", "StartupCPUWeight", "As CPUShares=, while the machine starts or stops."),
+    former("StartupCPUShares", "StartupCPUWeight", "As CPUShares=, while the machine starts or stops.")
+        .since(213),
     r(
         "CPUQuota",
         Act(|l, a| {
@@ -105,103 +119,147 @@ pub(super) const ROWS: &[Row] = &[
             optional(l, a, resources, (parse, "a percentage above 0"), |r, v| r.cpu_quota = v)
         }),
         "How much processor time it may use, in percent of one processor.",
-    ),
-    r("CPUQuotaPeriodSec", Keep(Shape::TextOrDefault), "The period over which CPUQuota= is measured."),
+    )
+    .since(213),
+    r("CPUQuotaPeriodSec", Keep(Shape::TextOrDefault), "The period over which CPUQuota= is measured.")
+        .since(242),
     r("CPUSetPartition", Keep(Shape::Words(&["member", "root", "isolated"])), "The kind of processor set.")
         .since(261),
     r("MemoryAccounting", Keep(Shape::Boolean), "Count memory."),
-    r("MemoryMin", Keep(Shape::MemoryLimit), "Memory that is never taken from it."),
-    r("DefaultMemoryMin", Keep(Shape::MemoryLimit), "MemoryMin= of its children without one."),
-    r("DefaultMemoryLow", Keep(Shape::MemoryLimit), "MemoryLow= of its children without one."),
-    r("DefaultStartupMemoryLow", Keep(Shape::MemoryLimit), "As DefaultMemoryLow=, while the machine starts or stops.")
+    r("MemoryMin", Keep(Shape::MemoryLimit), "Memory that is never taken from it.").since(240),
+    r("DefaultMemoryMin", Keep(Shape::MemoryLimit), "MemoryMin= of its children without one.").since(243),
+    r("DefaultMemoryLow", Keep(Shape::MemoryLimit), "MemoryLow= of its children without one.").since(243),
+    r(
+        "DefaultStartupMemoryLow",
+        Keep(Shape::MemoryLimit),
+        "As DefaultMemoryLow=, while the machine starts or stops.",
+    )
+    .since(254),
+    r(
+        "MemoryLow",
+        Keep(Shape::MemoryLimit),
+        "Memory that is taken from it only when none is left elsewhere.",
+    )
+    .since(231),
+    r("StartupMemoryLow", Keep(Shape::MemoryLimit), "As MemoryLow=, while the machine starts or stops.")
         .since(254),
-    r("MemoryLow", Keep(Shape::MemoryLimit), "Memory that is taken from it only when none is left elsewhere."),
-    r("StartupMemoryLow", Keep(Shape::MemoryLimit), "As MemoryLow=, while the machine starts or stops.").since(254),
     r(
         "MemoryHigh",
         Act(|l, a| {
-            let parser = (value::memory_limit, value::MEMORY_LIMIT);
+            let parser = (memory, value::MEMORY_LIMIT);
             optional(l, a, resources, parser, |r, v| r.memory_high = v)
         }),
         "Memory above which its processes are slowed down and memory is taken back.",
-    ),
-    r("StartupMemoryHigh", Keep(Shape::MemoryLimit), "As MemoryHigh=, while the machine starts or stops.").since(254),
+    )
+    .since(231),
+    r("StartupMemoryHigh", Keep(Shape::MemoryLimit), "As MemoryHigh=, while the machine starts or stops.")
+        .since(254),
     r(
         "MemoryMax",
-        Act(|l, a| {
-            use crate::config::Limit;
-            let above_zero = |limit: &Limit| !matches!(limit, Limit::Absolute(0) | Limit::Share(0));
-            let parse = |text: &str| value::memory_limit(text).filter(above_zero);
-            optional(l, a, resources, (parse, value::MEMORY_LIMIT), |r, v| r.memory_max = v)
-        }),
+        Act(|l, a| optional(l, a, resources, (memory, value::MEMORY_LIMIT), |r, v| r.memory_max = v)),
         "Memory above which its processes are killed.",
-    ),
-    r("StartupMemoryMax", Keep(Shape::MemoryLimit), "As MemoryMax=, while the machine starts or stops.").since(254),
-    r("MemorySwapMax", Keep(Shape::MemoryLimit), "How much swap space it may use."),
-    r("StartupMemorySwapMax", Keep(Shape::MemoryLimit), "As MemorySwapMax=, while the machine starts or stops.")
+    )
+    .since(231),
+    r("StartupMemoryMax", Keep(Shape::MemoryLimit), "As MemoryMax=, while the machine starts or stops.")
         .since(254),
+    r("MemorySwapMax", Keep(Shape::MemoryLimit), "How much swap space it may use.").since(232),
+    r(
+        "StartupMemorySwapMax",
+        Keep(Shape::MemoryLimit),
+        "As MemorySwapMax=, while the machine starts or stops.",
+    )
+    .since(254),
     r("MemoryZSwapMax", Keep(Shape::MemoryLimit), "How much compressed swap it may use.").since(253),
-    r("StartupMemoryZSwapMax", Keep(Shape::MemoryLimit), "As MemoryZSwapMax=, while the machine starts or stops.")
-        .since(254),
-    r("MemoryZSwapWriteback", Keep(Shape::Boolean), "Whether compressed swap may be written to disk.").since(256),
+    r(
+        "StartupMemoryZSwapMax",
+        Keep(Shape::MemoryLimit),
+        "As MemoryZSwapMax=, while the machine starts or stops.",
+    )
+    .since(254),
+    r("MemoryZSwapWriteback", Keep(Shape::Boolean), "Whether compressed swap may be written to disk.")
+        .since(256),
     former("MemoryLimit", "MemoryMax", "How much memory it may use."),
     r("DeviceAllow", Keep(Shape::List), "Devices that it may use, and how."),
     r("DevicePolicy", Keep(Shape::Words(&["auto", "closed", "strict"])), "Which devices it may use at all."),
-    r("IOAccounting", Keep(Shape::Boolean), "Count input and output."),
-    r("IOWeight", Keep(WEIGHT), "The share of input and output beside its neighbours."),
-    r("StartupIOWeight", Keep(WEIGHT), "As IOWeight=, while the machine starts or stops."),
-    r("IODeviceWeight", Keep(Shape::List), "IOWeight= of single devices."),
-    r("IOReadBandwidthMax", Keep(Shape::List), "Bytes it may read from a device in a second."),
-    r("IOWriteBandwidthMax", Keep(Shape::List), "Bytes it may write to a device in a second."),
-    r("IOReadIOPSMax", Keep(Shape::List), "Reads it may make on a device in a second."),
-    r("IOWriteIOPSMax", Keep(Shape::List), "Writes it may make on a device in a second."),
-    r("IODeviceLatencyTargetSec", Keep(Shape::List), "The latency that is aimed at on a device."),
+    r("IOAccounting", Keep(Shape::Boolean), "Count input and output.").since(230),
+    r("IOWeight", Keep(WEIGHT), "The share of input and output beside its neighbours.").since(230),
+    r("StartupIOWeight", Keep(WEIGHT), "As IOWeight=, while the machine starts or stops.").since(230),
+    r("IODeviceWeight", Keep(Shape::List), "IOWeight= of single devices.").since(230),
+    r("IOReadBandwidthMax", Keep(Shape::List), "Bytes it may read from a device in a second.").since(230),
+    r("IOWriteBandwidthMax", Keep(Shape::List), "Bytes it may write to a device in a second.").since(230),
+    r("IOReadIOPSMax", Keep(Shape::List), "Reads it may make on a device in a second.").since(230),
+    r("IOWriteIOPSMax", Keep(Shape::List), "Writes it may make on a device in a second.").since(230),
+    r("IODeviceLatencyTargetSec", Keep(Shape::List), "The latency that is aimed at on a device.").since(240),
     former("BlockIOAccounting", "IOAccounting", "Count input and output."),
     former("BlockIOWeight", "IOWeight", "The share of input and output, on the former scale."),
-    former("StartupBlockIOWeight", "StartupIOWeight", "As BlockIOWeight=, while the machine starts or stops."),
+    former(
+        "StartupBlockIOWeight",
+        "StartupIOWeight",
+        "As BlockIOWeight=, while the machine starts or stops.",
+    )
+    .since(213),
     former("BlockIODeviceWeight", "IODeviceWeight", "BlockIOWeight= of single devices."),
     former("BlockIOReadBandwidth", "IOReadBandwidthMax", "Bytes it may read from a device in a second."),
     former("BlockIOWriteBandwidth", "IOWriteBandwidthMax", "Bytes it may write to a device in a second."),
-    r("TasksAccounting", Keep(Shape::Boolean), "Count processes and threads."),
+    r("TasksAccounting", Keep(Shape::Boolean), "Count processes and threads.").since(227),
     r(
         "TasksMax",
         Act(|l, a| {
             optional(l, a, resources, (value::tasks_limit, value::TASKS_LIMIT), |r, v| r.tasks_max = v)
         }),
         "How many processes and threads it may have.",
-    ),
+    )
+    .since(227),
     r("Delegate", Act(delegate), "The unit's processes manage their part of the tree themselves."),
     r("DelegateSubgroup", Keep(Shape::TextOrDefault), "The group below its own that its processes start in.")
         .since(254),
-    r("DisableControllers", Keep(Shape::List), "Controllers that its children must do without."),
-    r("IPAccounting", Keep(Shape::Boolean), "Count network traffic."),
-    r("IPAddressAllow", Keep(Shape::List), "Addresses that traffic is allowed with."),
-    r("IPAddressDeny", Keep(Shape::List), "Addresses that traffic is refused with."),
-    r("IPIngressFilterPath", Keep(Shape::Paths), "BPF programs that filter incoming traffic."),
-    r("IPEgressFilterPath", Keep(Shape::Paths), "BPF programs that filter outgoing traffic."),
-    r("BPFProgram", Keep(Shape::List), "BPF programs that are attached to its group."),
-    r("SocketBindAllow", Keep(Shape::List), "Ports and protocols that it may bind sockets to."),
-    r("SocketBindDeny", Keep(Shape::List), "Ports and protocols that it may not bind sockets to."),
+    r("DisableControllers", Keep(Shape::List), "Controllers that its children must do without.").since(240),
+    r("IPAccounting", Keep(Shape::Boolean), "Count network traffic.").since(235),
+    r("IPAddressAllow", Keep(Shape::List), "Addresses that traffic is allowed with.").since(235),
+    r("IPAddressDeny", Keep(Shape::List), "Addresses that traffic is refused with.").since(235),
+    r("IPIngressFilterPath", Keep(Shape::Paths), "BPF programs that filter incoming traffic.").since(243),
+    r("IPEgressFilterPath", Keep(Shape::Paths), "BPF programs that filter outgoing traffic.").since(243),
+    r("BPFProgram", Keep(Shape::List), "BPF programs that are attached to its group.").since(249),
+    r("SocketBindAllow", Keep(Shape::List), "Ports and protocols that it may bind sockets to.").since(249),
+    r("SocketBindDeny", Keep(Shape::List), "Ports and protocols that it may not bind sockets to.").since(249),
     r("BindNetworkInterface", Keep(Shape::TextOrDefault), "The network interface its sockets are bound to.")
         .since(260),
-    r("RestrictNetworkInterfaces", Keep(Shape::List), "Network interfaces that it may use."),
-    r("NFTSet", Keep(Shape::List), "Sets of the packet filter that its group or users are added to.").since(255),
-    r("ManagedOOMSwap", Keep(Shape::Words(AUTO_KILL)), "Whether systemd-oomd acts on its use of swap."),
-    r("ManagedOOMMemoryPressure", Keep(Shape::Words(AUTO_KILL)), "Whether systemd-oomd acts on its memory pressure."),
-    r("ManagedOOMMemoryPressureLimit", Keep(Shape::TextOrDefault), "The pressure at which systemd-oomd acts."),
-    r("ManagedOOMMemoryPressureDurationSec", Keep(Shape::TextOrDefault), "For how long that pressure must last.")
-        .since(257),
+    r("RestrictNetworkInterfaces", Keep(Shape::List), "Network interfaces that it may use.").since(250),
+    r("NFTSet", Keep(Shape::List), "Sets of the packet filter that its group or users are added to.")
+        .since(255),
+    r("ManagedOOMSwap", Keep(Shape::Words(AUTO_KILL)), "Whether systemd-oomd acts on its use of swap.")
+        .since(247),
+    r(
+        "ManagedOOMMemoryPressure",
+        Keep(Shape::Words(AUTO_KILL)),
+        "Whether systemd-oomd acts on its memory pressure.",
+    )
+    .since(247),
+    r(
+        "ManagedOOMMemoryPressureLimit",
+        Keep(Shape::TextOrDefault),
+        "The pressure at which systemd-oomd acts.",
+    )
+    .since(247),
+    r(
+        "ManagedOOMMemoryPressureDurationSec",
+        Keep(Shape::TextOrDefault),
+        "For how long that pressure must last.",
+    )
+    .since(257),
     r(
         "ManagedOOMPreference",
         Keep(Shape::Words(&["none", "avoid", "omit"])),
         "Whether systemd-oomd should rather take another unit.",
-    ),
+    )
+    .since(248),
     r(
         "MemoryPressureWatch",
         Keep(Shape::BooleanOr(&["auto", "skip"])),
         "Whether the service is told how to watch memory pressure.",
     )
     .since(254),
-    r("MemoryPressureThresholdSec", Keep(Shape::TextOrDefault), "The pressure that the service is told of.").since(254),
+    r("MemoryPressureThresholdSec", Keep(Shape::TextOrDefault), "The pressure that the service is told of.")
+        .since(254),
     r("CoredumpReceive", Keep(Shape::Boolean), "Core dumps of its processes are handed to it.").since(255),
 ];

@@ -6,7 +6,7 @@ use crate::{
     syntax::Assignment,
     value::{self, Allowed},
 };
-use alloc::{format, string::ToString};
+use alloc::format;
 
 /// The form of a value that is kept as text.
 #[derive(Clone, Copy, Debug)]
@@ -61,7 +61,17 @@ impl Shape {
 
     /// Whether an empty value means "as if not given".
     pub const fn empty_resets(self) -> bool {
-        self.is_list() || matches!(self, Shape::TextOrDefault | Shape::Path)
+        self.is_list()
+            || matches!(
+                self,
+                Shape::TextOrDefault
+                    | Shape::Path
+                    | Shape::MemoryLimit
+                    | Shape::Words(_)
+                    | Shape::UnsignedOr(..)
+                    | Shape::UnsignedOrWords(..)
+                    | Shape::Between(..)
+            )
     }
 
     /// Checks a value, with a `bad-value` diagnostic where it does not fit.
@@ -102,9 +112,7 @@ impl Shape {
             Shape::MemoryLimit => value::memory_limit(text).is_some(),
             Shape::Share => value::share(text).is_some(),
             Shape::Unsigned(most) => value::unsigned(text).is_some_and(|n| n <= most),
-            Shape::UnsignedOr(most, word) => {
-                text == word || value::unsigned(text).is_some_and(|n| n <= most)
-            }
+            Shape::UnsignedOr(most, word) => text == word || value::unsigned(text).is_some_and(|n| n <= most),
             Shape::UnsignedOrWords(most, words) => {
                 words.contains(&text) || value::unsigned(text).is_some_and(|n| n <= most)
             }
@@ -200,11 +208,5 @@ pub(crate) fn not_applied(
                 context.not_applied.push(name);
             }
         }
-    }
-}
-
-impl core::fmt::Display for Shape {
-    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        f.write_str(&self.allowed().to_string())
     }
 }

@@ -10,7 +10,7 @@ use super::{
     },
 };
 use crate::{
-    DependencyKind, SocketConfig, UnitKind,
+    SocketConfig, UnitKind,
     config::{Listen, ListenKind},
     syntax::Assignment,
     value,
@@ -47,6 +47,7 @@ fn listen(loading: &mut Loading<'_>, assignment: &Assignment) -> Outcome {
         return Outcome::Rejected;
     };
     let (address, allowed) = match kind {
+        ListenKind::SequentialPacket if !address.starts_with(['/', '@']) => (None, "a path or @name"),
         ListenKind::Stream | ListenKind::Datagram | ListenKind::SequentialPacket => {
             (socket_address(&address), "a path, @name, port, address:port, [address]:port or vsock:id:port")
         }
@@ -71,7 +72,7 @@ fn socket_address(text: &str) -> Option<String> {
     /// Longest path of a Unix socket, without its end.
     const UNIX_PATH_MAX: usize = 107;
     if text.starts_with('/') {
-        return value::absolute_path(text).filter(|path| path.len() <= UNIX_PATH_MAX);
+        return value::absolute_path(text).filter(|path| path.len() > 1 && path.len() <= UNIX_PATH_MAX);
     }
     let valid = match (text.strip_prefix('@'), text.strip_prefix("vsock:")) {
         (Some(name), _) => !name.is_empty() && name.len() <= UNIX_PATH_MAX,
@@ -79,12 +80,10 @@ fn socket_address(text: &str) -> Option<String> {
             let number = |text: &str| value::unsigned(text).is_some_and(|n| u32::try_from(n).is_ok());
             (id.is_empty() || number(id)) && number(port)
         }),
-        (None, None) if text.starts_with('[') => {
-            text[1..].split_once("]:").is_some_and(|(address, rest)| {
-                let (port, scope) = rest.split_once('%').unwrap_or((rest, "-"));
-                address.parse::<Ipv6Addr>().is_ok() && is_port(port) && !scope.is_empty()
-            })
-        }
+        (None, None) if text.starts_with('[') => text[1..].split_once("]:").is_some_and(|(address, rest)| {
+            let (port, scope) = rest.split_once('%').unwrap_or((rest, "-"));
+            address.parse::<Ipv6Addr>().is_ok() && is_port(port) && !scope.is_empty()
+        }),
         (None, None) => match text.rsplit_once(':') {
             Some((address, port)) => address.parse::<Ipv4Addr>().is_ok() && is_port(port),
             None => is_port(text),
@@ -102,10 +101,32 @@ fn message_queue(name: String) -> Option<String> {
     valid.then_some(name)
 }
 
+/// Netlink families of Linux by the names that systemd has for them; numbers are taken too.
+const NETLINK: [&str; 17] = [
+    "route",
+    "firewall",
+    "inet-diag",
+    "nflog",
+    "xfrm",
+    "selinux",
+    "iscsi",
+    "audit",
+    "fib-lookup",
+    "connector",
+    "netfilter",
+    "ip6-fw",
+    "dnrtmsg",
+    "kobject-uevent",
+    "generic",
+    "scsitransport",
+    "ecryptfs",
+];
+
 fn netlink(text: String) -> Option<String> {
     let mut words = text.split_ascii_whitespace();
-    let family = words.next().is_some_and(|w| w.bytes().all(|b| b.is_ascii_lowercase() || b == b'-' || b == b'_'));
-    let group = words.next().is_none_or(|w| value::unsigned(w).is_some());
+    let number = |w: &str| value::unsigned(w).is_some_and(|n| u32::try_from(n).is_ok());
+    let family = words.next().is_some_and(|w| NETLINK.contains(&w) || number(w));
+    let group = words.next().is_none_or(number);
     (family && group && words.next().is_none()).then_some(text)
 }
 
@@ -122,8 +143,6 @@ fn service(loading: &mut Loading<'_>, assignment: &Assignment) -> Outcome {
     let Some(name) = single_unit(loading, assignment, fits, "a service") else {
         return Outcome::Rejected;
     };
-    loading.unimply("Service");
-    loading.imply(assignment, "Service", &[DependencyKind::Before, DependencyKind::Triggers], &name);
     put(loading, socket, |s| s.service = Some(name));
     Outcome::Replaced
 }
@@ -171,11 +190,17 @@ pub(super) const ROWS: &[Row] = &[
     r("ListenNetlink", Act(listen), "Netlink families and groups."),
     r("ListenMessageQueue", Act(listen), "Names of POSIX message queues."),
     r("ListenUSBFunction", Act(listen), "Paths of FunctionFS endpoints.").not_yet(),
-    r("SocketProtocol", Keep(Shape::Words(&["udplite", "sctp", "mptcp"])), "The protocol, where it is no default."),
+    r(
+        "SocketProtocol",
+        Keep(Shape::Words(&["udplite", "sctp", "mptcp"])),
+        "The protocol, where it is no default.",
+    ),
     r(
         "BindIPv6Only",
         Act(|l, a| {
-            choice(l, a, socket, &[("default", 0), ("both", 1), ("ipv6-only", 2)], |s, v| s.bind_ipv6_only = v)
+            choice(l, a, socket, &[("default", 0), ("both", 1), ("ipv6-only", 2)], |s, v| {
+                s.bind_ipv6_only = v
+            })
         }),
         "Whether IPv6 sockets take IPv4 traffic too.",
     ),
@@ -185,12 +210,16 @@ pub(super) const ROWS: &[Row] = &[
         "SocketUser",
         Act(|l, a| checked_text(l, a, socket, NAME, |s, v| s.user = v)),
         "The owner of Unix sockets and FIFOs.",
-    ),
+    )
+    .refuses()
+    .since(214),
     r(
         "SocketGroup",
         Act(|l, a| checked_text(l, a, socket, NAME, |s, v| s.group = v)),
         "The group of Unix sockets and FIFOs.",
-    ),
+    )
+    .refuses()
+    .since(214),
     r("SocketMode", Act(|l, a| mode(l, a, |s, v| s.mode = v)), "The mode of Unix sockets and FIFOs."),
     r(
         "DirectoryMode",
@@ -206,12 +235,14 @@ pub(super) const ROWS: &[Row] = &[
         "Writable",
         Act(|l, a| flag(l, a, socket, |s, v| s.writable = v)),
         "Open special files for writing too.",
-    ),
+    )
+    .since(227),
     r(
         "FlushPending",
         Act(|l, a| flag(l, a, socket, |s, v| s.flush_pending = v)),
         "Drop what waits in the sockets before listening again.",
-    ),
+    )
+    .since(247),
     r(
         "MaxConnections",
         Act(|l, a| number(l, a, socket, |s, n| s.max_connections = n)),
@@ -221,19 +252,31 @@ pub(super) const ROWS: &[Row] = &[
         "MaxConnectionsPerSource",
         Act(|l, a| number(l, a, socket, |s, n| s.max_connections_per_source = n)),
         "How many connections one address or user may have.",
-    ),
+    )
+    .since(232),
     r("KeepAlive", Act(|l, a| flag(l, a, socket, |s, v| s.keep_alive = v)), "Probe silent TCP connections."),
-    r("KeepAliveTimeSec", Keep(Shape::Span), "After what silence TCP connections are probed."),
-    r("KeepAliveIntervalSec", Keep(Shape::Span), "The time between probes."),
-    r("KeepAliveProbes", Keep(Shape::Unsigned(u32::MAX as u64)), "After how many probes a connection is given up."),
+    r("KeepAliveTimeSec", Keep(Shape::Span), "After what silence TCP connections are probed.").since(216),
+    r("KeepAliveIntervalSec", Keep(Shape::Span), "The time between probes.").since(216),
     r(
-        "NoDelay",
-        Act(|l, a| flag(l, a, socket, |s, v| s.no_delay = v)),
-        "Send small TCP packets at once.",
+        "KeepAliveProbes",
+        Keep(Shape::Unsigned(u32::MAX as u64)),
+        "After how many probes a connection is given up.",
+    )
+    .since(216),
+    r("NoDelay", Act(|l, a| flag(l, a, socket, |s, v| s.no_delay = v)), "Send small TCP packets at once.")
+        .since(216),
+    r(
+        "Priority",
+        Keep(Shape::Between(i32::MIN as i64, i32::MAX as i64)),
+        "The priority of outgoing packets.",
     ),
-    r("Priority", Keep(Shape::Between(i32::MIN as i64, i32::MAX as i64)), "The priority of outgoing packets."),
-    r("DeferAcceptSec", Keep(Shape::Span), "Wake only for TCP connections that send something in this time."),
-    r("ReceiveBuffer", Act(|l, a| size(l, a, |s, n| s.receive_buffer = Some(n))), "The size of the receive buffer."),
+    r("DeferAcceptSec", Keep(Shape::Span), "Wake only for TCP connections that send something in this time.")
+        .since(216),
+    r(
+        "ReceiveBuffer",
+        Act(|l, a| size(l, a, |s, n| s.receive_buffer = Some(n))),
+        "The size of the receive buffer.",
+    ),
     r("SendBuffer", Act(|l, a| size(l, a, |s, n| s.send_buffer = Some(n))), "The size of the send buffer."),
     r(
         "IPTOS",
@@ -250,7 +293,9 @@ pub(super) const ROWS: &[Row] = &[
     r("SmackLabel", Keep(Shape::TextOrDefault), "The Smack label of FIFOs and sockets.").accepted(LABELS),
     r("SmackLabelIPIn", Keep(Shape::TextOrDefault), "The Smack label of incoming packets.").accepted(LABELS),
     r("SmackLabelIPOut", Keep(Shape::TextOrDefault), "The Smack label of outgoing packets.").accepted(LABELS),
-    r("SELinuxContextFromNet", Keep(Shape::Boolean), "Take the SELinux level from the peer.").accepted(LABELS),
+    r("SELinuxContextFromNet", Keep(Shape::Boolean), "Take the SELinux level from the peer.")
+        .since(217)
+        .accepted(LABELS),
     r("PipeSize", Act(|l, a| size(l, a, |s, n| s.pipe_size = Some(n))), "The size of FIFO buffers."),
     r(
         "MessageQueueMaxMessages",
@@ -276,13 +321,14 @@ pub(super) const ROWS: &[Row] = &[
         Act(|l, a| flag(l, a, socket, |s, v| s.pass_security = v)),
         "Messages carry the sender's security context.",
     ),
-    r("PassPacketInfo", Keep(Shape::Boolean), "Packets carry their destination."),
+    r("PassPacketInfo", Keep(Shape::Boolean), "Packets carry their destination.").since(246),
     r("AcceptFileDescriptors", Keep(Shape::Boolean), "Messages may carry file descriptors.").since(258),
     r(
         "Timestamping",
         Keep(Shape::Words(&["off", "us", "usec", "µs", "μs", "ns", "nsec"])),
         "Packets carry the time of their arrival.",
-    ),
+    )
+    .since(247),
     r("TCPCongestion", Keep(Shape::TextOrDefault), "The algorithm of TCP congestion control."),
     r("ExecStartPre", Act(exec), "Commands before the sockets are opened."),
     r("ExecStartPost", Act(exec), "Commands after the sockets are opened."),
@@ -298,32 +344,47 @@ pub(super) const ROWS: &[Row] = &[
         "RemoveOnStop",
         Act(|l, a| flag(l, a, socket, |s, v| s.remove_on_stop = v)),
         "Remove the files of sockets and FIFOs when the unit stops.",
-    ),
-    r("Symlinks", Act(symlinks), "Links to the file of its only socket or FIFO."),
+    )
+    .since(214),
+    r("Symlinks", Act(symlinks), "Links to the file of its only socket or FIFO.").since(214),
     r(
         "FileDescriptorName",
         Act(|l, a| {
             let fits: fn(&str) -> bool = is_fd_name;
-            checked_text(l, a, socket, (fits, "up to 255 printable characters without colons"), |s, v| s.fd_name = v)
+            checked_text(l, a, socket, (fits, "up to 255 printable characters without colons"), |s, v| {
+                s.fd_name = v
+            })
         }),
         "The name of its file descriptors in $LISTEN_FDNAMES.",
-    ),
+    )
+    .since(227),
     r("PassFileDescriptorsToExec", Keep(Shape::Boolean), "Its commands get the sockets too.").since(256),
     r(
         "TriggerLimitIntervalSec",
         Act(|l, a| span(l, a, socket, |s, us| s.trigger_limit_interval = us)),
         "The time in which the service may be started TriggerLimitBurst= times.",
-    ),
+    )
+    .since(230),
     r(
         "TriggerLimitBurst",
         Act(|l, a| number(l, a, socket, |s, n| s.trigger_limit_burst = Some(n))),
         "How often the service may be started in TriggerLimitIntervalSec=.",
-    ),
-    r("PollLimitIntervalSec", Keep(Shape::Span), "The time in which a socket may wake PollLimitBurst= times.")
+    )
+    .since(230),
+    r(
+        "PollLimitIntervalSec",
+        Keep(Shape::Span),
+        "The time in which a socket may wake PollLimitBurst= times.",
+    )
+    .since(255),
+    r("PollLimitBurst", Keep(Shape::Unsigned(u32::MAX as u64)), "How often a socket may wake in that time.")
         .since(255),
-    r("PollLimitBurst", Keep(Shape::Unsigned(u32::MAX as u64)), "How often a socket may wake in that time.").since(255),
-    r("DeferTrigger", Keep(Shape::BooleanOr(&["patient"])), "Wait with the trigger until conflicting jobs are done.")
-        .since(258),
+    r(
+        "DeferTrigger",
+        Keep(Shape::BooleanOr(&["patient"])),
+        "Wait with the trigger until conflicting jobs are done.",
+    )
+    .since(258),
     r("DeferTriggerMaxSec", Keep(Shape::Span), "How long DeferTrigger= waits at most.").since(258),
 ];
 

@@ -6,7 +6,7 @@
 
 use super::{Loading, Outcome, nearest};
 use crate::{
-    Config, Dependency, DependencyKind, ExecConfig, KillConfig, Kind, Level, Origin, ServiceConfig, SocketConfig, UnitName,
+    Config, ExecConfig, KillConfig, Kind, Level, ServiceConfig, SocketConfig, SourceRole, UnitName,
     config::{Command, INFINITY, PathConfig, ResourceConfig, TimerConfig},
     syntax::Assignment,
     value,
@@ -377,7 +377,9 @@ pub(crate) fn commands(
     }
     let place = assignment.value_place();
     let (unit, environs) = (loading.unit, loading.environs);
-    let mut specify = |text: &str| crate::specifier::expand(text, unit, environs);
+    let fragment = loading.config.sources.iter().find(|s| s.role == SourceRole::Fragment);
+    let fragment = fragment.map(|s| &*s.path);
+    let mut specify = |text: &str| crate::specifier::expand_in(text, unit, environs, fragment);
     let (commands, diagnostics) = crate::exec_line::parse(&assignment.value, &place, &mut specify);
     loading.config.diagnostics.extend(diagnostics);
     if commands.is_empty() {
@@ -392,31 +394,9 @@ pub(crate) fn commands(
 impl Loading<'_> {
     /// Forgets the settings of the directives of these names: some lists are emptied by any of several.
     pub(crate) fn forget(&mut self, of: impl Fn(&str) -> bool) {
-        self.config.settings.retain(|s| {
-            super::rows().get(usize::from(s.row)).is_none_or(|row| !of(row.name))
-        });
-    }
-
-    /// Adds what a directive implies.
-    pub(crate) fn imply(
-        &mut self,
-        assignment: &Assignment,
-        directive: &'static str,
-        kinds: &[DependencyKind],
-        other: &UnitName,
-    ) {
-        let place = assignment.value_place();
-        for &kind in kinds {
-            let origin = Origin::Implied { directive, place: Some(place.clone()) };
-            self.config.dependencies.push(Dependency { kind, other: other.clone(), origin });
-        }
-    }
-
-    /// Removes what a directive implied.
-    pub(crate) fn unimply(&mut self, directive: &str) {
-        self.config.dependencies.retain(
-            |d| !matches!(&d.origin, Origin::Implied { directive: by, place: Some(_) } if *by == directive),
-        );
+        self.config
+            .settings
+            .retain(|s| super::rows().get(usize::from(s.row)).is_none_or(|row| !of(row.name)));
     }
 
     /// The column of a word of the value, in the file.
