@@ -8,9 +8,9 @@
 use crate::{
     Config, Dependency, DependencyKind, Origin, Place, UnitKind, UnitName,
     config::{DirectoryKind, Environs, ExecConfig, Kind, ResourceConfig, ServiceType, Stdio},
-    load::place_of,
+    load::{place_of, text_of},
     settle::{ROOT_SLICE, accepts_connections, slice_parent},
-    specifier,
+    specifier, value,
 };
 use DependencyKind::{After, Before, Conflicts, InSlice, Requires, TriggeredBy, Triggers, Wants};
 use alloc::{boxed::Box, collections::BTreeSet, format, vec::Vec};
@@ -73,6 +73,9 @@ pub(crate) fn add(config: &mut Config, environs: &Environs) {
             }
         }
     }
+    let known: BTreeSet<(DependencyKind, &str)> =
+        config.dependencies.iter().map(|d| (d.kind, d.other.as_str())).collect();
+    adding.added.retain(|d| !known.contains(&(d.kind, d.other.as_str())));
     config.dependencies.append(&mut adding.added);
     for path in mounts {
         if !config.requires_mounts_for.contains(&path) {
@@ -172,6 +175,12 @@ impl Adding {
             mounts.push(folder.clone());
         }
         mounts.extend(context.root_directory.clone());
+        let private_tmp = text_of(config, "PrivateTmp").and_then(value::boolean) == Some(true);
+        if private_tmp && !self.user {
+            mounts.extend(["/tmp", "/var/tmp"].map(Box::from));
+            let origin = implied("PrivateTmp", place_of(config, "PrivateTmp"));
+            self.named(&[After], "systemd-tmpfiles-setup.service", &origin);
+        }
         let mut writes = None;
         for directory in &context.directories {
             let (root, directive) = match directory.kind {

@@ -342,13 +342,17 @@ fn dependencies_of_services() {
     };
     assert_eq!((place.line, place.column), (4, 7));
     let with = map.load("with.service");
-    for expected in
-        ["Wants=s.socket", "After=s.socket", "TriggeredBy=s.socket", "After=systemd-remount-fs.service"]
-    {
+    for expected in [
+        "After=systemd-tmpfiles-setup.service",
+        "Wants=s.socket",
+        "After=s.socket",
+        "TriggeredBy=s.socket",
+        "After=systemd-remount-fs.service",
+    ] {
         assert!(dependencies(&with).contains(&expected.into()), "{expected}");
     }
     let mounts: Vec<&str> = with.requires_mounts_for.iter().map(|m| &**m).collect();
-    assert_eq!(mounts, ["/srv", "/var/lib/x"]);
+    assert_eq!(mounts, ["/srv", "/tmp", "/var/tmp", "/var/lib/x"]);
     let own = map.load("self.service");
     assert_eq!(rules(&own), ["depends-on-itself"]);
     assert!(!dependencies(&own).contains(&"After=self.service".into()));
