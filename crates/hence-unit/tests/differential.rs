@@ -106,7 +106,8 @@ const STRICTER: &[&str] = &[
 ];
 
 /// Ours take more here: an empty value as "not given", folders with a link behind a colon, a template as
-/// its instance, further units to trigger in place of the first. KillMode=none is taken by both; systemd warns.
+/// its instance, further units to trigger in place of the first. KillMode=none is taken by both; systemd
+/// warns.
 const LOOSER: &[&str] = &[
     "BusName",
     "KillMode",
