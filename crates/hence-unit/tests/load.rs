@@ -310,7 +310,7 @@ fn dependencies_of_services() {
         .file("bus.service", "[Service]\nBusName=org.example\nExecStart=/bin/a\nSlice=big-small.slice\n")
         .file(
             "with.service",
-            "[Service]\nExecStart=/bin/a\nSockets=s.socket\nStateDirectory=x\nWorkingDirectory=/srv\n",
+            "[Service]\nExecStart=/bin/a\nSockets=s.socket\nStateDirectory=x\nWorkingDirectory=/srv\nPrivateTmp=yes\n",
         )
         .file("self.service", "[Unit]\nAfter=self.service self.target\n[Service]\nExecStart=/bin/a\n");
     let default = [

@@ -369,6 +369,7 @@ fn random_values_never_panic() {
                 value,
                 place: Place { file: file.clone(), line: 1, column: 1 },
                 value_column: u32::MAX - 1,
+                continued: false,
             };
             let said = config.diagnostics.len();
             let kept = config.settings.len();
