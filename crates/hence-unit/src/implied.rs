@@ -201,7 +201,10 @@ impl Adding {
             self.named(&[After], "systemd-remount-fs.service", &origin);
         }
         let journal = |stdio: &Stdio| matches!(stdio, Stdio::Journal);
-        if journal(&context.stdout) || journal(&context.stderr) || matches!(context.stdout, Stdio::Default) {
+        // Without StandardOutput= the output goes where the input comes from, unless that can't take any.
+        let inherits = matches!(context.stdin, Stdio::Tty | Stdio::Socket | Stdio::Fd(_));
+        let by_default = matches!(context.stdout, Stdio::Default) && !inherits;
+        if journal(&context.stdout) || journal(&context.stderr) || by_default {
             let origin = implied("StandardOutput", place_of(config, "StandardOutput"));
             self.named(&[After], "systemd-journald.socket", &origin);
         }
@@ -244,7 +247,6 @@ impl Adding {
                     | DependencyKind::Requisite
                     | DependencyKind::Wants
                     | DependencyKind::BindsTo
-                    | DependencyKind::PartOf
                     | DependencyKind::Upholds
             );
             if pulls && ordered.insert(&dependency.other) {

@@ -54,8 +54,12 @@ pub fn load(path: &UnitPath, files: &dyn Files, environs: &Environs, name: &Unit
     }
     if matches!(loader.config.load, LoadState::Loaded | LoadState::BadSetting) {
         loader.beside(path);
+        // systemd adds them before it looks at combinations, and not where the fragment itself is refused.
+        let implies = loader.config.load == LoadState::Loaded;
         settle::settle(loader.config);
-        implied::add(loader.config, environs);
+        if implies {
+            implied::add(loader.config, environs);
+        }
         settle::dependencies(loader.config);
     }
     config

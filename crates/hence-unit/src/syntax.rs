@@ -157,7 +157,7 @@ impl Reader<'_> {
                 self.diagnose("line-too-long", Level::Error, first.line, 0, message, "");
                 break;
             }
-            if !self.line(&first, &logical) {
+            if !self.line(&first, &logical, matches!(logical, Cow::Owned(_))) {
                 break;
             }
         }
@@ -191,7 +191,7 @@ impl Reader<'_> {
     }
 
     /// Takes one joined line; false where the rest of the file is to be given up.
-    fn line(&mut self, first: &Raw<'_>, logical: &Cow<'_, str>) -> bool {
+    fn line(&mut self, first: &Raw<'_>, logical: &str, continued: bool) -> bool {
         let line = logical.trim_start_matches(BLANK);
         let column = first.indent + chars(&logical[..logical.len() - line.len()]).min(chars(first.text)) + 1;
         let line = line.trim_end_matches(BLANK);
@@ -243,7 +243,7 @@ impl Reader<'_> {
             value: value.into(),
             place: Place { file: self.file.clone(), line: first.line, column },
             value_column,
-            continued: matches!(logical, Cow::Owned(_)),
+            continued,
         });
         true
     }

@@ -267,7 +267,7 @@ fn aliases() {
 #[test]
 fn folders_of_dependencies() {
     let mut map = Map::default();
-    map.file("t.target", "[Unit]\nWants=w.service\nAfter=late.service\nBefore=early.service\nWants=late.service early.service\n")
+    map.file("t.target", "[Unit]\nWants=w.service\nPartOf=p.service\nAfter=late.service\nBefore=early.service\nWants=late.service early.service\n")
         .link("t.target.wants/a.service", "/etc/systemd/system/a.service")
         .link("/usr/lib/systemd/system/t.target.wants/a.service", "../a.service")
         .link("/usr/lib/systemd/system/t.target.wants/masked.service", "../masked.service")
@@ -288,6 +288,7 @@ fn folders_of_dependencies() {
             "Before=early.service",
             "Before=shutdown.target",
             "Conflicts=shutdown.target",
+            "PartOf=p.service",
             "Requires=r.service",
             "Upholds=u.service",
             "Wants=a.service",
@@ -310,8 +311,9 @@ fn dependencies_of_services() {
         .file("bus.service", "[Service]\nBusName=org.example\nExecStart=/bin/a\nSlice=big-small.slice\n")
         .file(
             "with.service",
-            "[Service]\nExecStart=/bin/a\nSockets=s.socket\nStateDirectory=x\nWorkingDirectory=/srv\n",
+            "[Service]\nExecStart=/bin/a\nSockets=s.socket\nStateDirectory=x\nWorkingDirectory=/srv\nPrivateTmp=yes\n",
         )
+        .file("tty.service", "[Service]\nExecStart=/bin/sh\nStandardInput=tty\n")
         .file("self.service", "[Unit]\nAfter=self.service self.target\n[Service]\nExecStart=/bin/a\n");
     let default = [
         "After=basic.target",
@@ -353,6 +355,7 @@ fn dependencies_of_services() {
     }
     let mounts: Vec<&str> = with.requires_mounts_for.iter().map(|m| &**m).collect();
     assert_eq!(mounts, ["/srv", "/tmp", "/var/tmp", "/var/lib/x"]);
+    assert!(!dependencies(&map.load("tty.service")).contains(&"After=systemd-journald.socket".into()));
     let own = map.load("self.service");
     assert_eq!(rules(&own), ["depends-on-itself"]);
     assert!(!dependencies(&own).contains(&"After=self.service".into()));
