@@ -333,8 +333,8 @@ pub fn table() -> impl Iterator<Item = Entry> {
 /// Takes one assignment: finds its row, fills the configuration, and records the setting.
 ///
 /// What can't be used becomes a diagnostic: `unknown-section`, `misplaced-section`, `unknown-directive`,
-/// `misplaced-directive`, `former-directive`, `bad-value`, `no-effect`. A `bad-value` is an error, which makes the unit
-/// unusable, where the row says so. Sections that start with `X-` are for others.
+/// `misplaced-directive`, `former-directive`, `bad-value`, `no-effect`. A `bad-value` is an error, which
+/// makes the unit unusable, where the row says so. Sections that start with `X-` are for others.
 pub fn apply(loading: &mut Loading<'_>, assignment: &Assignment) {
     let Some(section) = Section::parse(&assignment.section) else {
         if !assignment.section.starts_with("X-") {

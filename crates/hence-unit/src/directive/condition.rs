@@ -52,6 +52,7 @@ const CHECKS: &[Check] = &[
     check("IOPressure", false),
     check("KernelModuleLoaded", false),
     check("Fraction", false),
+    check("MachineTag", false),
 ];
 
 const CONDITION: &str = "Condition";
@@ -167,5 +168,6 @@ both! {
     "CPUPressure" 250 250: "the pressure on processors is below this";
     "IOPressure" 250 250: "the pressure on input and output is below this";
     "KernelModuleLoaded" 258 258: "this kernel module is loaded";
+    "MachineTag" 261 261: "the machine has this tag";
     "Fraction" 261 261: "this machine falls into this fraction of all";
 }

@@ -43,8 +43,8 @@ fn memory(text: &str) -> Option<Limit> {
 
 /// A boolean, or the controllers that are delegated; an empty value delegates without any.
 fn delegate(loading: &mut Loading<'_>, assignment: &Assignment) -> Outcome {
-    if loading.kind() == UnitKind::Slice {
-        loading.bad_value(assignment, "Delegate= has no meaning for a slice".into(), None);
+    if !matches!(loading.kind(), UnitKind::Service | UnitKind::Scope) {
+        loading.bad_value(assignment, "Delegate= is for services and scopes only".into(), None);
         return Outcome::Rejected;
     }
     let delegate = match value::boolean(&assignment.value) {

@@ -159,6 +159,16 @@ fn symlinks(loading: &mut Loading<'_>, assignment: &Assignment) -> Outcome {
     })
 }
 
+/// A word, or a boolean for its last two.
+fn bind_ipv6_only(loading: &mut Loading<'_>, assignment: &Assignment) -> Outcome {
+    if let Some(only) = value::boolean(&assignment.value) {
+        put(loading, socket, |s| s.bind_ipv6_only = if only { 2 } else { 1 });
+        return Outcome::Replaced;
+    }
+    let words = [("default", 0), ("both", 1), ("ipv6-only", 2)];
+    choice(loading, assignment, socket, &words, |s, v| s.bind_ipv6_only = v)
+}
+
 fn is_fd_name(name: &str) -> bool {
     name.len() <= 255 && name.bytes().all(|b| (0x20..0x7f).contains(&b) && b != b':')
 }
@@ -195,15 +205,7 @@ pub(super) const ROWS: &[Row] = &[
         Keep(Shape::Words(&["udplite", "sctp", "mptcp"])),
         "The protocol, where it is no default.",
     ),
-    r(
-        "BindIPv6Only",
-        Act(|l, a| {
-            choice(l, a, socket, &[("default", 0), ("both", 1), ("ipv6-only", 2)], |s, v| {
-                s.bind_ipv6_only = v
-            })
-        }),
-        "Whether IPv6 sockets take IPv4 traffic too.",
-    ),
+    r("BindIPv6Only", Act(bind_ipv6_only), "Whether IPv6 sockets take IPv4 traffic too."),
     r("Backlog", Act(|l, a| number(l, a, socket, |s, n| s.backlog = n)), "How many connections may wait."),
     r("BindToDevice", Keep(Shape::TextOrDefault), "The network interface that sockets are bound to."),
     r(

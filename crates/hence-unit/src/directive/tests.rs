@@ -103,14 +103,18 @@ fn rows_are_those_of_systemd() {
 fn a_service() {
     let config = clean(
         "web@7.service",
-        "[Unit]\nDescription=Web %i\nDocumentation=man:x(1) https://example.org\nAfter=a.service \"b.socket\"\n\
+        "[Unit]\nDescription=Web %i\nDocumentation=man:x(1) https://example.org\n\
+         After=a.service \"b.socket\"\n\
          Requires=db@.service\nStartLimitIntervalSec=1min\nStartLimitBurst=3\nOnFailureJobMode=fail\n\
          ConditionPathExists=|!/run/%i\nConditionUser=root\nAssertFirstBoot=no\n\
-         [Service]\nType=notify\nExecStart=-/bin/a %i\nExecStart=/bin/b\nRestart=on-failure\nRestartSec=500ms\n\
+         [Service]\nType=notify\nExecStart=-/bin/a %i\nExecStart=/bin/b\nRestart=on-failure\n\
+         RestartSec=500ms\n\
          TimeoutSec=5min 20s\nTimeoutStopSec=0\nSuccessExitStatus=TEMPFAIL 250 SIGUSR1\nPIDFile=x.pid\n\
-         KillMode=mixed\nKillSignal=RTMIN+3\nUser=daemon\nEnvironment=A=1 \"B=x y\" A=2\nEnvironmentFile=-/etc/e\n\
+         KillMode=mixed\nKillSignal=RTMIN+3\nUser=daemon\nEnvironment=A=1 \"B=x y\" A=2\n\
+         EnvironmentFile=-/etc/e\n\
          WorkingDirectory=-~\nLimitNOFILE=1024:4096\nLimitCPU=1min\nStandardOutput=append:/var/log/%i\n\
-         RuntimeDirectory=a b/c\nRuntimeDirectoryMode=0700\nIOSchedulingClass=idle\nTasksMax=10%\nMemoryMax=1G\n\
+         RuntimeDirectory=a b/c\nRuntimeDirectoryMode=0700\nIOSchedulingClass=idle\nTasksMax=10%\n\
+         MemoryMax=1G\n\
          CPUQuota=150%\nCPUWeight=idle\nDelegate=cpu pids\nSlice=x-y.slice\nSockets=s.socket\n\
          StandardInputText=a  b\nStandardInputData=Zm9v\nUMask=0027\nIgnoreSIGPIPE=no\n\
          [Install]\nWantedBy=multi-user.target\nAlias=w@%i.service\n[X-Hence]\nLeftBehindAllowed=yes\n",
@@ -173,7 +177,8 @@ fn other_kinds() {
     let config = clean(
         "x.socket",
         "[Socket]\nListenStream=/run/x\nListenStream=\nListenStream=[::1]:80\nListenStream=127.0.0.1:8080\n\
-         ListenStream=443\nListenDatagram=@abc\nListenFIFO=/run/f\nListenStream=vsock::7\nAccept=yes\nSocketMode=0600\n\
+         ListenStream=443\nListenDatagram=@abc\nListenFIFO=/run/f\nListenStream=vsock::7\nAccept=yes\n\
+         SocketMode=0600\n\
          Service=y.service\nBindIPv6Only=both\nTimeoutSec=0\nSymlinks=/run/l\nReceiveBuffer=8M\n",
     );
     let socket = config.socket().unwrap();
@@ -188,7 +193,8 @@ fn other_kinds() {
 
     let config = clean(
         "x.timer",
-        "[Timer]\nOnBootSec=5\nOnActiveSec=\nOnBootSec=1h 5\nOnCalendar=daily\nUnit=y.service\nAccuracySec=1us\n",
+        "[Timer]\nOnBootSec=5\nOnActiveSec=\nOnBootSec=1h 5\nOnCalendar=daily\nUnit=y.service\n\
+         AccuracySec=1us\n",
     );
     let Kind::Timer(timer) = &config.kind else { panic!() };
     assert_eq!((timer.elapse.len(), timer.elapse[0].delay), (1, 3_605_000_000));
@@ -213,8 +219,10 @@ fn other_kinds() {
 fn empty_values_reset() {
     let config = load(
         "x.service",
-        "[Unit]\nConditionUser=a\nConditionPathExists=/x\nAssertUser=b\nConditionHost=\nAfter=a.service\nAfter=\n\
-         [Service]\nExecStart=/bin/a\nExecStart=\nExecStart=/bin/b\nEnvironment=A=1\nEnvironment=\nNice=5\nNice=\n\
+        "[Unit]\nConditionUser=a\nConditionPathExists=/x\nAssertUser=b\nConditionHost=\n\
+         After=a.service\nAfter=\n\
+         [Service]\nExecStart=/bin/a\nExecStart=\nExecStart=/bin/b\nEnvironment=A=1\nEnvironment=\n\
+         Nice=5\nNice=\n\
          SuccessExitStatus=1 HUP\nSuccessExitStatus=\nKillMode=mixed\nKillMode=\nTasksMax=5\nTasksMax=\n\
          StateDirectory=a\nStateDirectory=\nPrivateTmp=yes\nProtectSystem=full\nProtectSystem=no\n\
          InaccessiblePaths=/a\nInaccessiblePaths=\n",
@@ -255,7 +263,8 @@ fn unknown_names_are_reported_with_the_nearest() {
     let config = load(
         "x.service",
         "[Unit]\nReqires=a.service\nExecStart=/bin/a\nListenStream=1\nX-Other=1\nZzzzzzzz=1\n\
-         [Service]\nRestartSecs=1\nStartLimitInterval=5\nexecstart=/bin/a\n[Instal]\nWantedBy=a.target\nAlso=b.service\n\
+         [Service]\nRestartSecs=1\nStartLimitInterval=5\nexecstart=/bin/a\n[Instal]\nWantedBy=a.target\n\
+         Also=b.service\n\
          [X-Thing]\nA=b\n[Socket]\nAccept=yes\n[Qwertyuiop]\nA=b\n",
     );
     let rules: Vec<_> = config.diagnostics.iter().map(|d| (d.rule, d.place.line, d.fix.as_deref())).collect();

@@ -399,9 +399,12 @@ impl Loading<'_> {
             .retain(|s| super::rows().get(usize::from(s.row)).is_none_or(|row| !of(row.name)));
     }
 
-    /// The column of a word of the value, in the file.
+    /// The column of a word of the value, in the file; of the whole value where it spans lines.
     pub(crate) fn column_of(&self, assignment: &Assignment, word: &Word) -> u32 {
-        assignment.value_column.saturating_add(word.column.saturating_sub(1))
+        match assignment.continued {
+            true => assignment.value_column,
+            false => assignment.value_column.saturating_add(word.column.saturating_sub(1)),
+        }
     }
 
     /// Notes that a value is taken and has no effect here.
