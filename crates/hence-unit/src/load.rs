@@ -52,8 +52,10 @@ pub fn load(path: &UnitPath, files: &dyn Files, environs: &Environs, name: &Unit
         None if unit.kind() == UnitKind::Slice => {}
         None => loader.config.load = LoadState::NotFound,
     }
-    if matches!(loader.config.load, LoadState::Loaded | LoadState::BadSetting) {
+    if matches!(loader.config.load, LoadState::Loaded | LoadState::BadSetting | LoadState::Masked) {
         loader.beside(path);
+    }
+    if matches!(loader.config.load, LoadState::Loaded | LoadState::BadSetting) {
         // systemd adds them before it looks at combinations, and not where the fragment itself is refused.
         let implies = loader.config.load == LoadState::Loaded;
         settle::settle(loader.config);
@@ -102,6 +104,7 @@ impl Loader<'_> {
             }
             Err(FileError::Unreadable(why)) => {
                 self.diagnose("unreadable", Level::Error, path, format!("cannot read the file: {why}"), None);
+                self.source(path.into(), SourceRole::Fragment);
                 self.config.load = LoadState::Error;
                 return;
             }
@@ -268,6 +271,14 @@ pub(crate) fn text_of<'c>(config: &'c Config, directive: &str) -> Option<&'c str
 /// Whether any of these directives is set.
 pub(crate) fn is_set(config: &Config, directives: &[&str]) -> bool {
     directives.iter().any(|directive| setting(config, directive).is_some())
+}
+
+impl Loading<'_> {
+    /// The path of the unit file itself, where it has one: what `%y` stands for.
+    pub fn fragment(&self) -> Option<&str> {
+        let first = self.config.sources.first().filter(|source| source.role == SourceRole::Fragment)?;
+        Some(&first.path)
+    }
 }
 
 /// Sources that are drop-ins, in the order in which they were applied.
