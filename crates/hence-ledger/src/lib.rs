@@ -8,9 +8,14 @@ extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
+pub mod answer;
 pub mod encoding;
+pub mod index;
+pub mod leaks;
+pub mod path;
 pub mod record;
 pub mod sentence;
+pub mod series;
 pub mod speech;
 pub mod word;
 
