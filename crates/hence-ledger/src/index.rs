@@ -239,8 +239,13 @@ impl Index {
             matches!(cause.fact, Fact::ProcessExited { role: ProcessRole::Main, .. }).then_some(cause.id)
         });
         let by_signal = exit_cause.and_then(|id| self.record(id)).is_some_and(|exit| self.ordered_exit(exit));
+        // The recorder knows a process's run by the record of its end.
+        let invocation = record.invocation.or_else(|| match record.fact {
+            Fact::LastWords { .. } => self.record(record.causes.first()?.record)?.invocation,
+            _ => None,
+        });
         let unit = self.units.entry(name.clone()).or_default();
-        let run = match record.invocation {
+        let run = match invocation {
             Some(invocation) => Some(*unit.run_of.entry(invocation.0).or_insert_with(|| {
                 unit.runs.push(Run { first: at, ..Run::default() });
                 unit.runs.len() - 1

@@ -8,7 +8,9 @@ extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
+mod advice;
 pub mod answer;
+mod changes;
 pub mod encoding;
 pub mod index;
 pub mod leaks;
@@ -17,6 +19,7 @@ pub mod record;
 pub mod sentence;
 pub mod series;
 pub mod speech;
+pub mod why;
 pub mod word;
 
 pub use encoding::{DecodeError, FORMAT_VERSION, decode, encode};

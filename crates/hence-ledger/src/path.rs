@@ -254,7 +254,9 @@ pub(crate) fn steps(index: &Index, path: &Path, event: &str) -> Vec<Step> {
                 path.places.get(nth + 1).map(|&p| &index.records[p].fact),
                 Some(Fact::Request { .. })
             );
-            phrase(index, record, moved && !asked)
+            let left_behind =
+                nth == 1 && matches!(index.records[path.places[0]].fact, Fact::LeftBehind { .. });
+            phrase(index, record, (moved && !asked) || left_behind)
         };
         if let Some((what, kind)) = told {
             if let (Some(after_us), Some(step)) = (delay.take(), steps.last_mut())
@@ -425,4 +427,10 @@ impl Told {
         }
         lines
     }
+}
+
+/// The event word that a tally names; words of a newer hence read as `stopped`.
+pub(crate) fn known_word(word: &str) -> &'static str {
+    const WORDS: [&str; 6] = ["started", "failed", "not started", "finished", "restarted", "stopped"];
+    WORDS.into_iter().find(|known| *known == word).unwrap_or("stopped")
 }
