@@ -62,6 +62,19 @@ pub(crate) fn compare(index: &Index, unit: &str, bad: &Likes) -> Comparison {
     found
 }
 
+/// The records by which the last good run and the first bad one can still be told and compared.
+pub(crate) fn evidence(index: &Index, unit: &str, bad: &Likes) -> Vec<At> {
+    let Some(records) = index.units.get(unit) else { return Vec::new() };
+    let Some((good, first_bad, _)) = good_and_bad(index, records, bad) else { return Vec::new() };
+    [good, first_bad].into_iter().flat_map(|run| of_run(records, run)).collect()
+}
+
+/// The records by which a run can be told: its first, its inputs, its end.
+pub(crate) fn of_run(records: &UnitRecords, run: &Run) -> impl Iterator<Item = At> + use<> {
+    let inputs = run.inputs.or_else(|| records.inputs.iter().copied().rfind(|&at| at < run.first));
+    [Some(run.first), inputs, run.ended].into_iter().flatten()
+}
+
 /// The program first: it is what changes most often without anybody noticing.
 fn order(role: FileRole) -> u8 {
     match role {
@@ -101,12 +114,13 @@ fn good_and_bad<'a>(index: &Index, records: &'a UnitRecords, bad: &Likes) -> Opt
     let typical = median(&lengths);
     let last_bad = records.runs.iter().rposition(is_bad)?;
     let good = records.runs[..last_bad].iter().enumerate().rposition(|(nth, run)| {
-        // Where no end is on record, it lasted until the next one began at most.
-        let length = lasted(run, run.ended.unwrap_or(records.runs[nth + 1].first));
-        if run.asked || run.ended.is_none() {
-            length >= typical
-        } else {
-            length > typical.saturating_mul(CLEARLY_LONGER)
+        let next = records.runs[nth + 1].first;
+        let hence_ended = index.starts.iter().any(|(start, _)| run.first < *start && *start < next);
+        match run.ended {
+            Some(end) if run.asked => lasted(run, end) >= typical,
+            Some(end) => lasted(run, end) > typical.saturating_mul(CLEARLY_LONGER),
+            // It was still up when hence ended, however that was; else its end is only no longer there.
+            None => hence_ended && lasted(run, next) >= typical,
         }
     })?;
     Some((&records.runs[good], &records.runs[good + 1], typical))

@@ -3,7 +3,7 @@
 use crate::index::{At, EventKind, Index};
 use crate::path::tell;
 use crate::record::{Fact, Stamp};
-use crate::series::rhythm;
+use crate::series::{begins_like, rhythm};
 use alloc::{collections::BTreeMap, format, string::String, vec::Vec};
 use hence_unit::Text;
 
@@ -69,7 +69,10 @@ pub fn history(index: &Index, filter: Filter<'_>) -> Vec<Entry> {
         if !wanted {
             continue;
         }
-        let (entry, signature) = line(index, at, kind);
+        let (entry, signature, cut) = line(index, at, kind);
+        if kind.is_some() && summed_up(index, &entry, &signature, cut) {
+            continue;
+        }
         let key = (entry.unit.clone(), entry.event, signature.clone());
         match last_of
             .get(&key)
@@ -91,7 +94,21 @@ pub fn history(index: &Index, filter: Filter<'_>) -> Vec<Entry> {
         line.entry.period_us = rhythm(&pauses);
         line.entry
     };
-    lines.into_iter().map(finish).collect()
+    let mut entries: Vec<Entry> = lines.into_iter().map(finish).collect();
+    entries.sort_by_key(|entry| entry.at);
+    entries
+}
+
+/// Whether a tally counts this event too.
+fn summed_up(index: &Index, entry: &Entry, signature: &[Text], cut: bool) -> bool {
+    let tallies = entry.unit.as_ref().and_then(|unit| index.units.get(unit)).map(|u| u.tallies.as_slice());
+    tallies.unwrap_or_default().iter().any(|&at| match &index.records[at].fact {
+        Fact::Tally { what, chain, last, .. } => {
+            let same = if cut { begins_like(chain, signature) } else { chain == signature };
+            **what == *entry.event && same && *last >= entry.at
+        }
+        _ => false,
+    })
 }
 
 /// Whether nothing else happened to the unit since the like line but the other half of a cycle.
@@ -120,7 +137,7 @@ fn other(fact: &Fact) -> Option<&'static str> {
     })
 }
 
-fn line(index: &Index, at: At, kind: Option<EventKind>) -> (Entry, Vec<Text>) {
+fn line(index: &Index, at: At, kind: Option<EventKind>) -> (Entry, Vec<Text>, bool) {
     let record = &index.records[at];
     let mut entry = Entry {
         unit: record.unit.clone(),
@@ -137,7 +154,7 @@ fn line(index: &Index, at: At, kind: Option<EventKind>) -> (Entry, Vec<Text>) {
             (entry.at, entry.last, entry.times) = (*first, *last, *times);
             entry.because = chain.get(1).map(|c| String::from(&**c)).unwrap_or_default();
         }
-        return (entry, Vec::new());
+        return (entry, Vec::new(), false);
     };
     let told = tell(index, at, kind);
     entry.event = told.word;
@@ -147,5 +164,5 @@ fn line(index: &Index, at: At, kind: Option<EventKind>) -> (Entry, Vec<Text>) {
         None => told.path.broken.map(String::from).unwrap_or_default(),
     };
     let signature = told.signature();
-    (entry, signature)
+    (entry, signature, told.path.broken.is_some())
 }

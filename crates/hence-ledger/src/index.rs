@@ -294,12 +294,12 @@ impl Index {
         }
     }
 
-    /// Whether a signal of ours ended this process.
+    /// Whether a signal of ours ended this process. A cause that is no longer there was one: an exit that
+    /// is a root has none.
     pub(crate) fn ordered_exit(&self, exit: &Record) -> bool {
         exit.causes
             .iter()
-            .filter_map(|c| self.record(c.record))
-            .any(|cause| matches!(cause.fact, Fact::SignalSent { .. }))
+            .any(|c| self.record(c.record).is_none_or(|cause| matches!(cause.fact, Fact::SignalSent { .. })))
     }
 }
 

@@ -12,6 +12,7 @@ mod advice;
 pub mod answer;
 mod changes;
 pub mod encoding;
+pub mod fold;
 pub mod graph;
 pub mod history;
 pub mod index;

@@ -123,7 +123,7 @@ fn causes(index: &Index, at: At) -> Vec<(Option<At>, Option<Rule>)> {
         // An exit is explained by the signal that brought it, not by the start of the process.
         Fact::ProcessExited { .. } => index
             .record(cause.record)
-            .is_some_and(|r| matches!(r.fact, Fact::SignalSent { .. } | Fact::OomKill { .. })),
+            .is_none_or(|r| matches!(r.fact, Fact::SignalSent { .. } | Fact::OomKill { .. })),
         Fact::DeadlineReached { deadline, .. } => *deadline == DeadlineKind::RestartDelay,
         fact => !fact.is_root(),
     };

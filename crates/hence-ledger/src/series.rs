@@ -66,15 +66,56 @@ pub(crate) fn likes(index: &Index, unit: &str, until: At) -> Vec<Likes> {
         found[nth].told = told;
     }
     for like in &mut found {
-        like.tallies = records.tallies.iter().copied().filter(|&at| tallies_this(index, at, like)).collect();
+        let matching = records.tallies.iter().copied().filter(|&at| tallies_this(index, at, like));
+        like.tallies = matching.collect();
     }
     found.sort_by_key(|l| l.places.last().copied());
-    found
+    joined(found)
+}
+
+/// Events whose causes are no longer there join the latest like ones, as far as the rest of their chains
+/// is alike: each removal of old records cuts one through.
+fn joined(likes: Vec<Likes>) -> Vec<Likes> {
+    let (mut whole, broken): (Vec<Likes>, Vec<Likes>) =
+        likes.into_iter().partition(|l| l.told.path.broken.is_none());
+    for cut in broken {
+        let same = |l: &Likes| {
+            l.kind == cut.kind && l.told.word == cut.told.word && begins_like(&l.signature, &cut.signature)
+        };
+        match whole.iter().rposition(same) {
+            Some(nth) => {
+                let like = &mut whole[nth];
+                if cut.told.at > like.told.at {
+                    like.told = cut.told;
+                }
+                like.places.extend(cut.places);
+                like.places.sort_unstable();
+            }
+            None => whole.push(cut),
+        }
+    }
+    whole.sort_by_key(|l| l.places.last().copied());
+    whole
 }
 
 fn tallies_this(index: &Index, at: At, like: &Likes) -> bool {
     matches!(&index.records[at].fact, Fact::Tally { what, chain, .. }
-        if **what == *like.told.word && *chain == like.signature)
+        if **what == *like.told.word
+            && (*chain == like.signature || like.told.path.broken.is_some() && begins_like(chain, &like.signature)))
+}
+
+/// Whether a chain begins with what is known of a cut one, whose last line says why it is cut.
+pub(crate) fn begins_like(chain: &[Text], cut: &[Text]) -> bool {
+    let known = &cut[..cut.len().saturating_sub(1)];
+    chain.len() >= known.len() && chain.iter().zip(known).all(|(a, b)| alike(a, b))
+}
+
+/// Whether two lines of chains say the same, rules aside: of several only the nearest to the cause is in it.
+fn alike(a: &str, b: &str) -> bool {
+    fn without_rule(line: &str) -> &str {
+        line.rsplit_once(" (").filter(|(_, rule)| rule.ends_with(')')).map_or(line, |(rest, _)| rest)
+    }
+    a == b || without_rule(a) == without_rule(b)
 }
 
 /// Like events, counted, those that only tallies know of included.
@@ -106,7 +147,12 @@ pub(crate) fn series(index: &Index, like: &Likes) -> Series {
         }
         run.push(pause);
     }
-    let whole = run.len() == pauses.len();
+    let joined = alive.first().zip(counted_until).is_none_or(|(&at, until)| {
+        let longest =
+            if run.is_empty() { FIRST_PAUSE_US } else { median(&run).saturating_mul(PAUSE).max(1_000_000) };
+        stamp(at).realtime_us.saturating_sub(until.realtime_us) <= longest
+    });
+    let whole = run.len() == pauses.len() && joined;
     let mut times = (run.len() as u64 + 1).min(alive.len() as u64);
     let mut since = alive.get(alive.len().saturating_sub(times as usize)).map(|&at| stamp(at));
     if whole && before > 0 {
