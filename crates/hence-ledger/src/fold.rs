@@ -161,6 +161,9 @@ fn carry(index: &Index, unit: &Text, likes: &[Likes], kept: &mut BTreeSet<At>) {
     let last_events = [last_of(|kind| kind == EventKind::Up), last_of(|kind| kind != EventKind::Up)];
     for at in last_events.into_iter().flatten() {
         kept.extend(path(index, at).places);
+        if let Some(run) = records.run(index.records[at].invocation) {
+            kept.extend(changes::of_run(records, &records.runs[run]));
+        }
     }
     for like in likes.iter().filter(|l| matches!(l.kind, EventKind::Down | EventKind::Failed)) {
         for at in changes::evidence(index, unit, like) {

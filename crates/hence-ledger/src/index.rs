@@ -39,6 +39,8 @@ pub(crate) struct Event {
 pub(crate) struct Run {
     /// Its first record.
     pub first: At,
+    /// Whether its beginning is on record.
+    pub began: bool,
     /// When it went down.
     pub ended: Option<At>,
     /// It ended because somebody wanted it to: by a signal of ours rather than by itself.
@@ -261,6 +263,9 @@ impl Index {
             if !same {
                 unit.events.push(Event { at, kind });
             }
+            if let Some(run) = run.filter(|_| kind == EventKind::Up) {
+                unit.runs[run].began = true;
+            }
             if let Some(run) = run.map(|i| &mut unit.runs[i])
                 && matches!(kind, EventKind::Down | EventKind::Failed)
             {
@@ -277,6 +282,11 @@ impl Index {
                 }
             }
             Fact::Tally { .. } => unit.tallies.push(at),
+            Fact::Starting { .. } => {
+                if let Some(run) = run {
+                    unit.runs[run].began = true;
+                }
+            }
             Fact::ProcessStarted { pid, role: ProcessRole::Main, .. } => {
                 if let Some(run) = run {
                     unit.runs[run].main = Some(*pid);
