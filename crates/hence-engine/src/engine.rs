@@ -203,6 +203,12 @@ impl Engine {
             Event::OomKill { unit, kills } => self.oom_kill(unit, kills),
             Event::Survivors { unit, invocation, processes } => self.survivors(unit, invocation, processes),
             Event::Deadline => {}
+            Event::TimeUp { after_us } => {
+                let fact = Fact::DeadlineReached { deadline: DeadlineKind::RunFor, after_us };
+                let causes = self.started.map(|record| Cause { record, rule: None }).into_iter().collect();
+                let record = self.record(None, causes, fact);
+                self.end(record, 0);
+            }
             Event::Signal { signal, pid, uid } => self.signal(signal, pid, uid),
             Event::ClockJump { by_us } => {
                 self.record(None, Vec::new(), Fact::ClockJump { by_us });
