@@ -29,6 +29,7 @@ pub mod sys;
 mod wait;
 
 pub use cgroup::sweep;
+pub use conditions::unknown as unknown_conditions;
 pub use error::{HostError, HostStep};
 pub use executor::executor_main;
 pub use files::{DiskFiles, identities};
