@@ -171,7 +171,9 @@ impl Owner {
 
 fn reap(pid: u32) {
     let pid = rustix::process::Pid::from_raw(pid as i32);
-    while let Err(rustix::io::Errno::INTR) = rustix::process::waitpid(pid, rustix::process::WaitOptions::empty()) {}
+    while let Err(rustix::io::Errno::INTR) =
+        rustix::process::waitpid(pid, rustix::process::WaitOptions::empty())
+    {}
 }
 
 fn kill(pid: u32) {
