@@ -328,6 +328,7 @@ impl Recorder {
         if self.closed {
             return;
         }
+        let before = self.tail;
         match self.begin().and_then(|begun| if begun { self.drain() } else { Ok(()) }) {
             Ok(()) if self.lock.is_none() => self.drain_at_us = Some(now_us + LOCK_US),
             Ok(()) => {
@@ -357,6 +358,9 @@ impl Recorder {
             }
         }
         self.cursor.refresh();
+        if self.tail - before > BATCH as u64 {
+            sys::give_memory_back();
+        }
         // Last words are taken either way: pipes don't wait for disks.
         while let Some(wanted) = self.wanted.pop_front() {
             self.last_words(wanted);

@@ -174,7 +174,7 @@ fn two_owners() {
     assert!(error.contains(&format!("process {}", child.id())), "{error}");
     child.kill().unwrap();
     child.wait().unwrap();
-    Ring::open(&folder.0, &ring_options(64 << 10)).unwrap();
+    open(&folder.0, 64 << 10);
 }
 
 /// Read again and again while it is written and drained: always in order, nothing missing in between.
