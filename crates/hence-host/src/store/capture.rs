@@ -15,7 +15,7 @@ use std::path::PathBuf;
 /// The end of a stream that last words come from.
 const TAIL: usize = 2 << 10;
 /// All tails together.
-const ALL_TAILS: usize = 128 << 10;
+const ALL_TAILS: usize = 64 << 10;
 /// Longest line; a longer one goes on in the next.
 const LONGEST_LINE: usize = 48 << 10;
 /// All lines together that have no end yet.
@@ -44,8 +44,8 @@ struct Output {
     origin: Origin,
     partial: Vec<u8>,
     tail: Vec<u8>,
-    touched: u64,
-    lost: u64,
+    touched: u32,
+    lost: u32,
 }
 
 /// All streams that are captured.
@@ -59,7 +59,7 @@ pub(crate) struct Capture {
     ended: VecDeque<(Origin, Vec<u8>)>,
     tails: usize,
     partials: usize,
-    turn: u64,
+    turn: u32,
     last_name: Option<Text>,
 }
 
@@ -162,7 +162,8 @@ impl Capture {
     }
 
     fn take(&mut self, key: u64, bytes: &[u8]) {
-        self.turn += 1;
+        // Once around, the oldest look new for a while: then other tails are forgotten first.
+        self.turn = self.turn.wrapping_add(1);
         let turn = self.turn;
         let Some(output) = self.output(key) else { return };
         output.touched = turn;
@@ -323,7 +324,7 @@ fn short(invocation: Invocation) -> String {
 struct Lines {
     prefix: String,
     out: Vec<u8>,
-    bytes: u64,
+    bytes: u32,
 }
 
 impl Lines {
@@ -337,7 +338,7 @@ impl Lines {
         self.out.extend_from_slice(self.prefix.as_bytes());
         self.out.extend_from_slice(line);
         self.out.push(b'\n');
-        self.bytes += line.len() as u64 + 1;
+        self.bytes = self.bytes.saturating_add(line.len() as u32 + 1);
     }
 }
 
@@ -370,7 +371,7 @@ fn store(logs: &std::path::Path, log_bytes: u64, output: &mut Output, lines: &mu
     let result: io::Result<()> = append();
     match result {
         Ok(()) => output.lost = 0,
-        Err(_) => output.lost += lines.bytes,
+        Err(_) => output.lost = output.lost.saturating_add(lines.bytes),
     }
     lines.bytes = 0;
 }
