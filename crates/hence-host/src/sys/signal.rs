@@ -52,7 +52,9 @@ pub fn take_over() -> io::Result<OwnedFd> {
         }
         for signal in 1..=libc::SIGRTMAX() {
             match signal {
-                libc::SIGSEGV | libc::SIGBUS | libc::SIGKILL | libc::SIGSTOP | 32 | 33 => {}
+                libc::SIGSEGV | libc::SIGBUS | libc::SIGKILL | libc::SIGSTOP => {}
+                // libc keeps these two for itself and refuses to touch them; ignored they are inherited so.
+                32 | 33 => unignore(signal),
                 libc::SIGPIPE => {
                     libc::signal(signal, libc::SIG_IGN);
                 }
@@ -66,6 +68,19 @@ pub fn take_over() -> io::Result<OwnedFd> {
         }
         let fd = libc::signalfd(-1, &set, libc::SFD_CLOEXEC | libc::SFD_NONBLOCK);
         if fd < 0 { Err(io::Error::last_os_error()) } else { Ok(OwnedFd::from_raw_fd(fd)) }
+    }
+}
+
+/// Resets a signal that is ignored to its default, past libc.
+fn unignore(signal: i32) {
+    // The kernel's struct: handler, flags, restorer, mask.
+    let (mut now, default) = ([0usize; 4], [0usize; 4]);
+    // SAFETY: both structs are locals of the kernel's size for a mask of eight bytes.
+    unsafe {
+        libc::syscall(libc::SYS_rt_sigaction, signal, ptr::null::<usize>(), now.as_mut_ptr(), 8);
+        if now[0] == libc::SIG_IGN {
+            libc::syscall(libc::SYS_rt_sigaction, signal, default.as_ptr(), ptr::null_mut::<usize>(), 8);
+        }
     }
 }
 

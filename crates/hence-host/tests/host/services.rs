@@ -339,6 +339,9 @@ pub fn streams_are_captured() {
 pub fn no_descriptors_left() {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let (mut rig, taken) = capturing();
+    let (_, pid) = rig.start(service("full.service", &["/bin/true"]));
+    rig.exited(pid);
+    taken.borrow_mut().clear();
     let before = getrlimit(Resource::Nofile);
     let open = fs::read_dir("/proc/self/fd").unwrap().count() as u64;
     // Room for one pipe, not for two.

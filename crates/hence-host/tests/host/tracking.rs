@@ -44,7 +44,7 @@ pub fn born_in_its_group() {
 }
 
 /// A child, one that was left by its parent, and one in a session of its own with another name.
-const TREE: &str = "sleep 1000 & (sleep 1001 & exit 0); setsid sh -c 'exec -a renamed sleep 1002' & \
+const TREE: &str = "sleep 1000 & (sleep 1001 & exit 0); setsid bash -c 'exec -a renamed sleep 1002' & \
                     (env -i setsid sleep 1003 &) ; trap '' TERM; while :; do sleep 1; done";
 
 pub fn tree_is_killed() {
@@ -99,7 +99,7 @@ pub fn tasks_are_limited() {
         println!("skipped: no pids controller");
         return rig.host.close();
     }
-    let mut config = shell("few.service", "for i in 1 2 3 4 5 6 7 8 9; do sleep 1000 & done; wait");
+    let mut config = shell("few.service", "exec 2>/dev/null; for i in 1 2 3 4 5 6 7 8 9; do sleep 1000 & done; wait");
     part(&mut config).resources.tasks_max = Some(Limit::Absolute(5));
     let (unit, _) = rig.start(config);
     thread::sleep(Duration::from_millis(300));

@@ -278,9 +278,7 @@ impl<S: std::ops::Deref<Target: Source>> Cursor<S> {
     /// Forgets what it has read: the next look is at the file as it is then.
     pub fn refresh(&mut self) {
         self.filled = 0;
-        if self.buffer.len() > CHUNK {
-            self.buffer = Vec::new();
-        }
+        self.buffer = Vec::new();
     }
 
     /// The bytes at a position, at least `need` of them where the lap has so many.
