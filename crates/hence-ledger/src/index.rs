@@ -175,7 +175,6 @@ impl Index {
         if self.by_id.contains_key(&record.id.0) {
             return;
         }
-        self.by_id.insert(record.id.0, at);
         if let Some(unit) = &mut record.unit {
             self.shared(unit);
         }
@@ -189,6 +188,8 @@ impl Index {
         if let Some(unit) = record.unit.clone() {
             self.arrange_unit(at, &record, &unit);
         }
+        // Known only from here on, so that a record that names itself finds nothing.
+        self.by_id.insert(record.id.0, at);
         self.records.push(record);
     }
 

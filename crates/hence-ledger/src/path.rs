@@ -259,7 +259,8 @@ pub(crate) fn steps(index: &Index, path: &Path, event: &str) -> Vec<Step> {
             phrase(index, record, (moved && !asked) || left_behind)
         };
         if let Some((what, kind)) = told {
-            if let (Some(after_us), Some(step)) = (delay.take(), steps.last_mut())
+            let before = steps.get_mut(1..).and_then(<[Step]>::last_mut);
+            if let (Some(after_us), Some(step)) = (delay.take(), before)
                 && step.unit == record.unit
                 && matches!(record.fact, Fact::ProcessExited { .. } | Fact::StateChanged { .. })
             {
