@@ -310,23 +310,18 @@ impl JobMode {
 }
 
 /// The part of a unit that depends on its kind.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 #[allow(missing_docs, reason = "the variants are the unit kinds")]
 pub enum Kind {
     Service(Box<ServiceConfig>),
     Socket(Box<SocketConfig>),
+    #[default]
     Target,
     Slice(Box<ResourceConfig>),
     Timer(Box<TimerConfig>),
     Path(Box<PathConfig>),
     /// A kind that is loaded and shown, not acted on.
     Other(UnitKind),
-}
-
-impl Default for Kind {
-    fn default() -> Self {
-        Kind::Target
-    }
 }
 
 impl Kind {
@@ -738,6 +733,8 @@ pub struct ExecConfig {
     pub syslog_identifier: Option<Box<str>>,
     /// RuntimeDirectory=, StateDirectory=, ...
     pub directories: Vec<ManagedDirectory>,
+    /// RuntimeDirectoryMode= and its kin where given, by [`DirectoryKind`]; `directories` has them applied.
+    pub directory_modes: [Option<u32>; 5],
     /// RuntimeDirectoryPreserve=: 0 no, 1 restart, 2 yes.
     pub runtime_directory_preserve: u8,
     /// Directives of systemd.exec(5) that change the process and aren't acted on, by name: `why` and the
@@ -821,7 +818,7 @@ pub struct ResourceConfig {
     pub memory_max: Option<Limit>,
     /// MemoryHigh=
     pub memory_high: Option<Limit>,
-    /// CPUWeight=
+    /// CPUWeight=; 0 for `idle`.
     pub cpu_weight: Option<u64>,
     /// CPUQuota=, in hundredths of a percent.
     pub cpu_quota: Option<u32>,
@@ -1054,6 +1051,8 @@ pub struct Environs {
     pub user: bool,
     /// `%H`
     pub host_name: String,
+    /// `%q`; empty where none is set, then the short host name stands in.
+    pub pretty_host_name: String,
     /// `%m`
     pub machine_id: String,
     /// `%b`

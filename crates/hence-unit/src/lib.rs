@@ -12,14 +12,26 @@ extern crate std;
 pub mod config;
 pub mod dependency;
 pub mod diagnostic;
+pub mod directive;
+pub mod exec_line;
+pub mod implied;
+pub mod load;
 pub mod name;
+mod settle;
+pub mod specifier;
+pub mod syntax;
+pub mod unit_path;
+pub mod value;
+pub mod words;
 
 pub use config::{
     Config, ExecConfig, JobMode, KillConfig, Kind, LoadState, ServiceConfig, SocketConfig, Source, SourceRole,
 };
 pub use dependency::{Atom, Dependency, DependencyKind, Origin};
 pub use diagnostic::{Diagnostic, Level, Place};
+pub use load::load;
 pub use name::{UnitKind, UnitName};
+pub use settle::slice_parent;
 
 /// Text that is shared rather than copied: names and paths that many values refer to.
 pub type Text = alloc::sync::Arc<str>;

@@ -1,0 +1,187 @@
+//! What is to be done: the closed list of effects. They are plain data; the host does them.
+//!
+//! An effect that says "answered by" is answered by exactly one event of that kind, which the pump
+//! handles before anything that happens later.
+
+use crate::{ConnectionId, ExecId, JobId, Refusal, UnitId};
+use alloc::{boxed::Box, string::String, sync::Arc, vec::Vec};
+use hence_ledger::{JobResult, JobType, ProcessRole, RecordId, SignalReason, record::Invocation};
+use hence_unit::{Config, UnitName, config::ExecPhase};
+
+/// Something to be done.
+#[derive(Clone, Debug)]
+pub enum Effect {
+    /// Read the files of this unit. Answered by [`crate::Event::Loaded`].
+    Load(UnitName),
+    /// Check the conditions and asserts of this unit. Answered by [`crate::Event::Checked`].
+    Check(UnitId, Arc<Config>),
+    /// Start a process. Answered by [`crate::Event::Spawned`] or [`crate::Event::SpawnFailed`].
+    Spawn(Box<Spawn>),
+    /// Signal processes of a unit. Answered by [`crate::Event::Killed`].
+    Kill(Kill),
+    /// Say which processes are left in a unit's group. Answered by [`crate::Event::Census`].
+    Census {
+        /// Of which unit.
+        unit: UnitId,
+        /// Processes that are known to belong there: main and control.
+        expected: Vec<u32>,
+    },
+    /// The unit is down: remove its group if it is empty, its runtime directories unless `keep_directories`.
+    Release {
+        /// Which unit.
+        unit: UnitId,
+        /// RuntimeDirectoryPreserve= covers this end.
+        keep_directories: bool,
+    },
+    /// Open the sockets of a socket unit. Answered by [`crate::Event::SocketsOpened`].
+    OpenSockets(UnitId, Arc<Config>),
+    /// Wait (or no longer wait) for traffic on a socket unit's sockets.
+    WatchSockets {
+        /// Which unit.
+        unit: UnitId,
+        /// Whether to wait.
+        watch: bool,
+    },
+    /// Close the sockets of a socket unit; `remove`: RemoveOnStop=.
+    CloseSockets {
+        /// Which unit.
+        unit: UnitId,
+        /// Remove the nodes in the file system.
+        remove: bool,
+    },
+    /// Drop an accepted connection that no service takes.
+    CloseConnection(ConnectionId),
+    /// Read PIDFile= of a forking service now; if it isn't there (or not valid) yet and `wait`, watch for
+    /// it. Answered by [`crate::Event::PidFile`], once or, with `wait`, again when it changes.
+    ReadPidFile {
+        /// Which unit.
+        unit: UnitId,
+        /// Absolute path.
+        path: Box<str>,
+        /// Watch for it.
+        wait: bool,
+    },
+    /// Look for the main process of a forking service without PIDFile= among its group (GuessMainPID=).
+    /// Answered by [`crate::Event::PidFile`].
+    GuessMainPid(UnitId),
+    /// Report [`crate::Event::Emptied`] when nobody is left in the unit's group, at once if it is empty now.
+    ReportEmpty(UnitId),
+    /// Watch a process that isn't our child; its end is an [`crate::Event::Exited`] without status.
+    WatchProcess {
+        /// Of which unit.
+        unit: UnitId,
+        /// Which.
+        pid: u32,
+    },
+    /// The invocation ended badly: have the last lines of its streams recorded, caused by `record`.
+    LastWords {
+        /// Which unit.
+        unit: UnitId,
+        /// Which invocation.
+        invocation: Invocation,
+        /// The record of the end.
+        record: RecordId,
+    },
+    /// Start to wait for a timer or path unit's events (paths: answered by [`crate::Event::PathChanged`]
+    /// whenever it holds). Timers are the engine's own deadlines.
+    WatchPaths {
+        /// Which unit.
+        unit: UnitId,
+        /// Its configuration; `None`: no longer.
+        config: Option<Arc<Config>>,
+    },
+    /// A job is queued, for clients that follow jobs.
+    JobNew {
+        /// Which.
+        job: JobId,
+        /// Of which unit.
+        unit: UnitId,
+    },
+    /// A job has ended, for clients that follow jobs.
+    JobRemoved {
+        /// Which.
+        job: JobId,
+        /// Of which unit.
+        unit: UnitId,
+        /// Its type.
+        job_type: JobType,
+        /// How.
+        result: JobResult,
+    },
+    /// The answer to a request: the anchor job, if one was queued.
+    Reply {
+        /// The request's token.
+        token: u64,
+        /// The answer.
+        result: Result<Option<JobId>, Refusal>,
+    },
+    /// Everything is down and hence may end, with this exit status.
+    Finished(u8),
+}
+
+/// A process to be started.
+#[derive(Clone, Debug)]
+pub struct Spawn {
+    /// Its number.
+    pub exec: ExecId,
+    /// Of which unit.
+    pub unit: UnitId,
+    /// The unit's configuration.
+    pub config: Arc<Config>,
+    /// What it will be.
+    pub role: ProcessRole,
+    /// Which list of commands: for services [`ExecPhase`], for sockets the index of `SocketConfig::exec`
+    /// in the order StartPre, StartPost, Stop (ExecStopPre=), StopPost.
+    pub phase: ExecPhase,
+    /// Which command of the list.
+    pub index: u16,
+    /// The run that it belongs to.
+    pub invocation: Invocation,
+    /// Environment that the state adds: MAINPID, SERVICE_RESULT, EXIT_CODE, MONITOR_..., WATCHDOG_USEC.
+    pub environment: Vec<(&'static str, String)>,
+    /// Answer only when the program has been executed, or with the failure to (Type=exec and control
+    /// commands). Otherwise a failed exec shows as exit status 203 and the like.
+    pub confirm: bool,
+    /// Whether it may use sd_notify(3).
+    pub notify: bool,
+    /// Socket units whose sockets are passed.
+    pub sockets: Vec<UnitId>,
+    /// The connection that is passed instead, for an Accept=yes instance.
+    pub connection: Option<ConnectionId>,
+    /// Whether processes of an earlier invocation may still be in the group.
+    pub first_of_invocation: bool,
+}
+
+/// Which processes of a unit a signal goes to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KillScope {
+    /// Main and control process only.
+    Known,
+    /// These, then every other process of the group, subgroups included.
+    Group,
+    /// Every process of the group that isn't main or control.
+    Others,
+}
+
+/// A signal to processes of a unit.
+#[derive(Clone, Debug)]
+pub struct Kill {
+    /// Which unit.
+    pub unit: UnitId,
+    /// Who.
+    pub scope: KillScope,
+    /// The main process, if it is alive.
+    pub main: Option<u32>,
+    /// The control process, if it is alive.
+    pub control: Option<u32>,
+    /// Signal number.
+    pub signal: u8,
+    /// SIGCONT after it, so that stopped processes see it.
+    pub then_continue: bool,
+    /// SIGHUP as well.
+    pub hangup: bool,
+    /// Why.
+    pub reason: SignalReason,
+    /// Whether to report [`crate::Event::Emptied`] when the group has run empty.
+    pub report_empty: bool,
+}

@@ -1,0 +1,297 @@
+//! What happened: the closed list of events that the engine handles.
+
+use crate::{ConnectionId, ExecId, UnitId};
+use alloc::{boxed::Box, vec::Vec};
+use hence_ledger::{Client, Exit, FileIdentity, LeftOver, SpawnStep, Text, Verb, record::Invocation};
+use hence_unit::{Config, UnitName, config::JobMode};
+
+/// Something that happened.
+#[derive(Clone, Debug)]
+pub enum Event {
+    /// A unit's files were read: the answer to [`crate::Effect::Load`], or a reload of a known unit.
+    Loaded {
+        /// What they say.
+        config: Box<Config>,
+        /// The files as they were then.
+        files: Vec<FileIdentity>,
+    },
+    /// Somebody wants a unit to be known, so that it can be asked about or for.
+    Referenced(UnitName),
+    /// A client asks for something.
+    Request(Request),
+    /// A process was started.
+    Spawned {
+        /// Which start.
+        exec: ExecId,
+        /// Its process id.
+        pid: u32,
+        /// Start time in clock ticks since boot.
+        start_ticks: u64,
+        /// The files that this start depends on; empty for control processes.
+        inputs: Vec<FileIdentity>,
+    },
+    /// A process could not be started.
+    SpawnFailed {
+        /// Which start.
+        exec: ExecId,
+        /// At which step.
+        step: SpawnStep,
+        /// errno.
+        errno: i32,
+        /// On what.
+        subject: Text,
+    },
+    /// A process ended: a child of ours, or one that we watched.
+    Exited {
+        /// Which.
+        pid: u32,
+        /// How; `None` where we aren't its parent.
+        exit: Option<Exit>,
+        /// CPU time used, in microseconds.
+        cpu_us: u64,
+        /// Largest resident size, in bytes.
+        peak_bytes: u64,
+        /// It never became its program: what failed (shown as exit status 200 and up).
+        spawn_error: Option<(SpawnStep, i32)>,
+    },
+    /// The answer to [`crate::Effect::Kill`].
+    Killed {
+        /// Of which unit.
+        unit: UnitId,
+        /// How many processes beside main and control were signalled.
+        others: u32,
+        /// Whether the group is known to be empty now (nothing was there).
+        empty: bool,
+    },
+    /// The last process of a unit's group is gone.
+    Emptied(UnitId),
+    /// The answer to [`crate::Effect::Census`].
+    Census {
+        /// Of which unit.
+        unit: UnitId,
+        /// Those not expected.
+        processes: Vec<Process>,
+    },
+    /// A left-over process is gone.
+    Gone {
+        /// Of which unit.
+        unit: UnitId,
+        /// Which.
+        pid: u32,
+        /// Start time in clock ticks since boot.
+        start_ticks: u64,
+        /// How, where hence was its parent.
+        exit: Option<Exit>,
+    },
+    /// The answer to [`crate::Effect::Check`].
+    Checked {
+        /// Of which unit.
+        unit: UnitId,
+        /// The outcome.
+        outcome: Checked,
+    },
+    /// A message by sd_notify(3), already attributed to the unit of its sender.
+    Notify {
+        /// Of which unit.
+        unit: UnitId,
+        /// Who sent it.
+        pid: u32,
+        /// The sender's user.
+        uid: u32,
+        /// What it says.
+        message: Notification,
+    },
+    /// The answer to [`crate::Effect::OpenSockets`].
+    SocketsOpened {
+        /// Of which unit.
+        unit: UnitId,
+        /// errno and the address on failure.
+        result: Result<(), (i32, Text)>,
+    },
+    /// There is traffic on a socket unit that is being watched.
+    Traffic {
+        /// Of which unit.
+        unit: UnitId,
+        /// The address that it came in on.
+        listen: Text,
+        /// The peer of an accepted connection.
+        peer: Option<Text>,
+        /// The accepted connection (Accept=yes) and the instance name made from it.
+        connection: Option<(ConnectionId, Text)>,
+    },
+    /// The answer to [`crate::Effect::ReadPidFile`] and [`crate::Effect::GuessMainPid`].
+    PidFile {
+        /// Of which unit.
+        unit: UnitId,
+        /// The main process; `None`: not there or not one of the unit's.
+        pid: Option<u32>,
+    },
+    /// What a path unit waits for holds.
+    PathChanged {
+        /// Of which unit.
+        unit: UnitId,
+        /// The path.
+        path: Text,
+    },
+    /// The kernel killed processes of a unit for lack of memory.
+    OomKill {
+        /// Of which unit.
+        unit: UnitId,
+        /// How many in this invocation.
+        kills: u64,
+    },
+    /// At start: processes of units of an earlier run that was killed, found alive.
+    Survivors {
+        /// Of which unit.
+        unit: UnitName,
+        /// The invocation that left them, where it is known.
+        invocation: Option<Invocation>,
+        /// Which.
+        processes: Vec<Process>,
+    },
+    /// `Engine::deadline` has been reached.
+    Deadline,
+    /// A signal reached hence.
+    Signal {
+        /// Signal number.
+        signal: u8,
+        /// The sender; 0 where the kernel sent it.
+        pid: u32,
+        /// The sender's user.
+        uid: u32,
+    },
+    /// The wall clock was set.
+    ClockJump {
+        /// By how many microseconds.
+        by_us: i64,
+    },
+}
+
+/// A process of a unit's group.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Process {
+    /// What the ledger says of it.
+    pub process: LeftOver,
+    /// The invocation that it belongs to, by its environment or by when it was first seen.
+    pub invocation: Option<Invocation>,
+}
+
+/// What the conditions and asserts of a unit came to.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Checked {
+    /// They hold.
+    Holds,
+    /// A condition doesn't: the unit is skipped, that is no failure. As it is written.
+    ConditionFailed(Text),
+    /// An assert doesn't: that is a failure. As it is written.
+    AssertFailed(Text),
+}
+
+/// A message by sd_notify(3), parsed; unknown fields are dropped.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Notification {
+    /// READY=1
+    pub ready: bool,
+    /// RELOADING=1
+    pub reloading: bool,
+    /// STOPPING=1
+    pub stopping: bool,
+    /// WATCHDOG=1
+    pub watchdog: bool,
+    /// WATCHDOG=trigger
+    pub watchdog_trigger: bool,
+    /// STATUS=, cut at 1 KiB, control characters replaced.
+    pub status: Option<Text>,
+    /// ERRNO=
+    pub errno: Option<i32>,
+    /// MAINPID=
+    pub main_pid: Option<u32>,
+    /// WATCHDOG_USEC=
+    pub watchdog_us: Option<u64>,
+    /// EXTEND_TIMEOUT_USEC=
+    pub extend_timeout_us: Option<u64>,
+}
+
+/// What a client asks for.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Request {
+    /// Names the request in [`crate::Effect::Reply`].
+    pub token: u64,
+    /// Who asks.
+    pub client: Client,
+    /// What, as the client said it.
+    pub verb: Verb,
+    /// What that means.
+    pub kind: RequestKind,
+}
+
+/// What a request means.
+#[derive(Clone, Debug, PartialEq)]
+pub enum RequestKind {
+    /// Queue a job for a unit (start, stop, restart, try-restart, reload, ...); the verb says which.
+    Job {
+        /// For which unit.
+        unit: UnitName,
+        /// In which mode.
+        mode: JobMode,
+    },
+    /// Signal a unit's processes.
+    Kill {
+        /// Of which unit.
+        unit: UnitName,
+        /// Main only, control only, or all: `main`, `control`, `all`.
+        main: bool,
+        /// The control process.
+        control: bool,
+        /// Every other process.
+        others: bool,
+        /// Signal number.
+        signal: u8,
+    },
+    /// Forget the failed state and counters; `None`: of every unit.
+    ResetFailed(Option<UnitName>),
+    /// Cancel a job; `None`: every job.
+    Cancel(Option<u32>),
+    /// Stop everything and end with this exit status.
+    Exit(u8),
+}
+
+/// Why a request can't be granted; the variants are systemd's D-Bus errors.
+#[derive(Clone, Debug, PartialEq)]
+#[allow(missing_docs, reason = "the variants are systemd's error names")]
+pub enum Refusal {
+    NoSuchUnit(Text),
+    LoadFailed(Text),
+    BadUnitSetting(Text),
+    UnitMasked(Text),
+    OnlyByDependency(Text),
+    NoIsolation(Text),
+    JobTypeNotApplicable(Text),
+    TransactionJobsConflicting(Text),
+    TransactionOrderIsCyclic(Text),
+    TransactionIsDestructive(Text),
+    NoSuchJob(Text),
+    NoSuchProcess(Text),
+    ShuttingDown(Text),
+}
+
+impl Refusal {
+    /// The D-Bus error name without `org.freedesktop.systemd1.`, and the sentence.
+    pub fn parts(&self) -> (&'static str, &Text) {
+        match self {
+            Refusal::NoSuchUnit(t) => ("NoSuchUnit", t),
+            Refusal::LoadFailed(t) => ("LoadFailed", t),
+            Refusal::BadUnitSetting(t) => ("BadUnitSetting", t),
+            Refusal::UnitMasked(t) => ("UnitMasked", t),
+            Refusal::OnlyByDependency(t) => ("OnlyByDependency", t),
+            Refusal::NoIsolation(t) => ("NoIsolation", t),
+            Refusal::JobTypeNotApplicable(t) => ("JobTypeNotApplicable", t),
+            Refusal::TransactionJobsConflicting(t) => ("TransactionJobsConflicting", t),
+            Refusal::TransactionOrderIsCyclic(t) => ("TransactionOrderIsCyclic", t),
+            Refusal::TransactionIsDestructive(t) => ("TransactionIsDestructive", t),
+            Refusal::NoSuchJob(t) => ("NoSuchJob", t),
+            Refusal::NoSuchProcess(t) => ("NoSuchProcess", t),
+            Refusal::ShuttingDown(t) => ("ShuttingDown", t),
+        }
+    }
+}

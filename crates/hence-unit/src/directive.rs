@@ -1,0 +1,499 @@
+//! The rows: every directive of the unit kinds, what it does here, and how its value is taken.
+//!
+//! Loading, "did you mean", the listing of directives and the settings that `why` quotes all come from
+//! these rows. A row does not act: it only fills [`Config`]. Sections: systemd.unit(5),
+//! systemd.syntax(7), systemd.directives(7).
+
+use crate::{
+    Config, Diagnostic, Level, Place, SourceRole, UnitKind, UnitName,
+    config::{Environs, Setting},
+    specifier,
+    syntax::Assignment,
+};
+use alloc::{format, string::String};
+use core::fmt;
+
+mod automount;
+mod condition;
+mod exec;
+mod install;
+mod kill;
+mod mount;
+mod nearest;
+mod path;
+mod resource;
+mod scope;
+mod section;
+mod service;
+mod shape;
+mod slice;
+mod socket;
+mod stdio;
+mod swap;
+#[cfg(test)]
+mod tests;
+mod timer;
+mod typed;
+mod unit;
+mod x_hence;
+
+pub use nearest::nearest;
+pub use section::{Section, Sections};
+pub use shape::Shape;
+
+/// A unit while its assignments are applied.
+pub struct Loading<'a> {
+    /// The unit, for its specifiers.
+    pub unit: &'a UnitName,
+    /// What specifiers stand for on this machine.
+    pub environs: &'a Environs,
+    /// What the assignments fill.
+    pub config: &'a mut Config,
+    /// Index into [`Config::sources`] of the file that is being applied.
+    pub source: u16,
+}
+
+/// What a row does here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Support {
+    /// Engine or host act on it.
+    Acted,
+    /// Accepted without effect, on purpose; why.
+    Accepted(&'static str),
+    /// Checked, kept and shown; nothing acts on it so far.
+    NotYet,
+}
+
+impl Support {
+    /// The word of the listing.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Support::Acted => "acted on",
+            Support::Accepted(_) => "accepted",
+            Support::NotYet => "not yet",
+        }
+    }
+}
+
+/// What an assignment did to the configuration.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// It took the place of former assignments of this directive.
+    Replaced,
+    /// It was added to them.
+    Added,
+    /// It was empty and removed them.
+    Reset,
+    /// It had no usable value and changed nothing; a diagnostic says so.
+    Rejected,
+}
+
+/// How a row takes its value.
+#[derive(Clone, Copy)]
+pub enum Take {
+    /// A typed field is filled.
+    Act(fn(&mut Loading<'_>, &Assignment) -> Outcome),
+    /// The value is checked and kept as text.
+    Keep(Shape),
+    /// As `Keep`; another value than this default would change the process, which does not happen, so
+    /// that the name goes to `ExecConfig::not_applied`.
+    Sandbox(Shape, &'static str),
+}
+
+impl fmt::Debug for Take {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Take::Act(_) => f.write_str("Act"),
+            Take::Keep(shape) => write!(f, "Keep({shape:?})"),
+            Take::Sandbox(shape, default) => write!(f, "Sandbox({shape:?}, {default:?})"),
+        }
+    }
+}
+
+/// One directive.
+#[derive(Clone, Copy, Debug)]
+pub struct Row {
+    /// Its name.
+    pub name: &'static str,
+    /// The sections it may stand in.
+    pub sections: Sections,
+    /// How its value is taken.
+    pub take: Take,
+    /// What it does here.
+    pub support: Support,
+    /// The systemd version that added it; 0 for those as old as the man pages' count.
+    pub since: u16,
+    /// The man page that describes it: `systemd.service(5)`.
+    pub page: &'static str,
+    /// What it says, in one sentence.
+    pub doc: &'static str,
+    /// For a former name, a name or a sentence that says what to write now.
+    pub replaced_by: Option<&'static str>,
+    /// Whether a value that can't be used makes the unit unusable, as it would otherwise run with other
+    /// rights or in another place than asked for.
+    pub refuses: bool,
+}
+
+impl Row {
+    /// What the row does in one of its sections: kinds that are only loaded act on nothing.
+    pub const fn support_in(&self, section: Section) -> Support {
+        match (self.support, section) {
+            (Support::Acted, Section::Mount | Section::Swap | Section::Automount | Section::Scope) => {
+                Support::NotYet
+            }
+            (support, _) => support,
+        }
+    }
+
+    /// Marks the version that added it.
+    pub(crate) const fn since(mut self, version: u16) -> Row {
+        self.since = version;
+        self
+    }
+
+    /// Marks it as accepted without effect.
+    pub(crate) const fn accepted(mut self, why: &'static str) -> Row {
+        self.support = Support::Accepted(why);
+        self
+    }
+
+    /// Marks a row that fills a field nothing acts on yet.
+    pub(crate) const fn not_yet(mut self) -> Row {
+        self.support = Support::NotYet;
+        self
+    }
+
+    /// Marks a row whose unusable values make the unit unusable.
+    pub(crate) const fn refuses(mut self) -> Row {
+        self.refuses = true;
+        self
+    }
+
+    /// Marks a former name.
+    pub(crate) const fn replaced_by(mut self, now: &'static str) -> Row {
+        self.replaced_by = Some(now);
+        self
+    }
+}
+
+/// A row; acted on where it fills a typed field, and not yet otherwise.
+pub(crate) const fn row(
+    name: &'static str,
+    sections: Sections,
+    page: &'static str,
+    take: Take,
+    doc: &'static str,
+) -> Row {
+    let support = match take {
+        Take::Act(_) => Support::Acted,
+        Take::Keep(_) | Take::Sandbox(..) => Support::NotYet,
+    };
+    Row { name, sections, take, support, since: 0, page, doc, replaced_by: None, refuses: false }
+}
+
+const GROUPS: &[&[Row]] = &[
+    unit::ROWS,
+    condition::ROWS,
+    install::ROWS,
+    service::ROWS,
+    socket::ROWS,
+    exec::ROWS,
+    kill::ROWS,
+    resource::ROWS,
+    slice::ROWS,
+    scope::ROWS,
+    timer::ROWS,
+    path::ROWS,
+    mount::ROWS,
+    automount::ROWS,
+    swap::ROWS,
+    x_hence::ROWS,
+];
+
+const COUNT: usize = {
+    let (mut count, mut group) = (0, 0);
+    while group < GROUPS.len() {
+        count += GROUPS[group].len();
+        group += 1;
+    }
+    count
+};
+
+static ROWS: [Row; COUNT] = {
+    const NONE: Row = row("", Sections(0), "", Take::Keep(Shape::Text), "");
+    let mut rows = [NONE; COUNT];
+    let (mut at, mut group) = (0, 0);
+    while group < GROUPS.len() {
+        let mut i = 0;
+        while i < GROUPS[group].len() {
+            rows[at] = GROUPS[group][i];
+            at += 1;
+            i += 1;
+        }
+        group += 1;
+    }
+    rows
+};
+
+/// Indices into the rows, by name.
+static BY_NAME: [u16; COUNT] = {
+    let mut order = [0u16; COUNT];
+    let mut i = 0;
+    while i < COUNT {
+        order[i] = i as u16;
+        i += 1;
+    }
+    // Shell sort: the table is made by the compiler, which has no sort of its own in constants.
+    let mut gap = 364;
+    while gap > 0 {
+        let mut i = gap;
+        while i < COUNT {
+            let moved = order[i];
+            let mut j = i;
+            while j >= gap && less(ROWS[moved as usize].name, ROWS[order[j - gap] as usize].name) {
+                order[j] = order[j - gap];
+                j -= gap;
+            }
+            order[j] = moved;
+            i += 1;
+        }
+        gap /= 3;
+    }
+    order
+};
+
+const fn less(a: &str, b: &str) -> bool {
+    let (a, b) = (a.as_bytes(), b.as_bytes());
+    let mut i = 0;
+    while i < a.len() && i < b.len() {
+        if a[i] != b[i] {
+            return a[i] < b[i];
+        }
+        i += 1;
+    }
+    a.len() < b.len()
+}
+
+/// Every directive, by section and man page.
+pub fn rows() -> &'static [Row] {
+    &ROWS
+}
+
+/// The indices of the rows of this name; more than one where sections differ in its meaning.
+fn named(name: &str) -> &'static [u16] {
+    let of = |i: &u16| ROWS[usize::from(*i)].name;
+    let from = BY_NAME.partition_point(|i| of(i) < name);
+    let len = BY_NAME[from..].iter().take_while(|i| of(i) == name).count();
+    &BY_NAME[from..from + len]
+}
+
+fn position(section: Section, name: &str) -> Option<u16> {
+    named(name).iter().copied().find(|i| ROWS[usize::from(*i)].sections.has(section))
+}
+
+/// The row of a directive in a section, names as they are written.
+pub fn find(section: &str, name: &str) -> Option<&'static Row> {
+    position(Section::parse(section)?, name).map(|i| &ROWS[usize::from(i)])
+}
+
+/// One line of the listing of directives: a row in one section.
+#[derive(Clone, Copy, Debug)]
+pub struct Entry {
+    /// The section.
+    pub section: &'static str,
+    /// The directive.
+    pub name: &'static str,
+    /// What it does here.
+    pub support: Support,
+    /// The systemd version that added it, 0 for the oldest.
+    pub since: u16,
+    /// The man page.
+    pub page: &'static str,
+    /// What it says.
+    pub doc: &'static str,
+    /// What to write instead, for a former name.
+    pub replaced_by: Option<&'static str>,
+}
+
+/// The listing of all directives, one entry for each section of a row.
+pub fn table() -> impl Iterator<Item = Entry> {
+    Section::ALL.iter().flat_map(|&section| {
+        ROWS.iter().filter(move |row| row.sections.has(section)).map(move |row| Entry {
+            section: section.as_str(),
+            name: row.name,
+            support: row.support_in(section),
+            since: row.since,
+            page: row.page,
+            doc: row.doc,
+            replaced_by: row.replaced_by,
+        })
+    })
+}
+
+/// Takes one assignment: finds its row, fills the configuration, and records the setting.
+///
+/// What can't be used becomes a diagnostic: `unknown-section`, `misplaced-section`, `unknown-directive`,
+/// `misplaced-directive`, `former-directive`, `bad-value`, `no-effect`. A `bad-value` is an error, which
+/// makes the unit unusable, where the row says so. Sections that start with `X-` are for others.
+pub fn apply(loading: &mut Loading<'_>, assignment: &Assignment) {
+    let Some(section) = Section::parse(&assignment.section) else {
+        if !assignment.section.starts_with("X-") {
+            unknown_section(loading, assignment);
+        }
+        return;
+    };
+    if !section.belongs_to(loading.unit.kind()) {
+        let message =
+            format!("section [{section}] has no meaning in a {} unit", loading.unit.kind().suffix());
+        loading.diagnose_section("misplaced-section", assignment, message, None);
+        return;
+    }
+    let Some(index) = position(section, &assignment.key) else {
+        unknown_directive(loading, section, assignment);
+        return;
+    };
+    let row = &ROWS[usize::from(index)];
+    if let Some(now) = row.replaced_by {
+        let fix = if now.contains(' ') { now.into() } else { format!("write {now}=") };
+        let message = format!("{}= is a former name", row.name);
+        loading.diagnose("former-directive", Level::Note, assignment.place.clone(), message, Some(fix));
+    }
+    let before = loading.config.diagnostics.len();
+    let outcome = match row.take {
+        Take::Act(take) => take(loading, assignment),
+        Take::Keep(shape) => shape.check(loading, assignment),
+        Take::Sandbox(shape, default) => {
+            let outcome = shape.check(loading, assignment);
+            shape::not_applied(loading, row.name, default, &assignment.value, outcome);
+            outcome
+        }
+    };
+    if row.refuses {
+        loading.refuse(before);
+    }
+    let held = row.support_in(section) == Support::Acted;
+    record(loading, index, assignment, outcome, held);
+}
+
+fn record(loading: &mut Loading<'_>, row: u16, assignment: &Assignment, outcome: Outcome, held: bool) {
+    let settings = &mut loading.config.settings;
+    if matches!(outcome, Outcome::Replaced | Outcome::Reset) {
+        settings.retain(|s| s.row != row);
+    }
+    if matches!(outcome, Outcome::Replaced | Outcome::Added) {
+        settings.push(Setting {
+            row,
+            source: loading.source,
+            line: assignment.place.line,
+            column: assignment.value_column,
+            value: if held { None } else { Some(assignment.value.as_str().into()) },
+        });
+    }
+}
+
+fn unknown_section(loading: &mut Loading<'_>, assignment: &Assignment) {
+    let name: &str = &assignment.section;
+    let known = Section::ALL.iter().filter(|s| s.belongs_to(loading.unit.kind())).map(|s| s.as_str());
+    let fix = nearest(name, known).map(|n| format!("did you mean [{n}]?"));
+    loading.diagnose_section("unknown-section", assignment, format!("there is no section [{name}]"), fix);
+}
+
+fn unknown_directive(loading: &mut Loading<'_>, section: Section, assignment: &Assignment) {
+    let key: &str = &assignment.key;
+    if key.starts_with("X-") {
+        return;
+    }
+    let kind = loading.unit.kind();
+    let elsewhere = |fits: &dyn Fn(Section) -> bool| {
+        Section::ALL.iter().copied().find(|&s| s != section && fits(s) && position(s, key).is_some())
+    };
+    let own = elsewhere(&|s| s.belongs_to(kind));
+    if let Some(other) = own.or_else(|| elsewhere(&|_| true)) {
+        let message = format!("{key}= does not belong in [{section}]");
+        let fix = match own {
+            Some(_) => format!("move it to [{other}]"),
+            None => format!("it belongs in [{other}] of another kind of unit"),
+        };
+        let place = assignment.place.clone();
+        return loading.diagnose("misplaced-directive", Level::Warning, place, message, Some(fix));
+    }
+    let known = ROWS.iter().filter(|r| r.sections.has(section) && r.replaced_by.is_none()).map(|r| r.name);
+    let fix = nearest(key, known).map(|n| format!("did you mean {n}=?"));
+    let message = format!("there is no {key}= in [{section}]");
+    loading.diagnose("unknown-directive", Level::Warning, assignment.place.clone(), message, fix);
+}
+
+impl Loading<'_> {
+    /// Adds a diagnostic.
+    pub fn diagnose(
+        &mut self,
+        rule: &'static str,
+        level: Level,
+        place: Place,
+        message: String,
+        fix: Option<String>,
+    ) {
+        self.config.diagnostics.push(Diagnostic { rule, level, place, message, fix });
+    }
+
+    /// Adds a diagnostic about a section unless its last one said the same of this file: once is enough.
+    fn diagnose_section(
+        &mut self,
+        rule: &'static str,
+        assignment: &Assignment,
+        message: String,
+        fix: Option<String>,
+    ) {
+        let said = self.config.diagnostics.iter().rev().take(16);
+        let mut said = said.filter(|d| d.rule == rule && d.place.file == assignment.place.file);
+        if said.any(|d| d.message == message) {
+            return;
+        }
+        let place = Place { column: 0, ..assignment.place.clone() };
+        self.diagnose(rule, Level::Warning, place, message, fix);
+    }
+
+    /// Makes errors of the `bad-value` diagnostics from the given one on: the unit can't be used.
+    pub(crate) fn refuse(&mut self, from: usize) {
+        for diagnostic in self.config.diagnostics.iter_mut().skip(from) {
+            if diagnostic.rule == "bad-value" {
+                diagnostic.level = Level::Error;
+            }
+        }
+    }
+
+    /// Adds a `bad-value` diagnostic at the value of this assignment.
+    pub fn bad_value(&mut self, assignment: &Assignment, message: String, fix: Option<String>) {
+        self.bad_value_at(assignment, assignment.value_column, message, fix);
+    }
+
+    /// Adds a `bad-value` diagnostic at a column of the assignment's first line.
+    pub fn bad_value_at(
+        &mut self,
+        assignment: &Assignment,
+        column: u32,
+        message: String,
+        fix: Option<String>,
+    ) {
+        let place = Place { column, ..assignment.place.clone() };
+        self.diagnose("bad-value", Level::Warning, place, message, fix);
+    }
+
+    /// A text with its specifiers expanded; `None`, with a diagnostic, where that fails.
+    pub fn expand(&mut self, assignment: &Assignment, text: &str) -> Option<String> {
+        let fragment = self.config.sources.iter().find(|s| s.role == SourceRole::Fragment);
+        let fragment = fragment.map(|s| &*s.path);
+        match specifier::expand_in(text, self.unit, self.environs, fragment) {
+            Ok(expanded) => Some(expanded),
+            Err(error) => {
+                self.bad_value(assignment, format!("{}=: {error}", assignment.key), None);
+                None
+            }
+        }
+    }
+
+    /// The kind of the unit.
+    pub fn kind(&self) -> UnitKind {
+        self.unit.kind()
+    }
+}

@@ -1,0 +1,119 @@
+//! Rows of [Timer]; systemd.timer(5). Calendar expressions are kept as text.
+
+use super::{
+    Loading, Outcome, Row, Section, Shape, Take,
+    Take::{Act, Keep},
+    row,
+    typed::{flag, put, single_unit, span, timer},
+};
+use crate::{
+    UnitKind,
+    config::{TimerBase, TimerElapse},
+    syntax::Assignment,
+    value,
+};
+use alloc::format;
+
+const fn r(name: &'static str, take: Take, doc: &'static str) -> Row {
+    row(name, Section::Timer.only(), "systemd.timer(5)", take, doc)
+}
+
+const BASES: &[(&str, TimerBase)] = &[
+    ("OnActiveSec", TimerBase::Active),
+    ("OnBootSec", TimerBase::Boot),
+    ("OnStartupSec", TimerBase::Startup),
+    ("OnUnitActiveSec", TimerBase::UnitActive),
+    ("OnUnitInactiveSec", TimerBase::UnitInactive),
+];
+const CALENDAR: &str = "OnCalendar";
+
+/// An empty value of any of them removes those of all.
+fn empty(loading: &mut Loading<'_>) -> Outcome {
+    put(loading, timer, |t| {
+        t.elapse.clear();
+        t.calendar.clear();
+    });
+    loading.forget(|name| name == CALENDAR || value::word(name, BASES).is_some());
+    Outcome::Reset
+}
+
+fn elapse(loading: &mut Loading<'_>, assignment: &Assignment) -> Outcome {
+    if assignment.value.is_empty() {
+        return empty(loading);
+    }
+    let Some(text) = loading.expand(assignment, &assignment.value) else {
+        return Outcome::Rejected;
+    };
+    let (Some(delay), Some(base)) =
+        (value::span(&text, value::SECOND_US), value::word(&assignment.key, BASES))
+    else {
+        loading.bad_value(assignment, format!("{}= takes {}", assignment.key, value::SPAN), None);
+        return Outcome::Rejected;
+    };
+    let place = assignment.value_place();
+    put(loading, timer, |t| t.elapse.push(TimerElapse { base, delay, place }));
+    Outcome::Added
+}
+
+fn calendar(loading: &mut Loading<'_>, assignment: &Assignment) -> Outcome {
+    if assignment.value.is_empty() {
+        return empty(loading);
+    }
+    let Some(text) = loading.expand(assignment, &assignment.value) else {
+        return Outcome::Rejected;
+    };
+    put(loading, timer, |t| t.calendar.push(text.into()));
+    Outcome::Added
+}
+
+fn unit(loading: &mut Loading<'_>, assignment: &Assignment) -> Outcome {
+    let fits = |name: &crate::UnitName| name.kind() != UnitKind::Timer;
+    let Some(name) = single_unit(loading, assignment, fits, "a unit that is no timer") else {
+        return Outcome::Rejected;
+    };
+    put(loading, timer, |t| t.unit = Some(name));
+    Outcome::Replaced
+}
+
+pub(super) const ROWS: &[Row] = &[
+    r("OnCalendar", Act(calendar), "When by the wall clock the timer elapses.").not_yet(),
+    r("OnActiveSec", Act(elapse), "How long after the timer's own start it elapses."),
+    r("OnBootSec", Act(elapse), "How long after the machine's boot it elapses."),
+    r("OnStartupSec", Act(elapse), "How long after the service manager's start it elapses."),
+    r("OnUnitActiveSec", Act(elapse), "How long after the last start of its unit it elapses."),
+    r("OnUnitInactiveSec", Act(elapse), "How long after the last end of its unit it elapses."),
+    r("OnClockChange", Keep(Shape::Boolean), "Elapse when the wall clock jumps.").since(242),
+    r("OnTimezoneChange", Keep(Shape::Boolean), "Elapse when the time zone changes.").since(242),
+    r(
+        "Persistent",
+        Act(|l, a| flag(l, a, timer, |t, v| t.persistent = v)),
+        "Make up for a calendar time that was missed while the timer was down.",
+    )
+    .since(212)
+    .not_yet(),
+    r("WakeSystem", Keep(Shape::Boolean), "Wake the machine from suspend to elapse.").since(212),
+    r(
+        "RemainAfterElapse",
+        Act(|l, a| flag(l, a, timer, |t, v| t.remain_after_elapse = v)),
+        "Stay loaded after the last elapse.",
+    )
+    .since(228),
+    r("FixedRandomDelay", Keep(Shape::Boolean), "Keep the random delay the same on this machine.").since(247),
+    r(
+        "AccuracySec",
+        Act(|l, a| span(l, a, timer, |t, us| t.accuracy = us)),
+        "How much later than asked for it may elapse.",
+    )
+    .since(209),
+    r(
+        "RandomizedDelaySec",
+        Act(|l, a| span(l, a, timer, |t, us| t.randomized_delay = us)),
+        "A random time up to this is added to each elapse.",
+    )
+    .since(229),
+    r("RandomizedOffsetSec", Keep(Shape::Span), "A fixed offset, random for each machine, up to this.")
+        .since(258),
+    r("DeferReactivation", Keep(Shape::Boolean), "Do not elapse again the moment a long run ends.")
+        .since(257),
+    r("Unit", Act(unit), "The unit that is started."),
+];

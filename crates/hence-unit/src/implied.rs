@@ -1,0 +1,269 @@
+//! Dependencies that no directive spells out: "Automatic Dependencies" of systemd.service(5),
+//! systemd.socket(5), systemd.target(5), systemd.slice(5), systemd.timer(5), systemd.path(5), and of
+//! systemd.exec(5) and systemd.resource-control(5), as systemd 252 adds them.
+//!
+//! Only what one unit says by itself: mount units for paths are left to those who know all units
+//! ([`crate::Config::requires_mounts_for`]), and inverses to the engine.
+
+use crate::{
+    Config, Dependency, DependencyKind, Origin, Place, UnitKind, UnitName,
+    config::{DirectoryKind, Environs, ExecConfig, Kind, ResourceConfig, ServiceType, Stdio},
+    load::{place_of, text_of},
+    settle::{ROOT_SLICE, accepts_connections, slice_parent},
+    specifier, value,
+};
+use DependencyKind::{After, Before, Conflicts, InSlice, Requires, TriggeredBy, Triggers, Wants};
+use alloc::{boxed::Box, collections::BTreeSet, format, vec::Vec};
+
+/// Adds the implied and the default dependencies of a unit whose files were all applied.
+pub(crate) fn add(config: &mut Config, environs: &Environs) {
+    let mut adding =
+        Adding { user: environs.user, defaults: config.flags.default_dependencies, added: Vec::new() };
+    let mut mounts: Vec<Box<str>> = Vec::new();
+    match &config.kind {
+        Kind::Service(service) => {
+            let exec = (&service.context, service.resources.slice.as_ref());
+            if service.service_type == ServiceType::Dbus {
+                let origin = implied("BusName", place_of(config, "BusName"));
+                adding.named(&[Requires, After], "dbus.socket", &origin);
+            }
+            let origin = implied("Sockets", place_of(config, "Sockets"));
+            for socket in &service.sockets {
+                adding.unit(&[Wants, After, TriggeredBy], socket, &origin);
+            }
+            adding.exec(config, exec.0, environs, &mut mounts);
+            adding.slice(config, Some(&service.resources));
+            adding.service_defaults();
+        }
+        Kind::Socket(socket) => {
+            if !socket.accept || !accepts_connections(socket) {
+                let service = socket.service.clone();
+                adding.triggers(config, service, "Service");
+            }
+            if socket.exec.iter().any(|commands| !commands.is_empty()) {
+                adding.exec(config, &socket.context, environs, &mut mounts);
+            }
+            for listen in socket.listen.iter().filter(|listen| listen.address.starts_with('/')) {
+                mounts.push(listen.address.clone());
+            }
+            adding.slice(config, Some(&socket.resources));
+            adding.trigger_defaults("sockets.target");
+        }
+        Kind::Timer(timer) => {
+            adding.triggers(config, timer.unit.clone(), "Unit");
+            adding.trigger_defaults("timers.target");
+            if adding.defaults && !adding.user && !timer.calendar.is_empty() {
+                adding.named(&[After], "time-sync.target", &Origin::Default);
+                adding.named(&[After], "time-set.target", &Origin::Default);
+            }
+        }
+        Kind::Path(path) => {
+            adding.triggers(config, path.unit.clone(), "Unit");
+            mounts.extend(path.watches.iter().map(|(_, path)| path.clone()));
+            adding.trigger_defaults("paths.target");
+        }
+        Kind::Slice(_) => adding.slice_unit(config),
+        Kind::Target => adding.target(config),
+        Kind::Other(kind) => {
+            if matches!(kind, UnitKind::Mount | UnitKind::Swap | UnitKind::Scope) {
+                adding.slice(config, None);
+            }
+            if *kind == UnitKind::Scope {
+                adding.shutdown();
+            }
+        }
+    }
+    let known: BTreeSet<(DependencyKind, &str)> =
+        config.dependencies.iter().map(|d| (d.kind, d.other.as_str())).collect();
+    adding.added.retain(|d| !known.contains(&(d.kind, d.other.as_str())));
+    config.dependencies.append(&mut adding.added);
+    for path in mounts {
+        if !config.requires_mounts_for.contains(&path) {
+            config.requires_mounts_for.push(path);
+        }
+    }
+}
+
+/// Whether the default ordering of a target after a unit that it pulls in is void, because of what that
+/// unit says: it has DefaultDependencies=no, isn't loaded, or is itself ordered after the target. Known
+/// only once both are loaded; whoever holds all units drops such dependencies, as systemd does.
+pub fn is_void(target: &Config, dependency: &Dependency, other: &Config) -> bool {
+    target.id().kind() == UnitKind::Target
+        && dependency.kind == After
+        && dependency.origin == Origin::Default
+        && (!other.flags.default_dependencies
+            || other.load != crate::LoadState::Loaded
+            || other
+                .dependencies
+                .iter()
+                .any(|d| d.kind == After && (d.other == *target.id() || target.aliases.contains(&d.other))))
+}
+
+fn implied(directive: &'static str, place: Option<Place>) -> Origin {
+    Origin::Implied { directive, place }
+}
+
+struct Adding {
+    user: bool,
+    defaults: bool,
+    added: Vec<Dependency>,
+}
+
+impl Adding {
+    fn unit(&mut self, kinds: &[DependencyKind], other: &UnitName, origin: &Origin) {
+        for &kind in kinds {
+            self.added.push(Dependency { kind, other: other.clone(), origin: origin.clone() });
+        }
+    }
+
+    fn named(&mut self, kinds: &[DependencyKind], other: &str, origin: &Origin) {
+        if let Some(other) = UnitName::new(other) {
+            self.unit(kinds, &other, origin);
+        }
+    }
+
+    fn shutdown(&mut self) {
+        if self.defaults && !self.user {
+            self.named(&[Before, Conflicts], "shutdown.target", &Origin::Default);
+        }
+    }
+
+    fn service_defaults(&mut self) {
+        if !self.defaults {
+            return;
+        }
+        if self.user {
+            self.named(&[Requires], "basic.target", &Origin::Default);
+        } else {
+            self.named(&[After, Requires], "sysinit.target", &Origin::Default);
+        }
+        self.named(&[After], "basic.target", &Origin::Default);
+        self.shutdown();
+    }
+
+    /// Of sockets, timers and paths.
+    fn trigger_defaults(&mut self, group: &str) {
+        if !self.defaults {
+            return;
+        }
+        self.named(&[Before], group, &Origin::Default);
+        if !self.user {
+            self.named(&[After, Requires], "sysinit.target", &Origin::Default);
+        }
+        self.shutdown();
+    }
+
+    /// The unit that this one starts.
+    fn triggers(&mut self, config: &Config, unit: Option<UnitName>, directive: &'static str) {
+        let place = unit.as_ref().and_then(|_| place_of(config, directive));
+        let unit = unit.unwrap_or_else(|| config.id().with_kind(UnitKind::Service));
+        self.unit(&[Before, Triggers], &unit, &implied(directive, place));
+    }
+
+    /// What systemd.exec(5) implies.
+    fn exec(
+        &mut self,
+        config: &Config,
+        context: &ExecConfig,
+        environs: &Environs,
+        mounts: &mut Vec<Box<str>>,
+    ) {
+        if let Some(folder) = &context.working_directory
+            && !context.working_directory_optional
+            && folder.starts_with('/')
+        {
+            mounts.push(folder.clone());
+        }
+        mounts.extend(context.root_directory.clone());
+        let private_tmp = text_of(config, "PrivateTmp").and_then(value::boolean) == Some(true);
+        if private_tmp && !self.user {
+            mounts.extend(["/tmp", "/var/tmp"].map(Box::from));
+            let origin = implied("PrivateTmp", place_of(config, "PrivateTmp"));
+            self.named(&[After], "systemd-tmpfiles-setup.service", &origin);
+        }
+        let mut writes = None;
+        for directory in &context.directories {
+            let (root, directive) = match directory.kind {
+                DirectoryKind::Runtime => (&environs.runtime_root, None),
+                DirectoryKind::State => (&environs.state_root, Some("StateDirectory")),
+                DirectoryKind::Cache => (&environs.cache_root, Some("CacheDirectory")),
+                DirectoryKind::Logs => (&environs.logs_root, Some("LogsDirectory")),
+                DirectoryKind::Configuration => (&environs.configuration_root, None),
+            };
+            mounts.push(format!("{root}/{}", directory.name).into());
+            writes = writes.or(directive);
+        }
+        if self.user {
+            return;
+        }
+        if let Some(directive) = writes {
+            let origin = implied(directive, place_of(config, directive));
+            self.named(&[After], "systemd-remount-fs.service", &origin);
+        }
+        let journal = |stdio: &Stdio| matches!(stdio, Stdio::Journal);
+        // Without StandardOutput= the output goes where the input comes from, unless that can't take any.
+        let inherits = matches!(context.stdin, Stdio::Tty | Stdio::Socket | Stdio::Fd(_));
+        let by_default = matches!(context.stdout, Stdio::Default) && !inherits;
+        if journal(&context.stdout) || journal(&context.stderr) || by_default {
+            let origin = implied("StandardOutput", place_of(config, "StandardOutput"));
+            self.named(&[After], "systemd-journald.socket", &origin);
+        }
+    }
+
+    /// The slice of a unit with processes: the given one, one for the instances of a template, or that of
+    /// all services.
+    fn slice(&mut self, config: &Config, resources: Option<&ResourceConfig>) {
+        let name = config.id();
+        let (slice, place) = match resources.and_then(|resources| resources.slice.clone()) {
+            Some(slice) => (Some(slice), place_of(config, "Slice")),
+            None => (default_slice(name, self.user), None),
+        };
+        if let Some(slice) = slice {
+            self.unit(&[InSlice, After, Requires], &slice, &implied("Slice", place));
+        }
+    }
+
+    fn slice_unit(&mut self, config: &Config) {
+        let name = config.id();
+        if let Some(parent) = slice_parent(name) {
+            self.unit(&[InSlice, After, Requires], &parent, &implied("Slice", None));
+        }
+        // These two are always there: systemd makes them itself, and they outlive a shutdown.
+        if ![ROOT_SLICE, "system.slice"].contains(&name.as_str()) {
+            self.shutdown();
+        }
+    }
+
+    fn target(&mut self, config: &Config) {
+        if !self.defaults {
+            return;
+        }
+        let ordered = config.dependencies.iter().filter(|d| matches!(d.kind, Before | After));
+        let mut ordered: BTreeSet<&UnitName> = ordered.map(|d| &d.other).collect();
+        for dependency in &config.dependencies {
+            let pulls = matches!(
+                dependency.kind,
+                DependencyKind::Requires
+                    | DependencyKind::Requisite
+                    | DependencyKind::Wants
+                    | DependencyKind::BindsTo
+                    | DependencyKind::Upholds
+            );
+            if pulls && ordered.insert(&dependency.other) {
+                self.unit(&[After], &dependency.other, &Origin::Default);
+            }
+        }
+        if config.id().as_str() != "shutdown.target" {
+            self.shutdown();
+        }
+    }
+}
+
+/// The slice of a unit without Slice=.
+pub fn default_slice(name: &UnitName, user: bool) -> Option<UnitName> {
+    let root = if user { "app" } else { "system" };
+    match name.instance() {
+        Some(_) => UnitName::new(&format!("{root}-{}.slice", specifier::escape(name.prefix()))),
+        None => UnitName::new(&format!("{root}.slice")),
+    }
+}
