@@ -51,6 +51,8 @@ pub(crate) struct Run {
     pub last_words: Option<At>,
     /// Its main process.
     pub main: Option<u32>,
+    /// The kernel killed processes of it for lack of memory.
+    pub oom: Option<At>,
 }
 
 /// What is known of a unit.
@@ -283,6 +285,11 @@ impl Index {
                 }
             }
             Fact::Tally { .. } => unit.tallies.push(at),
+            Fact::OomKill { .. } => {
+                if let Some(run) = run {
+                    unit.runs[run].oom = Some(at);
+                }
+            }
             Fact::Starting { .. } => {
                 if let Some(run) = run {
                     unit.runs[run].began = true;

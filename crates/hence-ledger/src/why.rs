@@ -9,7 +9,7 @@ use crate::path::{self, Step, Told, path, roots, steps};
 use crate::record::{Certainty, Fact, RecordId, Stamp};
 use crate::series::{Likes, Series, likes, series};
 use crate::speech;
-use crate::word::{ActiveState, ExitKind, ProcessRole, Tracking};
+use crate::word::{ActiveState, ExitKind, Tracking};
 use alloc::{
     format,
     string::{String, ToString},
@@ -203,12 +203,7 @@ fn last_words(index: &Index, told: &Told) -> Option<LastWords> {
         told.path.places.iter().rev().map(|&at| &index.records[at]).find(|r| r.invocation.is_some())?;
     let ended_by_itself = told.path.places.iter().any(|&at| {
         let record = &index.records[at];
-        let own = matches!(
-            record.fact,
-            Fact::ProcessExited { role: ProcessRole::Main, .. }
-                | Fact::ProcessExited { .. }
-                | Fact::SpawnFailed { .. }
-        );
+        let own = matches!(record.fact, Fact::ProcessExited { .. } | Fact::SpawnFailed { .. });
         own && record.unit == root.unit
     });
     if !ended_by_itself {

@@ -150,6 +150,59 @@ fn the_kernel_ran_out_of_memory() {
 }
 
 #[test]
+fn an_end_by_sigkill_after_an_oom_kill_is_put_down_to_it() {
+    let mut scene = Scene::new();
+    let run = up(&mut scene, WEB, 100);
+    scene.add_to(Some(WEB), Some(run), Vec::new(), Fact::OomKill { kills: 1 });
+    let exit = scene.exited(WEB, run, 100, ExitKind::Killed, 9, Vec::new());
+    let change = (Active, SubState::Running, Failed, SubState::Failed, UnitResult::OomKill);
+    scene.state(WEB, run, by(exit), change);
+    assert_eq!(why(&scene, WEB).roots.iter().map(|r| r.kind).collect::<Vec<_>>(), [RootKind::Kernel]);
+}
+
+#[test]
+fn the_program_is_not_there() {
+    let mut scene = Scene::new();
+    let run = up(&mut scene, WEB, 100);
+    let state = scene.records.last().expect("up").id;
+    let subject = "/usr/bin/web".into();
+    let failed = Fact::SpawnFailed { role: ProcessRole::Main, step: SpawnStep::Exec, errno: 2, subject };
+    let failed = scene.add_to(Some(WEB), Some(run), by(state), failed);
+    let exit = scene.exited(WEB, run, 100, ExitKind::Exited, 203, by(failed));
+    let change = (Active, SubState::Running, Failed, SubState::Failed, UnitResult::ExitCode);
+    scene.state(WEB, run, by(exit), change);
+    let answer = why(&scene, WEB);
+    assert_eq!(
+        told(&answer),
+        [
+            "web.service: failed",
+            "web.service: main process 100 exited with status 203",
+            "web.service: main process could not be started, exec failed (/usr/bin/web): no such file or directory"
+        ]
+    );
+    assert_eq!(answer.roots.iter().map(|r| r.kind).collect::<Vec<_>>(), [RootKind::File]);
+    assert_eq!(names(&answer), ["spawn-failed"]);
+}
+
+#[test]
+fn of_several_rules_the_one_nearest_to_the_cause_counts() {
+    let mut scene = Scene::new();
+    let run = up(&mut scene, WEB, 100);
+    let (always, seconds) = (rule("Restart=always", "/w", 7), rule("RestartSec=5", "/w", 8));
+    let (_, scheduled) = scene.fail(WEB, run, 100, 1, Some((always.clone(), 5_000_000)));
+    let deadline = Fact::DeadlineReached { deadline: DeadlineKind::RestartDelay, after_us: 5_000_000 };
+    let deadline = scene.add_to(Some(WEB), Some(run), by_rule(scheduled, seconds.clone()), deadline);
+    let job = scene.job(WEB, JobType::Restart, by_rule(deadline, always.clone()));
+    scene.start(WEB, 101, job, None);
+    let index = scene.index();
+    let answer = hence_ledger::why::why_process(&index, 101, None, scene.now()).expect("an answer");
+    assert_eq!(
+        (answer.chain[0].rule.as_ref(), &answer.chain[0].other_rules),
+        (Some(&always), &vec![seconds])
+    );
+}
+
+#[test]
 fn what_it_requires_failed_to_start() {
     let mut scene = Scene::new();
     let request = scene.request(WEB, Verb::Start, client(60, "systemctl start web"));
