@@ -3,7 +3,7 @@
 mod build;
 
 use build::incident::{COLLECTOR, FOO, incident};
-use hence_ledger::{graph, history, json, leaks, loops, path::RootKind, why};
+use hence_ledger::{graph, history, index, json, leaks, loops, path::RootKind, why};
 
 fn golden(name: &str, old: &str, new: &str) {
     for (line, (old, new)) in old.lines().zip(new.lines()).enumerate() {
@@ -144,4 +144,31 @@ fn graphs_are_escaped() {
     answer.chain[0].what = "a \"b\" \\ <c> | [d] #e;\u{7}".into();
     assert!(graph::dot(&answer).contains(r#"a \"b\" \\ <c> | [d] #e; "#));
     assert!(graph::mermaid(&answer).contains("a #34;b#34; #92; #60;c#62; #124; #91;d#93; #35;e#59; "));
+}
+
+#[test]
+fn asked_in_the_middle_of_a_cycle_it_is_the_same_loop() {
+    let scene = incident(42);
+    let stop =
+        scene.records.iter().rposition(|r| r.unit.as_deref() == Some(FOO) && r.fact.name() == "SignalSent");
+    let stopping = index::Index::new(scene.records[..=stop.expect("a stop")].iter().cloned());
+    let answer = why::why(&stopping, FOO, None, scene.now()).expect("an answer");
+    assert_eq!((answer.event, answer.times, answer.roots[0].kind), ("stopping", 42, RootKind::Exit));
+    assert!(answer.period_us.is_some());
+
+    let mut records = scene.records.clone();
+    records.pop();
+    let state = records.iter().rposition(|r| r.unit.as_deref() == Some(FOO) && r.fact.name() == "JobQueued");
+    let mut starting = scene.records.last().expect("up").clone();
+    starting.causes = build::scene::by(records[state.expect("a job")].id);
+    starting.fact = hence_ledger::Fact::StateChanged {
+        from_active: hence_ledger::ActiveState::Inactive,
+        from: hence_ledger::SubState::Dead,
+        to_active: hence_ledger::ActiveState::Activating,
+        to: hence_ledger::SubState::Start,
+        result: hence_ledger::UnitResult::Success,
+    };
+    records.push(starting);
+    let answer = why::why(&index::Index::new(records), FOO, None, scene.now()).expect("an answer");
+    assert_eq!((answer.event, answer.times), ("stopped", 42));
 }

@@ -70,6 +70,24 @@ fn a_client_restarted_it_then_it_was_started_by_another() {
 }
 
 #[test]
+fn a_stop_that_hangs_is_explained_while_it_hangs() {
+    let mut scene = Scene::new();
+    let run = up(&mut scene, WEB, 100);
+    let request = scene.request(WEB, Verb::Stop, client(4711, "systemctl stop web"));
+    let job = scene.job(WEB, JobType::Stop, by(request));
+    let change = (Active, SubState::Running, Deactivating, SubState::StopSigterm, UnitResult::Success);
+    let stopping = scene.state(WEB, run, by(job), change);
+    let fact = Fact::DeadlineReached { deadline: DeadlineKind::TimeoutStop, after_us: 90_000_000 };
+    let deadline = scene.wait(90_000).add_to(Some(WEB), Some(run), by(stopping), fact);
+    let change =
+        (Deactivating, SubState::StopSigterm, Deactivating, SubState::StopSigkill, UnitResult::Timeout);
+    scene.state(WEB, run, by(deadline), change);
+    let answer = why(&scene, WEB);
+    assert_eq!((answer.event, answer.roots[0].pid), ("stopping", Some(4711)));
+    assert_eq!(answer.ago_us / 1_000_000, 90);
+}
+
+#[test]
 fn the_watchdog_killed_it() {
     let mut scene = Scene::new();
     let run = up(&mut scene, WEB, 100);
