@@ -100,7 +100,7 @@ fn changed_files(answer: &Answer) -> Vec<Advice> {
             unit: unit.clone(),
             rule: None,
             text: format!(
-                "{} differs from what the last good run of {unit} started with. Look at what was changed in it.",
+                "{} differs from what the last good run of {unit} started with. Look at what changed in it.",
                 change.path
             ),
         });
@@ -159,8 +159,8 @@ fn left_behind(answer: &Answer) -> Vec<Advice> {
     let text = if directive.starts_with("KillMode=") {
         format!(
             "{directive}{at}: a stop of {unit} reaches its main process only and has left {number} \
-             behind{bytes}. Write KillMode=control-group, or have the main process exec its program instead of \
-             starting it as a child."
+             behind{bytes}. Write KillMode=control-group, or have the main process exec its program instead \
+             of starting it as a child."
         )
     } else {
         format!("{directive}{at} has left {number} of {unit} behind{bytes}: take it out.")
@@ -172,7 +172,7 @@ fn left_behind_unbounded(answer: &Answer) -> Vec<Advice> {
     let number = answer.left_behind.processes - answer.left_behind.allowed;
     let Some(period) = answer.period_us.filter(|_| number >= 10) else { return Vec::new() };
     let text = format!(
-        "Until then {} grows by about one left-over process every {}: TasksMax= bounds how many there can be.",
+        "Until then {} grows by about one left-over process every {}: TasksMax= bounds their number.",
         answer.unit,
         duration(period)
     );
@@ -203,9 +203,8 @@ fn failed_without_change(answer: &Answer) -> Vec<Advice> {
     if !went_wrong(answer) || !answer.changed.is_empty() || words.text.trim().is_empty() {
         return Vec::new();
     }
-    let text = format!(
-        "Begin with what {unit} wrote last before it ended: no file that it starts with is known to have changed."
-    );
+    let text =
+        format!("Begin with what {unit} wrote last: no file that it starts with is known to have changed.");
     Vec::from([Advice { name: "last-words", unit: unit.clone(), rule: None, text }])
 }
 

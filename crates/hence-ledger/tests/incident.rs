@@ -119,8 +119,8 @@ fn what_leaks_and_what_happened() {
     let entries = history::history(&index, filter);
     let lines: Vec<(&str, u64, &str)> =
         entries.iter().map(|e| (e.event, e.times, e.because.as_str())).collect();
-    let asked = "aws-otel-collector.service process 812 of user 0 (systemctl restart aws-otel-collector) asked for \
-        restart";
+    let asked = "aws-otel-collector.service process 812 of user 0 (systemctl restart aws-otel-collector) \
+        asked for restart";
     let restarted = "aws-otel-collector.service restarted, 5 s after it ended";
     assert_eq!(
         lines,

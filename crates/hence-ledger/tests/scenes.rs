@@ -195,7 +195,8 @@ fn the_program_is_not_there() {
         [
             "web.service: failed",
             "web.service: main process 100 exited with status 203",
-            "web.service: main process could not be started, exec failed (/usr/bin/web): no such file or directory"
+            "web.service: main process could not be started, exec failed (/usr/bin/web): no such file or \
+             directory"
         ]
     );
     assert_eq!(answer.roots.iter().map(|r| r.kind).collect::<Vec<_>>(), [RootKind::File]);
