@@ -105,7 +105,7 @@ impl Groups {
         }
         fs::OpenOptions::new().write(true).open(root.join("cgroup.procs")).map_err(refused)?;
         let listed = fs::read_to_string(root.join("cgroup.controllers")).unwrap_or_default();
-        let usable = |c: &&str| listed.split_whitespace().any(|l| l == *c);
+        let usable = |c: &&&str| listed.split_whitespace().any(|l| l == **c);
         let mut groups = Groups {
             slices: vec![Slice { path: "".into(), fd: open_folder(&root).map_err(refused)?, limited: false }],
             by_name: HashMap::new(),
@@ -290,7 +290,7 @@ impl Groups {
         while let Some(folder) = folders.pop() {
             // A threaded subgroup can't be read; its processes are listed by the group above it.
             let text = read_at(above, &format!("{folder}/cgroup.procs")).unwrap_or_default();
-            let listed = text.lines().filter_map(|l| l.parse().ok()).filter(|&pid| pid != 0);
+            let listed = text.lines().filter_map(|l| l.parse::<u32>().ok()).filter(|&pid| pid != 0);
             pids.extend(listed.take(MEMBERS - pids.len()));
             seen += 1;
             let links = rustix::fs::statat(above, &folder, AtFlags::empty()).map_or(2, |s| s.st_nlink);
@@ -490,7 +490,7 @@ mod tests {
         let mut pass = 0;
         let mut members = || {
             pass += 1;
-            (1..=pass.min(5)).collect()
+            (1..=(pass * 2).min(5)).collect()
         };
         let mut sent = Vec::new();
         let done = signal_all(&mut members, &[2], &mut |p| sent.push(p));

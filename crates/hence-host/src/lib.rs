@@ -30,8 +30,10 @@ pub mod sys;
 mod wait;
 
 pub use cgroup::sweep;
+pub use conditions::unknown as unknown_conditions;
 pub use error::{HostError, HostStep};
 pub use executor::executor_main;
 pub use files::{DiskFiles, identities};
 pub use host::{Capture, Host, HostOptions, Loader, TrackingReport};
+pub use process::{invocation as invocation_of, describe, is_alive, processes, unit_in};
 pub use wait::{Interest, Ready};

@@ -273,14 +273,6 @@ pub(crate) fn is_set(config: &Config, directives: &[&str]) -> bool {
     directives.iter().any(|directive| setting(config, directive).is_some())
 }
 
-impl Loading<'_> {
-    /// The path of the unit file itself, where it has one: what `%y` stands for.
-    pub fn fragment(&self) -> Option<&str> {
-        let first = self.config.sources.first().filter(|source| source.role == SourceRole::Fragment)?;
-        Some(&first.path)
-    }
-}
-
 /// Sources that are drop-ins, in the order in which they were applied.
 pub fn drop_ins(config: &Config) -> Vec<&Text> {
     config.sources.iter().filter(|s| s.role == SourceRole::DropIn).map(|s| &s.path).collect()

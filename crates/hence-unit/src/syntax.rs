@@ -290,7 +290,8 @@ mod tests {
 
     #[test]
     fn the_example_of_the_man_page() {
-        let text = "[Section C]\nKeyThree=value 3\\\n# this line is ignored\n; this line is ignored too\n       \
+        let text = "[Section C]\nKeyThree=value 3\\\n# this line is ignored\n\
+                    ; this line is ignored too\n\x20      \
                     value 3 continued\n";
         let (_, key, value, line, column, value_column) = one(text);
         assert_eq!((key.as_str(), value.as_str()), ("KeyThree", "value 3        value 3 continued"));

@@ -71,10 +71,27 @@ fn specifiers() {
     assert_eq!(
         shown(&config),
         [
-            r"9: [n:spec@var-lib-my\x2ddata.service] [N:spec@var-lib-my\x2ddata] [p:spec] [P:spec] [i:var-lib-my\x2ddata] [I:var/lib/my-data] [j:spec] [J:spec] [f:/var/lib/my-data]",
+            concat!(
+                r"9: [n:spec@var-lib-my\x2ddata.service] [N:spec@var-lib-my\x2ddata] [p:spec] [P:spec] ",
+                r"[i:var-lib-my\x2ddata] [I:var/lib/my-data] [j:spec] [J:spec] [f:/var/lib/my-data]",
+            ),
             r"3: [var-lib-my\x2ddata-spec] [qvar-lib-my\x2ddataq] [var-lib-my\x2ddatavar-lib-my\x2ddata]",
         ]
     );
+}
+
+#[test]
+fn path_of_the_fragment() {
+    let mut map = Map::default();
+    map.file("a.service", "[Unit]\nDescription=%y\n[Service]\nExecStart=/bin/a %Y\n")
+        .file("a.service.d/x.conf", "[Service]\nEnvironment=FROM=%y\n")
+        .file("only.slice.d/x.conf", "[Unit]\nDescription=%y\n");
+    let config = map.load("a.service");
+    assert_eq!(&*config.description, "/etc/systemd/system/a.service");
+    assert_eq!(shown(&config), ["1: [/etc/systemd/system]"]);
+    assert_eq!(&*config.service().unwrap().context.environment[0], "FROM=/etc/systemd/system/a.service");
+    let slice = map.load("only.slice");
+    assert_eq!((&*slice.description, slice.diagnostics.len()), ("", 1));
 }
 
 #[test]
@@ -157,11 +174,10 @@ fn bad_input() {
     assert_eq!(unknown.service().unwrap().restart, Restart::No);
     assert!(unknown.diagnostics.len() >= 6, "{:?}", unknown.diagnostics);
     let no_exec = map.load("no-exec.service");
+    let said = "/etc/systemd/system/no-exec.service: error: \
+                the service has no ExecStart=, ExecStop= or SuccessAction= (add ExecStart=)";
+    assert_eq!(no_exec.diagnostics[0].to_string(), said);
     assert_eq!((no_exec.load, rules(&no_exec)), (LoadState::BadSetting, vec!["no-exec-start"]));
-    assert_eq!(
-        no_exec.diagnostics[0].to_string(),
-        "/etc/systemd/system/no-exec.service: error: the service has no ExecStart=, ExecStop= or SuccessAction= (add ExecStart=)"
-    );
     let relative = map.load("relative.service");
     assert_eq!(relative.load, LoadState::BadSetting);
     let place = relative.diagnostics[0].place.to_string();
@@ -211,6 +227,8 @@ fn precedence_and_masks() {
     assert_eq!(&*map.load("a.service").description, "run");
     assert_eq!(map.load("b.service").load, LoadState::Masked);
     assert_eq!(map.load("c.service").load, LoadState::Masked);
+    map.file("b.service.d/x.conf", "[Unit]\nDescription=masked\n");
+    assert_eq!(&*map.load("b.service").description, "masked");
     let d = map.load("d.service");
     assert_eq!((d.load, &*d.sources[0].path), (LoadState::Loaded, "/etc/systemd/system/d.service"));
     assert_eq!(map.load("e.service").load, LoadState::NotFound);
@@ -267,15 +285,19 @@ fn aliases() {
 #[test]
 fn folders_of_dependencies() {
     let mut map = Map::default();
-    map.file("t.target", "[Unit]\nWants=w.service\nPartOf=p.service\nAfter=late.service\nBefore=early.service\nWants=late.service early.service\n")
-        .link("t.target.wants/a.service", "/etc/systemd/system/a.service")
-        .link("/usr/lib/systemd/system/t.target.wants/a.service", "../a.service")
-        .link("/usr/lib/systemd/system/t.target.wants/masked.service", "../masked.service")
-        .link("t.target.wants/masked.service", "/dev/null")
-        .link("t.target.requires/r.service", "../r.service")
-        .link("t.target.upholds/u.service", "../u.service")
-        .file("t.target.wants/file.service", "[Unit]\n")
-        .link("t.target.wants/nonsense", "../nonsense");
+    map.file(
+        "t.target",
+        "[Unit]\nWants=w.service\nPartOf=p.service\nAfter=late.service\nBefore=early.service\n\
+         Wants=late.service early.service\n",
+    )
+    .link("t.target.wants/a.service", "/etc/systemd/system/a.service")
+    .link("/usr/lib/systemd/system/t.target.wants/a.service", "../a.service")
+    .link("/usr/lib/systemd/system/t.target.wants/masked.service", "../masked.service")
+    .link("t.target.wants/masked.service", "/dev/null")
+    .link("t.target.requires/r.service", "../r.service")
+    .link("t.target.upholds/u.service", "../u.service")
+    .file("t.target.wants/file.service", "[Unit]\n")
+    .link("t.target.wants/nonsense", "../nonsense");
     let config = map.load("t.target");
     assert_eq!(
         dependencies(&config),
@@ -311,7 +333,8 @@ fn dependencies_of_services() {
         .file("bus.service", "[Service]\nBusName=org.example\nExecStart=/bin/a\nSlice=big-small.slice\n")
         .file(
             "with.service",
-            "[Service]\nExecStart=/bin/a\nSockets=s.socket\nStateDirectory=x\nWorkingDirectory=/srv\nPrivateTmp=yes\n",
+            "[Service]\nExecStart=/bin/a\nSockets=s.socket\nStateDirectory=x\nWorkingDirectory=/srv\n\
+             PrivateTmp=yes\n",
         )
         .file("tty.service", "[Service]\nExecStart=/bin/sh\nStandardInput=tty\n")
         .file("self.service", "[Unit]\nAfter=self.service self.target\n[Service]\nExecStart=/bin/a\n");

@@ -96,7 +96,7 @@ pub fn instance(connection: &OwnedFd, family: Option<AddressFamily>, number: u64
         return (format!("{number}-{pid}-{uid}"), Some(format!("pid {pid} uid {uid}").into()));
     }
     let local = getsockname(connection).ok().and_then(|a| SocketAddr::try_from(a).ok());
-    let remote = getpeername(connection).ok().and_then(|a| SocketAddr::try_from(a).ok());
+    let remote = getpeername(connection).ok().flatten().and_then(|a| SocketAddr::try_from(a).ok());
     match (local.map(plain), remote.map(plain)) {
         (Some(local), Some(remote)) => {
             (format!("{number}-{}-{}", in_a_name(local), in_a_name(remote)), Some(remote.to_string().into()))
