@@ -43,12 +43,13 @@ pub fn why(index: &Index, unit: &str, at: Option<Stamp>, now: Stamp) -> Option<A
         }
         None if records.tallies.iter().any(|&at| at <= until) => from_tally(index, name, until, now)?,
         None => {
-            let &at = records.states.iter().rfind(|&&at| at <= until)?;
+            let state_at = records.states.iter().rfind(|&&at| at <= until).copied();
+            let at = state_at.or_else(|| waiting(index, name, until))?;
             let path = path(index, at);
-            let word = if state(index, name, until).is_some_and(|s| s.active == ActiveState::Active) {
-                "running"
-            } else {
-                "stopped"
+            let word = match state(index, name, until) {
+                Some(state) if state.active == ActiveState::Active => "running",
+                Some(_) => "stopped",
+                None => "waiting",
             };
             let steps = steps(index, &path, word);
             let stamp = index.records[at].at;
@@ -86,6 +87,14 @@ pub fn why_process(index: &Index, pid: u32, at: Option<Stamp>, now: Stamp) -> Op
     answer.pid = Some(pid);
     answer.advice = advice::advise(&answer);
     Some(answer)
+}
+
+/// The last job that was queued for a unit that never changed its state.
+fn waiting(index: &Index, unit: &Text, until: At) -> Option<At> {
+    index.records[..=until].iter().rposition(|record| {
+        record.unit.as_ref() == Some(unit)
+            && matches!(record.fact, Fact::JobQueued { .. } | Fact::JobMerged { .. })
+    })
 }
 
 fn once(index: &Index, at: At) -> Series {

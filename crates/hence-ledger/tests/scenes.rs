@@ -88,6 +88,16 @@ fn a_stop_that_hangs_is_explained_while_it_hangs() {
 }
 
 #[test]
+fn a_first_job_that_waits_is_explained() {
+    let mut scene = Scene::new();
+    let request = scene.request(WEB, Verb::Start, client(60, "systemctl start web"));
+    let job = scene.job(WEB, JobType::Start, by(request));
+    scene.job("db.service", JobType::Start, by_rule(job, rule("Requires=db.service", "/w", 4)));
+    let answer = why(&scene, "db.service");
+    assert_eq!((answer.event, answer.roots[0].pid, answer.chain.len()), ("waiting", Some(60), 2));
+}
+
+#[test]
 fn the_watchdog_killed_it() {
     let mut scene = Scene::new();
     let run = up(&mut scene, WEB, 100);
