@@ -1,12 +1,23 @@
 //! The command line: one file per verb below `cli/`. It parses and dispatches, nothing else.
 
+mod completions;
+mod directives;
+mod history;
+mod leaks;
+mod loops;
+mod man;
+mod verify;
+mod why;
+
+use crate::exit::{self, Trouble};
+use crate::report::style::plain;
 use clap::{Parser, Subcommand};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 /// A service manager that always knows why.
 #[derive(Debug, Parser)]
-#[command(name = "hence", version, about, disable_help_subcommand = true)]
+#[command(name = "hence", version, about, disable_help_subcommand = true, after_help = exit::HELP)]
 pub struct Cli {
     #[command(subcommand)]
     verb: Verb,
@@ -21,10 +32,37 @@ pub struct LedgerOption {
 }
 
 #[derive(Debug, Subcommand)]
-enum Verb {}
+enum Verb {
+    Why(why::Why),
+    History(history::History),
+    Leaks(leaks::Leaks),
+    Loops(loops::Loops),
+    Directives(directives::Directives),
+    Verify(verify::Verify),
+    Completions(completions::Completions),
+    Man(man::Man),
+}
+
+/// What a verb ends with: an exit status, or trouble that is told on stderr.
+pub type Outcome = Result<u8, Trouble>;
 
 /// Runs the command line. Exit status 2 for a command line that can't be understood.
 pub fn main() -> ExitCode {
-    let cli = Cli::parse();
-    match cli.verb {}
+    let outcome = match Cli::parse().verb {
+        Verb::Why(verb) => verb.run(),
+        Verb::History(verb) => verb.run(),
+        Verb::Leaks(verb) => verb.run(),
+        Verb::Loops(verb) => verb.run(),
+        Verb::Directives(verb) => verb.run(),
+        Verb::Verify(verb) => verb.run(),
+        Verb::Completions(verb) => verb.run(),
+        Verb::Man(verb) => verb.run(),
+    };
+    match outcome {
+        Ok(status) => ExitCode::from(status),
+        Err(trouble) => {
+            trouble.message.lines().for_each(|line| eprintln!("hence: {}", plain(line)));
+            ExitCode::from(trouble.status)
+        }
+    }
 }

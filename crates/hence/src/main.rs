@@ -2,6 +2,8 @@
 //! people; it makes no decisions.
 
 mod cli;
+mod exit;
+mod report;
 
 use std::process::ExitCode;
 
