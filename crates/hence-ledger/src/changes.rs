@@ -96,7 +96,7 @@ fn same(old: Option<&FileState>, new: Option<&FileState>) -> bool {
     }
 }
 
-/// The files that a run started with: its own record, or the one before it, for only differences are recorded.
+/// The files that a run started with: its own record or the one before it, for only differences are recorded.
 fn inputs<'a>(index: &'a Index, records: &UnitRecords, run: &Run) -> Option<&'a [FileIdentity]> {
     let before = || records.inputs.iter().copied().rfind(|&at| at < run.first);
     match &index.records[run.inputs.or_else(before)?].fact {
@@ -109,18 +109,25 @@ fn inputs<'a>(index: &'a Index, records: &UnitRecords, run: &Run) -> Option<&'a 
 fn good_and_bad<'a>(index: &Index, records: &'a UnitRecords, bad: &Likes) -> Option<(&'a Run, &'a Run, u64)> {
     let is_bad = |run: &Run| run.ended.is_some_and(|end| bad.places.binary_search(&end).is_ok());
     let lasted = |run: &Run, end: At| index.between(run.first, end);
-    let lengths: Vec<u64> =
-        records.runs.iter().filter(|r| is_bad(r)).filter_map(|r| Some(lasted(r, r.ended?))).collect();
+    let lengths: Vec<u64> = records
+        .runs
+        .iter()
+        .filter(|r| r.began && is_bad(r))
+        .filter_map(|r| Some(lasted(r, r.ended?)))
+        .collect();
+    if lengths.is_empty() {
+        return None;
+    }
     let typical = median(&lengths);
     let last_bad = records.runs.iter().rposition(is_bad)?;
     let good = records.runs[..last_bad].iter().enumerate().rposition(|(nth, run)| {
         let next = records.runs[nth + 1].first;
         let hence_ended = index.starts.iter().any(|(start, _)| run.first < *start && *start < next);
-        match run.ended {
+        match run.ended.filter(|_| run.began) {
             Some(end) if run.asked => lasted(run, end) >= typical,
             Some(end) => lasted(run, end) > typical.saturating_mul(CLEARLY_LONGER),
             // It was still up when hence ended, however that was; else its end is only no longer there.
-            None => hence_ended && lasted(run, next) >= typical,
+            None => run.began && hence_ended && lasted(run, next) >= typical,
         }
     })?;
     Some((&records.runs[good], &records.runs[good + 1], typical))

@@ -39,6 +39,8 @@ pub(crate) struct Event {
 pub(crate) struct Run {
     /// Its first record.
     pub first: At,
+    /// Whether its beginning is on record.
+    pub began: bool,
     /// When it went down.
     pub ended: Option<At>,
     /// It ended because somebody wanted it to: by a signal of ours rather than by itself.
@@ -49,6 +51,8 @@ pub(crate) struct Run {
     pub last_words: Option<At>,
     /// Its main process.
     pub main: Option<u32>,
+    /// The kernel killed processes of it for lack of memory.
+    pub oom: Option<At>,
 }
 
 /// What is known of a unit.
@@ -173,7 +177,6 @@ impl Index {
         if self.by_id.contains_key(&record.id.0) {
             return;
         }
-        self.by_id.insert(record.id.0, at);
         if let Some(unit) = &mut record.unit {
             self.shared(unit);
         }
@@ -187,6 +190,8 @@ impl Index {
         if let Some(unit) = record.unit.clone() {
             self.arrange_unit(at, &record, &unit);
         }
+        // Known only from here on, so that a record that names itself finds nothing.
+        self.by_id.insert(record.id.0, at);
         self.records.push(record);
     }
 
@@ -261,6 +266,9 @@ impl Index {
             if !same {
                 unit.events.push(Event { at, kind });
             }
+            if let Some(run) = run.filter(|_| kind == EventKind::Up) {
+                unit.runs[run].began = true;
+            }
             if let Some(run) = run.map(|i| &mut unit.runs[i])
                 && matches!(kind, EventKind::Down | EventKind::Failed)
             {
@@ -277,6 +285,16 @@ impl Index {
                 }
             }
             Fact::Tally { .. } => unit.tallies.push(at),
+            Fact::OomKill { .. } => {
+                if let Some(run) = run {
+                    unit.runs[run].oom = Some(at);
+                }
+            }
+            Fact::Starting { .. } => {
+                if let Some(run) = run {
+                    unit.runs[run].began = true;
+                }
+            }
             Fact::ProcessStarted { pid, role: ProcessRole::Main, .. } => {
                 if let Some(run) = run {
                     unit.runs[run].main = Some(*pid);
