@@ -33,6 +33,7 @@ pub struct LedgerOption {
 
 #[derive(Debug, Subcommand)]
 enum Verb {
+    Run(crate::run::Args),
     Why(why::Why),
     History(history::History),
     Leaks(leaks::Leaks),
@@ -48,16 +49,20 @@ pub type Outcome = Result<u8, Trouble>;
 
 /// Runs the command line. Exit status 2 for a command line that can't be understood.
 pub fn main() -> ExitCode {
-    let outcome = match Cli::parse().verb {
-        Verb::Why(verb) => verb.run(),
-        Verb::History(verb) => verb.run(),
-        Verb::Leaks(verb) => verb.run(),
-        Verb::Loops(verb) => verb.run(),
-        Verb::Directives(verb) => verb.run(),
-        Verb::Verify(verb) => verb.run(),
-        Verb::Completions(verb) => verb.run(),
-        Verb::Man(verb) => verb.run(),
-    };
+    match Cli::parse().verb {
+        Verb::Run(args) => crate::run::main(args),
+        Verb::Why(verb) => end(verb.run()),
+        Verb::History(verb) => end(verb.run()),
+        Verb::Leaks(verb) => end(verb.run()),
+        Verb::Loops(verb) => end(verb.run()),
+        Verb::Directives(verb) => end(verb.run()),
+        Verb::Verify(verb) => end(verb.run()),
+        Verb::Completions(verb) => end(verb.run()),
+        Verb::Man(verb) => end(verb.run()),
+    }
+}
+
+fn end(outcome: Outcome) -> ExitCode {
     match outcome {
         Ok(status) => ExitCode::from(status),
         Err(trouble) => {

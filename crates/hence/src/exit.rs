@@ -5,15 +5,17 @@ use hence_host::store::StoreError;
 use std::fmt;
 
 /// Something could not be done.
-pub const FAILURE: u8 = 1;
+pub const TROUBLE: u8 = 1;
 /// The command line can't be understood; clap ends with it too.
 pub const USAGE: u8 = 2;
 /// The answer is no: a unit is not active, or `--check` found what should not be.
 pub const NO: u8 = 3;
 /// There is no such unit, or no record of it.
-pub const UNKNOWN_UNIT: u8 = 4;
-/// The ledger can't be read: missing, forbidden, of a newer format.
-pub const LEDGER: u8 = 6;
+pub const NO_UNITS: u8 = 4;
+/// The ledger can't be used: missing, forbidden, in use, of a newer format.
+pub const LEDGER: u8 = 5;
+/// The host refuses what hence needs to run processes.
+pub const HOST: u8 = 6;
 /// The ledger was damaged or changed.
 pub const BROKEN_CHAIN: u8 = 7;
 
@@ -25,7 +27,8 @@ Exit status:
   2  the command line can't be understood
   3  the answer is no: a unit is not active, or --check found leaks or loops
   4  no such unit, or no record of it
-  6  the ledger can't be read: it is missing, forbidden or of a newer format
+  5  the ledger can't be used: it is missing, forbidden, in use or of a newer format
+  6  the host refuses what hence needs to run processes
   7  the ledger was damaged or changed (verify)";
 
 /// Why a verb ends without having done its work.

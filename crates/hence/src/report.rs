@@ -13,7 +13,7 @@ pub mod style;
 pub mod time;
 
 use crate::cli::Outcome;
-use crate::exit::{FAILURE, Trouble};
+use crate::exit::{TROUBLE, Trouble};
 use std::io::{ErrorKind, Write, stdout};
 
 /// Writes to stdout. A reader that has gone away, as `head` does, is no trouble.
@@ -22,6 +22,6 @@ pub fn print(bytes: &[u8]) -> Outcome {
     match out.write_all(bytes).and_then(|()| out.flush()) {
         Ok(()) => Ok(0),
         Err(e) if e.kind() == ErrorKind::BrokenPipe => Ok(0),
-        Err(e) => Err(Trouble::new(FAILURE, format!("cannot write to stdout: {e}"))),
+        Err(e) => Err(Trouble::new(TROUBLE, format!("cannot write to stdout: {e}"))),
     }
 }

@@ -1,7 +1,7 @@
 //! `hence history`: what happened, folded to one line for like events, or every record.
 
 use super::{LedgerOption, Outcome};
-use crate::exit::{Trouble, UNKNOWN_UNIT};
+use crate::exit::{Trouble, NO_UNITS};
 use crate::report::{self, history as page, ledger::Reading, name, time::Clock};
 use hence_ledger::history::{Filter, history};
 use hence_ledger::json;
@@ -46,7 +46,7 @@ impl History {
         if let (Some(unit), Some(word)) = (&unit, &self.unit)
             && !reading.index.unit_names().any(|known| **known == **unit)
         {
-            return Err(Trouble::new(UNKNOWN_UNIT, name::unknown(word, &reading.index, "")));
+            return Err(Trouble::new(NO_UNITS, name::unknown(word, &reading.index, "")));
         }
         let filter = Filter { unit: unit.as_deref(), since, until, unfolded: false };
         let mut entries = history(&reading.index, filter);

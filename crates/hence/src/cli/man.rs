@@ -1,7 +1,7 @@
 //! `hence man`: the man pages, made from the command line's own description. For packagers.
 
 use super::{Cli, Outcome};
-use crate::exit::{FAILURE, Trouble};
+use crate::exit::{TROUBLE, Trouble};
 use clap::CommandFactory;
 use std::path::PathBuf;
 
@@ -20,7 +20,7 @@ impl Man {
         match written {
             Ok(()) => Ok(0),
             Err(e) => Err(Trouble::new(
-                FAILURE,
+                TROUBLE,
                 format!("cannot write man pages to {}: {e}", self.folder.display()),
             )),
         }

@@ -1,7 +1,7 @@
 //! `hence why`: finds the unit or process that is meant and shows the answer as text, JSON or graph.
 
 use super::{LedgerOption, Outcome};
-use crate::exit::{Trouble, UNKNOWN_UNIT};
+use crate::exit::{Trouble, NO_UNITS};
 use crate::report::{self, answer, ledger::Reading, name, time::Clock};
 use clap::ValueEnum;
 use hence_ledger::{graph, json, why};
@@ -70,6 +70,6 @@ impl Why {
             Ok(pid) => format!("no record of process {pid}{before}"),
             Err(_) => name::unknown(&self.subject, &reading.index, &before),
         };
-        Trouble::new(UNKNOWN_UNIT, message)
+        Trouble::new(NO_UNITS, message)
     }
 }

@@ -59,7 +59,7 @@ pub fn rule(rule: &Rule) -> String {
 pub fn verb(event: &str) -> String {
     match event {
         "failed" | "finished" | "exited" => event.into(),
-        "running" => "is running".into(),
+        "running" | "starting" | "stopping" | "waiting" => format!("is {event}"),
         _ => format!("was {event}"),
     }
 }
@@ -77,11 +77,12 @@ fn head(page: &mut Page, answer: &Answer, clock: &Clock, past: bool) {
         None => answer.unit.to_string(),
     };
     let at = clock.short(answer.at.realtime_us);
-    let mut text = match answer.event {
-        "running" => format!("{subject} is running since {at}"),
-        event => format!("{subject} {} {} ago", verb(event), span(answer.ago_us)),
+    let goes_on = verb(answer.event).starts_with("is ");
+    let mut text = match goes_on {
+        true => format!("{subject} {}, for {} now", verb(answer.event), span(answer.ago_us)),
+        false => format!("{subject} {} {} ago", verb(answer.event), span(answer.ago_us)),
     };
-    if answer.event != "running" && answer.ago_us >= 3_600_000_000 {
+    if answer.ago_us >= 3_600_000_000 {
         text.push_str(&format!(" ({at})"));
     }
     if answer.times > 1 {
