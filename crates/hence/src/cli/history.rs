@@ -1,7 +1,7 @@
 //! `hence history`: what happened, folded to one line for like events, or every record.
 
 use super::{LedgerOption, Outcome};
-use crate::exit::{Trouble, NO_UNITS};
+use crate::exit::{NO_UNITS, Trouble};
 use crate::report::{self, history as page, ledger::Reading, name, time::Clock};
 use hence_ledger::history::{Filter, history};
 use hence_ledger::json;

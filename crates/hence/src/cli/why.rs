@@ -1,7 +1,7 @@
 //! `hence why`: finds the unit or process that is meant and shows the answer as text, JSON or graph.
 
 use super::{LedgerOption, Outcome};
-use crate::exit::{Trouble, NO_UNITS};
+use crate::exit::{NO_UNITS, Trouble};
 use crate::report::{self, answer, ledger::Reading, name, time::Clock};
 use clap::ValueEnum;
 use hence_ledger::{graph, json, why};

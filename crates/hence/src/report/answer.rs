@@ -3,7 +3,7 @@
 //! Lists that could be long are cut here, with what is left out counted; `--json` has all of it.
 
 use super::ledger::Reading;
-use super::page::Page;
+use super::page::{Page, tight};
 use super::style::Style::{Bad, Faint, Good, Plain, Strong};
 use super::time::{Clock, period, span};
 use hence_ledger::answer::{Answer, Change, Compared, FileState, LastWords, LeftBehind, State};
@@ -15,6 +15,8 @@ use hence_ledger::{ActiveState, Certainty, FileRole, Rule, UnitResult};
 const STEPS: usize = 8;
 /// Further roots, changed files and commands that are shown of each.
 const FEW: usize = 4;
+/// Pieces of advice that are shown.
+const ADVICE: usize = 4;
 /// Last lines of the last words that are shown.
 const LINES: usize = 5;
 /// Characters of one line of the last words that are shown.
@@ -37,13 +39,17 @@ pub fn page(answer: &Answer, reading: &Reading, clock: &Clock, past: bool) -> St
     caveats(&mut page, answer, clock);
     if !answer.advice.is_empty() {
         page.heading("What to do");
-        for (nth, advice) in answer.advice.iter().enumerate() {
+        for (nth, advice) in answer.advice.iter().take(ADVICE).enumerate() {
             let number = format!("  {}. ", nth + 1);
-            page.paragraph("", "     ", &[(Good, &number.replace(' ', "\u{a0}")), (Plain, &advice.text)]);
+            page.paragraph("", "     ", &[(Good, &tight(&number)), (Plain, &advice.text)]);
+        }
+        if answer.advice.len() > ADVICE {
+            let more = format!("and {} more of less weight with --json", answer.advice.len() - ADVICE);
+            page.paragraph("     ", "", &[(Faint, &more)]);
         }
     }
     reading.footer(&mut page);
-    page.finish().replace('\u{a0}', " ")
+    page.finish()
 }
 
 /// `KillMode=process, /etc/systemd/system/foo.service:9`
@@ -79,8 +85,8 @@ fn head(page: &mut Page, answer: &Answer, clock: &Clock, past: bool) {
     let at = clock.short(answer.at.realtime_us);
     let goes_on = verb(answer.event).starts_with("is ");
     let mut text = match goes_on {
-        true => format!("{subject} {}, for {} now", verb(answer.event), span(answer.ago_us)),
-        false => format!("{subject} {} {} ago", verb(answer.event), span(answer.ago_us)),
+        true => format!("{subject} {}, for {} now", verb(answer.event), tight(&span(answer.ago_us))),
+        false => format!("{subject} {} {} ago", verb(answer.event), tight(&span(answer.ago_us))),
     };
     if answer.ago_us >= 3_600_000_000 {
         text.push_str(&format!(" ({at})"));
@@ -90,12 +96,12 @@ fn head(page: &mut Page, answer: &Answer, clock: &Clock, past: bool) {
         // What happened just now is counted up to now; what is long over is not stretched.
         if answer.ago_us <= answer.period_us.unwrap_or_default().max(lasted / 10) {
             let whole = answer.now.realtime_us.saturating_sub(answer.since.realtime_us);
-            text.push_str(&format!(", as {} times in the last {}", answer.times, span(whole)));
+            text.push_str(&format!(", as {} times in the last {}", answer.times, tight(&span(whole))));
         } else {
-            text.push_str(&format!(", the last of {} times in {}", answer.times, span(lasted)));
+            text.push_str(&format!(", the last of {} times in {}", answer.times, tight(&span(lasted))));
         }
         if let Some(us) = answer.period_us {
-            text.push_str(&format!(", every {}", period(us)));
+            text.push_str(&format!(", every {}", tight(&period(us))));
         }
     }
     if answer.up_again.is_some() {
@@ -167,7 +173,7 @@ fn causes(page: &mut Page, answer: &Answer, clock: &Clock) {
         page.heading("Further causes of the same event");
         for root in answer.roots.iter().skip(1).take(FEW) {
             let at = root.at.map(|at| format!("{}  ", clock.short(at.realtime_us))).unwrap_or_default();
-            page.paragraph("  ", "            ", &[(Faint, &at.replace(' ', "\u{a0}")), (Plain, &root.what)]);
+            page.paragraph("  ", "            ", &[(Faint, &tight(&at)), (Plain, &root.what)]);
         }
         if answer.roots.len() > FEW + 1 {
             page.paragraph("  ", "", &[(Faint, &format!("and {} more", answer.roots.len() - FEW - 1))]);
@@ -179,7 +185,7 @@ fn cause(page: &mut Page, effect: &Step, step: &Step, clock: &Clock) {
     let at = clock.short(step.at.realtime_us);
     let indent = " ".repeat(at.len() + 4);
     let seen = if step.certainty == Certainty::Inferred { " (concluded, not seen)" } else { "" };
-    let lead = format!("{at}  because ").replace(' ', "\u{a0}");
+    let lead = tight(&format!("{at}  because "));
     let (lead, word) = lead.split_at(lead.len() - "because\u{a0}".len());
     page.paragraph(
         "  ",
@@ -187,7 +193,8 @@ fn cause(page: &mut Page, effect: &Step, step: &Step, clock: &Clock) {
         &[(Faint, lead), (Plain, word), (Strong, &clause(effect, step)), (Faint, seen)],
     );
     for rule in effect.rule.iter().chain(&effect.other_rules) {
-        page.paragraph(&indent, &format!("{indent}  "), &[(Faint, &self::rule(rule))]);
+        // Further out than the clause, so that a directive and its place mostly fit into a line.
+        page.paragraph(&indent[2..], &indent, &[(Faint, &self::rule(rule))]);
     }
 }
 
@@ -227,12 +234,9 @@ fn last_words(page: &mut Page, words: &LastWords) {
 }
 
 fn changes(page: &mut Page, answer: &Answer, compared: &Compared, clock: &Clock) {
-    let lasted = compared.good_lasted_us.map(|us| format!(", {} long", span(us))).unwrap_or_default();
+    let lasted = compared.good_lasted_us.map(|us| format!(", {}", span(us))).unwrap_or_default();
     let good = clock.short(compared.good.realtime_us);
-    page.heading(&format!(
-        "What has changed since the last good run of {} (from {good}{lasted})",
-        compared.unit
-    ));
+    page.heading(&format!("Changed since the last good run of {} ({good}{lasted})", compared.unit));
     for change in answer.changed.iter().take(FEW) {
         changed(page, change, clock);
     }
@@ -278,23 +282,27 @@ fn changed(page: &mut Page, change: &Change, clock: &Clock) {
             }
             text.push_str(&size(file.version.size));
             if let Ok(us) = u64::try_from(file.version.modified_ns / 1000) {
-                text.push_str(&format!(", of {}", clock.date(us)));
+                text.push_str(&format!(", {}", clock.date(us)));
             }
             if let Some(sha) = file.sha256 {
                 let start: String = sha[..4].iter().map(|byte| format!("{byte:02x}")).collect();
-                text.push_str(&format!(", SHA-256 {start}..."));
+                text.push_str(&format!(", sha256:{start}"));
             }
             text
         }
     };
     page.paragraph("  ", "    ", &[(Bad, &change.path), (Faint, &format!(" ({role})"))]);
-    page.paragraph("    ", "            ", &[(Faint, "before: "), (Plain, &state(&change.before))]);
-    page.paragraph("    ", "            ", &[(Faint, "after: "), (Plain, &state(&change.after))]);
+    page.paragraph("    ", "            ", &[(Faint, "before:\u{a0}"), (Plain, &state(&change.before))]);
+    page.paragraph("    ", "            ", &[(Faint, "after:\u{a0}\u{a0}"), (Plain, &state(&change.after))]);
 }
 
 fn left_behind(page: &mut Page, left: &LeftBehind, clock: &Clock) {
     page.heading("Left behind and still there");
-    let mut text = count(left.processes, "process", "processes");
+    let one_command = left.commands.first().filter(|_| left.commands.len() == 1);
+    let mut text = match one_command {
+        Some((command, times)) => format!("{times} x {command}"),
+        None => count(left.processes, "process", "processes"),
+    };
     if left.bytes > 0 {
         text.push_str(&format!(", {}", size(left.bytes)));
     }
@@ -311,7 +319,7 @@ fn left_behind(page: &mut Page, left: &LeftBehind, clock: &Clock) {
     }
     let style = if left.allowed == left.processes { Plain } else { Bad };
     page.paragraph("  ", "  ", &[(style, &text)]);
-    for (command, times) in left.commands.iter().take(FEW) {
+    for (command, times) in left.commands.iter().take(FEW).filter(|_| one_command.is_none()) {
         page.paragraph("  ", "    ", &[(Plain, &format!("{times} x {command}"))]);
     }
     if left.commands.len() > FEW {

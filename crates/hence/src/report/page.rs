@@ -117,8 +117,16 @@ impl Page {
 
     /// The text.
     pub fn finish(self) -> String {
-        self.text
+        self.text.replace(TIGHT, " ")
     }
+}
+
+/// A space where no line may break, until the page is finished.
+const TIGHT: char = '\u{a0}';
+
+/// The text as one word, which no line breaks: a number with its unit.
+pub fn tight(text: &str) -> String {
+    text.replace(' ', "\u{a0}")
 }
 
 #[cfg(test)]

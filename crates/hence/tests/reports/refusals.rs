@@ -6,7 +6,9 @@ use std::process::{Command, Stdio};
 #[test]
 fn a_ledger_that_is_not_there() {
     let ledger = Ledger::empty("missing");
-    for arguments in [&["why", "foo"][..], &["history"], &["history", "--raw"], &["leaks"], &["loops"], &["verify"]] {
+    for arguments in
+        [&["why", "foo"][..], &["history"], &["history", "--raw"], &["leaks"], &["loops"], &["verify"]]
+    {
         let (status, message) = ledger.refuses(arguments);
         assert_eq!(status, 5, "{arguments:?}: {message}");
         assert!(message.starts_with("hence: ") && message.contains("is no ledger"), "{message}");
@@ -19,7 +21,7 @@ fn a_ledger_of_a_newer_hence() {
     let ledger = Ledger::of("newer", &incident(3));
     let ring = ledger.0.join("ring");
     let mut bytes = std::fs::read(&ring).unwrap();
-    bytes[8..12].copy_from_slice(&99u32.to_le_bytes());
+    bytes[16..20].copy_from_slice(&99u32.to_le_bytes());
     std::fs::write(&ring, bytes).unwrap();
     let (status, message) = ledger.refuses(&["why", "foo"]);
     assert_eq!(status, 5, "{message}");
@@ -124,7 +126,8 @@ fn completions_and_man_pages_know_every_verb() {
     }
     let folder = Ledger::empty("man");
     hence(&["man", folder.0.to_str().unwrap()]);
-    for page in ["hence.1", "hence-why.1", "hence-history.1", "hence-leaks.1", "hence-loops.1", "hence-run.1"] {
+    for page in ["hence.1", "hence-why.1", "hence-history.1", "hence-leaks.1", "hence-loops.1", "hence-run.1"]
+    {
         let text = std::fs::read_to_string(folder.0.join(page)).unwrap_or_else(|e| panic!("{page}: {e}"));
         assert!(text.contains(".SH NAME"), "{page}: {text}");
     }
@@ -139,7 +142,10 @@ fn directives_are_those_of_the_rows() {
     let text = hence(&["directives"]);
     match rows {
         0 => assert_eq!(text, "No directive is like that.\n"),
-        _ => assert!(text.lines().last().is_some_and(|l| l.starts_with(&format!("{rows} directives: "))), "{text}"),
+        _ => assert!(
+            text.lines().last().is_some_and(|l| l.starts_with(&format!("{rows} directives: "))),
+            "{text}"
+        ),
     }
     assert_eq!(hence(&["directives", "no such thing"]), "No directive is like that.\n");
 }

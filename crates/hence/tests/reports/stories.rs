@@ -127,7 +127,8 @@ fn dependency() -> Scene {
     let db_job = scene.job("db.service", JobType::Start, by_rule(job, requires.clone()));
     let run = scene.start("db.service", 300, db_job, None);
     let (exit, failed) = scene.fail("db.service", run, 300, 2, None);
-    let words = Fact::LastWords { stream: Stream::Stderr, text: "FATAL: data directory has wrong owner\n".into() };
+    let words =
+        Fact::LastWords { stream: Stream::Stderr, text: "FATAL: data directory has wrong owner\n".into() };
     scene.add_to(Some("db.service"), Some(run), by(exit), words);
     let finish = |result| Fact::JobFinished { job: 1, job_type: JobType::Start, result };
     let ended = scene.add(Some("db.service"), by(failed), finish(JobResult::Failed));
@@ -187,7 +188,10 @@ fn hostile() -> Scene {
     let command = format!("sh -c \x1b[2J\x1b]0;owned\x07 \u{202e}txt.exe {}", "A".repeat(900));
     let asked = scene.wait(60_000).request(WEB, Verb::Kill, client(666, &command));
     let (exit, _) = scene.fail(WEB, run, 100, 1, None);
-    let text = format!("line 1\nline 2\r\n\x1b[1;1Hall is well\n\n{}\na\tb\nlast \u{9b}31mred\n", "wide ".repeat(400));
+    let text = format!(
+        "line 1\nline 2\r\n\x1b[1;1Hall is well\n\n{}\na\tb\nlast \u{9b}31mred\n",
+        "wide ".repeat(400)
+    );
     scene.add_to(Some(WEB), Some(run), by(exit), Fact::LastWords { stream: Stream::Stderr, text });
     let cause = Cause { record: asked, rule: Some(rule("KillMode=none\x1b[31m", FILE, 9)) };
     scene.left_behind(WEB, run, cause, 102, 3 << 20, 1);
