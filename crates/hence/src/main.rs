@@ -2,6 +2,7 @@
 //! people; it makes no decisions.
 
 mod cli;
+mod model;
 
 use std::process::ExitCode;
 
