@@ -2,6 +2,7 @@
 //! people; it makes no decisions.
 
 mod cli;
+mod front_link;
 mod model;
 
 use std::process::ExitCode;

@@ -34,7 +34,8 @@ pub trait Runtime {
     /// CLOCK_MONOTONIC, in microseconds.
     fn now_us(&self) -> u64;
     /// Makes a unit known and has its files read. `None` where it has none: then the engine is not told of
-    /// it, so that questions about names that mean nothing cost no memory.
+    /// it, so that questions about names that mean nothing cost no memory. It is called while the link is at
+    /// work: records and effects beyond the reading of files wait until the link has returned.
     fn load(&mut self, name: &UnitName) -> Option<UnitId>;
     /// What a unit uses now.
     fn usage(&self, unit: UnitId) -> Usage;
