@@ -21,10 +21,14 @@ pub struct LedgerOption {
 }
 
 #[derive(Debug, Subcommand)]
-enum Verb {}
+enum Verb {
+    Run(crate::run::Args),
+}
 
 /// Runs the command line. Exit status 2 for a command line that can't be understood.
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
-    match cli.verb {}
+    match cli.verb {
+        Verb::Run(args) => crate::run::main(args),
+    }
 }

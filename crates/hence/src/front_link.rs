@@ -6,14 +6,16 @@
 mod ask;
 mod client;
 mod listener;
+mod machine;
 #[cfg(test)]
 mod tests;
 
-pub use ask::Ask;
-
 use crate::model::{EngineModel, Runtime, job_view, unit_view};
+use crate::pump;
 use hence_bus::front::{Answer, Caller, ErrorName, Front, JobView, PeerId, Refusal, Token};
-use hence_engine::{Effect, Engine, UnitId};
+use ask::Want;
+use hence_engine::{Effect, Engine, Request, UnitId};
+use hence_host::{Interest, Ready};
 use hence_ledger::{Fact, Record};
 use listener::Listener;
 use std::collections::{BTreeMap, BTreeSet};
@@ -22,38 +24,13 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 
-/// What a descriptor is waited for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Interest {
-    /// It can be read.
-    pub read: bool,
-    /// It can be written.
-    pub write: bool,
-}
-
-/// A descriptor that is ready.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Ready {
-    /// As it was given to [`Registry::register`].
-    pub token: u32,
-    /// It can be read, or reading will show the error.
-    pub read: bool,
-    /// It can be written.
-    pub write: bool,
-}
-
 /// Who waits for descriptors: the host's event loop.
 pub trait Registry {
-    /// Waits for a descriptor from now on.
+    /// Waits for a descriptor from now on; again with another interest to change it.
     ///
     /// # Errors
     /// What the system says.
     fn register(&mut self, fd: BorrowedFd<'_>, token: u32, interest: Interest) -> io::Result<()>;
-    /// Waits for something else of it.
-    ///
-    /// # Errors
-    /// What the system says.
-    fn modify(&mut self, fd: BorrowedFd<'_>, token: u32, interest: Interest) -> io::Result<()>;
     /// No longer waits for it; called before it is closed.
     fn unregister(&mut self, fd: BorrowedFd<'_>);
 }
@@ -68,6 +45,8 @@ const ACCEPT_BATCH: usize = 32;
 const READ_BYTES: usize = 16 * 1024;
 /// Most listeners; their tokens come first.
 const LISTENERS_MAX: u32 = 4;
+/// The link's tokens begin here.
+const FIRST_TOKEN: u32 = pump::FRONT;
 /// Tokens that a link needs: listeners, then connections.
 pub const TOKENS: u32 = LISTENERS_MAX + hence_bus::front::PEERS_MAX as u32;
 /// Most jobs of one transaction that are named to a client that asked for them.
@@ -95,7 +74,6 @@ struct Waiting {
 /// The private socket.
 pub struct FrontLink {
     front: Front,
-    first_token: u32,
     listeners: Vec<Listener>,
     connections: BTreeMap<u32, Connection>,
     waiting: BTreeMap<u64, Waiting>,
@@ -111,23 +89,18 @@ pub struct FrontLink {
 }
 
 impl FrontLink {
-    /// Listens on these paths, at most 4, for root and for `owner_uid`, our own. Folders that lack are made,
-    /// for the owner only. A socket that is there is replaced only if nobody listens on it. Descriptors get
-    /// the [`TOKENS`] numbers from `first_token` on; nothing is waited for until [`FrontLink::start`].
+    /// Listens on this path, for root and for `owner_uid`, our own. Folders that lack are made, for the owner
+    /// only. A socket that is there is replaced only if nobody listens on it. Nothing is waited for until
+    /// [`FrontLink::register`].
     ///
     /// # Errors
     /// Somebody listens there already (`AddrInUse`), or what the system says.
-    pub fn open(paths: &[&Path], owner_uid: u32, first_token: u32) -> io::Result<FrontLink> {
-        if paths.len() > LISTENERS_MAX as usize {
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, "too many sockets to listen on"));
-        }
+    pub fn open(path: &Path, owner_uid: u32) -> io::Result<FrontLink> {
         let mut guid = [0; 16];
         rustix::rand::getrandom(&mut guid, rustix::rand::GetRandomFlags::NONBLOCK)?;
-        let listeners: io::Result<Vec<Listener>> = paths.iter().map(|path| Listener::open(path)).collect();
         Ok(FrontLink {
             front: Front::new(guid, owner_uid),
-            first_token,
-            listeners: listeners?,
+            listeners: vec![Listener::open(path)?],
             connections: BTreeMap::new(),
             waiting: BTreeMap::new(),
             last_request: 0,
@@ -139,20 +112,31 @@ impl FrontLink {
         })
     }
 
-    /// Begins to wait for connections.
+    /// Listens on a further path, before [`FrontLink::register`].
     ///
     /// # Errors
-    /// What the registry says.
-    pub fn start(&mut self, registry: &mut dyn Registry) -> io::Result<()> {
-        self.set_accepting(true, registry)
+    /// As [`FrontLink::open`].
+    pub fn listen(&mut self, path: &Path) -> io::Result<()> {
+        if self.listeners.len() >= LISTENERS_MAX as usize {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "too many sockets to listen on"));
+        }
+        self.listeners.push(Listener::open(path)?);
+        Ok(())
+    }
+
+    /// Begins to wait for connections. Where the system refuses, that is tried again.
+    pub fn register(&mut self, registry: &mut dyn Registry) {
+        if self.set_accepting(true, registry).is_err() {
+            self.accept_at_us = Some(0);
+        }
     }
 
     /// Whether a token is one of this link's.
     pub fn owns(&self, token: u32) -> bool {
-        token.wrapping_sub(self.first_token) < TOKENS
+        token.wrapping_sub(FIRST_TOKEN) < TOKENS
     }
 
-    /// When to call [`FrontLink::flush`] at the latest, in microseconds of the monotonic clock: somebody has
+    /// When to call [`FrontLink::overdue`] at the latest, in microseconds of the monotonic clock: somebody has
     /// to authenticate by then, or accepting is to be tried again.
     pub fn deadline_us(&self) -> Option<u64> {
         let silent = self.connections.values().filter(|c| !self.front.is_open(c.peer));
@@ -168,7 +152,7 @@ impl FrontLink {
         if self.accepting == accept {
             return Ok(());
         }
-        for (token, listener) in (self.first_token..).zip(&self.listeners) {
+        for (token, listener) in (FIRST_TOKEN..).zip(&self.listeners) {
             if accept {
                 registry.register(listener.as_fd(), token, Interest { read: true, write: false })?;
             } else {
@@ -180,28 +164,22 @@ impl FrontLink {
     }
 
     /// A descriptor of this link is ready. Does what can be done without waiting and returns what clients
-    /// ask for, each to be answered: the requests by [`FrontLink::effect`], a reload by
-    /// [`FrontLink::answer`].
-    pub fn ready(
-        &mut self,
-        ready: Ready,
-        runtime: &mut dyn Runtime,
-        registry: &mut dyn Registry,
-    ) -> Vec<Ask> {
-        let index = ready.token.wrapping_sub(self.first_token);
+    /// ask of the engine; each is answered by an [`Effect::Reply`] that [`FrontLink::effect`] is shown.
+    pub fn ready(&mut self, ready: Ready, runtime: &mut dyn Runtime) -> Vec<Request> {
+        let index = ready.token.wrapping_sub(FIRST_TOKEN);
         if index < LISTENERS_MAX {
-            self.accept(index as usize, runtime.now_us(), registry);
+            self.accept(index as usize, runtime.now_us(), runtime);
             return Vec::new();
         }
         if ready.write && !self.write(ready.token, runtime) {
-            self.close(ready.token, registry);
+            self.close(ready.token, runtime);
         }
         if ready.read {
-            self.read(ready.token, runtime, registry);
+            self.read(ready.token, runtime);
         }
-        let asks = self.take_asks(runtime);
-        self.settle(ready.token, runtime, registry);
-        asks
+        let requests = self.take_requests(runtime);
+        self.settle(ready.token, runtime);
+        requests
     }
 
     fn accept(&mut self, index: usize, now_us: u64, registry: &mut dyn Registry) {
@@ -227,7 +205,7 @@ impl FrontLink {
     }
 
     fn admit(&mut self, stream: UnixStream, caller: Caller, now_us: u64, registry: &mut dyn Registry) {
-        let first = self.first_token + LISTENERS_MAX;
+        let first = FIRST_TOKEN + LISTENERS_MAX;
         let token = (first..).find(|token| !self.connections.contains_key(token));
         let (Some(token), Some(peer)) = (token, self.front.connect(caller)) else { return };
         let interest = Interest { read: true, write: false };
@@ -239,21 +217,21 @@ impl FrontLink {
         self.connections.insert(token, Connection { stream, peer, interest, authenticate_by_us });
     }
 
-    fn read(&mut self, token: u32, runtime: &mut dyn Runtime, registry: &mut dyn Registry) {
+    fn read(&mut self, token: u32, runtime: &mut dyn Runtime) {
         let Some(connection) = self.connections.get_mut(&token) else { return };
         if !self.front.wants_input(connection.peer) {
             return;
         }
         let mut buffer = [0; READ_BYTES];
         match connection.stream.read(&mut buffer) {
-            Ok(0) => self.close(token, registry),
+            Ok(0) => self.close(token, runtime),
             Ok(length) => {
                 let mut model = EngineModel { runtime };
                 // Whoever is condemned by that is closed at the end of the turn.
                 let _ = self.front.receive(connection.peer, &buffer[..length], &mut model);
             }
             Err(error) if is_transient(&error) => {}
-            Err(_) => self.close(token, registry),
+            Err(_) => self.close(token, runtime),
         }
     }
 
@@ -273,18 +251,24 @@ impl FrontLink {
         true
     }
 
-    /// Writes, then closes the connection or waits for what it needs next.
-    fn settle(&mut self, token: u32, runtime: &mut dyn Runtime, registry: &mut dyn Registry) {
-        if !self.write(token, runtime) {
-            return self.close(token, registry);
+    /// Writes, then closes the connection or waits for what it needs next. Whoever is held back is written
+    /// to when it is ready only, for it may go on asking then.
+    fn settle(&mut self, token: u32, runtime: &mut dyn Runtime) {
+        let Some(connection) = self.connections.get(&token) else { return };
+        if self.front.wants_input(connection.peer) && !self.write(token, runtime) {
+            return self.close(token, runtime);
         }
+        self.wait(token, runtime);
+    }
+
+    fn wait(&mut self, token: u32, registry: &mut dyn Registry) {
         let Some(connection) = self.connections.get_mut(&token) else { return };
         let read = self.front.wants_input(connection.peer);
         let write = !self.front.outgoing(connection.peer).is_empty();
         let interest = Interest { read, write };
         if interest != connection.interest {
             connection.interest = interest;
-            if registry.modify(connection.stream.as_fd(), token, interest).is_err() {
+            if registry.register(connection.stream.as_fd(), token, interest).is_err() {
                 self.close(token, registry);
             }
         }
@@ -306,54 +290,65 @@ impl FrontLink {
     }
 
     /// Ends a turn: tells clients which units changed, writes what they take, closes those that broke the
-    /// protocol, do not read or took too long to authenticate. To be called after the effects of everything
-    /// that was ready are done, and again until it returns nothing: clients that were held back go on asking
-    /// as soon as they have read.
-    pub fn flush(&mut self, runtime: &mut dyn Runtime, registry: &mut dyn Registry) -> Vec<Ask> {
-        if let Some(at_us) = self.accept_at_us
-            && at_us <= runtime.now_us()
-        {
-            let again = self.set_accepting(true, registry);
-            self.accept_at_us = again.err().map(|_| runtime.now_us() + PAUSE_US);
-        }
+    /// protocol or do not read. To be called when the effects of everything that was ready are done.
+    pub fn flush(&mut self, runtime: &mut dyn Runtime) {
         if self.connections.is_empty() {
-            return Vec::new();
+            return;
         }
         for unit in std::mem::take(&mut self.changed) {
             self.front.unit_changed(&unit_view(runtime.engine(), unit));
         }
-        let now_us = runtime.now_us();
         let tokens: Vec<u32> = self.connections.keys().copied().collect();
-        for &token in &tokens {
-            self.settle(token, runtime, registry);
-        }
-        let condemned: Vec<PeerId> = self.front.condemned().map(|(peer, _)| peer).collect();
         for token in tokens {
-            let Some(connection) = self.connections.get(&token) else { continue };
-            let late = now_us >= connection.authenticate_by_us && !self.front.is_open(connection.peer);
-            if late || condemned.contains(&connection.peer) {
-                self.close(token, registry);
-            }
+            self.settle(token, runtime);
         }
-        self.take_asks(runtime)
+        self.close_where(runtime, |link, connection| {
+            link.front.condemned().any(|(peer, _)| peer == connection.peer)
+        });
     }
 
-    fn take_asks(&mut self, runtime: &mut dyn Runtime) -> Vec<Ask> {
-        let mut asks = Vec::new();
-        while let Some(request) = self.front.poll_request() {
-            self.last_request += 1;
-            let number = self.last_request;
-            let (token, caller) = (request.token, request.caller);
-            let translated = ask::translate(request.command, runtime);
-            match translated {
-                Ok((want, job, detailed)) => {
-                    self.waiting.insert(number, Waiting { token, job, detailed });
-                    asks.push(want.ask(number, client::of(caller, runtime)));
-                }
-                Err(refusal) => self.front.reply(token, Err(refusal)),
-            }
+    /// Closes who took too long to authenticate and goes on accepting where the system had no room.
+    pub fn overdue(&mut self, now_us: u64, registry: &mut dyn Registry) {
+        if self.accept_at_us.take_if(|at_us| *at_us <= now_us).is_some() {
+            let again = self.set_accepting(true, registry);
+            self.accept_at_us = again.err().map(|_| now_us + PAUSE_US);
         }
-        asks
+        self.close_where(registry, |link, connection| {
+            now_us >= connection.authenticate_by_us && !link.front.is_open(connection.peer)
+        });
+    }
+
+    fn close_where(&mut self, registry: &mut dyn Registry, over: impl Fn(&FrontLink, &Connection) -> bool) {
+        let over = self.connections.iter().filter(|(_, connection)| over(self, connection));
+        let over: Vec<u32> = over.map(|(token, _)| *token).collect();
+        for token in over {
+            self.close(token, registry);
+        }
+    }
+
+    fn take_requests(&mut self, runtime: &mut dyn Runtime) -> Vec<Request> {
+        let mut requests = Vec::new();
+        while let Some(asked) = self.front.poll_request() {
+            let (verb, kind, job, detailed) = match ask::translate(asked.command, runtime) {
+                Ok((Want::Request(verb, kind), job, detailed)) => (verb, kind, job, detailed),
+                Ok((Want::Reload, ..)) => {
+                    self.front.reloading(true);
+                    let done = runtime.reload(client::of(asked.caller, runtime));
+                    self.front.reloading(false);
+                    self.front.reply(asked.token, done.map(|()| Answer::Done));
+                    continue;
+                }
+                Err(refusal) => {
+                    self.front.reply(asked.token, Err(refusal));
+                    continue;
+                }
+            };
+            self.last_request += 1;
+            let token = self.last_request;
+            self.waiting.insert(token, Waiting { token: asked.token, job, detailed });
+            requests.push(Request { token, client: client::of(asked.caller, runtime), verb, kind });
+        }
+        requests
     }
 
     /// A record was made: whose state it changes is told to clients when the turn ends.
@@ -375,7 +370,17 @@ impl FrontLink {
     }
 
     /// The engine has an effect that clients are to hear of; the others are not for the link.
-    pub fn effect(&mut self, effect: &Effect, engine: &Engine) {
+    pub fn effect(&mut self, effect: &Effect, runtime: &mut dyn Runtime) {
+        self.tell(effect, runtime.engine());
+        // Whoever has something to read now is written to when its descriptor says that it can be.
+        let idle = self.connections.iter().filter(|(_, c)| !c.interest.write);
+        let idle: Vec<u32> = idle.map(|(token, _)| *token).collect();
+        for token in idle {
+            self.wait(token, runtime);
+        }
+    }
+
+    fn tell(&mut self, effect: &Effect, engine: &Engine) {
         match effect {
             Effect::JobNew { job, unit } if self.is_connected() => {
                 let name = engine.unit(*unit).name().as_str();
@@ -400,7 +405,10 @@ impl FrontLink {
                 Ok(job) => self.reply(*token, job.map(|job| job.0), engine),
                 Err(refusal) => {
                     let (name, text) = refusal.parts();
-                    self.answer(*token, Err(Refusal::new(error_name(name), text.to_string())));
+                    if let Some(waiting) = self.waiting.remove(token) {
+                        let refusal = Refusal::new(error_name(name), text.to_string());
+                        self.front.reply(waiting.token, Err(refusal));
+                    }
                 }
             },
             _ => {}
@@ -424,18 +432,6 @@ impl FrontLink {
         if job.is_none() {
             self.front.job_removed(id, &unit, "done");
         }
-    }
-
-    /// Answers a request that the engine does not answer: a reload.
-    pub fn answer(&mut self, number: u64, result: Result<(), Refusal>) {
-        if let Some(waiting) = self.waiting.remove(&number) {
-            self.front.reply(waiting.token, result.map(|()| Answer::Done));
-        }
-    }
-
-    /// Tells clients that unit files are read anew, at the begin and at the end.
-    pub fn reloading(&mut self, active: bool) {
-        self.front.reloading(active);
     }
 
     /// Tells clients that the first transaction is over; microseconds in firmware, loader, kernel, initrd,

@@ -7,11 +7,12 @@ mod view;
 
 pub use view::unit_view;
 
+use crate::front_link::Registry;
 use hence_bus::front::{
     ErrorName, JobView, ManagerView, Model, ProcessView, Refusal, UnitFileView, UnitRow, UnitView,
 };
 use hence_engine::{Engine, Job, UnitId};
-use hence_ledger::{ActiveState, JobType};
+use hence_ledger::{ActiveState, Client, JobType};
 use hence_unit::{Atom, LoadState, UnitName};
 
 /// What a unit's control group holds and uses.
@@ -28,7 +29,7 @@ pub struct Usage {
 }
 
 /// The engine together with the host that it decides for.
-pub trait Runtime {
+pub trait Runtime: Registry {
     /// The engine.
     fn engine(&self) -> &Engine;
     /// CLOCK_MONOTONIC, in microseconds.
@@ -39,6 +40,11 @@ pub trait Runtime {
     fn load(&mut self, name: &UnitName) -> Option<UnitId>;
     /// What a unit uses now.
     fn usage(&self, unit: UnitId) -> Usage;
+    /// Reads all unit files anew, because this client asked for it.
+    ///
+    /// # Errors
+    /// The refusal that the client is told.
+    fn reload(&mut self, client: Client) -> Result<(), Refusal>;
     /// The processes of a unit.
     fn processes(&self, unit: UnitId) -> Vec<ProcessView>;
     /// The unit that a process belongs to, by its control group or its ancestry.

@@ -2,37 +2,16 @@
 
 use crate::model::Runtime;
 use hence_bus::front::{self, Command, ErrorName, FileVerb, Mode, Power, Refusal, Whom};
-use hence_engine::{Request, RequestKind};
-use hence_ledger::{Client, Verb};
+use hence_engine::RequestKind;
+use hence_ledger::Verb;
 use hence_unit::{LoadState, UnitName, config::JobMode};
 
-/// Something that a client wants done.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Ask {
-    /// For the engine; answered by its [`hence_engine::Effect::Reply`].
-    Request(Request),
-    /// All unit files read anew; answered by [`super::FrontLink::answer`].
-    Reload {
-        /// Names the request.
-        token: u64,
-        /// Who asks.
-        client: Client,
-    },
-}
-
-/// An ask before it has a token and a client.
+/// What a client wants done.
 pub enum Want {
+    /// Something for the engine.
     Request(Verb, RequestKind),
+    /// All unit files read anew.
     Reload,
-}
-
-impl Want {
-    pub fn ask(self, token: u64, client: Client) -> Ask {
-        match self {
-            Want::Request(verb, kind) => Ask::Request(Request { token, client, verb, kind }),
-            Want::Reload => Ask::Reload { token, client },
-        }
-    }
 }
 
 /// What is wanted; for a job, its unit and type; whether the answer names the whole transaction.

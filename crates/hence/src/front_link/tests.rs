@@ -191,18 +191,18 @@ fn who_never_authenticates_is_closed_at_the_deadline() {
 fn a_socket_is_replaced_only_where_nobody_listens() {
     let server = Server::start("stale");
     let path = server.folder().join("systemd/private");
-    let again = FrontLink::open(&[&path], 0, 0).err().expect("in use");
+    let again = FrontLink::open(&path, 0).err().expect("in use");
     assert_eq!(again.kind(), io::ErrorKind::AddrInUse);
     use std::os::unix::fs::PermissionsExt;
     let mode = |path: &Path| path.metadata().expect("there").permissions().mode() & 0o7777;
     assert_eq!((mode(&path), mode(path.parent().expect("folder"))), (0o600, 0o700));
     let other = server.folder().join("other");
     drop(std::os::unix::net::UnixListener::bind(&other).expect("bound"));
-    let link = FrontLink::open(&[&other], 0, 0).expect("stale socket replaced");
+    let link = FrontLink::open(&other, 0).expect("stale socket replaced");
     drop(link);
     assert!(!other.exists());
     std::fs::write(&other, "text").expect("written");
-    let refused = FrontLink::open(&[&other], 0, 0).err().expect("no socket");
+    let refused = FrontLink::open(&other, 0).err().expect("no socket");
     assert_eq!(refused.kind(), io::ErrorKind::AddrInUse);
     assert_eq!(std::fs::read(&other).expect("kept"), b"text");
 }

@@ -57,6 +57,22 @@ fn read(name: &UnitName) -> Config {
     hence_unit::load(&path, &Disk, &environs, name)
 }
 
+/// A unit and all that it needs, each once.
+fn with_dependencies(name: &str) -> Vec<Config> {
+    let mut known = vec![read(&UnitName::new(name).expect("valid"))];
+    let mut at = 0;
+    while at < known.len() {
+        let others: Vec<UnitName> = known[at].dependencies.iter().map(|d| d.other.clone()).collect();
+        for other in others {
+            if !known.iter().any(|config| *config.id() == other) {
+                known.push(read(&other));
+            }
+        }
+        at += 1;
+    }
+    known
+}
+
 pub fn own_uid() -> u32 {
     std::fs::metadata("/proc/self").expect("/proc").uid()
 }
@@ -67,6 +83,7 @@ struct World {
     ahead_us: u64,
     last_pid: u32,
     later: VecDeque<Effect>,
+    epoll: OwnedFd,
 }
 
 impl World {
@@ -93,7 +110,7 @@ impl World {
                 link.record(&record, &self.engine);
             }
             let Some(effect) = self.later.pop_front().or_else(|| self.engine.poll_effect()) else { return };
-            link.effect(&effect, &self.engine);
+            link.effect(&effect, self);
             let now = self.now();
             match effect {
                 Effect::Load(name) => self.loaded(&name),
@@ -163,6 +180,15 @@ impl Runtime for World {
         self.engine.find(name.as_str())
     }
 
+    fn reload(&mut self, _: Client) -> Result<(), Refusal> {
+        for (unit, _) in UNITS {
+            if self.engine.find(unit).is_some() {
+                self.loaded(&UnitName::new(unit).expect("valid"));
+            }
+        }
+        Ok(())
+    }
+
     fn usage(&self, unit: UnitId) -> crate::model::Usage {
         let unit = self.engine.unit(unit);
         let running = unit.service().and_then(|service| service.main_pid()).is_some();
@@ -202,19 +228,17 @@ impl Runtime for World {
     }
 }
 
-struct Loop(OwnedFd);
-
-impl Registry for Loop {
+impl Registry for World {
     fn register(&mut self, fd: BorrowedFd<'_>, token: u32, interest: Interest) -> io::Result<()> {
-        Ok(epoll::add(&self.0, fd, epoll::EventData::new_u64(u64::from(token)), flags(interest))?)
-    }
-
-    fn modify(&mut self, fd: BorrowedFd<'_>, token: u32, interest: Interest) -> io::Result<()> {
-        Ok(epoll::modify(&self.0, fd, epoll::EventData::new_u64(u64::from(token)), flags(interest))?)
+        let (number, flags) = (epoll::EventData::new_u64(u64::from(token)), flags(interest));
+        match epoll::add(&self.epoll, fd, number, flags) {
+            Err(rustix::io::Errno::EXIST) => Ok(epoll::modify(&self.epoll, fd, number, flags)?),
+            added => Ok(added?),
+        }
     }
 
     fn unregister(&mut self, fd: BorrowedFd<'_>) {
-        epoll::delete(&self.0, fd).expect("registered");
+        epoll::delete(&self.epoll, fd).expect("registered");
     }
 }
 
@@ -248,7 +272,7 @@ impl Server {
     pub fn start(name: &str) -> Server {
         let folder = std::env::temp_dir().join(format!("hence-link-{}-{name}", std::process::id()));
         let path = folder.join("systemd/private");
-        let mut link = FrontLink::open(&[&path], own_uid(), 1000).expect("listens");
+        let mut link = FrontLink::open(&path, own_uid()).expect("listens");
         let shared = Arc::new(Mutex::new(Shared::default()));
         let theirs = Arc::clone(&shared);
         let thread = std::thread::spawn(move || serve(&mut link, &theirs));
@@ -325,16 +349,15 @@ fn serve(link: &mut FrontLink, shared: &Mutex<Shared>) {
         ahead_us: 0,
         last_pid: 1_000_000,
         later: VecDeque::new(),
+        epoll: epoll::create(epoll::CreateFlags::CLOEXEC).expect("epoll"),
     };
     let now = world.now();
-    let name = UnitName::new("bar.service").expect("valid");
-    load_all(&mut world.engine, now, vec![read(&name)]);
-    let mut registry = Loop(epoll::create(epoll::CreateFlags::CLOEXEC).expect("epoll"));
-    link.start(&mut registry).expect("registers");
+    load_all(&mut world.engine, now, with_dependencies("bar.service"));
+    link.register(&mut world);
     loop {
         let mut events = Vec::with_capacity(64);
         let wait = rustix::time::Timespec { tv_sec: 0, tv_nsec: 5_000_000 };
-        epoll::wait(&registry.0, rustix::buffer::spare_capacity(&mut events), Some(&wait)).expect("waits");
+        epoll::wait(&world.epoll, rustix::buffer::spare_capacity(&mut events), Some(&wait)).expect("waits");
         for event in events {
             use epoll::EventFlags as F;
             let token = event.data.u64() as u32;
@@ -342,17 +365,14 @@ fn serve(link: &mut FrontLink, shared: &Mutex<Shared>) {
             let flags = event.flags;
             let read = flags.intersects(F::IN | F::HUP | F::ERR);
             let ready = Ready { token, read, write: flags.intersects(F::OUT | F::HUP | F::ERR) };
-            let asks = link.ready(ready, &mut world, &mut registry);
-            act(asks, &mut world, link, shared);
+            for request in link.ready(ready, &mut world) {
+                shared.lock().expect("no test panicked with it").requests.push(request.client.clone());
+                world.handle(Event::Request(request), link);
+            }
         }
         world.handle(Event::Deadline, link);
-        loop {
-            let asks = link.flush(&mut world, &mut registry);
-            if asks.is_empty() {
-                break;
-            }
-            act(asks, &mut world, link, shared);
-        }
+        link.overdue(world.now_us(), &mut world);
+        link.flush(&mut world);
         let mut shared = shared.lock().expect("no test panicked with it");
         shared.wakes += 1;
         world.ahead_us = shared.ahead_us;
@@ -362,28 +382,6 @@ fn serve(link: &mut FrontLink, shared: &Mutex<Shared>) {
         shared.names = world.engine.units().iter().map(|unit| unit.name().to_string()).collect();
         if shared.stop {
             return;
-        }
-    }
-}
-
-fn act(asks: Vec<Ask>, world: &mut World, link: &mut FrontLink, shared: &Mutex<Shared>) {
-    for ask in asks {
-        match ask {
-            Ask::Request(request) => {
-                shared.lock().expect("no test panicked with it").requests.push(request.client.clone());
-                world.handle(Event::Request(request), link);
-            }
-            Ask::Reload { token, .. } => {
-                link.reloading(true);
-                for (unit, _) in UNITS {
-                    if world.engine.find(unit).is_some() {
-                        world.loaded(&UnitName::new(unit).expect("valid"));
-                    }
-                }
-                world.drain(link);
-                link.reloading(false);
-                link.answer(token, Ok(()));
-            }
         }
     }
 }
