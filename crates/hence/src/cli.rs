@@ -1,5 +1,7 @@
 //! The command line: one file per verb below `cli/`. It parses and dispatches, nothing else.
 
+mod systemctl;
+
 use clap::{Parser, Subcommand};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -23,6 +25,7 @@ pub struct LedgerOption {
 #[derive(Debug, Subcommand)]
 enum Verb {
     Run(crate::run::Args),
+    Systemctl(systemctl::Args),
 }
 
 /// Runs the command line. Exit status 2 for a command line that can't be understood.
@@ -30,5 +33,6 @@ pub fn main() -> ExitCode {
     let cli = Cli::parse();
     match cli.verb {
         Verb::Run(args) => crate::run::main(args),
+        Verb::Systemctl(args) => systemctl::main(&args),
     }
 }

@@ -2,6 +2,7 @@
 //! people; it makes no decisions.
 
 mod cli;
+mod control;
 mod exit;
 mod front_link;
 mod model;

@@ -26,6 +26,8 @@ const UNITS: &[(&str, &str)] = &[
     ),
     ("bar.service", "[Service]\nExecStart=/usr/bin/bard\n"),
     ("broken.service", "[Service]\nType=oneshot\nExecStart=/usr/bin/broken\n"),
+    ("basic.target", "[Unit]\nDefaultDependencies=no\n"),
+    ("shutdown.target", "[Unit]\nDefaultDependencies=no\n"),
     ("slow.service", "[Service]\nType=notify\nExecStart=/usr/bin/slow\n"),
 ];
 
