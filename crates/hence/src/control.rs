@@ -15,8 +15,8 @@ use std::time::{Duration, Instant};
 pub const MANAGER: &str = "org.freedesktop.systemd1.Manager";
 /// How long an answer may take.
 const ANSWER: Duration = Duration::from_secs(25);
-/// Most signals that are kept while an answer is awaited.
-const SIGNALS_MAX: usize = 65_536;
+/// Most ends of jobs that are kept for when somebody waits for them.
+const ENDED_MAX: usize = 65_536;
 
 /// Why a question has no answer.
 #[derive(Debug)]
@@ -66,7 +66,8 @@ pub fn default_socket() -> Option<PathBuf> {
 pub struct Control {
     stream: UnixStream,
     client: Client,
-    signals: VecDeque<Message>,
+    /// Jobs that are over: path and result.
+    ended: VecDeque<(String, String)>,
 }
 
 impl Control {
@@ -77,7 +78,7 @@ impl Control {
     pub fn connect(path: &Path) -> Result<Control, ControlError> {
         let stream = UnixStream::connect(path).map_err(|e| ControlError::Connect(path.to_owned(), e))?;
         stream.set_write_timeout(Some(ANSWER)).map_err(ControlError::Broken)?;
-        Ok(Control { stream, client: Client::new(), signals: VecDeque::new() })
+        Ok(Control { stream, client: Client::new(), ended: VecDeque::new() })
     }
 
     /// Asks the whole and waits for the answer.
@@ -88,7 +89,7 @@ impl Control {
         self.call(ROOT.to_owned(), MANAGER, member, body)
     }
 
-    /// Asks an object and waits for the answer. Signals that come meanwhile are kept.
+    /// Asks an object and waits for the answer. Ends of jobs that come meanwhile are kept.
     ///
     /// # Errors
     /// See [`ControlError`].
@@ -111,12 +112,7 @@ impl Control {
                     return result.map_err(ControlError::Refused);
                 }
                 Incoming::Answer { .. } => {}
-                Incoming::Signal(signal) => {
-                    if self.signals.len() >= SIGNALS_MAX {
-                        self.signals.pop_front();
-                    }
-                    self.signals.push_back(signal);
-                }
+                Incoming::Signal(signal) => self.note(&signal),
             }
         }
     }
@@ -145,18 +141,25 @@ impl Control {
     /// See [`ControlError`].
     pub fn wait_for_job(&mut self, path: &str) -> Result<String, ControlError> {
         loop {
-            while let Some(signal) = self.signals.pop_front() {
-                if signal.fields.member.as_deref() != Some("JobRemoved") {
-                    continue;
-                }
-                let text = |at: usize| signal.body.get(at).and_then(Value::as_str);
-                if text(1) == Some(path) {
-                    return Ok(text(3).unwrap_or_default().to_owned());
-                }
+            if let Some(at) = self.ended.iter().position(|(ended, _)| ended == path) {
+                return Ok(self.ended.remove(at).map(|(_, result)| result).unwrap_or_default());
             }
             if let Incoming::Signal(signal) = self.next(None)? {
-                self.signals.push_back(signal);
+                self.note(&signal);
             }
+        }
+    }
+
+    fn note(&mut self, signal: &Message) {
+        if signal.fields.member.as_deref() != Some("JobRemoved") {
+            return;
+        }
+        let text = |at: usize| signal.body.get(at).and_then(Value::as_str).map(str::to_owned);
+        if let (Some(path), Some(result)) = (text(1), text(3)) {
+            if self.ended.len() >= ENDED_MAX {
+                self.ended.pop_front();
+            }
+            self.ended.push_back((path, result));
         }
     }
 

@@ -8,12 +8,12 @@ mod client;
 mod listener;
 mod machine;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use crate::model::{EngineModel, Runtime, job_view, unit_view};
 use crate::pump;
-use hence_bus::front::{Answer, Caller, ErrorName, Front, JobView, PeerId, Refusal, Token};
 use ask::Want;
+use hence_bus::front::{Answer, Caller, ErrorName, Front, JobView, PeerId, Refusal, Token};
 use hence_engine::{Effect, Engine, Request, UnitId};
 use hence_host::{Interest, Ready};
 use hence_ledger::{Fact, Record};

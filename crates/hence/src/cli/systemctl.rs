@@ -4,6 +4,8 @@
 mod job;
 mod show;
 mod status;
+#[cfg(test)]
+mod tests;
 
 use crate::control::{Control, ControlError, default_socket};
 use hence_bus::front::unit_path;
@@ -88,7 +90,7 @@ impl From<io::Error> for Failed {
 
 /// Runs a verb.
 pub fn main(args: &Args) -> ExitCode {
-    match run(args) {
+    match run(args, &mut io::stdout().lock()) {
         Ok(status) => ExitCode::from(status),
         Err(Failed(status, text)) => {
             eprintln!("{text}");
@@ -97,13 +99,12 @@ pub fn main(args: &Args) -> ExitCode {
     }
 }
 
-fn run(args: &Args) -> Result<u8, Failed> {
+fn run(args: &Args, out: &mut impl Write) -> Result<u8, Failed> {
     let names = || args.units.iter().map(|name| full_name(name)).collect::<Result<Vec<String>, Failed>>();
     let some = || match args.units.as_slice() {
         [] => Err(Failed(exit_status::FAILURE, format!("{}: name a unit", args.verb))),
         _ => names(),
     };
-    let out = &mut io::stdout().lock();
     match args.verb.as_str() {
         "is-active" => state_among(args, &some()?, &["active", "reloading"], exit_status::NOT_RUNNING, out),
         "is-failed" => state_among(args, &some()?, &["failed"], exit_status::FAILURE, out),

@@ -147,9 +147,10 @@ impl Group {
         let text = fs::read_to_string(format!("/proc/{pid}/cgroup")).ok()?;
         let own = text.lines().find_map(|line| line.strip_prefix("0::"))?;
         // A process may have gone into a group below its unit's.
-        let end = own.match_indices('/').map(|(at, _)| at + 1).find(|&at| {
-            own[at..].split('/').next() == Some(unit)
-        })?;
+        let end = own
+            .match_indices('/')
+            .map(|(at, _)| at + 1)
+            .find(|&at| own[at..].split('/').next() == Some(unit))?;
         let path = own[..end + unit.len()].to_owned();
         let folder = root.ancestors().map(|mount| mount.join(path.trim_start_matches('/')));
         let folder = folder.into_iter().find(|folder| folder.join("cgroup.procs").exists())?;

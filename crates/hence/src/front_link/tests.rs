@@ -1,7 +1,7 @@
 //! The link against a real engine whose processes are imagined, over real sockets: stock systemctl where it
 //! is installed, and clients of our own, kind and unkind.
 
-mod world;
+pub(crate) mod world;
 
 use super::*;
 use std::process::Command as Process;

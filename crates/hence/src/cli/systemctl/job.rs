@@ -20,12 +20,7 @@ pub fn method(verb: &str) -> Option<&'static str> {
 }
 
 /// Queues a job for each unit, then waits for all.
-pub fn run(
-    control: &mut Control,
-    args: &Args,
-    method: &'static str,
-    units: &[String],
-) -> Result<u8, Failed> {
+pub fn run(control: &mut Control, args: &Args, method: &'static str, units: &[String]) -> Result<u8, Failed> {
     let mode = if args.verb == "isolate" { "isolate" } else { args.job_mode.as_str() };
     let mut status = 0;
     let mut jobs = Vec::new();
@@ -150,7 +145,8 @@ mod tests {
 
     #[test]
     fn signals_by_name_and_number() {
-        for (text, number) in [("HUP", 1), ("SIGKILL", 9), ("TERM", 15), ("31", 31), ("SYS", 31), ("64", 64)] {
+        for (text, number) in [("HUP", 1), ("SIGKILL", 9), ("TERM", 15), ("31", 31), ("SYS", 31), ("64", 64)]
+        {
             assert_eq!(signal(text), Some(number), "{text}");
         }
         for text in ["0", "65", "-1", "SIG", "hup", ""] {

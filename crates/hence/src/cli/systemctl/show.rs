@@ -47,7 +47,9 @@ pub fn shown(name: &str, value: &Value) -> String {
             0 => String::new(),
             us => moment(*us),
         },
-        Value::Uint64(u64::MAX) if name.ends_with("Current") || name.ends_with("NSec") => "[not set]".to_owned(),
+        Value::Uint64(u64::MAX) if name.ends_with("Current") || name.ends_with("NSec") => {
+            "[not set]".to_owned()
+        }
         Value::Uint64(u64::MAX) => "infinity".to_owned(),
         Value::Uint64(us) if name.ends_with("USec") => span(*us),
         Value::Struct(fields) if name == "Job" => match fields.first() {

@@ -202,7 +202,9 @@ pub fn list_jobs(control: &mut Control, args: &Args, out: &mut impl Write) -> Re
     if !args.no_legend {
         lines.push(vec!["JOB", "UNIT", "TYPE", "STATE"]);
     }
-    lines.extend(rows.iter().zip(&ids).map(|(row, id)| vec![&**id, field(row, 1), field(row, 2), field(row, 3)]));
+    lines.extend(
+        rows.iter().zip(&ids).map(|(row, id)| vec![&**id, field(row, 1), field(row, 2), field(row, 3)]),
+    );
     table(&lines, out)?;
     if !args.no_legend {
         writeln!(out, "{} jobs listed.", rows.len())?;
