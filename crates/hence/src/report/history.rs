@@ -42,13 +42,17 @@ fn line(entry: &Entry, clock: &Clock) -> String {
         let last = clock.full(entry.last.realtime_us);
         let same_day = clock.date(entry.at.realtime_us) == clock.date(entry.last.realtime_us);
         let last = if same_day { &last[11..] } else { &last };
-        line.push_str(&format!(" {} until {last}", speech::count(entry.times, "time", "times")));
+        let times = speech::count(entry.times, "time", "times");
+        match *last == at[at.len() - last.len()..] {
+            true => line.push_str(&format!(" {times} within that second")),
+            false => line.push_str(&format!(" {times} until {last}")),
+        }
         if let Some(us) = entry.period_us {
             line.push_str(&format!(", every {}", period(us)));
         }
     }
     if !entry.because.is_empty() {
-        line.push_str(&format!(" because: {}", entry.because));
+        line.push_str(&format!(": {}", entry.because));
     }
     line
 }
