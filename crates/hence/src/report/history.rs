@@ -52,7 +52,13 @@ fn line(entry: &Entry, clock: &Clock) -> String {
         }
     }
     if !entry.because.is_empty() {
-        line.push_str(&format!(": {}", entry.because));
+        match entry.because.split_once(" process ") {
+            // What a client asked for, and of which other unit.
+            Some((unit, asked)) if !unit.contains(' ') && asked.contains(" asked for ") => {
+                line.push_str(&format!(": process {asked} of {unit}"));
+            }
+            _ => line.push_str(&format!(": {}", entry.because)),
+        }
     }
     line
 }
@@ -105,7 +111,9 @@ pub fn raw(option: &LedgerOption, range: &Range<'_>, clock: &Clock) -> Outcome {
                 chunk.push_str(&line);
                 chunk.push('\n');
                 if chunk.len() > 60_000 {
-                    super::print(chunk.as_bytes())?;
+                    if !super::write(chunk.as_bytes())? {
+                        return Ok(0);
+                    }
                     chunk.clear();
                 }
             }

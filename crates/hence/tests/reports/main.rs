@@ -168,6 +168,20 @@ fn a_process_is_explained_by_its_id() {
 }
 
 #[test]
+fn times_are_local_and_the_page_is_as_wide_as_the_terminal() {
+    let scene = incident(42);
+    let ledger = Ledger::of("local", &scene);
+    let mut command = ledger.command(&["why", "foo", "--at", "2025-12-10 05:03:31"]);
+    let output = command.env("TZ", "XST-2").env("COLUMNS", "120").output().expect("hence runs");
+    let page = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(page.starts_with("As of 2025-12-10 05:03:31 XST:\nfoo.service was stopped 2 s ago"), "{page}");
+    assert!(page.contains("\n05:03:29  because aws-otel-collector.service was restarted"), "{page}");
+    assert!(page.lines().any(|line| line.chars().count() > 80), "{page}");
+    // Colour is for terminals only.
+    assert!(!page.contains('\x1b'), "{page}");
+}
+
+#[test]
 fn graphs() {
     let ledger = Ledger::of("graphs", &incident(42));
     assert!(ledger.says(&["why", FOO, "--graph", "mermaid"]).starts_with("flowchart TD\n"));
