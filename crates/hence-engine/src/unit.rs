@@ -54,7 +54,7 @@ pub struct Unit {
     /// What the last start depended on: recorded again only when it differs.
     inputs: Vec<FileIdentity>,
     /// A start waits for its conditions to be checked.
-    checking: bool,
+    pub(crate) checking: bool,
 }
 
 /// Moments of a unit, as systemd's properties of these names.
