@@ -19,6 +19,7 @@ use hence_ledger::{
 use hence_unit::{
     Atom, Config, DependencyKind, LoadState, Origin, UnitName,
     config::{JobMode, TimerBase},
+    implied,
 };
 
 /// What the engine is told once.
@@ -203,6 +204,12 @@ impl Engine {
             Event::OomKill { unit, kills } => self.oom_kill(unit, kills),
             Event::Survivors { unit, invocation, processes } => self.survivors(unit, invocation, processes),
             Event::Deadline => {}
+            Event::TimeUp { after_us } => {
+                let fact = Fact::DeadlineReached { deadline: DeadlineKind::RunFor, after_us };
+                let causes = self.started.map(|record| Cause { record, rule: None }).into_iter().collect();
+                let record = self.record(None, causes, fact);
+                self.end(record, 0);
+            }
             Event::Signal { signal, pid, uid } => self.signal(signal, pid, uid),
             Event::ClockJump { by_us } => {
                 self.record(None, Vec::new(), Fact::ClockJump { by_us });
@@ -300,6 +307,7 @@ impl Engine {
             let other = self.reference(&dependency.other);
             self.add_edge(id, dependency.kind, other, index as u16);
         }
+        self.drop_void_edges(id);
         if noteworthy {
             self.record(Some(id), Vec::new(), loaded);
         }
@@ -330,6 +338,28 @@ impl Engine {
             let inverse = edge.kind.inverse();
             let edges = &mut self.units[edge.other.0 as usize].edges;
             edges.retain(|e| e.own || e.other != id || e.kind != inverse || e.index != edge.index);
+        }
+    }
+
+    /// Takes away the default dependencies that don't hold now that both units are known.
+    fn drop_void_edges(&mut self, id: UnitId) {
+        let void: Vec<Edge> = self.units[id.0 as usize]
+            .edges
+            .iter()
+            .filter(|e| {
+                let other = &self.units[e.other.0 as usize].config;
+                let own = &self.units[id.0 as usize].config;
+                let (owner, target) = if e.own { (own, other) } else { (other, own) };
+                let known = other.load != LoadState::Stub;
+                let dependency = owner.dependencies.get(e.index as usize);
+                known && dependency.is_some_and(|d| implied::is_void(owner, d, target))
+            })
+            .copied()
+            .collect();
+        for edge in void {
+            let inverse = edge.kind.inverse();
+            self.units[id.0 as usize].edges.retain(|e| (e.kind, e.other) != (edge.kind, edge.other));
+            self.units[edge.other.0 as usize].edges.retain(|e| (e.kind, e.other) != (inverse, id));
         }
     }
 

@@ -1,1 +1,39 @@
-//! hence-host
+//! The host: Linux as the engine's effects and events see it. The only crate with `unsafe` (below `sys`),
+//! libc and a clock. It has no policy: what is done, when and why is the engine's.
+//!
+//! [`Host::perform`] does one effect without blocking, [`Host::wait`] brings the events. [`Files`] and
+//! [`identities`] serve loading, [`executor_main`] is the process that does what a manager must not: name
+//! service lookups and what needs another user.
+#![deny(unsafe_code)]
+
+mod ancestry;
+mod cgroup;
+mod clock;
+mod conditions;
+mod environment;
+mod error;
+mod executor;
+mod files;
+mod glob;
+mod groups;
+mod host;
+mod inputs;
+mod notify;
+mod paths;
+mod process;
+mod sockets;
+mod start;
+mod stdio;
+pub mod store;
+#[allow(unsafe_code)]
+pub mod sys;
+mod wait;
+
+pub use cgroup::sweep;
+pub use conditions::unknown as unknown_conditions;
+pub use error::{HostError, HostStep};
+pub use executor::executor_main;
+pub use files::{DiskFiles, identities};
+pub use host::{Capture, Host, HostOptions, Loader, TrackingReport};
+pub use process::{invocation as invocation_of, describe, is_alive, processes, unit_in};
+pub use wait::{Interest, Ready};

@@ -32,7 +32,7 @@ pub fn duration(us: u64) -> String {
         0..1_000 => format!("{us} us"),
         1_000..1_000_000 => format!("{} ms", us / 1_000),
         1_000_000..120_000_000 => {
-            let tenths = us / 100_000;
+            let tenths = (us + 50_000) / 100_000;
             if tenths.is_multiple_of(10) {
                 format!("{} s", tenths / 10)
             } else {
@@ -133,6 +133,7 @@ mod tests {
     fn numbers_read_as_people_write_them() {
         assert_eq!(duration(5_000_000), "5 s");
         assert_eq!(duration(2_540_000), "2.5 s");
+        assert_eq!(duration(4_992_100), "5 s");
         assert_eq!(duration(300_000), "300 ms");
         assert_eq!(duration(240_000_000), "4 min");
         assert_eq!(duration(u64::MAX), "infinity");

@@ -3,3 +3,5 @@
 
 pub mod chance;
 pub mod every;
+pub mod incident;
+pub mod scene;

@@ -1,0 +1,506 @@
+//! Control groups: one per unit below a root of our own; cgroups(7). Which processes are killed or
+//! reported, and when, is decided elsewhere.
+//!
+//! Version 2 tracks. Where the machine has a version 1 `pids` hierarchy beside it (hybrid), a unit with
+//! TasksMax= has a group of the same path there too, which its processes join before they run.
+
+use crate::sys::signal;
+use hence_unit::{
+    Config, UnitKind,
+    config::{INFINITY, Limit, ResourceConfig},
+    dependency::DependencyKind,
+};
+use rustix::fs::{AtFlags, Mode, OFlags};
+use std::{
+    collections::{BTreeSet, HashMap},
+    fs, io,
+    os::fd::OwnedFd,
+    path::{Path, PathBuf},
+};
+
+/// Most processes that are listed of one group.
+pub const MEMBERS: usize = 10_000;
+/// Passes over a group without `cgroup.kill` before its forks are given up on for this signal.
+const KILL_PASSES: usize = 1000;
+/// Subgroups of a unit's group that are looked at.
+const SUBGROUPS: usize = 1000;
+const CONTROLLERS: [&str; 3] = ["cpu", "memory", "pids"];
+
+/// A folder of units, by its number in [`Groups`].
+pub type SliceId = u16;
+
+struct Slice {
+    path: Box<str>,
+    fd: OwnedFd,
+    /// It has a limit in v1 `pids`, so that the units in it must be there.
+    limited: bool,
+}
+
+/// The groups of one hence.
+pub struct Groups {
+    root: PathBuf,
+    slices: Vec<Slice>,
+    by_name: HashMap<Box<str>, SliceId>,
+    /// v1 `pids`: our root there, and whether it has been made.
+    pids: Option<(PathBuf, bool)>,
+    controllers: Vec<String>,
+    kill_file: bool,
+    /// Settings that some unit has and nothing here can enforce.
+    pub unenforced: BTreeSet<&'static str>,
+}
+
+/// Where cgroup hierarchies are mounted and where in them we are.
+#[derive(Debug, Default, PartialEq)]
+struct Layout {
+    unified: Option<PathBuf>,
+    pids: Option<PathBuf>,
+}
+
+fn layout(mounts: &str, own: &str) -> Layout {
+    let own_path = |wanted: &str| {
+        own.lines().find_map(|line| {
+            let mut parts = line.splitn(3, ':').skip(1);
+            let (controllers, path) = (parts.next()?, parts.next()?);
+            let outside = path.split('/').any(|p| p == "..");
+            (controllers.split(',').any(|c| c == wanted) && !outside).then(|| path.trim_start_matches('/'))
+        })
+    };
+    let mut found = Layout::default();
+    for line in mounts.lines() {
+        let mut fields = line.split(' ').skip(1);
+        let (Some(place), Some(kind), Some(options)) = (fields.next(), fields.next(), fields.next()) else {
+            continue;
+        };
+        let place = Path::new(place);
+        if kind == "cgroup2" && found.unified.is_none() {
+            found.unified = own_path("").map(|p| place.join(p));
+        } else if kind == "cgroup" && options.split(',').any(|o| o == "pids") && found.pids.is_none() {
+            found.pids = own_path("pids").map(|p| place.join(p));
+        }
+    }
+    found
+}
+
+impl Groups {
+    /// Makes our root. As pid 1 it is the root of the namespace, otherwise a group below our own.
+    ///
+    /// # Errors
+    /// Why there is no group to be had, as a sentence.
+    pub fn new() -> Result<Groups, String> {
+        let read = |path| fs::read_to_string(path).map_err(|e| format!("{path} can't be read: {e}"));
+        let found = layout(&read("/proc/self/mounts")?, &read("/proc/self/cgroup")?);
+        let Some(own) = found.unified else {
+            return Err("no cgroup version 2 hierarchy is mounted where this process is in one".into());
+        };
+        let pid = std::process::id();
+        let below = |own: &Path| if pid == 1 { own.to_path_buf() } else { own.join(format!("hence-{pid}")) };
+        let root = below(&own);
+        let refused = |e: io::Error| format!("{} can't be used: {e}", root.display());
+        if pid == 1 {
+            // Only groups without processes may hand controllers on.
+            let init = root.join("init.scope");
+            make(&init).and_then(|()| fs::write(init.join("cgroup.procs"), "0")).map_err(refused)?;
+        } else {
+            make(&root).map_err(refused)?;
+        }
+        fs::OpenOptions::new().write(true).open(root.join("cgroup.procs")).map_err(refused)?;
+        let listed = fs::read_to_string(root.join("cgroup.controllers")).unwrap_or_default();
+        let usable = |c: &&&str| listed.split_whitespace().any(|l| l == **c);
+        let mut groups = Groups {
+            slices: vec![Slice { path: "".into(), fd: open_folder(&root).map_err(refused)?, limited: false }],
+            by_name: HashMap::new(),
+            pids: found.pids.map(|p| (below(&p), false)),
+            controllers: CONTROLLERS.iter().filter(usable).map(|c| (*c).to_owned()).collect(),
+            kill_file: false,
+            unenforced: BTreeSet::new(),
+            root,
+        };
+        groups.hand_on(&groups.root.clone());
+        let probe = groups.root.join("init.scope");
+        let probe = if pid == 1 { probe } else { groups.root.clone() };
+        groups.kill_file = probe.join("cgroup.kill").exists();
+        Ok(groups)
+    }
+
+    /// Our root's folder.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// Whether a setting of this v2 controller, or of v1 `pids`, is enforced.
+    pub fn enforces(&self, controller: &str) -> bool {
+        self.controllers.iter().any(|c| c == controller) || (controller == "pids" && self.pids.is_some())
+    }
+
+    /// Whether TasksMax= is enforced by a version 1 hierarchy.
+    pub fn hybrid(&self) -> bool {
+        self.pids.is_some() && !self.controllers.iter().any(|c| c == "pids")
+    }
+
+    /// Lets the children of this group use the controllers.
+    fn hand_on(&self, group: &Path) {
+        for controller in &self.controllers {
+            // Refused where the group has processes: then the limits below it are reported as not enforced.
+            let _ = fs::write(group.join("cgroup.subtree_control"), format!("+{controller}"));
+        }
+    }
+
+    /// The slice that a unit lies in, made with those above it.
+    ///
+    /// # Errors
+    /// Where a folder can't be made.
+    pub fn slice_of(&mut self, config: &Config) -> io::Result<SliceId> {
+        let in_slice = config.dependencies.iter().find(|d| d.kind == DependencyKind::InSlice);
+        match in_slice {
+            Some(d) => self.slice(d.other.as_str()),
+            None if config.id().kind() == UnitKind::Slice => Ok(0),
+            None => self.slice("system.slice"),
+        }
+    }
+
+    fn slice(&mut self, name: &str) -> io::Result<SliceId> {
+        if name == "-.slice" {
+            return Ok(0);
+        }
+        if let Some(&id) = self.by_name.get(name) {
+            return Ok(id);
+        }
+        let stem = name.trim_end_matches(".slice");
+        let parent = match stem.rsplit_once('-') {
+            Some((above, _)) => self.slice(&format!("{above}.slice"))?,
+            None => 0,
+        };
+        let above = &self.slices[usize::from(parent)];
+        let path = format!("{}{}{name}", above.path, if above.path.is_empty() { "" } else { "/" });
+        let limited = above.limited;
+        let folder = self.root.join(&path);
+        make(&folder)?;
+        self.hand_on(&folder);
+        let id = SliceId::try_from(self.slices.len()).map_err(|_| io::ErrorKind::QuotaExceeded)?;
+        self.slices.push(Slice { path: path.into(), fd: open_folder(&folder)?, limited });
+        self.by_name.insert(name.into(), id);
+        Ok(id)
+    }
+
+    /// The folder of a slice unit's own group with its limits written.
+    ///
+    /// # Errors
+    /// Where it can't be made.
+    pub fn realize_slice(&mut self, config: &Config, resources: &ResourceConfig) -> io::Result<()> {
+        let id = self.slice(config.id())?;
+        let folder = self.root.join(&*self.slices[usize::from(id)].path);
+        if resources.tasks_max.is_some() && self.hybrid() {
+            self.slices[usize::from(id)].limited = true;
+            if let Some(v1) = self.v1_folder(id, "") {
+                make_all(&v1)?;
+            }
+        }
+        self.limits(&folder, self.v1_folder(id, ""), resources);
+        Ok(())
+    }
+
+    /// Opens a unit's group to be born into, making it where it isn't there.
+    ///
+    /// # Errors
+    /// Where it can't be made.
+    pub fn open(&self, slice: SliceId, name: &str, exists: bool) -> io::Result<OwnedFd> {
+        let above = &self.slices[usize::from(slice)].fd;
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        if exists {
+            match rustix::fs::openat(above, name, flags, Mode::empty()) {
+                Err(rustix::io::Errno::NOENT) => {}
+                other => return Ok(other?),
+            }
+        }
+        match rustix::fs::mkdirat(above, name, Mode::from_raw_mode(0o755)) {
+            Ok(()) | Err(rustix::io::Errno::EXIST) => {}
+            Err(e) => return Err(e.into()),
+        }
+        Ok(rustix::fs::openat(above, name, flags, Mode::empty())?)
+    }
+
+    /// Writes a unit's limits, and opens the file by which its processes join a v1 group, if they must.
+    ///
+    /// # Errors
+    /// Where the v1 group can't be made.
+    pub fn prepare(
+        &mut self, slice: SliceId, name: &str, resources: &ResourceConfig,
+    ) -> io::Result<Option<OwnedFd>> {
+        let plain = ResourceConfig { slice: resources.slice.clone(), delegate: resources.delegate, ..Default::default() };
+        let limited = self.slices[usize::from(slice)].limited;
+        if *resources == plain && !limited {
+            return Ok(None);
+        }
+        let wanted = resources.tasks_max.is_some() || limited;
+        let v1 = if wanted && self.hybrid() { self.v1_folder(slice, name) } else { None };
+        if let Some(folder) = &v1 {
+            make_all(folder)?;
+            if let Some((_, made)) = &mut self.pids {
+                *made = true;
+            }
+        }
+        self.limits(&self.folder(slice, name), v1.clone(), resources);
+        let Some(folder) = v1 else { return Ok(None) };
+        let flags = OFlags::WRONLY | OFlags::CLOEXEC;
+        Ok(Some(rustix::fs::open(folder.join("cgroup.procs"), flags, Mode::empty())?))
+    }
+
+    fn limits(&mut self, folder: &Path, v1: Option<PathBuf>, resources: &ResourceConfig) {
+        let bytes = |limit: Limit| amount(limit, memory_total());
+        let mut put = |directive: &'static str, file: &str, value: Option<String>, folder: &Path| {
+            let Some(value) = value else { return };
+            if fs::write(folder.join(file), value).is_err() {
+                self.unenforced.insert(directive);
+            }
+        };
+        let tasks = resources.tasks_max.map(|l| amount(l, tasks_total()));
+        put("TasksMax", "pids.max", tasks, v1.as_deref().unwrap_or(folder));
+        put("MemoryMax", "memory.max", resources.memory_max.map(bytes), folder);
+        put("MemoryHigh", "memory.high", resources.memory_high.map(bytes), folder);
+        put("CPUWeight", "cpu.weight", resources.cpu_weight.map(|w| w.to_string()), folder);
+        let quota = resources.cpu_quota.map(|q| format!("{} 100000", u64::from(q) * 10));
+        put("CPUQuota", "cpu.max", quota, folder);
+    }
+
+    /// A unit's folder.
+    pub fn folder(&self, slice: SliceId, name: &str) -> PathBuf {
+        self.root.join(&*self.slices[usize::from(slice)].path).join(name)
+    }
+
+    fn v1_folder(&self, slice: SliceId, name: &str) -> Option<PathBuf> {
+        let (root, _) = self.pids.as_ref()?;
+        Some(root.join(&*self.slices[usize::from(slice)].path).join(name))
+    }
+
+    /// Whether the kernel says that no process is in the group or below it. A group that is gone is empty.
+    pub fn is_empty(&self, slice: SliceId, name: &str) -> bool {
+        let above = &self.slices[usize::from(slice)].fd;
+        match read_at(above, &format!("{name}/cgroup.events")) {
+            Ok(text) => text.lines().any(|l| l == "populated 0"),
+            Err(_) => true,
+        }
+    }
+
+    /// The processes of the group and its subgroups, at most [`MEMBERS`].
+    pub fn members(&self, slice: SliceId, name: &str) -> Vec<u32> {
+        let mut pids = Vec::new();
+        let mut folders = vec![name.to_owned()];
+        let above = &self.slices[usize::from(slice)].fd;
+        let mut seen = 0;
+        while let Some(folder) = folders.pop() {
+            // A threaded subgroup can't be read; its processes are listed by the group above it.
+            let text = read_at(above, &format!("{folder}/cgroup.procs")).unwrap_or_default();
+            let listed = text.lines().filter_map(|l| l.parse::<u32>().ok()).filter(|&pid| pid != 0);
+            pids.extend(listed.take(MEMBERS - pids.len()));
+            seen += 1;
+            let links = rustix::fs::statat(above, &folder, AtFlags::empty()).map_or(2, |s| s.st_nlink);
+            if links > 2 && seen < SUBGROUPS {
+                folders.extend(subfolders(&self.folder(slice, &folder)).map(|sub| format!("{folder}/{sub}")));
+            }
+        }
+        pids
+    }
+
+    /// Kills everything in the group at once; false where the kernel can't (before 5.14).
+    pub fn kill(&self, slice: SliceId, name: &str) -> bool {
+        if !self.kill_file {
+            return false;
+        }
+        let above = &self.slices[usize::from(slice)].fd;
+        let file = rustix::fs::openat(
+            above,
+            format!("{name}/cgroup.kill"),
+            OFlags::WRONLY | OFlags::CLOEXEC,
+            Mode::empty(),
+        );
+        match file {
+            Ok(file) => rustix::io::write(&file, b"1").is_ok(),
+            Err(rustix::io::Errno::NOENT) => true,
+            Err(_) => false,
+        }
+    }
+
+    /// Removes a unit's group with its subgroups. False where processes are in it.
+    pub fn remove(&self, slice: SliceId, name: &str) -> bool {
+        let above = &self.slices[usize::from(slice)].fd;
+        let gone = |r| matches!(r, Ok(()) | Err(rustix::io::Errno::NOENT));
+        let mut removed = gone(rustix::fs::unlinkat(above, name, AtFlags::REMOVEDIR));
+        if !removed && self.is_empty(slice, name) {
+            let folder = self.folder(slice, name);
+            remove_tree(&folder);
+            removed = !folder.exists();
+        }
+        if removed && let Some((_, true)) = self.pids && let Some(v1) = self.v1_folder(slice, name) {
+            remove_tree(&v1);
+        }
+        removed
+    }
+
+    /// Which unit's group a process is in, by its name; subgroups count.
+    pub fn unit_of(&self, pid: u32) -> Option<String> {
+        let own = fs::read_to_string(format!("/proc/{pid}/cgroup")).ok()?;
+        let path = own.lines().find_map(|l| l.strip_prefix("0::/"))?;
+        unit_in(path, &self.root)
+    }
+
+    /// Removes every group of ours that has no processes in it.
+    pub fn close(&mut self) {
+        if std::process::id() != 1 {
+            remove_tree(&self.root);
+        }
+        if let Some((root, true)) = &self.pids {
+            remove_tree(root);
+        }
+    }
+}
+
+/// The unit in a cgroup path: the first component below our root that isn't a slice.
+fn unit_in(path: &str, root: &Path) -> Option<String> {
+    let mut parts = path.split('/');
+    if let Some(own) = root.file_name().and_then(|n| n.to_str()).filter(|n| n.starts_with("hence-")) {
+        parts.find(|p| *p == own)?;
+    }
+    parts.find(|p| !p.ends_with(".slice")).filter(|p| !p.is_empty()).map(str::to_owned)
+}
+
+/// Signals every process that `members` lists until a pass finds no new one. Returns how many.
+pub fn signal_all(
+    members: &mut dyn FnMut() -> Vec<u32>, skip: &[u32], send: &mut dyn FnMut(u32),
+) -> BTreeSet<u32> {
+    let mut done = BTreeSet::new();
+    for _ in 0..KILL_PASSES {
+        let fresh: Vec<u32> =
+            members().into_iter().filter(|p| !skip.contains(p) && !done.contains(p)).collect();
+        if fresh.is_empty() {
+            break;
+        }
+        for pid in fresh {
+            send(pid);
+            done.insert(pid);
+        }
+    }
+    done
+}
+
+/// Ends every process below `folder` and removes it; for the groups of a hence that was killed.
+pub fn sweep(folder: &Path) {
+    let _ = fs::write(folder.join("cgroup.kill"), "1");
+    let text = fs::read_to_string(folder.join("cgroup.procs")).unwrap_or_default();
+    for pid in text.lines().filter_map(|l| l.parse().ok()) {
+        let _ = signal::send(pid, libc::SIGKILL as u8);
+    }
+    remove_tree(folder);
+}
+
+fn make(folder: &Path) -> io::Result<()> {
+    match fs::create_dir(folder) {
+        Err(e) if e.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        other => other,
+    }
+}
+
+fn make_all(folder: &Path) -> io::Result<()> {
+    fs::create_dir_all(folder)
+}
+
+fn open_folder(folder: &Path) -> io::Result<OwnedFd> {
+    Ok(rustix::fs::open(folder, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?)
+}
+
+fn subfolders(folder: &Path) -> impl Iterator<Item = String> {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    entries.filter(|e| e.file_type().is_ok_and(|t| t.is_dir())).filter_map(|e| e.file_name().into_string().ok())
+}
+
+fn remove_tree(folder: &Path) {
+    for sub in subfolders(folder) {
+        remove_tree(&folder.join(sub));
+    }
+    let _ = fs::remove_dir(folder);
+}
+
+fn read_at(folder: &OwnedFd, path: &str) -> io::Result<String> {
+    let file = rustix::fs::openat(folder, path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
+    let mut bytes = vec![0u8; 4096];
+    let mut length = 0;
+    loop {
+        match rustix::io::read(&file, &mut bytes[length..])? {
+            0 => break,
+            n => length += n,
+        }
+        if length == bytes.len() {
+            bytes.resize(length * 2, 0);
+        }
+        if length > MEMBERS * 16 {
+            break;
+        }
+    }
+    bytes.truncate(length);
+    String::from_utf8(bytes).map_err(|_| io::ErrorKind::InvalidData.into())
+}
+
+fn amount(limit: Limit, total: u64) -> String {
+    match limit {
+        Limit::Absolute(INFINITY) => "max".into(),
+        Limit::Absolute(n) => n.to_string(),
+        Limit::Share(hundredths) => {
+            (u128::from(total) * u128::from(hundredths) / 10_000).min(u128::from(u64::MAX)).to_string()
+        }
+    }
+}
+
+fn memory_total() -> u64 {
+    let i = rustix::system::sysinfo();
+    i.totalram as u64 * u64::from(i.mem_unit)
+}
+
+fn tasks_total() -> u64 {
+    let read = |path| fs::read_to_string(path).ok()?.trim().parse::<u64>().ok();
+    let of = |path| read(path).unwrap_or(u64::MAX);
+    of("/proc/sys/kernel/pid_max").min(of("/proc/sys/kernel/threads-max")).min(4_194_304)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn layouts() {
+        let hybrid = "tmpfs /sys/fs/cgroup tmpfs rw 0 0\n\
+            cgroup /sys/fs/cgroup/pids cgroup rw,relatime,pids 0 0\n\
+            cgroup2 /sys/fs/cgroup/unified cgroup2 rw,relatime 0 0\n";
+        let found = layout(hybrid, "8:pids:/x\n1:name=systemd:/\n0::/a/b\n");
+        assert_eq!(found.unified.unwrap(), Path::new("/sys/fs/cgroup/unified/a/b"));
+        assert_eq!(found.pids.unwrap(), Path::new("/sys/fs/cgroup/pids/x"));
+        assert_eq!(layout(hybrid, "0::/../out\n"), Layout::default());
+        assert_eq!(layout("", "0::/\n"), Layout::default());
+    }
+
+    #[test]
+    fn units_in_paths() {
+        let root = Path::new("/sys/fs/cgroup/hence-7");
+        assert_eq!(unit_in("x/hence-7/a.slice/b.service/sub", root).as_deref(), Some("b.service"));
+        assert_eq!(unit_in("x/other/b.service", root), None);
+        assert_eq!(unit_in("system.slice/b.service", Path::new("/sys/fs/cgroup")).as_deref(), Some("b.service"));
+        assert_eq!(unit_in("hence-7/a.slice", root), None);
+    }
+
+    #[test]
+    fn storms_are_followed_until_a_pass_is_quiet() {
+        let mut pass = 0;
+        let mut members = || {
+            pass += 1;
+            (1..=(pass * 2).min(5)).collect()
+        };
+        let mut sent = Vec::new();
+        let done = signal_all(&mut members, &[2], &mut |p| sent.push(p));
+        assert_eq!(sent, [1, 3, 4, 5]);
+        assert_eq!(done.len(), 4);
+    }
+
+    #[test]
+    fn shares() {
+        assert_eq!(amount(Limit::Share(1500), 1000), "150");
+        assert_eq!(amount(Limit::Absolute(INFINITY), 1), "max");
+    }
+}

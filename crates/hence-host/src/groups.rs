@@ -1,0 +1,433 @@
+//! The processes of a unit: signalling, counting, waiting for the last one, cleaning up after it.
+//!
+//! The same for both levels of tracking: with groups the members are the group's, without they are found
+//! by ancestry. Children are known by reaping them; others by pidfds, a bounded number of them, or by the
+//! group's own event.
+
+use crate::{
+    ancestry::Scan,
+    cgroup::{Groups, MEMBERS, signal_all},
+    host::{End, Host, Tracked, Tracker, Watch},
+    process,
+    sys::signal,
+    wait::Token,
+};
+use hence_engine::{Event, Kill, KillScope, Process, UnitId};
+use hence_ledger::record::Invocation;
+use hence_unit::{Kind, config::DirectoryKind};
+use rustix::{
+    fs::inotify,
+    process::{Pid, PidfdFlags},
+};
+use std::{collections::VecDeque, fs, path::Path};
+
+/// Processes that aren't our children and are watched one by one.
+const PIDFDS: usize = 4096;
+/// Longest PIDFile= that is read, in bytes.
+const PID_FILE_BYTES: usize = 64;
+
+impl Host {
+    /// The living processes of a unit.
+    pub(crate) fn members(&self, unit: UnitId) -> Vec<u32> {
+        let Some(row) = self.row(unit) else { return Vec::new() };
+        match &self.tracker {
+            Tracker::Groups(groups) if row.grouped => groups.members(row.slice, row.config.id()),
+            Tracker::Groups(_) => Vec::new(),
+            Tracker::Ancestry(ancestry) => ancestry.scan().members(unit),
+        }
+    }
+
+    fn is_empty(&self, unit: UnitId) -> bool {
+        let Some(row) = self.row(unit) else { return true };
+        match &self.tracker {
+            Tracker::Groups(groups) => !row.grouped || groups.is_empty(row.slice, row.config.id()),
+            Tracker::Ancestry(ancestry) => ancestry.scan().members(unit).is_empty(),
+        }
+    }
+
+    /// Descendants that can't be attributed to any unit; 0 with control groups.
+    pub fn unattributed(&self) -> usize {
+        match &self.tracker {
+            Tracker::Groups(_) => 0,
+            Tracker::Ancestry(ancestry) => Scan::unattributed(&ancestry.scan()),
+        }
+    }
+
+    /// Does [`hence_engine::Effect::Kill`]. Signal 0 signals nobody: it only asks for
+    /// [`Event::Emptied`].
+    pub(crate) fn kill(&mut self, kill: &Kill, answers: &mut VecDeque<Event>) {
+        let known: Vec<u32> = kill.main.into_iter().chain(kill.control).collect();
+        let is_kill = i32::from(kill.signal) == libc::SIGKILL;
+        let send = |pid: u32| -> bool {
+            let sent = signal::send(pid, kill.signal).is_ok();
+            if sent && kill.then_continue && !is_kill && i32::from(kill.signal) != libc::SIGCONT {
+                let _ = signal::send(pid, libc::SIGCONT as u8);
+            }
+            if sent && kill.hangup {
+                let _ = signal::send(pid, libc::SIGHUP as u8);
+            }
+            sent
+        };
+        let mut alive = false;
+        if kill.scope != KillScope::Others {
+            for &pid in &known {
+                alive |= send(pid);
+            }
+        }
+        let mut others = 0;
+        if kill.scope != KillScope::Known {
+            let whole = kill.scope == KillScope::Group || known.is_empty();
+            let at_once = if is_kill && whole { self.kill_group(kill.unit, &known) } else { None };
+            others = at_once.unwrap_or_else(|| {
+                let mut members = || self.members(kill.unit);
+                let done = signal_all(&mut members, &known, &mut |pid| {
+                    send(pid);
+                });
+                done.len() as u32
+            });
+        }
+        let empty = !alive && others == 0 && self.is_empty(kill.unit);
+        answers.push_back(Event::Killed { unit: kill.unit, others, empty });
+        if kill.report_empty && !empty {
+            self.report_empty(kill.unit, answers);
+        }
+    }
+
+    /// Has the end of a unit's last process reported, at once if nobody is left now.
+    pub(crate) fn report_empty(&mut self, unit: UnitId, answers: &mut VecDeque<Event>) {
+        if let Some(row) = self.row_mut(unit) {
+            row.wants_empty = true;
+        }
+        self.recheck(unit, answers);
+    }
+
+    /// Kills a whole group where the kernel does that; how many beside the known ones were in it.
+    fn kill_group(&self, unit: UnitId, known: &[u32]) -> Option<u32> {
+        let row = self.row(unit)?;
+        let Tracker::Groups(groups) = &self.tracker else { return None };
+        if !row.grouped {
+            return Some(0);
+        }
+        let members = groups.members(row.slice, row.config.id());
+        let others = members.iter().filter(|p| !known.contains(p)).count() as u32;
+        if others == 0 && members.is_empty() {
+            return Some(0);
+        }
+        groups.kill(row.slice, row.config.id()).then_some(others)
+    }
+
+    /// Looks whether a unit that somebody waits for has run empty, and makes sure to be told when it does.
+    pub(crate) fn recheck(&mut self, unit: UnitId, events: &mut VecDeque<Event>) {
+        if !self.row(unit).is_some_and(|r| r.wants_empty || r.released) {
+            return;
+        }
+        if !self.is_empty(unit) {
+            let members = self.members(unit);
+            let ours = |pid: &u32| self.processes.get(pid).is_some_and(|p| p.unit == unit);
+            if !members.is_empty() && members.iter().all(ours) {
+                // Each of their ends comes back here.
+                return;
+            }
+            match &self.tracker {
+                Tracker::Groups(_) => self.watch_populated(unit),
+                Tracker::Ancestry(_) => members.iter().for_each(|&pid| self.watch_end(unit, pid)),
+            }
+            // It may have run empty before the watch was there.
+            if !self.is_empty(unit) {
+                return;
+            }
+        }
+        self.unwatch_populated(unit);
+        let Some(row) = self.row_mut(unit) else { return };
+        if std::mem::take(&mut row.wants_empty) {
+            events.push_back(Event::Emptied(unit));
+        }
+        if row.released {
+            self.release(unit, true);
+        }
+    }
+
+    fn watch_populated(&mut self, unit: UnitId) {
+        let (Some(row), Tracker::Groups(groups)) = (self.row(unit), &self.tracker) else { return };
+        if row.events_watch >= 0 {
+            return;
+        }
+        let file = groups.folder(row.slice, row.config.id()).join("cgroup.events");
+        let added = inotify::add_watch(&self.inotify, file, inotify::WatchFlags::MODIFY);
+        if let (Ok(watch), Some(row)) = (added, self.row_mut(unit)) {
+            row.events_watch = watch;
+            self.watches.insert(watch, Watch::Populated(unit));
+        }
+    }
+
+    fn unwatch_populated(&mut self, unit: UnitId) {
+        let Some(row) = self.row_mut(unit) else { return };
+        let watch = std::mem::replace(&mut row.events_watch, -1);
+        if watch >= 0 {
+            self.watches.remove(&watch);
+            let _ = inotify::remove_watch(&self.inotify, watch);
+        }
+    }
+
+    /// Watches a process that isn't tracked yet until it ends, where a pidfd can be had.
+    fn watch_end(&mut self, unit: UnitId, pid: u32) {
+        if self.processes.contains_key(&pid) {
+            return;
+        }
+        let Some(stat) = process::stat(pid).filter(|s| !s.zombie) else { return };
+        let tracked = Tracked { start_ticks: stat.start_ticks, unit, pidfd: None, end: End::Silent };
+        self.track(pid, tracked, stat.parent == std::process::id());
+    }
+
+    /// Adds a process to those that are watched. False where it ended meanwhile.
+    fn track(&mut self, pid: u32, mut tracked: Tracked, child: bool) -> bool {
+        if !child && self.processes.len() < PIDFDS {
+            let raw = Pid::from_raw(pid as i32);
+            let opened = raw.map(|p| rustix::process::pidfd_open(p, PidfdFlags::empty()));
+            match opened {
+                Some(Ok(fd)) => {
+                    let same = process::stat(pid).is_some_and(|s| s.start_ticks == tracked.start_ticks);
+                    if !same || !self.watch_descriptor(&fd, Token::Process(pid)) {
+                        return same;
+                    }
+                    tracked.pidfd = Some(fd);
+                }
+                Some(Err(rustix::io::Errno::SRCH)) | None => return false,
+                // Its end shows when the group runs empty or it becomes our child.
+                Some(Err(_)) => {}
+            }
+        }
+        self.processes.insert(pid, tracked);
+        true
+    }
+
+    /// Does [`hence_engine::Effect::Census`].
+    pub(crate) fn census(&mut self, unit: UnitId, expected: &[u32], answers: &mut VecDeque<Event>) {
+        let mut processes = Vec::new();
+        let members = if self.is_empty(unit) { Vec::new() } else { self.members(unit) };
+        for pid in members.into_iter().filter(|p| !expected.contains(p)).take(MEMBERS) {
+            let Some(process) = process::describe(pid) else { continue };
+            let invocation = process::invocation(pid);
+            let known = self.processes.get_mut(&pid).filter(|p| p.start_ticks == process.start_ticks);
+            match known {
+                Some(tracked) => tracked.end = End::Gone,
+                None => {
+                    let start_ticks = process.start_ticks;
+                    let tracked = Tracked { start_ticks, unit, pidfd: None, end: End::Gone };
+                    let child = process::stat(pid).is_some_and(|s| s.parent == std::process::id());
+                    if !self.track(pid, tracked, child) {
+                        continue;
+                    }
+                }
+            }
+            processes.push(Process { process, invocation });
+        }
+        if !processes.is_empty() && self.processes.len() >= PIDFDS && matches!(self.tracker, Tracker::Groups(_)) {
+            self.watch_populated(unit);
+        }
+        answers.push_back(Event::Census { unit, processes });
+    }
+
+    /// A group has run empty: what was left of it and has no watch of its own is gone.
+    pub(crate) fn emptied(&mut self, unit: UnitId, events: &mut VecDeque<Event>) {
+        if !self.is_empty(unit) {
+            return;
+        }
+        let unwatched = |p: &Tracked| p.unit == unit && p.end != End::Exited && p.pidfd.is_none();
+        let gone: Vec<u32> =
+            self.processes.iter().filter(|(_, p)| unwatched(p)).map(|(&pid, _)| pid).collect();
+        for pid in gone {
+            // A child of ours is reported when it is reaped, with its status.
+            if process::stat(pid).is_some_and(|s| s.zombie && s.parent == std::process::id()) {
+                continue;
+            }
+            if let Some(p) = self.processes.remove(&pid).filter(|p| p.end == End::Gone) {
+                events.push_back(Event::Gone { unit, pid, start_ticks: p.start_ticks, exit: None });
+            }
+        }
+        self.recheck(unit, events);
+        if self.row(unit).is_some_and(|r| !r.wants_empty) {
+            self.unwatch_populated(unit);
+        }
+    }
+
+    /// Does [`hence_engine::Effect::Release`]. A group with processes in it stays until they are gone.
+    pub(crate) fn release(&mut self, unit: UnitId, keep_directories: bool) {
+        if !keep_directories {
+            self.remove_runtime_directories(unit);
+        }
+        self.unwatch_populated(unit);
+        let Some(row) = self.rows.get_mut(unit.0 as usize).and_then(Option::as_mut) else { return };
+        let memory_watch = std::mem::replace(&mut row.oom_watch, -1);
+        if memory_watch >= 0 {
+            self.watches.remove(&memory_watch);
+            let _ = inotify::remove_watch(&self.inotify, memory_watch);
+        }
+        let Some(row) = self.rows.get_mut(unit.0 as usize).and_then(Option::as_mut) else { return };
+        let removed = match &self.tracker {
+            Tracker::Groups(groups) if row.grouped => groups.remove(row.slice, row.config.id()),
+            _ => true,
+        };
+        row.released = !removed;
+        if removed {
+            row.grouped = false;
+        } else if !self.processes.values().any(|p| p.unit == unit) {
+            self.watch_populated(unit);
+        }
+    }
+
+    fn remove_runtime_directories(&mut self, unit: UnitId) {
+        let Some(row) = self.row(unit) else { return };
+        let context = match &row.config.kind {
+            Kind::Service(s) => &s.context,
+            Kind::Socket(s) => &s.context,
+            _ => return,
+        };
+        let root = self.directory_root(DirectoryKind::Runtime);
+        for directory in context.directories.iter().filter(|d| d.kind == DirectoryKind::Runtime) {
+            // Nothing above or beside the root, whatever the name says.
+            let outside = directory.name.split('/').any(|part| part.is_empty() || part == "..");
+            if !outside {
+                let _ = fs::remove_dir_all(root.join(&*directory.name));
+            }
+        }
+    }
+
+    /// Watches for OOM kills where the memory controller tracks them.
+    pub(crate) fn watch_memory(&mut self, unit: UnitId, first: bool) {
+        let (Some(row), Tracker::Groups(groups)) = (self.row(unit), &self.tracker) else { return };
+        if row.oom_watch >= 0 && !first || !groups.enforces("memory") {
+            return;
+        }
+        let (kills, watched) = (self.oom_kills(unit), row.oom_watch >= 0);
+        let file = groups.folder(row.slice, row.config.id()).join("memory.events");
+        let added =
+            if watched { None } else { inotify::add_watch(&self.inotify, file, inotify::WatchFlags::MODIFY).ok() };
+        if let Some(row) = self.row_mut(unit) {
+            row.oom_base = kills;
+            if let Some(watch) = added {
+                row.oom_watch = watch;
+                self.watches.insert(watch, Watch::Memory(unit));
+            }
+        }
+    }
+
+    fn oom_kills(&self, unit: UnitId) -> u32 {
+        let (Some(row), Tracker::Groups(groups)) = (self.row(unit), &self.tracker) else { return 0 };
+        let file = groups.folder(row.slice, row.config.id()).join("memory.events");
+        let text = fs::read_to_string(file).unwrap_or_default();
+        text.lines().find_map(|l| l.strip_prefix("oom_kill ")?.parse().ok()).unwrap_or(0)
+    }
+
+    /// memory.events changed.
+    pub(crate) fn memory_event(&mut self, unit: UnitId, events: &mut VecDeque<Event>) {
+        let total = self.oom_kills(unit);
+        let Some(row) = self.row_mut(unit) else { return };
+        let kills = u64::from(total.saturating_sub(row.oom_base));
+        if kills > 0 {
+            events.push_back(Event::OomKill { unit, kills });
+        }
+    }
+
+    /// The unit of a process: by what is tracked, then by its group or ancestry.
+    pub(crate) fn unit_of(&self, pid: u32) -> Option<UnitId> {
+        if let Some(tracked) = self.processes.get(&pid) {
+            return Some(tracked.unit);
+        }
+        match &self.tracker {
+            Tracker::Groups(groups) => self.names.get(groups.unit_of(pid)?.as_str()).copied(),
+            Tracker::Ancestry(ancestry) => ancestry.scan().owner(pid),
+        }
+    }
+
+    /// Whether a process may be a unit's main process: alive, not us, one of the unit's.
+    pub(crate) fn may_be_main(&self, unit: UnitId, pid: u32) -> bool {
+        pid > 1 && pid != std::process::id() && process::stat(pid).is_some_and(|s| !s.zombie)
+            && self.unit_of(pid) == Some(unit)
+    }
+
+    /// PIDFile=, where it names a process that may be the main one; one that root wrote may name any.
+    pub(crate) fn read_pid_file(&self, unit: UnitId, path: &str) -> Option<u32> {
+        let mut buffer = [0u8; PID_FILE_BYTES];
+        let flags = rustix::fs::OFlags::NONBLOCK | rustix::fs::OFlags::CLOEXEC;
+        let file = rustix::fs::open(path, flags, rustix::fs::Mode::empty()).ok()?;
+        let length = rustix::io::read(&file, &mut buffer).ok()?;
+        let pid = std::str::from_utf8(&buffer[..length]).ok()?.trim().parse::<u32>().ok()?;
+        if self.may_be_main(unit, pid) {
+            return Some(pid);
+        }
+        let by_root = rustix::fs::fstat(&file).is_ok_and(|s| s.st_uid == 0);
+        let alive = pid > 1 && pid != std::process::id() && process::stat(pid).is_some_and(|s| !s.zombie);
+        (by_root && alive && rustix::process::geteuid().is_root()).then_some(pid)
+    }
+
+    /// Watches (or no longer watches) the nearest existing folder above a PIDFile=.
+    pub(crate) fn watch_pid_file(&mut self, unit: UnitId, path: Box<str>, watch: bool) {
+        if let Some((_, old)) = self.pid_files.remove(&unit) {
+            self.watches.remove(&old);
+            let _ = inotify::remove_watch(&self.inotify, old);
+        }
+        if !watch {
+            return;
+        }
+        let Some(folder) = Path::new(&*path).ancestors().skip(1).find(|f| f.is_dir()) else { return };
+        use inotify::WatchFlags as W;
+        let flags = W::CLOSE_WRITE | W::MOVED_TO | W::CREATE | W::ATTRIB;
+        if let Ok(added) = inotify::add_watch(&self.inotify, folder, flags | W::MASK_CREATE) {
+            self.watches.insert(added, Watch::PidFile(unit));
+            self.pid_files.insert(unit, (path, added));
+        }
+    }
+
+    /// Something changed beside a PIDFile=.
+    pub(crate) fn pid_file_event(&mut self, unit: UnitId, events: &mut VecDeque<Event>) {
+        let Some((path, _)) = self.pid_files.get(&unit) else { return };
+        let path = path.clone();
+        let pid = self.read_pid_file(unit, &path);
+        // A folder that was made may bring the watch nearer.
+        self.watch_pid_file(unit, path, pid.is_none());
+        if pid.is_some() {
+            events.push_back(Event::PidFile { unit, pid });
+        }
+    }
+
+    /// The only process of the unit that has become our child; GuessMainPID=.
+    pub(crate) fn guess_main_pid(&self, unit: UnitId) -> Option<u32> {
+        let me = std::process::id();
+        let adopted = |pid: &u32| process::stat(*pid).is_some_and(|s| s.parent == me && !s.zombie);
+        let mut candidates = self.members(unit).into_iter().filter(adopted);
+        let first = candidates.next()?;
+        candidates.next().is_none().then_some(first)
+    }
+
+    /// Does [`hence_engine::Effect::WatchProcess`].
+    pub(crate) fn watch_process(&mut self, unit: UnitId, pid: u32) {
+        if let Some(tracked) = self.processes.get_mut(&pid) {
+            tracked.end = End::Exited;
+            return;
+        }
+        let stat = process::stat(pid);
+        let child = stat.is_some_and(|s| s.parent == std::process::id());
+        let watched = stat.is_some_and(|s| {
+            let tracked = Tracked { start_ticks: s.start_ticks, unit, pidfd: None, end: End::Exited };
+            (child || !s.zombie) && self.track(pid, tracked, child)
+        });
+        if !watched {
+            let event = Event::Exited { pid, exit: None, cpu_us: 0, peak_bytes: 0, spawn_error: None };
+            self.pending.push_back(event);
+        }
+    }
+
+    /// What an invocation left: for callers that look for survivors of an earlier run.
+    pub fn invocation_of(pid: u32) -> Option<Invocation> {
+        process::invocation(pid)
+    }
+
+    /// The groups, where they are what tracks.
+    pub(crate) fn has_groups(&self) -> Option<&Groups> {
+        match &self.tracker {
+            Tracker::Groups(groups) => Some(groups),
+            Tracker::Ancestry(_) => None,
+        }
+    }
+}

@@ -1,0 +1,189 @@
+//! What /proc says of a process. Nothing is kept: a process that has ended reads as `None`.
+
+use hence_ledger::{LeftOver, Text, record::Invocation};
+use std::{
+    fs::{self, File},
+    io::Read,
+    path::Path,
+};
+
+/// Longest command line that is reported, in bytes.
+const COMMAND_BYTES: usize = 256;
+/// Most that is read of an environment.
+const ENVIRONMENT_BYTES: u64 = 256 * 1024;
+
+/// The fields of /proc/PID/stat that tell who a process is; proc(5).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stat {
+    /// Process id.
+    pub pid: u32,
+    /// Whether it has ended and waits to be reaped.
+    pub zombie: bool,
+    /// Parent.
+    pub parent: u32,
+    /// Process group.
+    pub group: u32,
+    /// Session.
+    pub session: u32,
+    /// Start time in clock ticks since boot.
+    pub start_ticks: u64,
+}
+
+/// Reads /proc/PID/stat.
+pub fn stat(pid: u32) -> Option<Stat> {
+    let mut buffer = [0u8; 1024];
+    let length = File::open(format!("/proc/{pid}/stat")).ok()?.read(&mut buffer).ok()?;
+    parse_stat(pid, &buffer[..length])
+}
+
+/// The name between parentheses may hold spaces and parentheses itself, so fields count from the last one.
+fn parse_stat(pid: u32, bytes: &[u8]) -> Option<Stat> {
+    let end = bytes.iter().rposition(|&b| b == b')')?;
+    let rest = std::str::from_utf8(&bytes[end + 1..]).ok()?;
+    let mut fields = rest.split_ascii_whitespace();
+    let state = fields.next()?;
+    let parent = fields.next()?.parse().ok()?;
+    let group = fields.next()?.parse().ok()?;
+    let session = fields.next()?.parse().ok()?;
+    let start_ticks = fields.nth(15)?.parse().ok()?;
+    Some(Stat { pid, zombie: matches!(state, "Z" | "X"), parent, group, session, start_ticks })
+}
+
+/// The command line with spaces for its NULs, cut at 256 bytes; `[name]` where there is none.
+pub fn command(pid: u32) -> Text {
+    let mut buffer = [0u8; COMMAND_BYTES];
+    let read = File::open(format!("/proc/{pid}/cmdline")).and_then(|mut f| f.read(&mut buffer));
+    let bytes = &buffer[..read.unwrap_or(0)];
+    let bytes = &bytes[..bytes.iter().rposition(|&b| b != 0).map_or(0, |at| at + 1)];
+    if bytes.is_empty() {
+        let name = fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
+        return format!("[{}]", name.trim_end()).into();
+    }
+    let spaced: Vec<u8> = bytes.iter().map(|&b| if b == 0 { b' ' } else { b }).collect();
+    let text = String::from_utf8_lossy(&spaced);
+    let clean: String = text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect();
+    clean.into()
+}
+
+/// Memory that is its own: private and swapped, in bytes; resident less shared where the kernel doesn't
+/// say more. `None` where it may not be read.
+pub fn own_bytes(pid: u32) -> Option<u64> {
+    let rollup = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap_or_default();
+    if let Some(kib) = private_kib(&rollup) {
+        return Some(kib * 1024);
+    }
+    let statm = fs::read_to_string(format!("/proc/{pid}/statm")).ok()?;
+    let mut pages = statm.split(' ').skip(1).map(|f| f.parse::<u64>().ok());
+    let (resident, shared) = (pages.next()??, pages.next()??);
+    Some(resident.saturating_sub(shared) * rustix::param::page_size() as u64)
+}
+
+fn private_kib(rollup: &str) -> Option<u64> {
+    let mut sum = None;
+    for line in rollup.lines() {
+        let Some((name, value)) = line.split_once(':') else { continue };
+        if matches!(name, "Private_Clean" | "Private_Dirty" | "Private_Hugetlb" | "Swap") {
+            let kib: u64 = value.trim().trim_end_matches(" kB").parse().ok()?;
+            sum = Some(sum.unwrap_or(0) + kib);
+        }
+    }
+    sum
+}
+
+/// The invocation id in a process's environment, as it was when its program was executed.
+pub fn invocation(pid: u32) -> Option<Invocation> {
+    let mut bytes = Vec::new();
+    let file = File::open(format!("/proc/{pid}/environ")).ok()?;
+    file.take(ENVIRONMENT_BYTES).read_to_end(&mut bytes).ok()?;
+    let value = bytes.split(|&b| b == 0).find_map(|v| v.strip_prefix(b"INVOCATION_ID="))?;
+    parse_invocation(value)
+}
+
+/// 32 hexadecimal digits.
+pub fn parse_invocation(text: &[u8]) -> Option<Invocation> {
+    let digit = |b: u8| (b as char).to_digit(16).map(|d| d as u8);
+    let mut id = [0u8; 16];
+    if text.len() != 32 {
+        return None;
+    }
+    for (byte, pair) in id.iter_mut().zip(text.chunks_exact(2)) {
+        *byte = digit(pair[0])? << 4 | digit(pair[1])?;
+    }
+    Some(Invocation(id))
+}
+
+/// What the ledger says of a process; `None` where it has ended.
+pub fn describe(pid: u32) -> Option<LeftOver> {
+    let stat = stat(pid).filter(|s| !s.zombie)?;
+    Some(LeftOver { pid, start_ticks: stat.start_ticks, command: command(pid), bytes: own_bytes(pid) })
+}
+
+/// Every process id below /proc, at most `limit`.
+pub fn all(limit: usize) -> Vec<u32> {
+    let Ok(entries) = fs::read_dir("/proc") else { return Vec::new() };
+    entries.filter_map(|e| e.ok()?.file_name().to_str()?.parse().ok()).take(limit).collect()
+}
+
+/// Every process id of this pid namespace.
+pub fn processes() -> Vec<u32> {
+    all(usize::MAX)
+}
+
+/// Whether this very process still runs.
+pub fn is_alive(pid: u32, start_ticks: u64) -> bool {
+    stat(pid).is_some_and(|s| s.start_ticks == start_ticks && !s.zombie)
+}
+
+/// The unit that a process belongs to by its cgroup, where units live below the cgroup folder `root`.
+pub fn unit_in(root: &Path, pid: u32) -> Option<String> {
+    let text = fs::read_to_string(format!("/proc/{pid}/cgroup")).ok()?;
+    let path = text.lines().find_map(|l| l.strip_prefix("0::"))?;
+    // The folder's own path in the hierarchy is what remains of it below its mount point.
+    let below = root.ancestors().find_map(|at| {
+        let rest = root.strip_prefix(at).ok()?;
+        let wanted = format!("/{}", rest.display());
+        (!rest.as_os_str().is_empty() && path.starts_with(&format!("{wanted}/"))).then_some(wanted)
+    });
+    let rest = path.strip_prefix(&below?)?;
+    let unit = rest.split('/').find(|part| !part.is_empty() && !part.ends_with(".slice"))?;
+    Some(unit.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_with_parentheses_and_spaces() {
+        let line = b"42 (a) S (b) R 7 8 9 0 -1 4 1 2 3 4 5 6 7 8 20 0 1 0 12345 6 7 8\n";
+        let stat = parse_stat(42, line).unwrap();
+        let expected =
+            Stat { pid: 42, zombie: false, parent: 7, group: 8, session: 9, start_ticks: 12345 };
+        assert_eq!(stat, expected);
+        assert_eq!(parse_stat(1, b"1 (x"), None);
+        assert_eq!(parse_stat(1, b""), None);
+    }
+
+    #[test]
+    fn we_describe_ourselves() {
+        let me = describe(std::process::id()).unwrap();
+        assert!(me.bytes.unwrap() > 100_000 && me.start_ticks > 0 && !me.command.is_empty());
+        assert!(me.command.len() <= COMMAND_BYTES * 3);
+        assert_eq!(stat(std::process::id()).unwrap().start_ticks, me.start_ticks);
+    }
+
+    #[test]
+    fn private_memory_is_summed() {
+        let rollup = "Rss: 100 kB\nPrivate_Clean:  3 kB\nPrivate_Dirty: 4 kB\nSwap: 5 kB\n";
+        assert_eq!(private_kib(rollup), Some(12));
+        assert_eq!(private_kib("Rss: 1 kB"), None);
+    }
+
+    #[test]
+    fn invocation_ids() {
+        assert_eq!(parse_invocation(b"000102030405060708090a0b0c0d0e0f").unwrap().0[15], 15);
+        assert_eq!(parse_invocation(b"00"), None);
+        assert_eq!(parse_invocation(&[b'g'; 32]), None);
+    }
+}
+

@@ -1,0 +1,360 @@
+//! Sockets, FIFOs and special files of socket units: opening, waiting for traffic, accepting;
+//! systemd.socket(5). When to wait and what to start is the engine's.
+
+mod address;
+
+use crate::{sys::socket as raw, wait::Token};
+use address::Address;
+use hence_engine::{ConnectionId, Event, UnitId};
+use hence_ledger::Text;
+use hence_unit::{
+    Config, SocketConfig,
+    config::{Listen, ListenKind},
+};
+use rustix::{
+    event::epoll,
+    fs::{CWD, Mode, OFlags},
+    net::{AddressFamily, SocketFlags, SocketType, sockopt},
+};
+use std::{
+    collections::{HashMap, VecDeque},
+    fs, io,
+    os::{
+        fd::{AsFd, AsRawFd, OwnedFd, RawFd},
+        unix::fs::DirBuilderExt,
+    },
+    path::{Path, PathBuf},
+};
+
+/// Connections that one wake accepts of one socket.
+const ACCEPTS: usize = 64;
+/// Connections that wait for their services at the same time.
+const WAITING: usize = 4096;
+
+struct Port {
+    fd: OwnedFd,
+    listen: Text,
+    accepts: bool,
+    family: Option<AddressFamily>,
+    node: Option<PathBuf>,
+}
+
+struct Unit {
+    ports: Vec<Port>,
+    name: String,
+    symlinks: Vec<PathBuf>,
+    flush: bool,
+    accepted: u64,
+    watched: bool,
+}
+
+/// The open sockets of all socket units, and accepted connections that wait for their services.
+#[derive(Default)]
+pub struct Sockets {
+    units: HashMap<UnitId, Unit>,
+    connections: HashMap<u32, OwnedFd>,
+    next: u32,
+}
+
+/// errno and what it was about.
+type Failure = (i32, Text);
+
+fn failure(error: &io::Error, subject: &str) -> Failure {
+    (error.raw_os_error().unwrap_or(libc::EINVAL), subject.into())
+}
+
+impl Sockets {
+    /// Opens all sockets of a unit, or none. Sockets that are open already stay as they are.
+    ///
+    /// # Errors
+    /// errno and the address.
+    pub fn open(&mut self, unit: UnitId, config: &Config) -> Result<(), Failure> {
+        if self.units.contains_key(&unit) {
+            return Ok(());
+        }
+        let Some(socket) = config.socket() else { return Err((libc::EINVAL, config.id().text().clone())) };
+        let mut ports = Vec::with_capacity(socket.listen.len());
+        for listen in &socket.listen {
+            ports.push(open_port(socket, listen).map_err(|e| failure(&e, &listen.address))?);
+        }
+        let mut symlinks = Vec::new();
+        let first = ports.iter().find_map(|p| p.node.clone());
+        if let Some(node) = first {
+            for link in &socket.symlinks {
+                make_folders(Path::new(&**link), socket.directory_mode);
+                let _ = fs::remove_file(&**link);
+                std::os::unix::fs::symlink(&node, &**link).map_err(|e| failure(&e, link))?;
+                symlinks.push(PathBuf::from(&**link));
+            }
+        }
+        let name = socket.fd_name.as_deref().unwrap_or(config.id().as_str()).to_owned();
+        let flush = socket.flush_pending;
+        self.units.insert(unit, Unit { ports, name, symlinks, flush, accepted: 0, watched: false });
+        Ok(())
+    }
+
+    /// The descriptors of a unit, to be passed on, with their name.
+    pub fn descriptors(&self, unit: UnitId) -> Vec<(RawFd, String)> {
+        let Some(unit) = self.units.get(&unit) else { return Vec::new() };
+        unit.ports.iter().map(|p| (p.fd.as_raw_fd(), unit.name.clone())).collect()
+    }
+
+    /// A waiting connection.
+    pub fn connection(&self, id: ConnectionId) -> Option<RawFd> {
+        self.connections.get(&id.0).map(AsRawFd::as_raw_fd)
+    }
+
+    /// Takes a waiting connection out; dropping it closes our end.
+    pub fn take(&mut self, id: ConnectionId) -> Option<OwnedFd> {
+        self.connections.remove(&id.0)
+    }
+
+    /// Begins or ends to wait for traffic.
+    pub fn watch(&mut self, epoll: &OwnedFd, id: UnitId, watch: bool) {
+        let Some(unit) = self.units.get_mut(&id) else { return };
+        if watch && unit.flush {
+            unit.ports.iter().for_each(flush);
+        }
+        for (index, port) in unit.ports.iter().enumerate() {
+            if unit.watched {
+                let _ = epoll::delete(epoll, &port.fd);
+            }
+            if watch {
+                let data = epoll::EventData::new_u64(Token::Socket(id, index as u16).bits());
+                let mut flags = epoll::EventFlags::IN;
+                // Told once: what is there stays there for the service to take.
+                flags.set(epoll::EventFlags::ONESHOT, !port.accepts);
+                let _ = epoll::add(epoll, &port.fd, data, flags);
+            }
+        }
+        unit.watched = watch;
+    }
+
+    /// Closes a unit's sockets; `remove` also removes nodes and links.
+    pub fn close(&mut self, epoll: &OwnedFd, id: UnitId, remove: bool) {
+        self.watch(epoll, id, false);
+        let Some(unit) = self.units.remove(&id) else { return };
+        if remove {
+            let nodes = unit.ports.iter().filter_map(|p| p.node.as_ref());
+            for path in nodes.chain(&unit.symlinks) {
+                let _ = fs::remove_file(path);
+            }
+        }
+    }
+
+    /// Closes everything; nodes stay.
+    pub fn close_all(&mut self, epoll: &OwnedFd) {
+        let units: Vec<UnitId> = self.units.keys().copied().collect();
+        units.into_iter().for_each(|unit| self.close(epoll, unit, false));
+        self.connections.clear();
+    }
+
+    /// A watched socket has traffic.
+    pub fn traffic(&mut self, epoll: &OwnedFd, id: UnitId, index: u16, events: &mut VecDeque<Event>) {
+        let Some(unit) = self.units.get_mut(&id).filter(|u| u.watched) else { return };
+        let Some(port) = unit.ports.get(usize::from(index)) else { return };
+        let listen = port.listen.clone();
+        if !port.accepts {
+            events.push_back(Event::Traffic { unit: id, listen, peer: None, connection: None });
+            return;
+        }
+        for _ in 0..ACCEPTS {
+            if self.connections.len() >= WAITING {
+                break;
+            }
+            let flags = SocketFlags::CLOEXEC;
+            let accepted = match rustix::net::acceptfrom_with(&port.fd, flags) {
+                Ok((accepted, _)) => accepted,
+                Err(rustix::io::Errno::AGAIN) => break,
+                // The peer has gone already: there may be more.
+                Err(rustix::io::Errno::CONNABORTED | rustix::io::Errno::INTR) => continue,
+                Err(_) => {
+                    // No descriptor left: waiting goes on when the engine says so, not in a loop.
+                    let _ = epoll::delete(epoll, &port.fd);
+                    events.push_back(Event::Traffic { unit: id, listen, peer: None, connection: None });
+                    return;
+                }
+            };
+            unit.accepted += 1;
+            let (instance, peer) = address::instance(&accepted, port.family, unit.accepted - 1);
+            self.next = self.next.wrapping_add(1);
+            self.connections.insert(self.next, accepted);
+            events.push_back(Event::Traffic {
+                unit: id,
+                listen: listen.clone(),
+                peer,
+                connection: Some((ConnectionId(self.next), instance.into())),
+            });
+        }
+    }
+}
+
+/// Discards what has come in before the unit was started; FlushPending=.
+fn flush(port: &Port) {
+    if port.accepts {
+        while rustix::net::acceptfrom_with(&port.fd, SocketFlags::CLOEXEC).is_ok() {}
+        return;
+    }
+    let mut buffer = [0u8; 4096];
+    for _ in 0..100_000 {
+        match rustix::net::recv(&port.fd, &mut buffer[..], rustix::net::RecvFlags::DONTWAIT) {
+            Ok((_, n)) if n > 0 => {}
+            _ => break,
+        }
+    }
+}
+
+fn open_port(config: &SocketConfig, listen: &Listen) -> io::Result<Port> {
+    let kind = match listen.kind {
+        ListenKind::Stream => SocketType::STREAM,
+        ListenKind::Datagram => SocketType::DGRAM,
+        ListenKind::SequentialPacket => SocketType::SEQPACKET,
+        ListenKind::Fifo => return fifo(config, listen),
+        ListenKind::Special => return special(config, listen),
+        ListenKind::Netlink | ListenKind::MessageQueue | ListenKind::UsbFunction => {
+            return Err(io::Error::from_raw_os_error(libc::EPROTONOSUPPORT));
+        }
+    };
+    let address = Address::parse(&listen.address)?;
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let (socket, address) = match rustix::net::socket_with(address.family(), kind, flags, None) {
+        Ok(socket) => (socket, address),
+        // A bare port where the kernel has no IPv6.
+        Err(e) if e == rustix::io::Errno::AFNOSUPPORT => {
+            let address = address.without_ipv6().ok_or(e)?;
+            (rustix::net::socket_with(address.family(), kind, flags, None)?, address)
+        }
+        Err(e) => return Err(e.into()),
+    };
+    options(config, &socket, &address, kind)?;
+    let node = address.node().map(Path::to_path_buf);
+    if let Some(node) = &node {
+        make_folders(node, config.directory_mode);
+        remove_stale(node);
+    }
+    address.bind(&socket)?;
+    if let Some(node) = &node {
+        own(config, node)?;
+    }
+    let streams = kind != SocketType::DGRAM;
+    if streams {
+        rustix::net::listen(&socket, i32::try_from(config.backlog).unwrap_or(i32::MAX))?;
+    }
+    if !(config.accept && streams) {
+        // The service gets it as systemd would give it: blocking, unless NonBlocking= is set.
+        rustix::io::ioctl_fionbio(&socket, false)?;
+    }
+    let family = Some(address.family());
+    let listen = listen.address.as_ref().into();
+    Ok(Port { fd: socket, listen, accepts: config.accept && streams, family, node })
+}
+
+/// Only a socket is removed; whatever else lies there makes the bind fail.
+fn remove_stale(node: &Path) {
+    use std::os::unix::fs::FileTypeExt;
+    if fs::symlink_metadata(node).is_ok_and(|m| m.file_type().is_socket()) {
+        let _ = fs::remove_file(node);
+    }
+}
+
+fn options(config: &SocketConfig, socket: &OwnedFd, address: &Address, kind: SocketType) -> io::Result<()> {
+    let v6 = address.family() == AddressFamily::INET6;
+    let ip = v6 || address.family() == AddressFamily::INET;
+    if ip {
+        sockopt::set_socket_reuseaddr(socket, true)?;
+        match config.bind_ipv6_only {
+            1 if v6 => sockopt::set_ipv6_v6only(socket, false)?,
+            2 if v6 => sockopt::set_ipv6_v6only(socket, true)?,
+            _ => {}
+        }
+        if config.free_bind {
+            sockopt::set_ip_freebind(socket, true)?;
+        }
+        if config.no_delay && kind == SocketType::STREAM {
+            sockopt::set_tcp_nodelay(socket, true)?;
+        }
+    }
+    if config.reuse_port {
+        sockopt::set_socket_reuseport(socket, true)?;
+    }
+    if config.keep_alive {
+        sockopt::set_socket_keepalive(socket, true)?;
+    }
+    if config.pass_credentials {
+        sockopt::set_socket_passcred(socket, true)?;
+    }
+    if config.pass_security {
+        let (level, name) = raw::PASS_SECURITY;
+        raw::set_option(socket.as_fd(), level, name, 1)?;
+    }
+    // As in systemd a size that is refused is no failure.
+    let size = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX).min(i32::MAX as usize);
+    if let Some(bytes) = config.receive_buffer {
+        let _ = sockopt::set_socket_recv_buffer_size_force(socket, size(bytes))
+            .or_else(|_| sockopt::set_socket_recv_buffer_size(socket, size(bytes)));
+    }
+    if let Some(bytes) = config.send_buffer {
+        let _ = sockopt::set_socket_send_buffer_size_force(socket, size(bytes))
+            .or_else(|_| sockopt::set_socket_send_buffer_size(socket, size(bytes)));
+    }
+    Ok(())
+}
+
+fn fifo(config: &SocketConfig, listen: &Listen) -> io::Result<Port> {
+    let node = Path::new(&*listen.address);
+    make_folders(node, config.directory_mode);
+    match rustix::fs::mkfifoat(CWD, node, Mode::from_raw_mode(config.mode)) {
+        Ok(()) | Err(rustix::io::Errno::EXIST) => {}
+        Err(e) => return Err(e.into()),
+    }
+    let flags = OFlags::RDWR | OFlags::CLOEXEC | OFlags::NOCTTY | OFlags::NONBLOCK | OFlags::NOFOLLOW;
+    let fd = rustix::fs::open(node, flags, Mode::empty())?;
+    if rustix::fs::FileType::from_raw_mode(rustix::fs::fstat(&fd)?.st_mode) != rustix::fs::FileType::Fifo {
+        return Err(io::Error::from_raw_os_error(libc::EEXIST));
+    }
+    own(config, node)?;
+    if let Some(bytes) = config.pipe_size {
+        raw::pipe_size(fd.as_fd(), bytes);
+    }
+    let node = Some(node.to_path_buf());
+    Ok(Port { fd, listen: listen.address.as_ref().into(), accepts: false, family: None, node })
+}
+
+fn special(config: &SocketConfig, listen: &Listen) -> io::Result<Port> {
+    let access = if config.writable { OFlags::RDWR } else { OFlags::RDONLY };
+    let flags = access | OFlags::CLOEXEC | OFlags::NOCTTY | OFlags::NONBLOCK | OFlags::NOFOLLOW;
+    let fd = rustix::fs::open(&*listen.address, flags, Mode::empty())?;
+    Ok(Port { fd, listen: listen.address.as_ref().into(), accepts: false, family: None, node: None })
+}
+
+fn make_folders(path: &Path, mode: u32) {
+    if let Some(folder) = path.parent() {
+        // What can't be made shows when the socket is bound.
+        let _ = fs::DirBuilder::new().recursive(true).mode(mode).create(folder);
+    }
+}
+
+/// SocketMode=, SocketUser=, SocketGroup=. Names are looked up in the local files only: the name service
+/// may wait for the network, and this process must not.
+fn own(config: &SocketConfig, node: &Path) -> io::Result<()> {
+    rustix::fs::chmod(node, Mode::from_raw_mode(config.mode & 0o7777))?;
+    let user = config.user.as_deref().map(|n| local_id("/etc/passwd", n)).transpose()?;
+    let group = config.group.as_deref().map(|n| local_id("/etc/group", n)).transpose()?;
+    if user.is_some() || group.is_some() {
+        std::os::unix::fs::chown(node, user, group)?;
+    }
+    Ok(())
+}
+
+/// The number in the third field of the line of this name; passwd(5), group(5).
+fn local_id(file: &str, name: &str) -> io::Result<u32> {
+    if let Ok(id) = name.parse() {
+        return Ok(id);
+    }
+    let text = fs::read_to_string(file)?;
+    let of_name = |line: &str| {
+        let mut fields = line.split(':');
+        (fields.next()? == name).then(|| fields.nth(1)?.parse().ok()).flatten()
+    };
+    text.lines().find_map(of_name).ok_or_else(|| io::Error::from_raw_os_error(libc::ESRCH))
+}

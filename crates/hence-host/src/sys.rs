@@ -1,0 +1,9 @@
+//! System calls that need `unsafe`. Everything else in this crate is safe code; no policy lives here.
+
+pub mod clone;
+pub mod message;
+pub mod nss;
+pub mod signal;
+pub mod socket;
+pub mod spawn;
+pub mod store;

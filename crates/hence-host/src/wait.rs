@@ -1,0 +1,462 @@
+//! The event loop: one epoll instance, everything that is ready handled in bounded batches.
+//!
+//! Messages of services come before the ends of processes, so that what a service said last is known
+//! before its end. Nothing polls: without events and deadlines a wait lasts forever.
+
+use crate::{
+    error::{HostError, HostStep},
+    host::{End, Host, Watch},
+    notify,
+    process,
+    sys::{message, signal, spawn::status},
+};
+use hence_engine::{Event, UnitId};
+use hence_ledger::{ExitKind, SpawnStep};
+use rustix::{
+    event::epoll,
+    fs::{Mode, inotify},
+    net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType},
+};
+use std::{
+    collections::VecDeque,
+    io,
+    mem::MaybeUninit,
+    os::fd::{AsFd, AsRawFd, OwnedFd},
+    path::Path,
+};
+
+/// Ready descriptors that one wake takes in.
+const READY: usize = 256;
+/// Messages, ends and signals that one wake handles of each.
+const BATCH: usize = 512;
+/// Wakes in a row that reaping may wait for messages.
+const DEFERRALS: u8 = 3;
+
+/// What a foreign descriptor is waited for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Interest {
+    /// It can be read.
+    pub read: bool,
+    /// It can be written.
+    pub write: bool,
+}
+
+/// A foreign descriptor that is ready.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ready {
+    /// As it was given to [`Host::register`].
+    pub token: u32,
+    /// It can be read, or reading will show the error.
+    pub read: bool,
+    /// It can be written.
+    pub write: bool,
+}
+
+/// What an epoll event is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Token {
+    Signals,
+    Notify,
+    Inotify,
+    Timer,
+    Clock,
+    Process(u32),
+    Executor(u32),
+    Socket(UnitId, u16),
+    Foreign(u32),
+}
+
+impl Token {
+    pub(crate) fn bits(self) -> u64 {
+        let (kind, value) = match self {
+            Token::Signals => (0, 0),
+            Token::Notify => (1, 0),
+            Token::Inotify => (2, 0),
+            Token::Timer => (3, 0),
+            Token::Clock => (4, 0),
+            Token::Process(pid) => (5, u64::from(pid)),
+            Token::Executor(pid) => (6, u64::from(pid)),
+            Token::Socket(unit, index) => (7, u64::from(unit.0) << 16 | u64::from(index)),
+            Token::Foreign(token) => (8, u64::from(token)),
+        };
+        kind << 56 | value
+    }
+
+    fn of(bits: u64) -> Token {
+        let value = bits & ((1 << 56) - 1);
+        match bits >> 56 {
+            0 => Token::Signals,
+            1 => Token::Notify,
+            2 => Token::Inotify,
+            3 => Token::Timer,
+            4 => Token::Clock,
+            5 => Token::Process(value as u32),
+            6 => Token::Executor(value as u32),
+            7 => Token::Socket(UnitId((value >> 16) as u32), value as u16),
+            _ => Token::Foreign(value as u32),
+        }
+    }
+}
+
+/// What the loop carries from one wake to the next.
+#[derive(Default)]
+pub(crate) struct LoopState {
+    /// Children may be left to reap.
+    reap: bool,
+    /// Messages may be left to read.
+    messages: bool,
+    deferred: u8,
+    /// Messages that were dropped: too long, or of nobody's process.
+    pub dropped_messages: u64,
+}
+
+/// Opens the socket that services report to: in our folder, or without one in the abstract namespace.
+pub(crate) fn notify_socket(folder: Option<&Path>) -> io::Result<(OwnedFd, String)> {
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let socket = rustix::net::socket_with(AddressFamily::UNIX, SocketType::DGRAM, flags, None)?;
+    rustix::net::sockopt::set_socket_passcred(&socket, true)?;
+    // A burst of messages of many services must fit; refused above the system's limit without privilege.
+    let _ = rustix::net::sockopt::set_socket_recv_buffer_size_force(&socket, 8 << 20);
+    let (address, text) = match folder {
+        Some(folder) => {
+            let path = folder.join("notify");
+            std::fs::create_dir_all(folder)?;
+            let _ = std::fs::remove_file(&path);
+            let text = path.display().to_string();
+            (SocketAddrUnix::new(&path)?, text)
+        }
+        None => {
+            let name = format!("hence/{}/notify", std::process::id());
+            (SocketAddrUnix::new_abstract_name(name.as_bytes())?, format!("@{name}"))
+        }
+    };
+    rustix::net::bind(&socket, &address)?;
+    if text.starts_with('/') {
+        // Services of every user report here; who sent what is told by the kernel.
+        rustix::fs::chmod(&text, Mode::from_raw_mode(0o777))?;
+    }
+    Ok((socket, text))
+}
+
+impl Host {
+    pub(crate) fn watch_own_descriptors(&self) -> Result<(), HostError> {
+        let own: [(&OwnedFd, Token); 5] = [
+            (&self.signals, Token::Signals),
+            (&self.notify, Token::Notify),
+            (&self.inotify, Token::Inotify),
+            (&self.timer.fd, Token::Timer),
+            (&self.jumps.fd, Token::Clock),
+        ];
+        for (fd, token) in own {
+            let data = epoll::EventData::new_u64(token.bits());
+            epoll::add(&self.epoll, fd, data, epoll::EventFlags::IN)
+                .map_err(|e| HostError::new(HostStep::EventLoop, "epoll", e))?;
+        }
+        Ok(())
+    }
+
+    /// Waits for a descriptor to become readable. False where the system refuses.
+    pub(crate) fn watch_descriptor(&self, fd: &OwnedFd, token: Token) -> bool {
+        let data = epoll::EventData::new_u64(token.bits());
+        epoll::add(&self.epoll, fd, data, epoll::EventFlags::IN).is_ok()
+    }
+
+    /// Waits for a descriptor of the caller's too; again with another interest to change it.
+    ///
+    /// # Errors
+    /// What epoll_ctl(2) says.
+    pub fn register(&mut self, fd: impl AsFd, token: u32, interest: Interest) -> Result<(), HostError> {
+        let mut flags = epoll::EventFlags::empty();
+        flags.set(epoll::EventFlags::IN, interest.read);
+        flags.set(epoll::EventFlags::OUT, interest.write);
+        let data = epoll::EventData::new_u64(Token::Foreign(token).bits());
+        let added = match epoll::add(&self.epoll, fd.as_fd(), data, flags) {
+            Err(rustix::io::Errno::EXIST) => epoll::modify(&self.epoll, fd.as_fd(), data, flags),
+            other => other,
+        };
+        added.map_err(|e| HostError::new(HostStep::Register, "", e))
+    }
+
+    /// No longer waits for a descriptor of the caller's. To be called before it is closed.
+    pub fn unregister(&mut self, fd: impl AsFd) {
+        let _ = epoll::delete(&self.epoll, fd.as_fd());
+    }
+
+    /// Messages to the notify socket that were dropped so far.
+    pub fn dropped_messages(&self) -> u64 {
+        self.loop_state.dropped_messages
+    }
+
+    /// Waits until something happens or the deadline is reached, and brings what happened: the host's own
+    /// as events, in order; descriptors of the caller's in `foreign`. [`Event::Deadline`] comes last.
+    ///
+    /// # Errors
+    /// Where epoll itself fails; that doesn't happen in order.
+    pub fn wait(
+        &mut self, deadline_monotonic_us: Option<u64>, events: &mut VecDeque<Event>, foreign: &mut Vec<Ready>,
+    ) -> Result<(), HostError> {
+        let failed = |e: io::Error| HostError::new(HostStep::Wait, "", e);
+        self.timer.arm(deadline_monotonic_us).map_err(failed)?;
+        let busy = !self.pending.is_empty()
+            || self.loop_state.reap
+            || self.loop_state.messages
+            || !self.rechecks.is_empty();
+        events.append(&mut self.pending);
+        let mut buffer = [MaybeUninit::<epoll::Event>::uninit(); READY];
+        let zero = rustix::time::Timespec { tv_sec: 0, tv_nsec: 0 };
+        let ready = match epoll::wait(&self.epoll, &mut buffer[..], busy.then_some(&zero)) {
+            Ok((ready, _)) => ready,
+            Err(rustix::io::Errno::INTR) => return Ok(()),
+            Err(e) => return Err(failed(e.into())),
+        };
+        let mut deadline = false;
+        let mut later = [None; READY];
+        let mut count = 0;
+        let mut signalled = false;
+        for event in ready {
+            match Token::of(event.data.u64()) {
+                Token::Notify => self.loop_state.messages = true,
+                Token::Signals => signalled = true,
+                Token::Timer => {
+                    self.timer.fired();
+                    deadline = true;
+                }
+                Token::Clock => events.extend(self.jumps.fired()),
+                token => {
+                    later[count] = Some((token, event.flags));
+                    count += 1;
+                }
+            }
+        }
+        if self.loop_state.messages {
+            self.read_messages(events);
+        }
+        if signalled {
+            self.read_signals(events);
+        }
+        if self.loop_state.reap && (!self.loop_state.messages || self.loop_state.deferred >= DEFERRALS) {
+            self.loop_state.deferred = 0;
+            self.reap(events);
+        } else if self.loop_state.reap {
+            self.loop_state.deferred += 1;
+        }
+        for (token, flags) in later.into_iter().flatten() {
+            self.dispatch(token, flags, events, foreign);
+        }
+        let mut units = std::mem::take(&mut self.rechecks);
+        units.sort_unstable();
+        units.dedup();
+        for unit in units {
+            self.recheck(unit, events);
+        }
+        events.append(&mut self.pending);
+        if deadline {
+            events.push_back(Event::Deadline);
+        }
+        Ok(())
+    }
+
+    fn dispatch(
+        &mut self, token: Token, flags: epoll::EventFlags, events: &mut VecDeque<Event>, foreign: &mut Vec<Ready>,
+    ) {
+        match token {
+            Token::Inotify => self.read_inotify(events),
+            Token::Process(pid) => self.watched_ended(pid, events),
+            Token::Executor(pid) => self.executor_reported(pid),
+            Token::Socket(unit, index) => self.sockets.traffic(&self.epoll, unit, index, events),
+            Token::Foreign(token) => {
+                use epoll::EventFlags as F;
+                let read = flags.intersects(F::IN | F::HUP | F::ERR | F::RDHUP);
+                let write = flags.intersects(F::OUT | F::HUP | F::ERR);
+                foreign.push(Ready { token, read, write });
+            }
+            Token::Signals | Token::Notify | Token::Timer | Token::Clock => {}
+        }
+    }
+
+    fn read_messages(&mut self, events: &mut VecDeque<Event>) {
+        let mut buffer = [0u8; notify::MESSAGE_BYTES];
+        for _ in 0..BATCH {
+            match message::receive(self.notify.as_fd(), &mut buffer) {
+                message::Received::Nothing => {
+                    self.loop_state.messages = false;
+                    return;
+                }
+                message::Received::Unusable => self.loop_state.dropped_messages += 1,
+                message::Received::Datagram(length, sender) => {
+                    let Some(unit) = (sender.pid > 0).then(|| self.unit_of(sender.pid)).flatten() else {
+                        self.loop_state.dropped_messages += 1;
+                        continue;
+                    };
+                    let mut message = notify::parse(&buffer[..length]);
+                    let may_be_main =
+                        |pid: &u32| self.may_be_main(unit, *pid) || sender.uid == 0 && process::stat(*pid).is_some();
+                    message.main_pid = message.main_pid.filter(may_be_main);
+                    events.push_back(Event::Notify { unit, pid: sender.pid, uid: sender.uid, message });
+                }
+            }
+        }
+    }
+
+    fn read_signals(&mut self, events: &mut VecDeque<Event>) {
+        for _ in 0..BATCH {
+            let Some(received) = signal::receive(self.signals.as_fd()) else { return };
+            if i32::from(received.signal) == libc::SIGCHLD {
+                self.loop_state.reap = true;
+                continue;
+            }
+            let signal::Received { signal, pid, uid } = received;
+            events.push_back(Event::Signal { signal, pid, uid });
+        }
+    }
+
+    /// Reaps what has ended, ours and adopted, a bounded number at a time.
+    fn reap(&mut self, events: &mut VecDeque<Event>) {
+        for _ in 0..BATCH {
+            let Some(reaped) = signal::reap() else {
+                self.loop_state.reap = false;
+                return;
+            };
+            let Some(tracked) = self.processes.remove(&reaped.pid) else {
+                if self.has_groups().is_none() {
+                    self.recheck_all();
+                }
+                continue;
+            };
+            let unit = tracked.unit;
+            if self.row(unit).is_some_and(|r| r.wants_empty || r.released) {
+                self.rechecks.push(unit);
+            }
+            if tracked.end != End::Exited {
+                let (pid, start_ticks) = (reaped.pid, tracked.start_ticks);
+                if tracked.end == End::Gone {
+                    events.push_back(Event::Gone { unit, pid, start_ticks, exit: Some(reaped.exit) });
+                }
+                continue;
+            }
+            let early = reaped.exit.kind == ExitKind::Exited && reaped.exit.status >= status::CHDIR;
+            let spawn_error = if early { self.spawn_error(reaped.pid) } else { None };
+            if let Some(fd) = self.executors.remove(&reaped.pid) {
+                let _ = epoll::delete(&self.epoll, &fd);
+            }
+            events.push_back(Event::Exited {
+                pid: reaped.pid,
+                exit: Some(reaped.exit),
+                cpu_us: reaped.cpu_us,
+                peak_bytes: reaped.peak_bytes,
+                spawn_error,
+            });
+        }
+    }
+
+    fn spawn_error(&mut self, pid: u32) -> Option<(SpawnStep, i32)> {
+        if self.executors.contains_key(&pid) {
+            self.executor_reported(pid);
+        }
+        self.launcher.failure(pid).or_else(|| self.executor_errors.remove(&pid))
+    }
+
+    /// An orphan ended, of which the unit isn't known.
+    fn recheck_all(&mut self) {
+        let wants = |row: &Option<Box<crate::host::Row>>| row.as_ref().is_some_and(|r| r.wants_empty);
+        let units = self.rows.iter().enumerate().filter(|(_, r)| wants(r));
+        self.rechecks.extend(units.map(|(i, _)| UnitId(i as u32)));
+    }
+
+    /// A watched process that wasn't our child has ended. If it became one, its status comes by reaping.
+    fn watched_ended(&mut self, pid: u32, events: &mut VecDeque<Event>) {
+        let Some(fd) = self.processes.get_mut(&pid).and_then(|p| p.pidfd.take()) else { return };
+        let _ = epoll::delete(&self.epoll, &fd);
+        if process::stat(pid).is_some_and(|s| s.zombie && s.parent == std::process::id()) {
+            self.loop_state.reap = true;
+            return;
+        }
+        let Some(tracked) = self.processes.remove(&pid) else { return };
+        let unit = tracked.unit;
+        let start_ticks = tracked.start_ticks;
+        match tracked.end {
+            End::Gone => events.push_back(Event::Gone { unit, pid, start_ticks, exit: None }),
+            End::Exited => {
+                let spawn_error = None;
+                events.push_back(Event::Exited { pid, exit: None, cpu_us: 0, peak_bytes: 0, spawn_error });
+            }
+            End::Silent => {}
+        }
+        if self.row(unit).is_some_and(|r| r.wants_empty || r.released) {
+            self.rechecks.push(unit);
+        }
+    }
+
+    /// Waits for an executor's word: an error, or the end of the pipe when the program was executed.
+    pub(crate) fn watch_executor(&mut self, pid: u32, read: OwnedFd) {
+        if self.watch_descriptor(&read, Token::Executor(pid)) {
+            self.executors.insert(pid, read);
+        }
+    }
+
+    fn executor_reported(&mut self, pid: u32) {
+        let Some(fd) = self.executors.remove(&pid) else { return };
+        let _ = epoll::delete(&self.epoll, &fd);
+        let mut report = [0u8; 5];
+        let _ = rustix::io::ioctl_fionbio(&fd, true);
+        if let Ok(5) = rustix::io::read(&fd, &mut report)
+            && let Some(step) = SpawnStep::from_tag(report[0])
+        {
+            let errno = i32::from_le_bytes([report[1], report[2], report[3], report[4]]);
+            self.executor_errors.insert(pid, (step, errno));
+        }
+    }
+
+    fn read_inotify(&mut self, events: &mut VecDeque<Event>) {
+        let mut buffer = [MaybeUninit::<u8>::uninit(); 8192];
+        let mut changed = Vec::new();
+        let mut reader = inotify::Reader::new(&self.inotify, &mut buffer);
+        while let Ok(event) = reader.next() {
+            let overflow = event.events().contains(inotify::ReadFlags::QUEUE_OVERFLOW);
+            changed.push((if overflow { -1 } else { event.wd() }, event.events()));
+            if reader.is_buffer_empty() {
+                break;
+            }
+        }
+        if changed.iter().any(|&(watch, _)| watch < 0) {
+            // Which were lost isn't known, so all are looked at.
+            changed = self.watches.keys().map(|&w| (w, inotify::ReadFlags::MODIFY)).collect();
+        }
+        changed.dedup_by_key(|&mut (watch, _)| watch);
+        for (watch, flags) in changed {
+            match self.watches.get(&watch).copied() {
+                Some(Watch::Populated(unit)) => self.emptied(unit, events),
+                Some(Watch::Memory(unit)) => self.memory_event(unit, events),
+                Some(Watch::PidFile(unit)) => self.pid_file_event(unit, events),
+                None => self.paths.changed(&self.inotify, watch, flags, events),
+            }
+        }
+    }
+
+    /// The number of the epoll instance, for callers that nest it in their own.
+    pub fn epoll_descriptor(&self) -> i32 {
+        self.epoll.as_raw_fd()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tokens_survive_their_bits() {
+        for token in [
+            Token::Signals,
+            Token::Notify,
+            Token::Inotify,
+            Token::Timer,
+            Token::Clock,
+            Token::Process(4_194_304),
+            Token::Executor(7),
+            Token::Socket(UnitId(u32::MAX), u16::MAX),
+            Token::Foreign(u32::MAX),
+        ] {
+            assert_eq!(Token::of(token.bits()), token);
+        }
+    }
+}
