@@ -261,9 +261,8 @@ impl World {
         }
     }
 
-    /// Ends hence and looks whether it ends in order.
-    pub fn finish(&mut self) {
-        self.act(Act::Exit(0));
+    /// After [`Act::Exit`]: lets everything end, and looks whether it does in order.
+    pub fn check_end(&mut self) {
         for _ in 0..100_000 {
             if !self.violations.is_empty() || self.finished.is_some() || !self.step() {
                 break;
@@ -295,8 +294,9 @@ impl World {
                 self.check.effect(&effect, &self.engine, &mut self.violations);
                 self.note_effect(&effect);
                 let answer = self.perform(effect);
+                let asked = answer.is_some();
                 answers.extend(answer);
-                if bundled {
+                if bundled || !asked {
                     continue;
                 }
             }

@@ -154,6 +154,9 @@ impl Scenario {
             }
         }
         world.check_rest();
+        if world.violations.is_empty() && self.steps.iter().any(|(_, what)| what.starts_with("exit ")) {
+            world.check_end();
+        }
         failures.extend(world.violations.iter().cloned());
         let trace = self.trace_of(&world);
         Outcome { world, failures, trace }
