@@ -127,8 +127,8 @@ impl Check {
         {
             self.in_order(unit, job_type, free, engine, say);
         }
-        // A restart whose unit is down is a start from now on.
-        if is_down(*to_active)
+        // A restart whose unit is down, or comes up, is a start from now on.
+        if (is_down(*to_active) || is_down(*from_active))
             && let Some((_, job_type @ JobType::Restart, _)) = self.jobs.get_mut(&unit)
         {
             *job_type = JobType::Start;
