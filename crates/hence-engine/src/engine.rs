@@ -570,7 +570,7 @@ impl Engine {
         wanted: impl Fn(&Engine, UnitId) -> bool,
     ) {
         for (other, rule) in self.linked(unit, atom) {
-            if wanted(self, other) {
+            if wanted(self, other) && self.may_trigger(unit, record) {
                 let causes = vec![Cause { record, rule }];
                 // A refusal here is what it is under systemd: nothing happens, and the ledger has it.
                 if let Err(refusal) = self.add_job(job_type, other, mode, causes.clone()) {
@@ -618,6 +618,9 @@ impl Engine {
             return;
         }
         for (other, rule) in self.linked(unit, atom) {
+            if !self.may_trigger(unit, record) {
+                return;
+            }
             let causes = vec![Cause { record, rule }];
             self.units[other.0 as usize].monitored = Some(unit);
             if let Err(refusal) = self.add_job(JobType::Start, other, mode, causes.clone()) {
@@ -655,6 +658,9 @@ impl Engine {
                 let waits = self.is_linked(other, Atom::After, unit);
                 if busy || !(is_up(up) || up == ActiveState::Activating && waits) {
                     continue;
+                }
+                if !self.may_trigger(unit, record) {
+                    return;
                 }
                 let causes = vec![Cause { record, rule }];
                 if let Err(refusal) = self.add_job(JobType::Stop, other, JobMode::Replace, causes.clone()) {

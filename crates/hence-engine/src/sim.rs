@@ -40,6 +40,9 @@ pub const BEGIN_US: u64 = 1_000_000;
 /// The wall clock when the monotonic clock is at 0.
 const EPOCH_US: u64 = 1_700_000_000_000_000;
 
+/// Most answers and effects that one event may lead to at once.
+const TURNS_MAX: u32 = 20_000;
+
 /// What somebody outside does.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Act {
@@ -288,7 +291,14 @@ impl World {
         self.engine.handle(now, event);
         let mut answers = VecDeque::new();
         let bundled = self.unsteady && self.chance.percent(50);
-        loop {
+        for turn in 0.. {
+            if turn > TURNS_MAX {
+                let last: Vec<String> =
+                    self.records[self.records.len().saturating_sub(40)..].iter().map(trace::line).collect();
+                let text = format!("{}: it never comes to rest:\n{}", self.now_us, last.join("\n"));
+                self.violations.push(text);
+                return;
+            }
             self.take_records();
             if let Some(effect) = self.engine.poll_effect() {
                 self.check.effect(&effect, &self.engine, &mut self.violations);

@@ -1,7 +1,7 @@
 //! Random units, processes, faults and requests: whatever happens, what must never be isn't.
 //!
 //! `HENCE_SEEDS=a..b` chooses the seeds. A seed that fails is made smaller as far as it still fails, and
-//! printed as a scenario.
+//! printed as a scenario. `HENCE_LOUD=1` prints each before it runs.
 
 use hence_engine::sim::{chance::Chance, scenario::Scenario};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -15,6 +15,9 @@ fn random_worlds() {
     let mut failed = 0;
     for seed in from..to {
         let scenario = generate(seed);
+        if std::env::var_os("HENCE_LOUD").is_some() {
+            println!("seed {seed}\n{scenario}");
+        }
         let Some(failure) = failure_of(&scenario) else { continue };
         failed += 1;
         let small = shrink(scenario, &failure);
