@@ -269,24 +269,21 @@ fn waits_rightly(engine: &Engine, job: &crate::Job, say: &mut impl FnMut(String)
             blockers.push(other);
         }
     }
+    // What its unit has put off is looked at again when the unit's state changes.
+    let put_off = match job.job_type {
+        JobType::Start => !is_down(unit.active_state()) && !is_up(unit.active_state()),
+        JobType::VerifyActive => unit.active_state() == ActiveState::Activating,
+        JobType::Reload => unit.active_state() == ActiveState::Reloading,
+        _ => false,
+    };
+    if put_off || unit.checking || blockers.iter().any(|b| b.watchers.contains(&job.id)) {
+        return;
+    }
+    let (name, sub, id) = (unit.name(), unit.sub_state(), job.id.0);
     if blockers.is_empty() {
-        let put_off = match job.job_type {
-            JobType::Start => !is_down(unit.active_state()) && !is_up(unit.active_state()),
-            JobType::VerifyActive => unit.active_state() == ActiveState::Activating,
-            JobType::Reload => unit.active_state() == ActiveState::Reloading,
-            _ => false,
-        };
-        if !put_off && !unit.checking {
-            say(format!(
-                "the {} job {} of {} ({}) waits for nothing",
-                job.job_type,
-                job.id.0,
-                unit.name(),
-                unit.sub_state()
-            ));
-        }
-    } else if !blockers.iter().any(|b| b.watchers.contains(&job.id)) {
-        say(format!("job {} of {} waits and nobody will wake it", job.id.0, unit.name()));
+        say(format!("the {} job {id} of {name} ({sub}) waits for nothing", job.job_type));
+    } else {
+        say(format!("job {id} of {name} ({sub}) waits and nobody will wake it"));
     }
 }
 

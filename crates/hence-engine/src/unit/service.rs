@@ -192,6 +192,7 @@ impl Engine {
     fn service_state(&mut self, unit: UnitId, to: SubState, cause: Cause) -> RecordId {
         let service = self.service_mut(unit);
         let mut deadline = service.deadline.take();
+        service.pid_file_awaited = false;
         let restart = service.will_restart;
         let reload_failed = service.sub == SubState::Reload && service.reload_result != UnitResult::Success;
         let mut watchdog = None;
