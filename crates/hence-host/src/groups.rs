@@ -252,6 +252,7 @@ impl Host {
             self.remove_runtime_directories(unit);
         }
         self.unwatch_populated(unit);
+        self.unwatch_pid_file(unit);
         let Some(row) = self.rows.get_mut(unit.0 as usize).and_then(Option::as_mut) else { return };
         let memory_watch = std::mem::replace(&mut row.oom_watch, -1);
         if memory_watch >= 0 {
@@ -356,33 +357,50 @@ impl Host {
         (by_root && alive && rustix::process::geteuid().is_root()).then_some(pid)
     }
 
-    /// Watches (or no longer watches) the nearest existing folder above a PIDFile=.
-    pub(crate) fn watch_pid_file(&mut self, unit: UnitId, path: Box<str>, watch: bool) {
-        if let Some((_, old)) = self.pid_files.remove(&unit) {
-            self.watches.remove(&old);
-            let _ = inotify::remove_watch(&self.inotify, old);
+    /// PIDFile= as it is now; where it names nobody yet and `wait` is set, it is watched for.
+    pub(crate) fn find_pid_file(&mut self, unit: UnitId, path: Box<str>, wait: bool) -> Option<u32> {
+        self.unwatch_pid_file(unit);
+        let mut found = self.read_pid_file(unit, &path);
+        // A folder that is made while we look brings the watch nearer, so look again until it is in place.
+        while found.is_none() && wait {
+            let nearest = Path::new(&*path).ancestors().skip(1).find(|f| f.is_dir()).map(Path::to_path_buf);
+            self.watch_pid_file(unit, path.clone(), nearest.as_deref());
+            found = self.read_pid_file(unit, &path);
+            let now = Path::new(&*path).ancestors().skip(1).find(|f| f.is_dir());
+            if found.is_none() && now == nearest.as_deref() {
+                return None;
+            }
+            self.unwatch_pid_file(unit);
         }
-        if !watch {
-            return;
-        }
-        let Some(folder) = Path::new(&*path).ancestors().skip(1).find(|f| f.is_dir()) else { return };
+        found
+    }
+
+    fn watch_pid_file(&mut self, unit: UnitId, path: Box<str>, folder: Option<&Path>) {
         use inotify::WatchFlags as W;
         let flags = W::CLOSE_WRITE | W::MOVED_TO | W::CREATE | W::ATTRIB;
-        if let Ok(added) = inotify::add_watch(&self.inotify, folder, flags | W::MASK_CREATE) {
-            self.watches.insert(added, Watch::PidFile(unit));
+        let Some(folder) = folder else { return };
+        if let Ok(added) = inotify::add_watch(&self.inotify, folder, flags) {
+            self.watches.insert(added, Watch::PidFiles);
             self.pid_files.insert(unit, (path, added));
         }
     }
 
-    /// Something changed beside a PIDFile=.
-    pub(crate) fn pid_file_event(&mut self, unit: UnitId, events: &mut VecDeque<Event>) {
-        let Some((path, _)) = self.pid_files.get(&unit) else { return };
-        let path = path.clone();
-        let pid = self.read_pid_file(unit, &path);
-        // A folder that was made may bring the watch nearer.
-        self.watch_pid_file(unit, path, pid.is_none());
-        if pid.is_some() {
-            events.push_back(Event::PidFile { unit, pid });
+    fn unwatch_pid_file(&mut self, unit: UnitId) {
+        let Some((_, watch)) = self.pid_files.remove(&unit) else { return };
+        if self.pid_files.values().all(|(_, other)| *other != watch) {
+            self.watches.remove(&watch);
+            let _ = inotify::remove_watch(&self.inotify, watch);
+        }
+    }
+
+    /// Something changed in a folder where a PIDFile= may appear.
+    pub(crate) fn pid_file_event(&mut self, watch: i32, events: &mut VecDeque<Event>) {
+        let concerned = self.pid_files.iter().filter(|(_, (_, w))| *w == watch);
+        let units: Vec<(UnitId, Box<str>)> = concerned.map(|(&u, (path, _))| (u, path.clone())).collect();
+        for (unit, path) in units {
+            if let Some(pid) = self.find_pid_file(unit, path, true) {
+                events.push_back(Event::PidFile { unit, pid: Some(pid) });
+            }
         }
     }
 

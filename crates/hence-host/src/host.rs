@@ -132,7 +132,8 @@ pub(crate) enum End {
 pub(crate) enum Watch {
     Populated(UnitId),
     Memory(UnitId),
-    PidFile(UnitId),
+    /// A folder in which one or more units' PIDFile= will appear.
+    PidFiles,
 }
 
 /// Linux, as far as one hence uses it. See the crate's documentation.
@@ -160,7 +161,10 @@ pub struct Host {
     pub(crate) signals: OwnedFd,
     pub(crate) notify: OwnedFd,
     pub(crate) notify_address: String,
+    /// For groups and PID files.
     pub(crate) inotify: OwnedFd,
+    /// For path units, which may watch the same folders for other events.
+    pub(crate) path_inotify: OwnedFd,
     pub(crate) null: OwnedFd,
     pub(crate) timer: Timer,
     pub(crate) jumps: JumpWatch,
@@ -192,8 +196,7 @@ impl Host {
         let flags = inotify::CreateFlags::CLOEXEC | inotify::CreateFlags::NONBLOCK;
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)
             .map_err(|e| HostError::new(HostStep::EventLoop, "epoll", e))?;
-        let inotify =
-            inotify::init(flags).map_err(|e| HostError::new(HostStep::EventLoop, "inotify", e))?;
+        let inotify = || inotify::init(flags).map_err(|e| HostError::new(HostStep::EventLoop, "inotify", e));
         let null = rustix::fs::open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())
             .map_err(|e| HostError::new(HostStep::EventLoop, "/dev/null", e))?;
         let host = Host {
@@ -217,7 +220,8 @@ impl Host {
             signals,
             notify,
             notify_address,
-            inotify,
+            inotify: inotify()?,
+            path_inotify: inotify()?,
             null,
             timer: Timer::new().map_err(failed(HostStep::EventLoop, "timerfd"))?,
             jumps: JumpWatch::new().map_err(failed(HostStep::EventLoop, "timerfd"))?,
@@ -275,8 +279,7 @@ impl Host {
             Effect::CloseSockets { unit, remove } => self.sockets.close(&self.epoll, unit, remove),
             Effect::CloseConnection(connection) => drop(self.sockets.take(connection)),
             Effect::ReadPidFile { unit, path, wait } => {
-                let pid = self.read_pid_file(unit, &path);
-                self.watch_pid_file(unit, path, pid.is_none() && wait);
+                let pid = self.find_pid_file(unit, path, wait);
                 answers.push_back(Event::PidFile { unit, pid });
             }
             Effect::GuessMainPid(unit) => {
@@ -285,7 +288,7 @@ impl Host {
             }
             Effect::WatchProcess { unit, pid } => self.watch_process(unit, pid),
             Effect::WatchPaths { unit, config } => {
-                self.paths.watch(&self.inotify, unit, config, &mut self.pending);
+                self.paths.watch(&self.path_inotify, unit, config, &mut self.pending);
             }
             other => return Some(other),
         }

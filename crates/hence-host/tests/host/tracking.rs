@@ -121,7 +121,7 @@ fn leaves(rig: &mut Rig, script: &str) {
             panic!("no census")
         };
         left = processes;
-        if left.iter().any(|p| p.process.command.contains("sleep 1004")) {
+        if left.iter().any(|p| &*p.process.command == "sleep 1004") {
             break;
         }
         thread::sleep(SETTLE);
