@@ -29,19 +29,20 @@ const PID_FILE_BYTES: usize = 64;
 impl Host {
     /// The living processes of a unit.
     pub(crate) fn members(&self, unit: UnitId) -> Vec<u32> {
-        let Some(row) = self.row(unit) else { return Vec::new() };
-        match &self.tracker {
-            Tracker::Groups(groups) if row.grouped => groups.members(row.slice, row.config.id()),
-            Tracker::Groups(_) => Vec::new(),
-            Tracker::Ancestry(ancestry) => ancestry.scan().members(unit),
+        match (&self.tracker, self.row(unit)) {
+            (Tracker::Groups(groups), Some(row)) if row.grouped => groups.members(row.slice, row.config.id()),
+            (Tracker::Groups(_), _) => Vec::new(),
+            (Tracker::Ancestry(ancestry), _) => ancestry.scan().members(unit),
         }
     }
 
     fn is_empty(&self, unit: UnitId) -> bool {
-        let Some(row) = self.row(unit) else { return true };
-        match &self.tracker {
-            Tracker::Groups(groups) => !row.grouped || groups.is_empty(row.slice, row.config.id()),
-            Tracker::Ancestry(ancestry) => ancestry.scan().members(unit).is_empty(),
+        match (&self.tracker, self.row(unit)) {
+            (Tracker::Groups(groups), Some(row)) if row.grouped => {
+                groups.is_empty(row.slice, row.config.id())
+            }
+            (Tracker::Groups(_), _) => true,
+            (Tracker::Ancestry(ancestry), _) => ancestry.scan().members(unit).is_empty(),
         }
     }
 
@@ -92,7 +93,12 @@ impl Host {
             if let Some(row) = self.row_mut(kill.unit) {
                 row.wants_empty = true;
             }
-            self.recheck(kill.unit, answers);
+            let ours = |pid: &u32| self.processes.get(pid).is_some_and(|p| p.unit == kill.unit);
+            let only_ours = kill.scope == KillScope::Group && others == 0 && known.iter().all(ours);
+            // Where nothing but children of ours is in the group, their ends come back to this.
+            if !(alive && only_ours) {
+                self.recheck(kill.unit, answers);
+            }
         }
     }
 
@@ -217,7 +223,10 @@ impl Host {
             }
             processes.push(Process { process, invocation });
         }
-        if !processes.is_empty() && self.processes.len() >= PIDFDS && matches!(self.tracker, Tracker::Groups(_)) {
+        if !processes.is_empty()
+            && self.processes.len() >= PIDFDS
+            && matches!(self.tracker, Tracker::Groups(_))
+        {
             self.watch_populated(unit);
         }
         answers.push_back(Event::Census { unit, processes });
@@ -266,7 +275,9 @@ impl Host {
         };
         row.released = !removed;
         if removed {
-            row.grouped = false;
+            // Instances come and go by the thousand: nothing is kept of a unit without processes.
+            self.names.remove(row.config.id().as_str());
+            self.rows[unit.0 as usize] = None;
         } else if !self.processes.values().any(|p| p.unit == unit) {
             self.watch_populated(unit);
         }
@@ -297,8 +308,11 @@ impl Host {
         }
         let (kills, watched) = (self.oom_kills(unit), row.oom_watch >= 0);
         let file = groups.folder(row.slice, row.config.id()).join("memory.events");
-        let added =
-            if watched { None } else { inotify::add_watch(&self.inotify, file, inotify::WatchFlags::MODIFY).ok() };
+        let added = if watched {
+            None
+        } else {
+            inotify::add_watch(&self.inotify, file, inotify::WatchFlags::MODIFY).ok()
+        };
         if let Some(row) = self.row_mut(unit) {
             row.oom_base = kills;
             if let Some(watch) = added {
@@ -338,7 +352,9 @@ impl Host {
 
     /// Whether a process may be a unit's main process: alive, not us, one of the unit's.
     pub(crate) fn may_be_main(&self, unit: UnitId, pid: u32) -> bool {
-        pid > 1 && pid != std::process::id() && process::stat(pid).is_some_and(|s| !s.zombie)
+        pid > 1
+            && pid != std::process::id()
+            && process::stat(pid).is_some_and(|s| !s.zombie)
             && self.unit_of(pid) == Some(unit)
     }
 

@@ -361,8 +361,11 @@ fn tracking(wanted: Option<Tracking>) -> (Tracker, TrackingReport) {
                 let mut limits = Vec::new();
                 for (controller, what) in [
                     ("pids", "TasksMax= is not enforced: no pids controller is here."),
-                    ("memory", "MemoryMax= and MemoryHigh= are not enforced and OOM kills are not seen: no \
-                      memory controller is here."),
+                    (
+                        "memory",
+                        "MemoryMax= and MemoryHigh= are not enforced and OOM kills are not seen: no \
+                      memory controller is here.",
+                    ),
                     ("cpu", "CPUWeight= and CPUQuota= are not enforced: no cpu controller is here."),
                 ] {
                     if !groups.enforces(controller) {

@@ -6,8 +6,7 @@
 use crate::{
     error::{HostError, HostStep},
     host::{End, Host, Watch},
-    notify,
-    process,
+    notify, process,
     sys::{message, signal, spawn::status},
 };
 use hence_engine::{Event, UnitId};
@@ -191,13 +190,21 @@ impl Host {
         self.loop_state.dropped_messages
     }
 
+    /// Connections that were closed because this process had no descriptor left for them.
+    pub fn refused_connections(&self) -> u64 {
+        self.sockets.refused
+    }
+
     /// Waits until something happens or the deadline is reached, and brings what happened: the host's own
     /// as events, in order; descriptors of the caller's in `foreign`. [`Event::Deadline`] comes last.
     ///
     /// # Errors
     /// Where epoll itself fails; that doesn't happen in order.
     pub fn wait(
-        &mut self, deadline_monotonic_us: Option<u64>, events: &mut VecDeque<Event>, foreign: &mut Vec<Ready>,
+        &mut self,
+        deadline_monotonic_us: Option<u64>,
+        events: &mut VecDeque<Event>,
+        foreign: &mut Vec<Ready>,
     ) -> Result<(), HostError> {
         let failed = |e: io::Error| HostError::new(HostStep::Wait, "", e);
         self.timer.arm(deadline_monotonic_us).map_err(failed)?;
@@ -261,14 +268,18 @@ impl Host {
     }
 
     fn dispatch(
-        &mut self, token: Token, flags: epoll::EventFlags, events: &mut VecDeque<Event>, foreign: &mut Vec<Ready>,
+        &mut self,
+        token: Token,
+        flags: epoll::EventFlags,
+        events: &mut VecDeque<Event>,
+        foreign: &mut Vec<Ready>,
     ) {
         match token {
             Token::Groups => self.read_group_events(events),
             Token::Paths => self.read_path_events(events),
             Token::Process(pid) => self.watched_ended(pid, events),
             Token::Executor(pid) => self.executor_reported(pid),
-            Token::Socket(unit, index) => self.sockets.traffic(&self.epoll, unit, index, events),
+            Token::Socket(unit, index) => self.sockets.traffic(unit, index, events),
             Token::Foreign(token) => {
                 use epoll::EventFlags as F;
                 let read = flags.intersects(F::IN | F::HUP | F::ERR | F::RDHUP);
@@ -294,8 +305,9 @@ impl Host {
                         continue;
                     };
                     let mut message = notify::parse(&buffer[..length]);
-                    let may_be_main =
-                        |pid: &u32| self.may_be_main(unit, *pid) || sender.uid == 0 && process::stat(*pid).is_some();
+                    let may_be_main = |pid: &u32| {
+                        self.may_be_main(unit, *pid) || sender.uid == 0 && process::stat(*pid).is_some()
+                    };
                     message.main_pid = message.main_pid.filter(may_be_main);
                     events.push_back(Event::Notify { unit, pid: sender.pid, uid: sender.uid, message });
                 }
@@ -341,6 +353,7 @@ impl Host {
             }
             let early = reaped.exit.kind == ExitKind::Exited && reaped.exit.status >= status::CHDIR;
             let spawn_error = if early { self.spawn_error(reaped.pid) } else { None };
+            self.executor_errors.remove(&reaped.pid);
             if let Some(fd) = self.executors.remove(&reaped.pid) {
                 let _ = epoll::delete(&self.epoll, &fd);
             }

@@ -22,6 +22,8 @@ const PARALLEL: usize = 8;
 const STACK_BYTES: usize = 16 * 1024;
 /// Buffers above this are given back after use.
 const KEEP_BYTES: usize = 64 * 1024;
+/// Failed starts whose end hasn't been reaped yet, at most.
+const REMEMBERED: usize = 4096;
 const FAILED: u64 = 1 << 63;
 
 /// Exit statuses of a child that never became its program; systemd.exec(5), "Process Exit Codes".
@@ -232,6 +234,9 @@ impl Launcher {
         let error = slot.error.swap(0, Ordering::Acquire);
         if error & FAILED != 0 {
             let (step, errno) = unpack(error);
+            if self.failed.len() >= REMEMBERED {
+                self.failed.remove(0);
+            }
             self.failed.push((slot.pid, step, errno));
         }
     }
