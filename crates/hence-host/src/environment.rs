@@ -86,7 +86,7 @@ pub fn parse(text: &str) -> Vec<String> {
     let mut chars = text.chars().map(|c| if c == '\r' { '\n' } else { c });
     let mut finish = |name: &mut String, value: &mut String, kept: usize| {
         value.truncate(kept);
-        if is_name(name.trim_end()) && !value.contains(|c: char| c == '\0') {
+        if is_name(name.trim_end()) && !value.contains('\0') {
             found.push(format!("{}={value}", name.trim_end()));
         }
         name.clear();

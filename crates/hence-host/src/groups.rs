@@ -144,7 +144,7 @@ impl Host {
             events.push_back(Event::Emptied(unit));
         }
         if row.released {
-            self.release(unit, true);
+            self.remove_group(unit, false);
         }
     }
 
@@ -260,8 +260,13 @@ impl Host {
         if !keep_directories {
             self.remove_runtime_directories(unit);
         }
-        self.unwatch_populated(unit);
         self.unwatch_pid_file(unit);
+        self.remove_group(unit, !keep_directories);
+    }
+
+    /// Removes a unit's group now, or when it is empty; `forget`: and what is known of the unit.
+    fn remove_group(&mut self, unit: UnitId, forget: bool) {
+        self.unwatch_populated(unit);
         let Some(row) = self.rows.get_mut(unit.0 as usize).and_then(Option::as_mut) else { return };
         let memory_watch = std::mem::replace(&mut row.oom_watch, -1);
         if memory_watch >= 0 {
@@ -274,7 +279,9 @@ impl Host {
             _ => true,
         };
         row.released = !removed;
-        if removed {
+        if removed && !forget {
+            row.grouped = false;
+        } else if removed {
             // Instances come and go by the thousand: nothing is kept of a unit without processes.
             self.names.remove(row.config.id().as_str());
             self.rows[unit.0 as usize] = None;

@@ -102,7 +102,7 @@ mod tests {
                 state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
                 let word = words[(state >> 33) as usize % words.len()];
                 message.extend_from_slice(word);
-                if (state >> 20) % 64 == 0 {
+                if (state >> 20).is_multiple_of(64) {
                     break;
                 }
             }

@@ -154,7 +154,7 @@ pub fn reap() -> Option<Reaped> {
 pub fn close_on_exec_from(first: u32) -> io::Result<()> {
     // SAFETY: no memory is involved; descriptors stay open in this process.
     let result =
-        unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, libc::CLOSE_RANGE_CLOEXEC as u32) };
+        unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, libc::CLOSE_RANGE_CLOEXEC) };
     if result == 0 {
         return Ok(());
     }

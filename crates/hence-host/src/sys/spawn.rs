@@ -167,7 +167,8 @@ struct Slot {
 
 /// Starts processes. One per hence.
 pub struct Launcher {
-    slots: Vec<Box<UnsafeCell<Slot>>>,
+    /// Never grows: children hold pointers into it.
+    slots: Vec<UnsafeCell<Slot>>,
     next: usize,
     failed: Vec<(u32, SpawnStep, i32)>,
 }
@@ -188,14 +189,14 @@ impl Launcher {
     /// With all slots free. Stacks are touched when they are first used.
     pub fn new() -> Launcher {
         let slot = || {
-            Box::new(UnsafeCell::new(Slot {
+            UnsafeCell::new(Slot {
                 busy: AtomicU32::new(0),
                 error: AtomicU64::new(0),
                 pid: 0,
                 image: Image::default(),
                 pointers: Vec::new(),
                 stack: Vec::new(),
-            }))
+            })
         };
         // Slot 0 serves the starts that wait.
         Launcher { slots: (0..=PARALLEL).map(|_| slot()).collect(), next: 0, failed: Vec::new() }
@@ -443,7 +444,7 @@ unsafe fn attributes(slot: *mut Slot, image: *const Image) {
     }
 }
 
-/// Writes the adjustment to /proc; what the kernel refuses to an ordinary user fails the start, as systemd's does.
+/// Writes the adjustment to /proc; what the kernel refuses to an ordinary user fails the start.
 ///
 /// # Safety
 /// As [`child`].
