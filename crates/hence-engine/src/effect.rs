@@ -64,6 +64,8 @@ pub enum Effect {
     /// Look for the main process of a forking service without PIDFile= among its group (GuessMainPID=).
     /// Answered by [`crate::Event::PidFile`].
     GuessMainPid(UnitId),
+    /// Report [`crate::Event::Emptied`] when nobody is left in the unit's group, at once if it is empty now.
+    ReportEmpty(UnitId),
     /// Watch a process that isn't our child; its end is an [`crate::Event::Exited`] without status.
     WatchProcess {
         /// Of which unit.

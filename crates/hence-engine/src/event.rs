@@ -151,6 +151,11 @@ pub enum Event {
     },
     /// `Engine::deadline` has been reached.
     Deadline,
+    /// The time that the run was given is over.
+    TimeUp {
+        /// How long that was, in microseconds.
+        after_us: u64,
+    },
     /// A signal reached hence.
     Signal {
         /// Signal number.

@@ -33,3 +33,14 @@ pub struct ConnectionId(pub u32);
 
 /// A moment, on both clocks.
 pub type Time = hence_ledger::Stamp;
+
+mod deadline;
+pub mod engine;
+mod job;
+mod restart;
+mod transaction;
+pub mod unit;
+
+pub use engine::{Engine, Settings};
+pub use job::{Job, JobState};
+pub use unit::{State, Unit};

@@ -90,16 +90,22 @@ impl Host {
         let empty = !alive && others == 0 && self.is_empty(kill.unit);
         answers.push_back(Event::Killed { unit: kill.unit, others, empty });
         if kill.report_empty && !empty {
-            if let Some(row) = self.row_mut(kill.unit) {
-                row.wants_empty = true;
-            }
             let ours = |pid: &u32| self.processes.get(pid).is_some_and(|p| p.unit == kill.unit);
             let only_ours = kill.scope == KillScope::Group && others == 0 && known.iter().all(ours);
             // Where nothing but children of ours is in the group, their ends come back to this.
-            if !(alive && only_ours) {
-                self.recheck(kill.unit, answers);
+            match self.row_mut(kill.unit) {
+                Some(row) if alive && only_ours => row.wants_empty = true,
+                _ => self.report_empty(kill.unit, answers),
             }
         }
+    }
+
+    /// Has the end of a unit's last process reported, at once if nobody is left now.
+    pub(crate) fn report_empty(&mut self, unit: UnitId, answers: &mut VecDeque<Event>) {
+        if let Some(row) = self.row_mut(unit) {
+            row.wants_empty = true;
+        }
+        self.recheck(unit, answers);
     }
 
     /// Kills a whole group where the kernel does that; how many beside the known ones were in it.

@@ -286,6 +286,7 @@ impl Host {
                 let pid = self.guess_main_pid(unit);
                 answers.push_back(Event::PidFile { unit, pid });
             }
+            Effect::ReportEmpty(unit) => self.report_empty(unit, answers),
             Effect::WatchProcess { unit, pid } => self.watch_process(unit, pid),
             Effect::WatchPaths { unit, config } => {
                 self.paths.watch(&self.path_inotify, unit, config, &mut self.pending);

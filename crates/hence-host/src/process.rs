@@ -4,6 +4,7 @@ use hence_ledger::{LeftOver, Text, record::Invocation};
 use std::{
     fs::{self, File},
     io::Read,
+    path::Path,
 };
 
 /// Longest command line that is reported, in bytes.
@@ -123,6 +124,31 @@ pub fn all(limit: usize) -> Vec<u32> {
     entries.filter_map(|e| e.ok()?.file_name().to_str()?.parse().ok()).take(limit).collect()
 }
 
+/// Every process id of this pid namespace.
+pub fn processes() -> Vec<u32> {
+    all(usize::MAX)
+}
+
+/// Whether this very process still runs.
+pub fn is_alive(pid: u32, start_ticks: u64) -> bool {
+    stat(pid).is_some_and(|s| s.start_ticks == start_ticks && !s.zombie)
+}
+
+/// The unit that a process belongs to by its cgroup, where units live below the cgroup folder `root`.
+pub fn unit_in(root: &Path, pid: u32) -> Option<String> {
+    let text = fs::read_to_string(format!("/proc/{pid}/cgroup")).ok()?;
+    let path = text.lines().find_map(|l| l.strip_prefix("0::"))?;
+    // The folder's own path in the hierarchy is what remains of it below its mount point.
+    let below = root.ancestors().find_map(|at| {
+        let rest = root.strip_prefix(at).ok()?;
+        let wanted = format!("/{}", rest.display());
+        (!rest.as_os_str().is_empty() && path.starts_with(&format!("{wanted}/"))).then_some(wanted)
+    });
+    let rest = path.strip_prefix(&below?)?;
+    let unit = rest.split('/').find(|part| !part.is_empty() && !part.ends_with(".slice"))?;
+    Some(unit.to_owned())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -159,3 +185,4 @@ mod tests {
         assert_eq!(parse_invocation(&[b'g'; 32]), None);
     }
 }
+

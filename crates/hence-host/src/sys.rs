@@ -6,3 +6,4 @@ pub mod nss;
 pub mod signal;
 pub mod socket;
 pub mod spawn;
+pub mod store;

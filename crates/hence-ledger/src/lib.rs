@@ -8,11 +8,29 @@ extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
+mod advice;
+pub mod answer;
+mod changes;
+pub mod encoding;
+pub mod fold;
+pub mod graph;
+pub mod history;
+pub mod index;
+pub mod json;
+pub mod leaks;
+pub mod loops;
+pub mod path;
 pub mod record;
+pub mod sentence;
+pub mod series;
+pub mod speech;
+pub mod why;
 pub mod word;
 
+pub use encoding::{DecodeError, FORMAT_VERSION, decode, encode};
 pub use record::{
-    Cause, Certainty, Client, Fact, FileIdentity, FileRole, LeftOver, Record, RecordId, Rule, Stamp, Version,
+    Cause, Certainty, Client, Fact, FileIdentity, FileRole, Invocation, LeftOver, Record, RecordId, Rule,
+    Stamp, Version,
 };
 pub use word::*;
 

@@ -440,4 +440,30 @@ pub enum Fact {
         /// Processes left behind in that time.
         left_behind: u64,
     },
+    /// Written by a newer hence in words that this one doesn't know.
+    Newer {
+        /// Its number.
+        tag: u32,
+        /// Its fields, encoded.
+        bytes: Vec<u8>,
+    },
+}
+
+impl Fact {
+    /// Whether it can be where a chain of causes ends. A process's exit is not the end where a signal of
+    /// ours caused it, nor is the end of a restart's delay.
+    pub fn is_root(&self) -> bool {
+        matches!(
+            self,
+            Fact::Started { .. }
+                | Fact::Request { .. }
+                | Fact::ProcessExited { .. }
+                | Fact::DeadlineReached { .. }
+                | Fact::Traffic { .. }
+                | Fact::OomKill { .. }
+                | Fact::ManagerSignal { .. }
+                | Fact::ClockJump { .. }
+                | Fact::Unknown { .. }
+        )
+    }
 }

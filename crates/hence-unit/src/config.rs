@@ -733,6 +733,8 @@ pub struct ExecConfig {
     pub syslog_identifier: Option<Box<str>>,
     /// RuntimeDirectory=, StateDirectory=, ...
     pub directories: Vec<ManagedDirectory>,
+    /// RuntimeDirectoryMode= and its kin where given, by [`DirectoryKind`]; `directories` has them applied.
+    pub directory_modes: [Option<u32>; 5],
     /// RuntimeDirectoryPreserve=: 0 no, 1 restart, 2 yes.
     pub runtime_directory_preserve: u8,
     /// Directives of systemd.exec(5) that change the process and aren't acted on, by name: `why` and the
@@ -816,7 +818,7 @@ pub struct ResourceConfig {
     pub memory_max: Option<Limit>,
     /// MemoryHigh=
     pub memory_high: Option<Limit>,
-    /// CPUWeight=
+    /// CPUWeight=; 0 for `idle`.
     pub cpu_weight: Option<u64>,
     /// CPUQuota=, in hundredths of a percent.
     pub cpu_quota: Option<u32>,

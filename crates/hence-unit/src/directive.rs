@@ -5,16 +5,37 @@
 //! systemd.syntax(7), systemd.directives(7).
 
 use crate::{
-    Config, Diagnostic, Level, Place, UnitKind, UnitName, config::Environs, config::Setting,
+    Config, Diagnostic, Level, Place, SourceRole, UnitKind, UnitName,
+    config::{Environs, Setting},
+    specifier,
     syntax::Assignment,
 };
 use alloc::{format, string::String};
 use core::fmt;
 
+mod automount;
+mod condition;
+mod exec;
+mod install;
+mod kill;
+mod mount;
 mod nearest;
+mod path;
+mod resource;
+mod scope;
 mod section;
+mod service;
 mod shape;
+mod slice;
+mod socket;
+mod stdio;
+mod swap;
+#[cfg(test)]
+mod tests;
+mod timer;
 mod typed;
+mod unit;
+mod x_hence;
 
 pub use nearest::nearest;
 pub use section::{Section, Sections};
@@ -108,6 +129,9 @@ pub struct Row {
     pub doc: &'static str,
     /// For a former name, a name or a sentence that says what to write now.
     pub replaced_by: Option<&'static str>,
+    /// Whether a value that can't be used makes the unit unusable, as it would otherwise run with other
+    /// rights or in another place than asked for.
+    pub refuses: bool,
 }
 
 impl Row {
@@ -139,6 +163,12 @@ impl Row {
         self
     }
 
+    /// Marks a row whose unusable values make the unit unusable.
+    pub(crate) const fn refuses(mut self) -> Row {
+        self.refuses = true;
+        self
+    }
+
     /// Marks a former name.
     pub(crate) const fn replaced_by(mut self, now: &'static str) -> Row {
         self.replaced_by = Some(now);
@@ -158,10 +188,27 @@ pub(crate) const fn row(
         Take::Act(_) => Support::Acted,
         Take::Keep(_) | Take::Sandbox(..) => Support::NotYet,
     };
-    Row { name, sections, take, support, since: 0, page, doc, replaced_by: None }
+    Row { name, sections, take, support, since: 0, page, doc, replaced_by: None, refuses: false }
 }
 
-const GROUPS: &[&[Row]] = &[];
+const GROUPS: &[&[Row]] = &[
+    unit::ROWS,
+    condition::ROWS,
+    install::ROWS,
+    service::ROWS,
+    socket::ROWS,
+    exec::ROWS,
+    kill::ROWS,
+    resource::ROWS,
+    slice::ROWS,
+    scope::ROWS,
+    timer::ROWS,
+    path::ROWS,
+    mount::ROWS,
+    automount::ROWS,
+    swap::ROWS,
+    x_hence::ROWS,
+];
 
 const COUNT: usize = {
     let (mut count, mut group) = (0, 0);
@@ -286,7 +333,8 @@ pub fn table() -> impl Iterator<Item = Entry> {
 /// Takes one assignment: finds its row, fills the configuration, and records the setting.
 ///
 /// What can't be used becomes a diagnostic: `unknown-section`, `misplaced-section`, `unknown-directive`,
-/// `misplaced-directive`, `former-directive`, `bad-value`. Sections that start with `X-` are for others.
+/// `misplaced-directive`, `former-directive`, `bad-value`, `no-effect`. A `bad-value` is an error, which
+/// makes the unit unusable, where the row says so. Sections that start with `X-` are for others.
 pub fn apply(loading: &mut Loading<'_>, assignment: &Assignment) {
     let Some(section) = Section::parse(&assignment.section) else {
         if !assignment.section.starts_with("X-") {
@@ -310,6 +358,7 @@ pub fn apply(loading: &mut Loading<'_>, assignment: &Assignment) {
         let message = format!("{}= is a former name", row.name);
         loading.diagnose("former-directive", Level::Note, assignment.place.clone(), message, Some(fix));
     }
+    let before = loading.config.diagnostics.len();
     let outcome = match row.take {
         Take::Act(take) => take(loading, assignment),
         Take::Keep(shape) => shape.check(loading, assignment),
@@ -319,6 +368,9 @@ pub fn apply(loading: &mut Loading<'_>, assignment: &Assignment) {
             outcome
         }
     };
+    if row.refuses {
+        loading.refuse(before);
+    }
     let held = row.support_in(section) == Support::Acted;
     record(loading, index, assignment, outcome, held);
 }
@@ -401,6 +453,15 @@ impl Loading<'_> {
         self.diagnose(rule, Level::Warning, place, message, fix);
     }
 
+    /// Makes errors of the `bad-value` diagnostics from the given one on: the unit can't be used.
+    pub(crate) fn refuse(&mut self, from: usize) {
+        for diagnostic in self.config.diagnostics.iter_mut().skip(from) {
+            if diagnostic.rule == "bad-value" {
+                diagnostic.level = Level::Error;
+            }
+        }
+    }
+
     /// Adds a `bad-value` diagnostic at the value of this assignment.
     pub fn bad_value(&mut self, assignment: &Assignment, message: String, fix: Option<String>) {
         self.bad_value_at(assignment, assignment.value_column, message, fix);
@@ -418,9 +479,11 @@ impl Loading<'_> {
         self.diagnose("bad-value", Level::Warning, place, message, fix);
     }
 
-    /// The value with its specifiers expanded; `None`, with a diagnostic, where that fails.
+    /// A text with its specifiers expanded; `None`, with a diagnostic, where that fails.
     pub fn expand(&mut self, assignment: &Assignment, text: &str) -> Option<String> {
-        match crate::specifier::expand(text, self.unit, self.environs) {
+        let fragment = self.config.sources.iter().find(|s| s.role == SourceRole::Fragment);
+        let fragment = fragment.map(|s| &*s.path);
+        match specifier::expand_in(text, self.unit, self.environs, fragment) {
             Ok(expanded) => Some(expanded),
             Err(error) => {
                 self.bad_value(assignment, format!("{}=: {error}", assignment.key), None);

@@ -8,9 +8,9 @@
 use crate::{
     Config, Dependency, DependencyKind, Origin, Place, UnitKind, UnitName,
     config::{DirectoryKind, Environs, ExecConfig, Kind, ResourceConfig, ServiceType, Stdio},
-    load::place_of,
+    load::{place_of, text_of},
     settle::{ROOT_SLICE, accepts_connections, slice_parent},
-    specifier,
+    specifier, value,
 };
 use DependencyKind::{After, Before, Conflicts, InSlice, Requires, TriggeredBy, Triggers, Wants};
 use alloc::{boxed::Box, collections::BTreeSet, format, vec::Vec};
@@ -73,6 +73,9 @@ pub(crate) fn add(config: &mut Config, environs: &Environs) {
             }
         }
     }
+    let known: BTreeSet<(DependencyKind, &str)> =
+        config.dependencies.iter().map(|d| (d.kind, d.other.as_str())).collect();
+    adding.added.retain(|d| !known.contains(&(d.kind, d.other.as_str())));
     config.dependencies.append(&mut adding.added);
     for path in mounts {
         if !config.requires_mounts_for.contains(&path) {
@@ -172,6 +175,12 @@ impl Adding {
             mounts.push(folder.clone());
         }
         mounts.extend(context.root_directory.clone());
+        let private_tmp = text_of(config, "PrivateTmp").and_then(value::boolean) == Some(true);
+        if private_tmp && !self.user {
+            mounts.extend(["/tmp", "/var/tmp"].map(Box::from));
+            let origin = implied("PrivateTmp", place_of(config, "PrivateTmp"));
+            self.named(&[After], "systemd-tmpfiles-setup.service", &origin);
+        }
         let mut writes = None;
         for directory in &context.directories {
             let (root, directive) = match directory.kind {
@@ -192,7 +201,10 @@ impl Adding {
             self.named(&[After], "systemd-remount-fs.service", &origin);
         }
         let journal = |stdio: &Stdio| matches!(stdio, Stdio::Journal);
-        if journal(&context.stdout) || journal(&context.stderr) || matches!(context.stdout, Stdio::Default) {
+        // Without StandardOutput= the output goes where the input comes from, unless that can't take any.
+        let inherits = matches!(context.stdin, Stdio::Tty | Stdio::Socket | Stdio::Fd(_));
+        let by_default = matches!(context.stdout, Stdio::Default) && !inherits;
+        if journal(&context.stdout) || journal(&context.stderr) || by_default {
             let origin = implied("StandardOutput", place_of(config, "StandardOutput"));
             self.named(&[After], "systemd-journald.socket", &origin);
         }
@@ -235,7 +247,6 @@ impl Adding {
                     | DependencyKind::Requisite
                     | DependencyKind::Wants
                     | DependencyKind::BindsTo
-                    | DependencyKind::PartOf
                     | DependencyKind::Upholds
             );
             if pulls && ordered.insert(&dependency.other) {

@@ -7,7 +7,7 @@
 use crate::{
     Config, Dependency, DependencyKind, Diagnostic, Level, LoadState, Origin, Place, Source, SourceRole,
     Text, UnitKind, UnitName,
-    config::Environs,
+    config::{Environs, Setting},
     directive::{self, Loading},
     implied, settle, syntax,
     unit_path::{Beside, BesideFile, EntryKind, FileError, Files, UnitPath},
@@ -52,10 +52,16 @@ pub fn load(path: &UnitPath, files: &dyn Files, environs: &Environs, name: &Unit
         None if unit.kind() == UnitKind::Slice => {}
         None => loader.config.load = LoadState::NotFound,
     }
-    if matches!(loader.config.load, LoadState::Loaded | LoadState::BadSetting) {
+    if matches!(loader.config.load, LoadState::Loaded | LoadState::BadSetting | LoadState::Masked) {
         loader.beside(path);
+    }
+    if matches!(loader.config.load, LoadState::Loaded | LoadState::BadSetting) {
+        // systemd adds them before it looks at combinations, and not where the fragment itself is refused.
+        let implies = loader.config.load == LoadState::Loaded;
         settle::settle(loader.config);
-        implied::add(loader.config, environs);
+        if implies {
+            implied::add(loader.config, environs);
+        }
         settle::dependencies(loader.config);
     }
     config
@@ -98,6 +104,7 @@ impl Loader<'_> {
             }
             Err(FileError::Unreadable(why)) => {
                 self.diagnose("unreadable", Level::Error, path, format!("cannot read the file: {why}"), None);
+                self.source(path.into(), SourceRole::Fragment);
                 self.config.load = LoadState::Error;
                 return;
             }
@@ -145,6 +152,11 @@ impl Loader<'_> {
             let mut loading =
                 Loading { unit: self.unit, environs: self.environs, config: &mut *self.config, source };
             directive::apply(&mut loading, assignment);
+            if assignment.continued {
+                for diagnostic in &mut self.config.diagnostics[before..] {
+                    diagnostic.place.column = diagnostic.place.column.min(assignment.value_column);
+                }
+            }
             if self.config.diagnostics[before..].iter().any(|d| d.level == Level::Error) {
                 refused = true;
                 if role == SourceRole::DropIn {
@@ -237,23 +249,28 @@ enum Applied {
     Broken,
 }
 
+/// The setting that is in effect for a directive, by its name.
+fn setting<'c>(config: &'c Config, directive: &str) -> Option<&'c Setting> {
+    let rows = directive::rows();
+    let named = |s: &&Setting| rows.get(usize::from(s.row)).is_some_and(|r| r.name == directive);
+    config.settings.iter().rev().find(named)
+}
+
 /// The place of the setting that is in effect for a directive, by its name.
 pub(crate) fn place_of(config: &Config, directive: &str) -> Option<Place> {
-    let rows = directive::rows();
-    let setting = config
-        .settings
-        .iter()
-        .rev()
-        .find(|s| rows.get(usize::from(s.row)).is_some_and(|r| r.name == directive))?;
+    let setting = setting(config, directive)?;
     let file = config.sources.get(usize::from(setting.source))?.path.clone();
     Some(Place { file, line: setting.line, column: setting.column })
 }
 
+/// The value in effect of a directive that has no typed field, by its name.
+pub(crate) fn text_of<'c>(config: &'c Config, directive: &str) -> Option<&'c str> {
+    setting(config, directive)?.value.as_deref()
+}
+
 /// Whether any of these directives is set.
 pub(crate) fn is_set(config: &Config, directives: &[&str]) -> bool {
-    let rows = directive::rows();
-    let named = |row: u16| rows.get(usize::from(row)).is_some_and(|r| directives.contains(&r.name));
-    config.settings.iter().any(|s| named(s.row))
+    directives.iter().any(|directive| setting(config, directive).is_some())
 }
 
 /// Sources that are drop-ins, in the order in which they were applied.

@@ -245,7 +245,10 @@ mod tests {
         let text = "n:%n N:%N p:%p P:%P i:%i I:%I j:%j J:%J f:%f";
         assert_eq!(
             of(text, r"spec@var-lib-my\x2ddata.service"),
-            r"n:spec@var-lib-my\x2ddata.service N:spec@var-lib-my\x2ddata p:spec P:spec i:var-lib-my\x2ddata I:var/lib/my-data j:spec J:spec f:/var/lib/my-data"
+            concat!(
+                r"n:spec@var-lib-my\x2ddata.service N:spec@var-lib-my\x2ddata p:spec P:spec ",
+                r"i:var-lib-my\x2ddata I:var/lib/my-data j:spec J:spec f:/var/lib/my-data",
+            )
         );
         assert_eq!(
             of(text, "plain-name.service"),

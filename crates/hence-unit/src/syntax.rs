@@ -25,6 +25,8 @@ pub struct Assignment {
     /// Column of the value in the key's line, from 1; that of the end of that line where the value begins
     /// in a continuation line.
     pub value_column: u32,
+    /// Whether continuation lines were joined: columns of the value's words are then not those of the file.
+    pub continued: bool,
 }
 
 impl Assignment {
@@ -155,7 +157,7 @@ impl Reader<'_> {
                 self.diagnose("line-too-long", Level::Error, first.line, 0, message, "");
                 break;
             }
-            if !self.line(&first, &logical) {
+            if !self.line(&first, &logical, matches!(logical, Cow::Owned(_))) {
                 break;
             }
         }
@@ -189,7 +191,7 @@ impl Reader<'_> {
     }
 
     /// Takes one joined line; false where the rest of the file is to be given up.
-    fn line(&mut self, first: &Raw<'_>, logical: &str) -> bool {
+    fn line(&mut self, first: &Raw<'_>, logical: &str, continued: bool) -> bool {
         let line = logical.trim_start_matches(BLANK);
         let column = first.indent + chars(&logical[..logical.len() - line.len()]).min(chars(first.text)) + 1;
         let line = line.trim_end_matches(BLANK);
@@ -241,6 +243,7 @@ impl Reader<'_> {
             value: value.into(),
             place: Place { file: self.file.clone(), line: first.line, column },
             value_column,
+            continued,
         });
         true
     }
@@ -287,11 +290,18 @@ mod tests {
 
     #[test]
     fn the_example_of_the_man_page() {
-        let text = "[Section C]\nKeyThree=value 3\\\n# this line is ignored\n; this line is ignored too\n       \
+        let text = "[Section C]\nKeyThree=value 3\\\n# this line is ignored\n\
+                    ; this line is ignored too\n\x20      \
                     value 3 continued\n";
         let (_, key, value, line, column, value_column) = one(text);
         assert_eq!((key.as_str(), value.as_str()), ("KeyThree", "value 3        value 3 continued"));
         assert_eq!((line, column, value_column), (2, 1, 10));
+    }
+
+    #[test]
+    fn continued_values_are_marked() {
+        let (assignments, _) = parse(&"f".into(), "[A]\na=1\nb=2\\\n3\n");
+        assert_eq!([assignments[0].continued, assignments[1].continued], [false, true]);
     }
 
     #[test]

@@ -8,7 +8,7 @@ const fn r(name: &'static str, take: Take, doc: &'static str) -> Row {
 
 pub(super) const ROWS: &[Row] = &[
     r("Where", Keep(Shape::Path), "The mount point."),
-    r("ExtraOptions", Keep(Shape::TextOrDefault), "Further options of the autofs mount."),
+    r("ExtraOptions", Keep(Shape::TextOrDefault), "Further options of the autofs mount.").since(250),
     r("DirectoryMode", Keep(Shape::Mode), "The mode of folders that are created for the mount point."),
-    r("TimeoutIdleSec", Keep(Shape::Span), "After how long without use it is unmounted."),
+    r("TimeoutIdleSec", Keep(Shape::Span), "After how long without use it is unmounted.").since(220),
 ];

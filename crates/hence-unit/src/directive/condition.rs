@@ -3,7 +3,7 @@
 
 use super::{Loading, Outcome, Row, Section, Take};
 use crate::{config::Condition, syntax::Assignment, value};
-use alloc::{format, string::String, vec::Vec};
+use alloc::{format, vec::Vec};
 
 /// A check: its name, and whether its argument is a path.
 struct Check {
@@ -52,6 +52,7 @@ const CHECKS: &[Check] = &[
     check("IOPressure", false),
     check("KernelModuleLoaded", false),
     check("Fraction", false),
+    check("MachineTag", false),
 ];
 
 const CONDITION: &str = "Condition";
@@ -78,14 +79,15 @@ fn take(loading: &mut Loading<'_>, assignment: &Assignment, prefix: &'static str
     let Some(argument) = loading.expand(assignment, rest) else {
         return Outcome::Rejected;
     };
-    let argument = if check.path { value::absolute_path(&argument) } else { usable(check, argument) };
+    if !usable(check, &argument) {
+        loading.bad_value(assignment, format!("{}= takes {}", assignment.key, value::BOOLEAN), None);
+    }
+    let argument = if check.path { value::absolute_path(&argument) } else { Some(argument) };
     let Some(argument) = argument else {
-        let takes = if check.path { value::ABSOLUTE } else { allowed(check) };
-        loading.bad_value(assignment, format!("{}= takes {takes}", assignment.key), None);
+        loading.bad_value(assignment, format!("{}= takes {}", assignment.key, value::ABSOLUTE), None);
         return Outcome::Rejected;
     };
-    let mut place = assignment.place.clone();
-    place.column = assignment.value_column;
+    let place = assignment.value_place();
     let condition = Condition { check: check.name, argument: argument.into(), negate, trigger, place };
     kept(loading, prefix).push(condition);
     Outcome::Added
@@ -102,17 +104,10 @@ fn marked(text: &str, mark: char) -> (bool, &str) {
     }
 }
 
-/// Booleans are the only arguments that can be checked without the machine.
-fn usable(check: &Check, argument: String) -> Option<String> {
-    let is_boolean = matches!(check.name, "FirstBoot" | "ACPower");
-    (!is_boolean || value::boolean(&argument).is_some()).then_some(argument)
-}
-
-fn allowed(check: &Check) -> value::Allowed {
-    match check.name {
-        "FirstBoot" | "ACPower" => value::BOOLEAN,
-        _ => "an argument",
-    }
+/// Whether the argument can hold at all; booleans are the only ones that show it without the machine. One
+/// that can't is kept: its check fails, and a start that was to depend on it does not go ahead.
+fn usable(check: &Check, argument: &str) -> bool {
+    !matches!(check.name, "FirstBoot" | "ACPower") || value::boolean(argument).is_some()
 }
 
 const fn condition(name: &'static str, doc: &'static str) -> Row {
@@ -173,5 +168,6 @@ both! {
     "CPUPressure" 250 250: "the pressure on processors is below this";
     "IOPressure" 250 250: "the pressure on input and output is below this";
     "KernelModuleLoaded" 258 258: "this kernel module is loaded";
+    "MachineTag" 261 261: "the machine has this tag";
     "Fraction" 261 261: "this machine falls into this fraction of all";
 }

@@ -48,9 +48,18 @@ fn default_instance(loading: &mut Loading<'_>, assignment: &Assignment) -> Outco
 pub(super) const ROWS: &[Row] = &[
     r("Alias", Act(|l, a| names(l, a, |i| &mut i.alias)), "Further names that enabling it links to it."),
     r("WantedBy", Act(|l, a| names(l, a, |i| &mut i.wanted_by)), "Units that want it once it is enabled."),
-    r("RequiredBy", Act(|l, a| names(l, a, |i| &mut i.required_by)), "Units that require it once it is enabled."),
+    r(
+        "RequiredBy",
+        Act(|l, a| names(l, a, |i| &mut i.required_by)),
+        "Units that require it once it is enabled.",
+    ),
     r("UpheldBy", Act(|l, a| names(l, a, |i| &mut i.upheld_by)), "Units that uphold it once it is enabled.")
         .since(254),
     r("Also", Act(|l, a| names(l, a, |i| &mut i.also)), "Units that are enabled and disabled with it."),
-    r("DefaultInstance", Act(default_instance), "The instance that is meant when a template is enabled as such."),
+    r(
+        "DefaultInstance",
+        Act(default_instance),
+        "The instance that is meant when a template is enabled as such.",
+    )
+    .since(215),
 ];

@@ -6,14 +6,15 @@ use super::{
     row,
     typed::{flag, number, parsed, path_unit, put, single_unit, span},
 };
-use crate::{DependencyKind, UnitKind, syntax::Assignment, value};
+use crate::{UnitKind, syntax::Assignment, value};
 use alloc::format;
 
 const fn r(name: &'static str, take: Take, doc: &'static str) -> Row {
     row(name, Section::Path.only(), "systemd.path(5)", take, doc)
 }
 
-const WATCHES: [&str; 5] = ["PathExists", "PathExistsGlob", "PathChanged", "PathModified", "DirectoryNotEmpty"];
+const WATCHES: [&str; 5] =
+    ["PathExists", "PathExistsGlob", "PathChanged", "PathModified", "DirectoryNotEmpty"];
 
 /// A watch; an empty value of any of them removes those of all.
 fn watch(loading: &mut Loading<'_>, assignment: &Assignment) -> Outcome {
@@ -39,8 +40,6 @@ fn unit(loading: &mut Loading<'_>, assignment: &Assignment) -> Outcome {
     let Some(name) = single_unit(loading, assignment, fits, "a unit that is no path unit") else {
         return Outcome::Rejected;
     };
-    loading.unimply("Unit");
-    loading.imply(assignment, "Unit", &[DependencyKind::Before, DependencyKind::Triggers], &name);
     put(loading, path_unit, |p| p.unit = Some(name));
     Outcome::Replaced
 }
@@ -66,10 +65,12 @@ pub(super) const ROWS: &[Row] = &[
         "TriggerLimitIntervalSec",
         Act(|l, a| span(l, a, path_unit, |p, us| p.trigger_limit_interval = us)),
         "The time in which the unit may be started TriggerLimitBurst= times.",
-    ),
+    )
+    .since(250),
     r(
         "TriggerLimitBurst",
         Act(|l, a| number(l, a, path_unit, |p, n| p.trigger_limit_burst = n)),
         "How often the unit may be started in TriggerLimitIntervalSec=.",
-    ),
+    )
+    .since(250),
 ];

@@ -7,8 +7,10 @@ const fn r(name: &'static str, take: Take, doc: &'static str) -> Row {
 }
 
 pub(super) const ROWS: &[Row] = &[
-    r("RuntimeMaxSec", Keep(Shape::Span), "How long the scope may exist."),
-    r("RuntimeRandomizedExtraSec", Keep(Shape::Span), "A random time that is added to RuntimeMaxSec=."),
+    r("RuntimeMaxSec", Keep(Shape::Span), "How long the scope may exist.").since(244),
+    r("RuntimeRandomizedExtraSec", Keep(Shape::Span), "A random time that is added to RuntimeMaxSec=.")
+        .since(250),
     r("TimeoutStopSec", Keep(Shape::Span), "How long its processes may take to end."),
-    r("OOMPolicy", Keep(Shape::Words(&["continue", "stop", "kill"])), "What happens when memory runs out."),
+    r("OOMPolicy", Keep(Shape::Words(&["continue", "stop", "kill"])), "What happens when memory runs out.")
+        .since(251),
 ];

@@ -5,15 +5,15 @@ use super::{
     Loading, Outcome, Row, Section, Shape, Take,
     Take::{Act, Keep},
     row,
-    typed::{
-        checked_text, choice, commands, flag, number, optional, put, service, span, split, timeout,
-        unit_names,
-    },
+    typed::{checked_text, choice, commands, flag, number, put, service, span, split, timeout, unit_names},
     unit,
 };
 use crate::{
-    DependencyKind, ServiceConfig, UnitKind,
-    config::{ExecPhase, ExitStatusSet, ExitType, INFINITY, NotifyAccess, OomPolicy, Restart, ServiceType, TimeoutFailureMode},
+    ServiceConfig, UnitKind,
+    config::{
+        ExecPhase, ExitStatusSet, ExitType, INFINITY, NotifyAccess, OomPolicy, Restart, ServiceType,
+        TimeoutFailureMode,
+    },
     syntax::Assignment,
     value,
 };
@@ -165,8 +165,6 @@ fn sockets(loading: &mut Loading<'_>, assignment: &Assignment) -> Outcome {
             loading.bad_value(assignment, format!("Sockets= takes sockets, not {name}"), None);
             return;
         }
-        let kinds = [DependencyKind::Wants, DependencyKind::After, DependencyKind::TriggeredBy];
-        loading.imply(assignment, "Sockets", &kinds, &name);
         put(loading, service, |s| s.sockets.push(name));
     })
 }
@@ -186,9 +184,10 @@ pub(super) const ROWS: &[Row] = &[
             choice(l, a, service, &words, |s, v| s.exit_type = v)
         }),
         "Whether the service ends with its main process or with its last one.",
-    ),
+    )
+    .since(250),
     r("PIDFile", Act(pid_file), "The file that a forking service writes its main PID to."),
-    r("ExecCondition", Act(exec), "Commands that decide whether the service is started at all."),
+    r("ExecCondition", Act(exec), "Commands that decide whether the service is started at all.").since(243),
     r("ExecStartPre", Act(exec), "Commands before the main one."),
     r("ExecStart", Act(exec), "The main command; several for Type=oneshot."),
     r("ExecStartPost", Act(exec), "Commands after the start succeeded."),
@@ -222,28 +221,33 @@ pub(super) const ROWS: &[Row] = &[
         Act(|l, a| timeout(l, a, service, |s, us| s.timeout_stop = us)),
         "How long each command of the stop, and then the processes after KillSignal=, may take.",
     ),
-    r("TimeoutAbortSec", Act(timeout_abort), "How long processes may take to die after WatchdogSignal=."),
+    r("TimeoutAbortSec", Act(timeout_abort), "How long processes may take to die after WatchdogSignal=.")
+        .since(243),
     r("TimeoutSec", Act(timeout_both), "TimeoutStartSec= and TimeoutStopSec= in one."),
     r(
         "TimeoutStartFailureMode",
         Act(|l, a| choice(l, a, service, FAILURE_MODES, |s, v| s.timeout_start_failure_mode = v)),
         "How the service is stopped when its start takes too long.",
-    ),
+    )
+    .since(246),
     r(
         "TimeoutStopFailureMode",
         Act(|l, a| choice(l, a, service, FAILURE_MODES, |s, v| s.timeout_stop_failure_mode = v)),
         "How the service is stopped when its stop takes too long.",
-    ),
+    )
+    .since(246),
     r(
         "RuntimeMaxSec",
         Act(|l, a| span(l, a, service, |s, us| s.runtime_max = us)),
         "How long the service may run before it is stopped as failed.",
-    ),
+    )
+    .since(229),
     r(
         "RuntimeRandomizedExtraSec",
         Act(|l, a| span(l, a, service, |s, us| s.runtime_randomized_extra = us)),
         "A random time that is added to RuntimeMaxSec=.",
-    ),
+    )
+    .since(250),
     r(
         "WatchdogSec",
         Act(|l, a| span(l, a, service, |s, us| s.watchdog = if us == INFINITY { 0 } else { us })),
@@ -258,17 +262,20 @@ pub(super) const ROWS: &[Row] = &[
         "SuccessExitStatus",
         Act(|l, a| statuses(l, a, |s| &mut s.success_exit_status)),
         "Further exit statuses and signals that count as a good end.",
-    ),
+    )
+    .since(189),
     r(
         "RestartPreventExitStatus",
         Act(|l, a| statuses(l, a, |s| &mut s.restart_prevent_exit_status)),
         "Exit statuses and signals after which Restart= does nothing.",
-    ),
+    )
+    .since(189),
     r(
         "RestartForceExitStatus",
         Act(|l, a| statuses(l, a, |s| &mut s.restart_force_exit_status)),
         "Exit statuses and signals after which the service is always started again.",
-    ),
+    )
+    .since(215),
     r(
         "RemainAfterExit",
         Act(|l, a| flag(l, a, service, |s, v| s.remain_after_exit = v)),
@@ -294,9 +301,13 @@ pub(super) const ROWS: &[Row] = &[
     r(
         "BusName",
         Act(|l, a| {
-            checked_text(l, a, service, (is_bus_name, "a name on the bus, such as org.example.Foo"), |s, v| {
-                s.bus_name = v
-            })
+            checked_text(
+                l,
+                a,
+                service,
+                (is_bus_name, "a name on the bus, such as org.example.Foo"),
+                |s, v| s.bus_name = v,
+            )
         }),
         "The bus name that a Type=dbus service takes.",
     ),
@@ -319,13 +330,12 @@ pub(super) const ROWS: &[Row] = &[
     r("Sockets", Act(sockets), "Sockets that are passed besides the one of the same name."),
     r(
         "OOMPolicy",
-        Act(|l, a| {
-            let parse = |text: &str| value::word(text, OOM);
-            optional(l, a, service, (parse, "one of continue, stop or kill"), |s, v| s.oom_policy = v)
-        }),
+        Act(|l, a| choice(l, a, service, OOM, |s, v| s.oom_policy = Some(v))),
         "What happens when the kernel kills a process for lack of memory.",
-    ),
-    r("ReloadSignal", Keep(Shape::Signal), "The signal that reloads a Type=notify-reload service.").since(253),
+    )
+    .since(243),
+    r("ReloadSignal", Keep(Shape::Signal), "The signal that reloads a Type=notify-reload service.")
+        .since(253),
     r("OpenFile", Keep(Shape::List), "Files that are opened and passed as file descriptors.").since(253),
     r("RefreshOnReload", Keep(Shape::List), "What is refreshed when the service is reloaded.").since(260),
     r("USBFunctionDescriptors", Keep(Shape::Path), "A file with USB descriptors for FunctionFS."),

@@ -6,7 +6,7 @@ use crate::{
     syntax::Assignment,
     value::{self, Allowed},
 };
-use alloc::{format, string::ToString};
+use alloc::format;
 
 /// The form of a value that is kept as text.
 #[derive(Clone, Copy, Debug)]
@@ -37,6 +37,10 @@ pub enum Shape {
     Share,
     /// A number from 0 up to this.
     Unsigned(u64),
+    /// A number from 0 up to this, or the word.
+    UnsignedOr(u64, &'static str),
+    /// A number from 0 up to this, or one of the words.
+    UnsignedOrWords(u64, &'static [&'static str]),
     /// A number within these bounds, both included.
     Between(i64, i64),
     /// A file mode.
@@ -57,7 +61,17 @@ impl Shape {
 
     /// Whether an empty value means "as if not given".
     pub const fn empty_resets(self) -> bool {
-        self.is_list() || matches!(self, Shape::TextOrDefault | Shape::Path)
+        self.is_list()
+            || matches!(
+                self,
+                Shape::TextOrDefault
+                    | Shape::Path
+                    | Shape::MemoryLimit
+                    | Shape::Words(_)
+                    | Shape::UnsignedOr(..)
+                    | Shape::UnsignedOrWords(..)
+                    | Shape::Between(..)
+            )
     }
 
     /// Checks a value, with a `bad-value` diagnostic where it does not fit.
@@ -98,6 +112,10 @@ impl Shape {
             Shape::MemoryLimit => value::memory_limit(text).is_some(),
             Shape::Share => value::share(text).is_some(),
             Shape::Unsigned(most) => value::unsigned(text).is_some_and(|n| n <= most),
+            Shape::UnsignedOr(most, word) => text == word || value::unsigned(text).is_some_and(|n| n <= most),
+            Shape::UnsignedOrWords(most, words) => {
+                words.contains(&text) || value::unsigned(text).is_some_and(|n| n <= most)
+            }
             Shape::Between(least, most) => value::signed(text).is_some_and(|n| (least..=most).contains(&n)),
             Shape::Mode => value::mode(text).is_some(),
             Shape::Signal => value::signal(text).is_some(),
@@ -138,6 +156,11 @@ impl Shape {
             }
             Shape::Unsigned(u64::MAX) => "a number",
             Shape::Unsigned(most) => return format!("a number from 0 to {most}").into(),
+            Shape::UnsignedOr(most, word) => return format!("a number up to {most}, or {word}").into(),
+            Shape::UnsignedOrWords(most, words) => {
+                let words = value::one_of(words.iter().copied());
+                return format!("a number up to {most}, or {words}").into();
+            }
             Shape::Between(least, most) => return format!("a number from {least} to {most}").into(),
         };
         fixed.into()
@@ -185,11 +208,5 @@ pub(crate) fn not_applied(
                 context.not_applied.push(name);
             }
         }
-    }
-}
-
-impl core::fmt::Display for Shape {
-    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        f.write_str(&self.allowed().to_string())
     }
 }

@@ -7,7 +7,7 @@ use super::{
     typed::{flag, put, single_unit, span, timer},
 };
 use crate::{
-    DependencyKind, UnitKind,
+    UnitKind,
     config::{TimerBase, TimerElapse},
     syntax::Assignment,
     value,
@@ -50,8 +50,7 @@ fn elapse(loading: &mut Loading<'_>, assignment: &Assignment) -> Outcome {
         loading.bad_value(assignment, format!("{}= takes {}", assignment.key, value::SPAN), None);
         return Outcome::Rejected;
     };
-    let mut place = assignment.place.clone();
-    place.column = assignment.value_column;
+    let place = assignment.value_place();
     put(loading, timer, |t| t.elapse.push(TimerElapse { base, delay, place }));
     Outcome::Added
 }
@@ -72,8 +71,6 @@ fn unit(loading: &mut Loading<'_>, assignment: &Assignment) -> Outcome {
     let Some(name) = single_unit(loading, assignment, fits, "a unit that is no timer") else {
         return Outcome::Rejected;
     };
-    loading.unimply("Unit");
-    loading.imply(assignment, "Unit", &[DependencyKind::Before, DependencyKind::Triggers], &name);
     put(loading, timer, |t| t.unit = Some(name));
     Outcome::Replaced
 }
@@ -85,33 +82,38 @@ pub(super) const ROWS: &[Row] = &[
     r("OnStartupSec", Act(elapse), "How long after the service manager's start it elapses."),
     r("OnUnitActiveSec", Act(elapse), "How long after the last start of its unit it elapses."),
     r("OnUnitInactiveSec", Act(elapse), "How long after the last end of its unit it elapses."),
-    r("OnClockChange", Keep(Shape::Boolean), "Elapse when the wall clock jumps."),
-    r("OnTimezoneChange", Keep(Shape::Boolean), "Elapse when the time zone changes."),
+    r("OnClockChange", Keep(Shape::Boolean), "Elapse when the wall clock jumps.").since(242),
+    r("OnTimezoneChange", Keep(Shape::Boolean), "Elapse when the time zone changes.").since(242),
     r(
         "Persistent",
         Act(|l, a| flag(l, a, timer, |t, v| t.persistent = v)),
         "Make up for a calendar time that was missed while the timer was down.",
     )
+    .since(212)
     .not_yet(),
-    r("WakeSystem", Keep(Shape::Boolean), "Wake the machine from suspend to elapse."),
+    r("WakeSystem", Keep(Shape::Boolean), "Wake the machine from suspend to elapse.").since(212),
     r(
         "RemainAfterElapse",
         Act(|l, a| flag(l, a, timer, |t, v| t.remain_after_elapse = v)),
         "Stay loaded after the last elapse.",
-    ),
-    r("FixedRandomDelay", Keep(Shape::Boolean), "Keep the random delay the same on this machine."),
+    )
+    .since(228),
+    r("FixedRandomDelay", Keep(Shape::Boolean), "Keep the random delay the same on this machine.").since(247),
     r(
         "AccuracySec",
         Act(|l, a| span(l, a, timer, |t, us| t.accuracy = us)),
         "How much later than asked for it may elapse.",
-    ),
+    )
+    .since(209),
     r(
         "RandomizedDelaySec",
         Act(|l, a| span(l, a, timer, |t, us| t.randomized_delay = us)),
         "A random time up to this is added to each elapse.",
-    ),
+    )
+    .since(229),
     r("RandomizedOffsetSec", Keep(Shape::Span), "A fixed offset, random for each machine, up to this.")
         .since(258),
-    r("DeferReactivation", Keep(Shape::Boolean), "Do not elapse again the moment a long run ends.").since(257),
+    r("DeferReactivation", Keep(Shape::Boolean), "Do not elapse again the moment a long run ends.")
+        .since(257),
     r("Unit", Act(unit), "The unit that is started."),
 ];

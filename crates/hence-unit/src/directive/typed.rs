@@ -6,7 +6,7 @@
 
 use super::{Loading, Outcome, nearest};
 use crate::{
-    Config, Dependency, DependencyKind, ExecConfig, KillConfig, Kind, Level, Origin, ServiceConfig, SocketConfig, UnitName,
+    Config, ExecConfig, KillConfig, Kind, Level, ServiceConfig, SocketConfig, SourceRole, UnitName,
     config::{Command, INFINITY, PathConfig, ResourceConfig, TimerConfig},
     syntax::Assignment,
     value,
@@ -306,7 +306,11 @@ pub(crate) fn unit_names(
     mut add: impl FnMut(&mut Loading<'_>, UnitName),
 ) -> Outcome {
     let mut taken = false;
-    for word in split(loading, assignment) {
+    let (words, error) = crate::words::split_names(&assignment.value);
+    if let Some(error) = error {
+        loading.bad_value(assignment, format!("{}=: {error}", assignment.key), None);
+    }
+    for word in words {
         let Some(name) = loading.expand(assignment, &word.text) else {
             continue;
         };
@@ -371,10 +375,11 @@ pub(crate) fn commands(
         }
         return Outcome::Reset;
     }
-    let mut place = assignment.place.clone();
-    place.column = assignment.value_column;
+    let place = assignment.value_place();
     let (unit, environs) = (loading.unit, loading.environs);
-    let mut specify = |text: &str| crate::specifier::expand(text, unit, environs);
+    let fragment = loading.config.sources.iter().find(|s| s.role == SourceRole::Fragment);
+    let fragment = fragment.map(|s| &*s.path);
+    let mut specify = |text: &str| crate::specifier::expand_in(text, unit, environs, fragment);
     let (commands, diagnostics) = crate::exec_line::parse(&assignment.value, &place, &mut specify);
     loading.config.diagnostics.extend(diagnostics);
     if commands.is_empty() {
@@ -389,41 +394,22 @@ pub(crate) fn commands(
 impl Loading<'_> {
     /// Forgets the settings of the directives of these names: some lists are emptied by any of several.
     pub(crate) fn forget(&mut self, of: impl Fn(&str) -> bool) {
-        self.config.settings.retain(|s| {
-            super::rows().get(usize::from(s.row)).is_none_or(|row| !of(row.name))
-        });
+        self.config
+            .settings
+            .retain(|s| super::rows().get(usize::from(s.row)).is_none_or(|row| !of(row.name)));
     }
 
-    /// Adds what a directive implies.
-    pub(crate) fn imply(
-        &mut self,
-        assignment: &Assignment,
-        directive: &'static str,
-        kinds: &[DependencyKind],
-        other: &UnitName,
-    ) {
-        let place = crate::Place { column: assignment.value_column, ..assignment.place.clone() };
-        for &kind in kinds {
-            let origin = Origin::Implied { directive, place: Some(place.clone()) };
-            self.config.dependencies.push(Dependency { kind, other: other.clone(), origin });
-        }
-    }
-
-    /// Removes what a directive implied.
-    pub(crate) fn unimply(&mut self, directive: &str) {
-        self.config.dependencies.retain(
-            |d| !matches!(&d.origin, Origin::Implied { directive: by, place: Some(_) } if *by == directive),
-        );
-    }
-
-    /// The column of a word of the value, in the file.
+    /// The column of a word of the value, in the file; of the whole value where it spans lines.
     pub(crate) fn column_of(&self, assignment: &Assignment, word: &Word) -> u32 {
-        assignment.value_column.saturating_add(word.column.saturating_sub(1))
+        match assignment.continued {
+            true => assignment.value_column,
+            false => assignment.value_column.saturating_add(word.column.saturating_sub(1)),
+        }
     }
 
     /// Notes that a value is taken and has no effect here.
     pub(crate) fn note(&mut self, assignment: &Assignment, message: String) {
-        let place = crate::Place { column: assignment.value_column, ..assignment.place.clone() };
+        let place = assignment.value_place();
         self.diagnose("no-effect", Level::Note, place, message, None);
     }
 }

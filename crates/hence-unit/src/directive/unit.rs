@@ -4,15 +4,15 @@ use super::{
     Outcome, Row, Section, Shape,
     Take::{Act, Keep},
     row, typed,
-    typed::{choice, flag, list, number, parsed, path, span, text, timeout, unit, unit_names},
+    typed::{choice, flag, list, number, path, span, text, timeout, unit, unit_names},
 };
 use crate::{
-    Config, Dependency, DependencyKind, Origin, Place,
+    Config, Dependency, DependencyKind, Origin,
     config::{EmergencyAction, JobMode},
     syntax::Assignment,
     value,
 };
-use alloc::{borrow::ToOwned, format};
+use alloc::format;
 
 const fn r(name: &'static str, take: super::Take, doc: &'static str) -> Row {
     row(name, Section::Unit.only(), "systemd.unit(5)", take, doc)
@@ -141,27 +141,32 @@ pub(super) const ROWS: &[Row] = &[
         "A title for people.",
     ),
     r("Documentation", Act(documentation), "Addresses of documentation: http, https, file, info or man."),
-    r("SourcePath", Act(|l, a| path(l, a, unit, |_, _| ())), "The file that a generator made this unit from.")
-        .accepted("it is shown only"),
+    r(
+        "SourcePath",
+        Act(|l, a| path(l, a, unit, |_, _| ())),
+        "The file that a generator made this unit from.",
+    )
+    .accepted("it is shown only"),
     r("Requires", Act(depend), "Units that are started with this one and whose stop stops it."),
     r("Requisite", Act(depend), "Units that must be active already, or the start fails."),
     r("Wants", Act(depend), "Units that are started with this one, whatever comes of them."),
     r("BindsTo", Act(depend), "As Requires=, and this unit goes down whenever they do."),
     r("BindTo", Act(depend), "As BindsTo=.").replaced_by("BindsTo"),
-    r("Upholds", Act(depend), "Units that are started again and again while this one is up."),
+    r("Upholds", Act(depend), "Units that are started again and again while this one is up.").since(249),
     r("Conflicts", Act(depend), "Units that are never up together with this one."),
     r("Before", Act(depend), "Units that start after this one and stop before it."),
     r("After", Act(depend), "Units that start before this one and stop after it."),
-    r("OnSuccess", Act(depend), "Units that are started when this one ends well."),
+    r("OnSuccess", Act(depend), "Units that are started when this one ends well.").since(249),
     r("OnFailure", Act(depend), "Units that are started when this one fails."),
     r("PropagatesReloadTo", Act(depend), "Units that are reloaded with this one."),
     r("PropagateReloadTo", Act(depend), "As PropagatesReloadTo=.").replaced_by("PropagatesReloadTo"),
     r("ReloadPropagatedFrom", Act(depend), "Units whose reload reloads this one."),
     r("PropagateReloadFrom", Act(depend), "As ReloadPropagatedFrom=.").replaced_by("ReloadPropagatedFrom"),
-    r("PropagatesStopTo", Act(depend), "Units that are stopped with this one."),
-    r("StopPropagatedFrom", Act(depend), "Units whose stop stops this one."),
-    r("PartOf", Act(depend), "Units whose stop and restart are passed on to this one."),
+    r("PropagatesStopTo", Act(depend), "Units that are stopped with this one.").since(249),
+    r("StopPropagatedFrom", Act(depend), "Units whose stop stops this one.").since(249),
+    r("PartOf", Act(depend), "Units whose stop and restart are passed on to this one.").since(188),
     r("JoinsNamespaceOf", Act(depend), "Units whose network, IPC and /tmp namespaces this one shares.")
+        .since(209)
         .not_yet(),
     r("RequiresOverridable", Keep(Shape::Text), "A dependency that no longer exists.")
         .accepted("systemd ignores it too")
@@ -200,7 +205,8 @@ pub(super) const ROWS: &[Row] = &[
         "OnSuccessJobMode",
         Act(|l, a| job_mode(l, a, |c, v| c.on_success_job_mode = v)),
         "The job mode of units that OnSuccess= starts.",
-    ),
+    )
+    .since(249),
     r(
         "OnFailureJobMode",
         Act(|l, a| job_mode(l, a, |c, v| c.on_failure_job_mode = v)),
@@ -231,17 +237,20 @@ pub(super) const ROWS: &[Row] = &[
         "JobTimeoutAction",
         Act(|l, a| action(l, a, |c, v| c.job_timeout_action = v)),
         "What is done to the machine when a job times out.",
-    ),
+    )
+    .since(217),
     r(
         "JobTimeoutRebootArgument",
         Keep(Shape::TextOrDefault),
         "The argument of a reboot that JobTimeoutAction= asks for.",
-    ),
+    )
+    .since(217),
     r(
         "StartLimitIntervalSec",
         Act(start_limit_interval),
         "The time in which at most StartLimitBurst= starts may happen; 0 means no limit.",
-    ),
+    )
+    .since(229),
     r("StartLimitInterval", Act(start_limit_interval), "As StartLimitIntervalSec=.")
         .replaced_by("StartLimitIntervalSec"),
     r("StartLimitBurst", Act(start_limit_burst), "How many starts may happen in StartLimitIntervalSec=."),
@@ -259,18 +268,25 @@ pub(super) const ROWS: &[Row] = &[
         "SuccessAction",
         Act(|l, a| action(l, a, |c, v| c.success_action = v)),
         "What is done to the machine when this unit ends well.",
-    ),
+    )
+    .since(236),
     r(
         "FailureActionExitStatus",
         Act(|l, a| exit_code(l, a, |c, v| c.failure_action_exit_status = v)),
         "The exit status to leave with when FailureAction= says exit.",
-    ),
+    )
+    .since(240),
     r(
         "SuccessActionExitStatus",
         Act(|l, a| exit_code(l, a, |c, v| c.success_action_exit_status = v)),
         "The exit status to leave with when SuccessAction= says exit.",
+    )
+    .since(240),
+    r(
+        "RebootArgument",
+        Keep(Shape::TextOrDefault),
+        "The argument of a reboot that one of the actions asks for.",
     ),
-    r("RebootArgument", Keep(Shape::TextOrDefault), "The argument of a reboot that one of the actions asks for."),
     r(
         "CollectMode",
         Act(|l, a| {
@@ -279,7 +295,8 @@ pub(super) const ROWS: &[Row] = &[
             })
         }),
         "When a unit that nobody refers to is forgotten.",
-    ),
+    )
+    .since(236),
     r(
         "SurviveFinalKillSignal",
         Act(|l, a| flag(l, a, unit, |c, v| c.flags.survive_final_kill_signal = v)),
@@ -287,4 +304,3 @@ pub(super) const ROWS: &[Row] = &[
     )
     .since(255),
 ];
-

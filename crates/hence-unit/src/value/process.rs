@@ -81,9 +81,10 @@ pub fn oom_score_adjust(text: &str) -> Option<i16> {
     (-1000..=1000).contains(&number).then_some(number as i16)
 }
 
-/// CPUSchedulingPolicy=, as Linux counts the policies.
+/// CPUSchedulingPolicy= by name or number, as Linux counts the policies.
 pub fn scheduling_policy(text: &str) -> Option<u8> {
-    word(text, &[("other", 0), ("fifo", 1), ("rr", 2), ("batch", 3), ("idle", 5)])
+    let named = word(text, &[("other", 0), ("fifo", 1), ("rr", 2), ("batch", 3), ("idle", 5)]);
+    named.or_else(|| unsigned(text).filter(|n| matches!(n, 0..=3 | 5)).map(|n| n as u8))
 }
 
 /// IOSchedulingClass= by name or number, as Linux counts the classes.
@@ -129,7 +130,7 @@ pub const RLIMITS: [(&str, u8, RlimitUnit); 16] = [
 
 impl RlimitUnit {
     fn parse(self, text: &str) -> Option<u64> {
-        if text == "infinity" {
+        if text == "infinity" && self != RlimitUnit::Nice {
             return Some(INFINITY);
         }
         let finite = match self {
@@ -152,9 +153,7 @@ impl RlimitUnit {
             RlimitUnit::Microseconds => {
                 "a time span (bare numbers are microseconds) or infinity, or soft:hard"
             }
-            RlimitUnit::Nice => {
-                "a number from 0 to 40, a niceness from -20 to +19 with its sign, or infinity"
-            }
+            RlimitUnit::Nice => "a number from 0 to 40, or a niceness from -20 to +19 with its sign",
         }
     }
 }
@@ -263,6 +262,7 @@ mod tests {
             ("-1", Bytes),
             ("41", Nice),
             ("+20", Nice),
+            ("infinity", Nice),
         ] {
             assert_eq!(limit_range(bad, unit), None, "{bad}");
         }

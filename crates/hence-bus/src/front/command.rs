@@ -1,0 +1,284 @@
+//! What clients ask to be done. The front only checks that a request is well-formed; the binary does it and
+//! answers.
+
+use super::model::JobView;
+use crate::peer::Caller;
+use crate::wire::Value;
+
+macro_rules! words {
+    ($(#[$doc:meta])* $type:ident { $($(#[$item:meta])* $name:ident = $text:literal,)* }) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum $type {
+            $($(#[$item])* $name,)*
+        }
+
+        impl $type {
+            /// Every one.
+            pub const ALL: &[$type] = &[$($type::$name,)*];
+
+            /// The word on the wire.
+            pub fn as_str(self) -> &'static str {
+                match self {
+                    $($type::$name => $text,)*
+                }
+            }
+
+            /// The one with this word.
+            pub fn of(word: &str) -> Option<$type> {
+                $type::ALL.iter().copied().find(|item| item.as_str() == word)
+            }
+        }
+    };
+}
+
+words! {
+    /// The job that a client asks for; systemctl(1).
+    Verb {
+        /// Start.
+        Start = "start",
+        /// Check that it is active.
+        VerifyActive = "verify-active",
+        /// Stop.
+        Stop = "stop",
+        /// Reload its configuration.
+        Reload = "reload",
+        /// Reload where it is active, start where it is not.
+        ReloadOrStart = "reload-or-start",
+        /// Stop, then start.
+        Restart = "restart",
+        /// Restart where it is active.
+        TryRestart = "try-restart",
+        /// Reload where it is active.
+        TryReload = "try-reload",
+        /// Reload where it can, else restart.
+        ReloadOrRestart = "reload-or-restart",
+        /// Reload where it can and is active, else try to restart.
+        ReloadOrTryRestart = "reload-or-try-restart",
+    }
+}
+
+words! {
+    /// How a job deals with the jobs there are; `--job-mode=` of systemctl(1).
+    Mode {
+        /// Replace conflicting jobs.
+        Replace = "replace",
+        /// Refuse where jobs conflict.
+        Fail = "fail",
+        /// Replace, and be irreplaceable.
+        ReplaceIrreversibly = "replace-irreversibly",
+        /// Stop all else.
+        Isolate = "isolate",
+        /// Cancel all other jobs.
+        Flush = "flush",
+        /// Look at no dependency.
+        IgnoreDependencies = "ignore-dependencies",
+        /// Look at ordering only.
+        IgnoreRequirements = "ignore-requirements",
+        /// Stop what triggers it, too.
+        Triggering = "triggering",
+    }
+}
+
+words! {
+    /// Which processes a signal is for; `--kill-whom=` of systemctl(1).
+    Whom {
+        /// The main process.
+        Main = "main",
+        /// The control process.
+        Control = "control",
+        /// All processes.
+        All = "all",
+        /// The main process, which has to exist.
+        MainFail = "main-fail",
+        /// The control process, which has to exist.
+        ControlFail = "control-fail",
+        /// All processes, of which one has to exist.
+        AllFail = "all-fail",
+    }
+}
+
+words! {
+    /// How the machine goes down.
+    Power {
+        /// Reboot.
+        Reboot = "reboot",
+        /// Power off.
+        PowerOff = "poweroff",
+        /// Halt.
+        Halt = "halt",
+        /// Execute the loaded kernel.
+        Kexec = "kexec",
+    }
+}
+
+words! {
+    /// A change of unit files; systemctl(1).
+    FileVerb {
+        /// Make the links of `[Install]`.
+        Enable = "enable",
+        /// Remove them.
+        Disable = "disable",
+        /// Remove and make them.
+        Reenable = "reenable",
+        /// As the presets say.
+        Preset = "preset",
+        /// Link to /dev/null.
+        Mask = "mask",
+        /// Remove that link.
+        Unmask = "unmask",
+        /// Link to a file elsewhere.
+        Link = "link",
+        /// Remove all that was configured.
+        Revert = "revert",
+    }
+}
+
+/// A request that changes something.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Command {
+    /// A job for a unit. Answer with the job.
+    Enqueue {
+        /// Unit, loaded or not.
+        unit: String,
+        /// What to do.
+        verb: Verb,
+        /// How.
+        mode: Mode,
+        /// Whether the answer should name the other jobs of the transaction, too.
+        detailed: bool,
+    },
+    /// Send a signal.
+    Kill {
+        /// Unit.
+        unit: String,
+        /// Which processes.
+        whom: Whom,
+        /// Signal, 1 to 64.
+        signal: i32,
+    },
+    /// Forget that a unit failed, or all that did.
+    ResetFailed {
+        /// Unit.
+        unit: Option<String>,
+    },
+    /// Cancel a job.
+    Cancel {
+        /// Its id.
+        job: u32,
+    },
+    /// Cancel all jobs.
+    ClearJobs,
+    /// Load all unit files anew.
+    Reload,
+    /// Execute ourselves anew.
+    Reexecute,
+    /// End.
+    Exit,
+    /// Take the machine down at once.
+    Power(Power),
+    /// Change the environment of what is started.
+    Environment {
+        /// Names, or assignments that are removed only where they match.
+        unset: Vec<String>,
+        /// Assignments.
+        set: Vec<String>,
+    },
+    /// Change settings of a unit.
+    SetProperties {
+        /// Unit.
+        unit: String,
+        /// Only until reboot.
+        runtime: bool,
+        /// Name and value.
+        properties: Vec<(String, Value)>,
+    },
+    /// Make a unit without a file and start it. Answer with the job.
+    StartTransient {
+        /// Unit.
+        unit: String,
+        /// How.
+        mode: Mode,
+        /// Name and value.
+        properties: Vec<(String, Value)>,
+    },
+    /// Change unit files. Answer with the changes.
+    UnitFiles {
+        /// How.
+        verb: FileVerb,
+        /// Names or paths.
+        names: Vec<String>,
+        /// Only until reboot.
+        runtime: bool,
+        /// Overwrite.
+        force: bool,
+    },
+    /// Set the unit that is started at boot. Answer with the changes.
+    SetDefaultTarget {
+        /// Unit.
+        unit: String,
+        /// Overwrite.
+        force: bool,
+    },
+    /// Remove directories of a unit.
+    Clean {
+        /// Unit.
+        unit: String,
+        /// `cache`, `runtime`, `state`, ...
+        what: Vec<String>,
+    },
+    /// Freeze a unit, or thaw it.
+    Freeze {
+        /// Unit.
+        unit: String,
+        /// Thaw.
+        thaw: bool,
+    },
+}
+
+/// Names a request until it is answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Token(pub(super) u64);
+
+/// A command and whose it is.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Request {
+    /// To answer it.
+    pub token: Token,
+    /// Who asks.
+    pub caller: Caller,
+    /// What.
+    pub command: Command,
+}
+
+/// A link that was made or removed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FileChange {
+    /// `symlink` or `unlink`.
+    pub kind: &'static str,
+    /// The link.
+    pub path: String,
+    /// What it points to.
+    pub source: String,
+}
+
+/// The answer to a request.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Answer {
+    /// It is done.
+    Done,
+    /// The job that was installed, and the other jobs of its transaction, where they were asked for.
+    Job {
+        /// The job.
+        job: JobView,
+        /// The others.
+        others: Vec<JobView>,
+    },
+    /// Changes of unit files.
+    Files {
+        /// Whether the files have an `[Install]` section.
+        installable: bool,
+        /// What changed.
+        changes: Vec<FileChange>,
+    },
+}

@@ -1,0 +1,222 @@
+//! Which object, interface and method a call means, and the interfaces that all objects have. It answers
+//! questions and leaves what changes something to the binary.
+
+use super::introspect;
+use super::{Caller, Command, ErrorName, JobView, ManagerView, Model, Object, Refusal, UnitView};
+use crate::interface::{Call, Interface, Method, Turn, job, kinds, manager, unit};
+use crate::wire::{Message, Value};
+use hence_unit::{UnitKind, UnitName};
+
+const PEER: &str = "org.freedesktop.DBus.Peer";
+const INTROSPECTABLE: &str = "org.freedesktop.DBus.Introspectable";
+const PROPERTIES: &str = "org.freedesktop.DBus.Properties";
+const BUS: &str = "org.freedesktop.DBus";
+
+/// How a call goes on.
+pub enum Step {
+    /// It is answered.
+    Reply(Vec<Value>),
+    /// The binary answers it, with this signature.
+    Ask(Command, &'static str),
+}
+
+/// Serves a call as far as that is possible without changing anything.
+pub fn dispatch(message: &Message, caller: Caller, model: &mut dyn Model) -> Result<Step, Refusal> {
+    let path = message.fields.path.as_deref().unwrap_or("/");
+    let interface = message.fields.interface.as_deref();
+    let member = message.fields.member.as_deref().unwrap_or("");
+    let is = |name: &str| interface.is_none_or(|interface| interface == name);
+    let object = Object::of(path);
+
+    if is(PEER) && matches!(member, "Ping" | "GetMachineId") {
+        check(message, PEER, "")?;
+        let id = if member == "Ping" { Vec::new() } else { vec![model.machine_id().into()] };
+        return Ok(Step::Reply(id));
+    }
+    // Clients made for a bus say hello and subscribe; there is no bus here, and all signals come anyway.
+    if interface == Some(BUS) && path == "/org/freedesktop/DBus" {
+        return match member {
+            "Hello" => Ok(Step::Reply(vec![":1.1".into()])),
+            "AddMatch" | "RemoveMatch" => Ok(Step::Reply(Vec::new())),
+            _ => Err(unknown_method(member, BUS)),
+        };
+    }
+    let target = Target::of(&object, caller, model)?;
+    if is(INTROSPECTABLE) && member == "Introspect" {
+        check(message, INTROSPECTABLE, "")?;
+        return Ok(Step::Reply(vec![introspect::describe(path, &object, &target, model).into()]));
+    }
+    if is(PROPERTIES) && matches!(member, "Get" | "GetAll" | "Set") {
+        let expected = match member {
+            "Get" => "ss",
+            "GetAll" => "s",
+            _ => "ssv",
+        };
+        check(message, PROPERTIES, expected)?;
+        return properties(message, member, &target, model).map(Step::Reply);
+    }
+    let Some(method) = target.method(interface, member) else {
+        return Err(unknown_method(member, interface.unwrap_or("")));
+    };
+    check(message, interface.unwrap_or(""), method.input)?;
+    let mut call = Call { caller, object: &object, arguments: &message.body, model };
+    Ok(match (method.act)(&mut call)? {
+        Turn::Reply(body) => Step::Reply(body),
+        Turn::Ask(command) => Step::Ask(command, method.output),
+    })
+}
+
+fn unknown_method(member: &str, interface: &str) -> Refusal {
+    let text = format!("Unknown method {member} or interface {interface}.");
+    Refusal::new(ErrorName::UnknownMethod, text)
+}
+
+fn check(message: &Message, interface: &str, expected: &str) -> Result<(), Refusal> {
+    let signature = message.signature();
+    if signature == expected {
+        return Ok(());
+    }
+    let member = message.fields.member.as_deref().unwrap_or("");
+    let text =
+        format!("Invalid arguments '{signature}' to call {interface}.{member}(), expecting '{expected}'.");
+    Err(Refusal::new(ErrorName::InvalidArgs, text))
+}
+
+/// An object that exists, as far as that can be told without loading it.
+pub enum Target {
+    /// A path that only has others below it.
+    Node,
+    /// The whole.
+    Root,
+    /// A unit.
+    Unit(String, UnitKind),
+    /// A job.
+    Job(JobView),
+}
+
+impl Target {
+    fn of(object: &Object, caller: Caller, model: &mut dyn Model) -> Result<Target, Refusal> {
+        let unknown = || Refusal::new(ErrorName::UnknownObject, "Unknown object.");
+        let unit = |name: String| match UnitName::new(&name) {
+            Some(valid) => Ok(Target::Unit(name, valid.kind())),
+            None => Err(unknown()),
+        };
+        match object {
+            Object::Unknown => Err(unknown()),
+            Object::Node(_) => Ok(Target::Node),
+            Object::Root => Ok(Target::Root),
+            Object::Unit(name) => unit(name.clone()),
+            Object::OwnUnit => unit(crate::interface::unit_of_pid(model, caller.pid)?),
+            Object::Job(id) => {
+                let found = model.jobs().into_iter().find(|job| job.id == *id);
+                found.map(Target::Job).ok_or_else(unknown)
+            }
+        }
+    }
+
+    fn method(&self, interface: Option<&str>, member: &str) -> Option<&'static Method> {
+        fn within<V>(rows: &Interface<V>, interface: Option<&str>, member: &str) -> Option<&'static Method> {
+            if interface.is_none_or(|name| name == rows.name) { rows.method(member) } else { None }
+        }
+        match self {
+            Target::Node => None,
+            Target::Root => within(&manager::INTERFACE, interface, member),
+            Target::Unit(_, kind) => within(&unit::INTERFACE, interface, member)
+                .or_else(|| within(kinds::interface(*kind), interface, member)),
+            Target::Job(_) => within(&job::INTERFACE, interface, member),
+        }
+    }
+}
+
+/// `Get`, `GetAll` and `Set`. systemctl asks for all interfaces at once by the empty name.
+fn properties(
+    message: &Message,
+    member: &str,
+    target: &Target,
+    model: &mut dyn Model,
+) -> Result<Vec<Value>, Refusal> {
+    let interface = message.body.first().and_then(Value::as_str).unwrap_or("");
+    let name = message.body.get(1).and_then(Value::as_str);
+    let served = match target {
+        Target::Node => false,
+        Target::Root => serves(&[manager::INTERFACE.name], interface),
+        Target::Unit(_, kind) => serves(&[unit::INTERFACE.name, kinds::interface(*kind).name], interface),
+        Target::Job(_) => serves(&[job::INTERFACE.name], interface),
+    };
+    if !served {
+        // The interfaces of D-Bus itself have no properties.
+        if member == "GetAll" && serves(&[PEER, INTROSPECTABLE, PROPERTIES], interface) {
+            return Ok(vec![Value::array("{sv}", Vec::new())]);
+        }
+        let text = format!("Unknown interface '{interface}'.");
+        return Err(Refusal::new(ErrorName::UnknownInterface, text));
+    }
+    let values = match target {
+        Target::Node => Vec::new(),
+        Target::Root => root_values(&model.overview(), interface, name),
+        Target::Unit(id, _) => match model.unit(id, true)? {
+            Some(view) => unit_values(&view, interface, name),
+            None => {
+                return Err(Refusal::new(ErrorName::NoSuchUnit, format!("Unit {id} not found.")));
+            }
+        },
+        Target::Job(view) => rows(&job::INTERFACE, interface, name, view),
+    };
+    let Some(name) = name else {
+        let entry = |(name, value)| Value::property(name, value);
+        return Ok(vec![Value::array("{sv}", values.into_iter().map(entry).collect())]);
+    };
+    match values.into_iter().next() {
+        None => {
+            let text = format!("Unknown interface {interface} or property {name}.");
+            Err(Refusal::new(ErrorName::UnknownProperty, text))
+        }
+        Some(_) if member == "Set" => {
+            let text = format!("Property '{name}' is not writable.");
+            Err(Refusal::new(ErrorName::PropertyReadOnly, text))
+        }
+        Some((_, value)) => Ok(vec![Value::variant(value)]),
+    }
+}
+
+fn serves(interfaces: &[&str], wanted: &str) -> bool {
+    wanted.is_empty() || interfaces.contains(&wanted)
+}
+
+type Named = (&'static str, Value);
+
+/// The properties of one interface: all, or the one of this name; none where another interface is wanted.
+fn rows<V>(interface: &Interface<V>, wanted: &str, name: Option<&str>, view: &V) -> Vec<Named> {
+    if !serves(&[interface.name], wanted) {
+        return Vec::new();
+    }
+    match name {
+        Some(name) => interface.property(name).map(|row| (row.name, (row.value)(view))).into_iter().collect(),
+        None => interface.rows().map(|row| (row.name, (row.value)(view))).collect(),
+    }
+}
+
+fn root_values(view: &ManagerView, wanted: &str, name: Option<&str>) -> Vec<Named> {
+    let mut values = rows(&manager::INTERFACE, wanted, name, view);
+    for (more, value) in &view.more {
+        if name.is_none_or(|name| name == *more) && manager::INTERFACE.property(more).is_none() {
+            values.push((more, value.clone()));
+        }
+    }
+    values
+}
+
+/// The kind's properties come first, as systemd orders them.
+fn unit_values(view: &UnitView, wanted: &str, name: Option<&str>) -> Vec<Named> {
+    let mut values = Vec::new();
+    for (interface, common) in [(kinds::interface(view.kind), false), (&unit::INTERFACE, true)] {
+        values.append(&mut rows(interface, wanted, name, view));
+        if serves(&[interface.name], wanted) {
+            let more = view.more.iter().filter(|more| more.common == common);
+            let more = more.filter(|more| name.is_none_or(|name| name == more.name));
+            let more = more.filter(|more| interface.property(more.name).is_none());
+            values.extend(more.map(|more| (more.name, more.value.clone())));
+        }
+    }
+    values
+}

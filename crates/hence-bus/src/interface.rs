@@ -1,0 +1,276 @@
+//! What an interface is: rows of properties, methods and signals. It serves nothing; the front does.
+
+pub mod job;
+pub mod kinds;
+pub mod manager;
+pub mod manager_files;
+pub mod service;
+pub mod slice;
+pub mod socket;
+pub mod target;
+#[cfg(test)]
+mod tests;
+pub mod timer;
+pub mod unit;
+
+use crate::front::{Answer, Caller, Command, ErrorName, JobView, Model, Object, Refusal, Timestamp};
+use crate::front::{job_path, unit_path};
+use crate::wire::Value;
+
+/// What a change of a property sends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Emits {
+    /// Never changes while loaded.
+    Const,
+    /// The new value.
+    Change,
+    /// Its name.
+    Invalidation,
+    /// Nothing.
+    Nothing,
+}
+
+impl Emits {
+    /// As introspection says it; changes are the default there.
+    pub fn annotation(self) -> Option<&'static str> {
+        match self {
+            Emits::Const => Some("const"),
+            Emits::Change => None,
+            Emits::Invalidation => Some("invalidates"),
+            Emits::Nothing => Some("false"),
+        }
+    }
+}
+
+/// A property of a snapshot.
+pub struct Property<V> {
+    /// Name.
+    pub name: &'static str,
+    /// Signature of its value.
+    pub signature: &'static str,
+    /// What its change sends.
+    pub emits: Emits,
+    /// Its value.
+    pub value: fn(&V) -> Value,
+}
+
+/// A row that never changes while loaded.
+pub const fn fixed<V>(name: &'static str, signature: &'static str, value: fn(&V) -> Value) -> Property<V> {
+    Property { name, signature, emits: Emits::Const, value }
+}
+
+/// A row whose changes are sent.
+pub const fn live<V>(name: &'static str, signature: &'static str, value: fn(&V) -> Value) -> Property<V> {
+    Property { name, signature, emits: Emits::Change, value }
+}
+
+/// A row whose changes invalidate it.
+pub const fn stale<V>(name: &'static str, signature: &'static str, value: fn(&V) -> Value) -> Property<V> {
+    Property { name, signature, emits: Emits::Invalidation, value }
+}
+
+/// A row whose changes nobody is told of.
+pub const fn quiet<V>(name: &'static str, signature: &'static str, value: fn(&V) -> Value) -> Property<V> {
+    Property { name, signature, emits: Emits::Nothing, value }
+}
+
+/// A call on its way to an answer.
+pub struct Call<'a> {
+    /// Who asks.
+    pub caller: Caller,
+    /// The object that is called.
+    pub object: &'a Object,
+    /// Arguments, checked against the method's signature.
+    pub arguments: &'a [Value],
+    /// What is asked.
+    pub model: &'a mut dyn Model,
+}
+
+impl Call<'_> {
+    /// The string at this position.
+    pub fn text(&self, at: usize) -> &str {
+        self.arguments.get(at).and_then(Value::as_str).unwrap_or("")
+    }
+
+    /// The strings of the array at this position.
+    pub fn texts(&self, at: usize) -> Vec<String> {
+        let items = self.arguments.get(at).map_or(&[][..], Value::items);
+        items.iter().filter_map(Value::as_str).map(String::from).collect()
+    }
+
+    /// The number at this position.
+    pub fn number(&self, at: usize) -> u32 {
+        match self.arguments.get(at) {
+            Some(Value::Uint32(number)) => *number,
+            _ => 0,
+        }
+    }
+
+    /// The truth at this position.
+    pub fn truth(&self, at: usize) -> bool {
+        self.arguments.get(at) == Some(&Value::Bool(true))
+    }
+
+    /// The pairs of the `a(sv)` at this position.
+    pub fn pairs(&self, at: usize) -> Vec<(String, Value)> {
+        let items = self.arguments.get(at).map_or(&[][..], Value::items);
+        let pair = |item: &Value| match item.items() {
+            [name, Value::Variant(value)] => Some((name.as_str()?.to_owned(), (**value).clone())),
+            _ => None,
+        };
+        items.iter().filter_map(pair).collect()
+    }
+
+    /// A valid unit name at this position.
+    pub fn unit_name(&self, at: usize) -> Result<String, Refusal> {
+        let name = self.text(at);
+        if hence_unit::UnitName::new(name).is_some() {
+            return Ok(name.to_owned());
+        }
+        Err(Refusal::new(ErrorName::InvalidArgs, format!("Unit name {name} is not valid.")))
+    }
+
+    /// The unit whose object is called.
+    pub fn own_unit(&mut self) -> Result<String, Refusal> {
+        match self.object {
+            Object::Unit(name) => Ok(name.clone()),
+            Object::OwnUnit => unit_of_pid(self.model, self.caller.pid),
+            _ => Err(Refusal::new(ErrorName::UnknownObject, "Not a unit.")),
+        }
+    }
+}
+
+/// The unit of a process, or the refusal of who has none.
+pub fn unit_of_pid(model: &mut dyn Model, pid: u32) -> Result<String, Refusal> {
+    model.unit_of_pid(pid).ok_or_else(|| {
+        Refusal::new(ErrorName::NoUnitForPid, format!("PID {pid} does not belong to any loaded unit."))
+    })
+}
+
+/// How a call goes on.
+pub enum Turn {
+    /// It is answered.
+    Reply(Vec<Value>),
+    /// The binary will answer it.
+    Ask(Command),
+}
+
+/// What a method does.
+pub type Act = fn(&mut Call<'_>) -> Result<Turn, Refusal>;
+
+/// A method.
+pub struct Method {
+    /// Name.
+    pub name: &'static str,
+    /// Signature of its arguments.
+    pub input: &'static str,
+    /// Signature of its answer.
+    pub output: &'static str,
+    /// What it does.
+    pub act: Act,
+}
+
+/// A row.
+pub const fn method(name: &'static str, input: &'static str, output: &'static str, act: Act) -> Method {
+    Method { name, input, output, act }
+}
+
+/// A signal: name and signature.
+pub type Signal = (&'static str, &'static str);
+
+/// An interface over a snapshot.
+pub struct Interface<V: 'static> {
+    /// Full name.
+    pub name: &'static str,
+    /// Groups of properties.
+    pub properties: &'static [&'static [Property<V>]],
+    /// Methods.
+    pub methods: &'static [Method],
+    /// Signals.
+    pub signals: &'static [Signal],
+}
+
+impl<V> Interface<V> {
+    /// All properties.
+    pub fn rows(&self) -> impl Iterator<Item = &'static Property<V>> {
+        self.properties.iter().flat_map(|group| group.iter())
+    }
+
+    /// The property of this name.
+    pub fn property(&self, name: &str) -> Option<&'static Property<V>> {
+        self.rows().find(|row| row.name == name)
+    }
+
+    /// The method of this name.
+    pub fn method(&self, name: &str) -> Option<&'static Method> {
+        self.methods.iter().find(|method| method.name == name)
+    }
+}
+
+/// `s` of a text that may change.
+pub(crate) fn text(text: &str) -> Value {
+    Value::from(text.to_owned())
+}
+
+/// `as`
+pub(crate) fn texts(texts: &[String]) -> Value {
+    Value::strings(texts.iter().cloned())
+}
+
+/// `t` where unknown and unlimited are the largest number.
+pub(crate) fn or_max(number: Option<u64>) -> Value {
+    Value::Uint64(number.unwrap_or(u64::MAX))
+}
+
+/// `t`
+pub(crate) fn realtime(at: Timestamp) -> Value {
+    Value::Uint64(at.realtime_us)
+}
+
+/// `t`
+pub(crate) fn monotonic(at: Timestamp) -> Value {
+    Value::Uint64(at.monotonic_us)
+}
+
+/// `(usssoo)` of the lists of jobs.
+pub(crate) fn job_row(job: &JobView) -> Value {
+    Value::Struct(vec![
+        Value::Uint32(job.id),
+        text(&job.unit),
+        Value::from(job.job_type),
+        Value::from(job.state),
+        Value::path(job_path(job.id)),
+        Value::path(unit_path(&job.unit)),
+    ])
+}
+
+/// The body of an answer for a method with this output.
+pub(crate) fn body(answer: &Answer, output: &str) -> Result<Vec<Value>, Refusal> {
+    let detailed = |job: &JobView| {
+        vec![
+            Value::Uint32(job.id),
+            Value::path(job_path(job.id)),
+            text(&job.unit),
+            Value::path(unit_path(&job.unit)),
+            Value::from(job.job_type),
+        ]
+    };
+    match (answer, output) {
+        (_, "") => Ok(Vec::new()),
+        (Answer::Job { job, .. }, "o") => Ok(vec![Value::path(job_path(job.id))]),
+        (Answer::Job { job, others }, "uososa(uosos)") => {
+            let mut body = detailed(job);
+            let others = others.iter().map(|other| Value::Struct(detailed(other))).collect();
+            body.push(Value::array("(uosos)", others));
+            Ok(body)
+        }
+        (Answer::Files { installable, changes }, "ba(sss)" | "a(sss)") => {
+            let change = |change: &crate::front::FileChange| {
+                Value::Struct(vec![Value::from(change.kind), text(&change.path), text(&change.source)])
+            };
+            let changes = Value::array("(sss)", changes.iter().map(change).collect());
+            Ok(if output == "a(sss)" { vec![changes] } else { vec![Value::Bool(*installable), changes] })
+        }
+        _ => Err(Refusal::new(ErrorName::Failed, "The answer does not fit the question.")),
+    }
+}

@@ -1,0 +1,55 @@
+//! The interface of each kind of unit. The kinds with a table of a few rows have it here; what more they have
+//! to show comes with the snapshot.
+
+use super::slice::{METHODS, RESOURCES};
+use super::{Interface, Property, live, service, slice, socket, target, timer};
+use crate::front::UnitView;
+use hence_unit::UnitKind;
+
+const RESULT: &[Property<UnitView>] = &[live("Result", "s", |v| v.result.into())];
+
+const PATH: Interface<UnitView> =
+    Interface { name: "org.freedesktop.systemd1.Path", properties: &[RESULT], methods: &[], signals: &[] };
+const MOUNT: Interface<UnitView> = Interface {
+    name: "org.freedesktop.systemd1.Mount",
+    properties: &[RESULT, RESOURCES],
+    methods: METHODS,
+    signals: &[],
+};
+const AUTOMOUNT: Interface<UnitView> = Interface {
+    name: "org.freedesktop.systemd1.Automount",
+    properties: &[RESULT],
+    methods: &[],
+    signals: &[],
+};
+const SWAP: Interface<UnitView> = Interface {
+    name: "org.freedesktop.systemd1.Swap",
+    properties: &[RESULT, RESOURCES],
+    methods: METHODS,
+    signals: &[],
+};
+const DEVICE: Interface<UnitView> =
+    Interface { name: "org.freedesktop.systemd1.Device", properties: &[], methods: &[], signals: &[] };
+const SCOPE: Interface<UnitView> = Interface {
+    name: "org.freedesktop.systemd1.Scope",
+    properties: &[RESULT, RESOURCES],
+    methods: METHODS,
+    signals: &[],
+};
+
+/// The interface of a kind.
+pub fn interface(kind: UnitKind) -> &'static Interface<UnitView> {
+    match kind {
+        UnitKind::Service => &service::INTERFACE,
+        UnitKind::Socket => &socket::INTERFACE,
+        UnitKind::Target => &target::INTERFACE,
+        UnitKind::Slice => &slice::INTERFACE,
+        UnitKind::Timer => &timer::INTERFACE,
+        UnitKind::Path => &PATH,
+        UnitKind::Mount => &MOUNT,
+        UnitKind::Automount => &AUTOMOUNT,
+        UnitKind::Swap => &SWAP,
+        UnitKind::Device => &DEVICE,
+        UnitKind::Scope => &SCOPE,
+    }
+}

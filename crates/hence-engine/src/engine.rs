@@ -1,0 +1,876 @@
+//! The one core type. See [`Engine`].
+
+use crate::deadline::{DeadlineFor, Deadlines};
+use crate::job::{Job, is_down, is_up};
+use crate::unit::{Rules, State, Unit};
+use crate::{Effect, Event, ExecId, JobId, Refusal, Request, RequestKind, Time, UnitId};
+use alloc::{
+    boxed::Box,
+    collections::{BTreeMap, VecDeque},
+    format,
+    sync::Arc,
+    vec,
+    vec::Vec,
+};
+use hence_ledger::{
+    ActiveState, Cause, Certainty, DeadlineKind, Fact, FileIdentity, JobResult, JobType, Record, RecordId,
+    Rule, SubState, Text, Verb, record::Invocation,
+};
+use hence_unit::{
+    Atom, Config, DependencyKind, LoadState, Origin, UnitName,
+    config::{JobMode, TimerBase},
+    implied,
+};
+
+/// What the engine is told once.
+#[derive(Clone, Debug, Default)]
+pub struct Settings {
+    /// The number of the first record; numbers rise by one.
+    pub first_record: u64,
+    /// Makes invocation ids differ from run to run.
+    pub seed: [u8; 16],
+    /// The moment that OnBootSec= counts from, in microseconds of the monotonic clock.
+    pub boot_us: u64,
+}
+
+/// All units and jobs, and what happens to them.
+///
+/// **How to drive it.** Call [`Engine::handle`] with what happened and when. Then take every record with
+/// [`Engine::poll_record`] and store it; then take every effect with [`Engine::poll_effect`] and do it,
+/// handing its answer back as an event before anything that happens later. When nothing is left, wait for
+/// something to happen, at most until [`Engine::deadline`].
+///
+/// **The model.** A *unit* is in one state of its kind's machine. A *job* asks a unit to change; a
+/// transaction makes all the jobs that one request takes. A unit's state changes only in `set_state`,
+/// which takes the cause. What a state change means for jobs and for other units is decided in
+/// `state_changed`, from the atoms of the dependencies and from nothing else.
+///
+/// **Causes.** Every record names the records that led to it. A job's record is the cause of what its unit
+/// does for it; a state change is the cause of what other units do about it. What comes from outside (a
+/// request, the end of a process, a deadline, traffic) is a root.
+#[derive(Debug)]
+pub struct Engine {
+    pub(crate) settings: Settings,
+    pub(crate) now: Time,
+    pub(crate) units: Vec<Unit>,
+    pub(crate) names: BTreeMap<UnitName, UnitId>,
+    pub(crate) jobs: BTreeMap<JobId, Job>,
+    pub(crate) run_queue: VecDeque<JobId>,
+    pub(crate) deadlines: Deadlines,
+    /// Main and control processes.
+    pub(crate) processes: BTreeMap<u32, UnitId>,
+    /// Starts that wait for their answer.
+    pub(crate) starts: BTreeMap<ExecId, UnitId>,
+    /// Units that may be unneeded, unbound or to be upheld: looked at when the run queue is empty.
+    pub(crate) unneeded: Vec<UnitId>,
+    pub(crate) steady: Vec<(UnitId, RecordId)>,
+    /// Accepted connections that wait for their instance to be loaded: (instance, socket, connection, cause).
+    pub(crate) connections: Vec<(UnitId, UnitId, crate::ConnectionId, RecordId)>,
+    /// The record that made hence end, once it is ending, and the exit status.
+    pub(crate) ending: Option<(RecordId, u8)>,
+    finished: bool,
+    /// The record of hence's own start.
+    pub(crate) started: Option<RecordId>,
+    /// Units that are neither inactive nor failed and that hence runs for.
+    busy: usize,
+    next_record: u64,
+    next_job: u32,
+    next_exec: u32,
+    invocations: u64,
+    records: VecDeque<Record>,
+    effects: VecDeque<Effect>,
+}
+
+impl Engine {
+    /// An engine that knows no unit yet.
+    pub fn new(settings: Settings) -> Engine {
+        Engine {
+            next_record: settings.first_record,
+            settings,
+            now: Time::default(),
+            units: Vec::new(),
+            names: BTreeMap::new(),
+            jobs: BTreeMap::new(),
+            run_queue: VecDeque::new(),
+            deadlines: Deadlines::default(),
+            processes: BTreeMap::new(),
+            starts: BTreeMap::new(),
+            unneeded: Vec::new(),
+            steady: Vec::new(),
+            connections: Vec::new(),
+            ending: None,
+            finished: false,
+            started: None,
+            busy: 0,
+            next_job: 1,
+            next_exec: 1,
+            invocations: 0,
+            records: VecDeque::new(),
+            effects: VecDeque::new(),
+        }
+    }
+
+    /// The next record that is to be stored. Take all before the effects.
+    pub fn poll_record(&mut self) -> Option<Record> {
+        self.records.pop_front()
+    }
+
+    /// The next effect that is to be done.
+    pub fn poll_effect(&mut self) -> Option<Effect> {
+        self.effects.pop_front()
+    }
+
+    /// When to come back with [`Event::Deadline`], in microseconds of the monotonic clock.
+    pub fn deadline(&self) -> Option<u64> {
+        self.deadlines.next_us()
+    }
+
+    /// Whether nothing is up, queued or waited for: a foreground run has nothing left to do.
+    pub fn is_idle(&self) -> bool {
+        self.busy == 0 && self.jobs.is_empty() && self.deadlines.next_us().is_none()
+    }
+
+    /// All units, by their numbers.
+    pub fn units(&self) -> &[Unit] {
+        &self.units
+    }
+
+    /// A unit by its number.
+    pub fn unit(&self, id: UnitId) -> &Unit {
+        &self.units[id.0 as usize]
+    }
+
+    /// A unit by its name or an alias.
+    pub fn find(&self, name: &str) -> Option<UnitId> {
+        self.names.get(name).copied()
+    }
+
+    /// All jobs, by their numbers.
+    pub fn jobs(&self) -> impl Iterator<Item = &Job> {
+        self.jobs.values()
+    }
+
+    /// A job by its number.
+    pub fn job(&self, id: JobId) -> Option<&Job> {
+        self.jobs.get(&id)
+    }
+
+    /// The unit whose main or control process this is.
+    pub fn unit_of_process(&self, pid: u32) -> Option<UnitId> {
+        self.processes.get(&pid).copied()
+    }
+
+    /// Records a fact that hence itself is the author of (its start and end).
+    pub fn note(&mut self, now: Time, causes: Vec<Cause>, fact: Fact) -> RecordId {
+        self.now = now;
+        let begins = matches!(fact, Fact::Started { .. });
+        let record = self.record(None, causes, fact);
+        if begins {
+            self.started = Some(record);
+        }
+        record
+    }
+
+    /// Handles something that happened at `now`, with everything that follows from it at once.
+    pub fn handle(&mut self, now: Time, event: Event) {
+        self.now = now;
+        match event {
+            Event::Loaded { config, files } => self.loaded(*config, files),
+            Event::Referenced(name) => {
+                self.reference(&name);
+            }
+            Event::Request(request) => self.request(request),
+            Event::Spawned { exec, pid, start_ticks, inputs } => {
+                self.spawned(exec, pid, start_ticks, inputs);
+            }
+            Event::SpawnFailed { exec, step, errno, subject } => {
+                self.spawn_failed(exec, step, errno, subject);
+            }
+            Event::Exited { pid, exit, cpu_us, peak_bytes, spawn_error } => {
+                self.exited(pid, exit, cpu_us, peak_bytes, spawn_error);
+            }
+            Event::Killed { unit, others, empty } => self.killed(unit, others, empty),
+            Event::Emptied(unit) => self.emptied(unit),
+            Event::Census { unit, processes } => self.census(unit, processes),
+            Event::Gone { unit, pid, start_ticks, exit } => self.left_over_gone(unit, pid, start_ticks, exit),
+            Event::Checked { unit, outcome } => self.checked(unit, outcome),
+            Event::Notify { unit, pid, uid, message } => self.notified(unit, pid, uid, message),
+            Event::SocketsOpened { unit, result } => self.sockets_opened(unit, result),
+            Event::Traffic { unit, listen, peer, connection } => {
+                self.traffic(unit, listen, peer, connection);
+            }
+            Event::PidFile { unit, pid } => self.pid_file(unit, pid),
+            Event::PathChanged { unit, path } => self.path_changed(unit, path),
+            Event::OomKill { unit, kills } => self.oom_kill(unit, kills),
+            Event::Survivors { unit, invocation, processes } => self.survivors(unit, invocation, processes),
+            Event::Deadline => {}
+            Event::TimeUp { after_us } => {
+                let fact = Fact::DeadlineReached { deadline: DeadlineKind::RunFor, after_us };
+                let causes = self.started.map(|record| Cause { record, rule: None }).into_iter().collect();
+                let record = self.record(None, causes, fact);
+                self.end(record, 0);
+            }
+            Event::Signal { signal, pid, uid } => self.signal(signal, pid, uid),
+            Event::ClockJump { by_us } => {
+                self.record(None, Vec::new(), Fact::ClockJump { by_us });
+            }
+        }
+        self.elapse();
+        self.settle();
+    }
+
+    fn elapse(&mut self) {
+        while let Some((what, after_us)) = self.deadlines.elapsed(self.now.monotonic_us) {
+            match what {
+                DeadlineFor::State(unit) => self.state_deadline(unit, after_us),
+                DeadlineFor::Watchdog(unit) => self.watchdog_deadline(unit, after_us),
+                DeadlineFor::Job(id) => self.job_deadline(id, DeadlineKind::JobTimeout, after_us),
+                DeadlineFor::RunningJob(id) => {
+                    self.job_deadline(id, DeadlineKind::JobRunningTimeout, after_us);
+                }
+            }
+        }
+    }
+
+    fn job_deadline(&mut self, id: JobId, deadline: DeadlineKind, after_us: u64) {
+        let Some(job) = self.jobs.get(&id) else { return };
+        let (unit, record) = (job.unit, job.record);
+        let name = deadline.as_str();
+        let rule = self.units[unit.0 as usize].config.rule(name);
+        let causes = vec![Cause { record, rule }];
+        let record = self.record(Some(unit), causes, Fact::DeadlineReached { deadline, after_us });
+        self.finish_job(id, JobResult::Timeout, true, vec![Cause { record, rule: None }]);
+    }
+
+    /// Runs what can run until nothing changes any more.
+    fn settle(&mut self) {
+        loop {
+            if let Some(id) = self.run_queue.pop_front() {
+                self.run_job(id);
+            } else if let Some(unit) = self.unneeded.pop() {
+                self.stop_if_unneeded(unit);
+            } else if let Some((unit, record)) = self.steady.pop() {
+                self.hold_steady(unit, record);
+            } else {
+                break;
+            }
+        }
+        if let Some((_, status)) = self.ending
+            && !self.finished
+            && self.jobs.is_empty()
+        {
+            self.finished = true;
+            self.effect(Effect::Finished(status));
+        }
+    }
+
+    // ---- units and their dependencies
+
+    /// The number of a unit, made known if it isn't: then its files are read.
+    pub(crate) fn reference(&mut self, name: &UnitName) -> UnitId {
+        if let Some(&id) = self.names.get(name) {
+            return id;
+        }
+        let id = UnitId(self.units.len() as u32);
+        self.names.insert(name.clone(), id);
+        self.units.push(Unit::new(id, Config::stub(name.clone())));
+        self.effect(Effect::Load(name.clone()));
+        id
+    }
+
+    fn loaded(&mut self, mut config: Config, files: Vec<FileIdentity>) {
+        let id = self.reference(&config.id().clone());
+        for alias in &config.aliases {
+            match self.names.get(alias).copied() {
+                None => {
+                    self.names.insert(alias.clone(), id);
+                }
+                // Known under its other name already: that stub now stands for this unit.
+                Some(other) if other != id && self.units[other.0 as usize].config.load == LoadState::Stub => {
+                    self.move_edges(other, id);
+                    self.names.insert(alias.clone(), id);
+                }
+                Some(_) => {}
+            }
+        }
+        let before = self.units[id.0 as usize].config.load;
+        self.drop_own_edges(id);
+        let loaded = Fact::Loaded {
+            load: config.load.as_str().into(),
+            files,
+            diagnostics: config.diagnostics.iter().map(|d| format!("{d}").into()).collect(),
+        };
+        let noteworthy = config.load != LoadState::NotFound || before != LoadState::Stub;
+        for index in 0..config.dependencies.len() {
+            let dependency = &mut config.dependencies[index];
+            let other = self.reference(&dependency.other);
+            // Thousands of units name the same few targets: they share the text.
+            if let Some((name, _)) = self.names.get_key_value(&dependency.other) {
+                dependency.other = name.clone();
+            }
+            self.add_edge(id, dependency.kind, other, index as u16);
+        }
+        config.dependencies.shrink_to_fit();
+        config.settings.shrink_to_fit();
+        let config = Arc::new(config);
+        self.units[id.0 as usize].set_config(config);
+        self.drop_void_edges(id);
+        if noteworthy {
+            self.record(Some(id), Vec::new(), loaded);
+        }
+        if self.units[id.0 as usize].is_perpetual() && is_down(self.active_state(id)) {
+            self.units[id.0 as usize].state = State::Slice { up: true };
+        }
+        self.connection_loaded(id);
+    }
+
+    fn add_edge(&mut self, from: UnitId, kind: DependencyKind, to: UnitId, index: u16) {
+        if from == to {
+            return;
+        }
+        let known = &self.units[from.0 as usize].edges;
+        // The same dependency twice: the first line is the one that is named.
+        if known.len() < 64 && known.iter().any(|e| e.kind == kind && e.other == to) {
+            return;
+        }
+        self.units[from.0 as usize].edges.push(Edge { kind, other: to, own: true, index });
+        let inverse = Edge { kind: kind.inverse(), other: from, own: false, index };
+        self.units[to.0 as usize].edges.push(inverse);
+    }
+
+    fn drop_own_edges(&mut self, id: UnitId) {
+        let own: Vec<Edge> = self.units[id.0 as usize].edges.iter().filter(|e| e.own).copied().collect();
+        self.units[id.0 as usize].edges.retain(|e| !e.own);
+        for edge in own {
+            let inverse = edge.kind.inverse();
+            let edges = &mut self.units[edge.other.0 as usize].edges;
+            edges.retain(|e| e.own || e.other != id || e.kind != inverse || e.index != edge.index);
+        }
+    }
+
+    /// Takes away the default dependencies that don't hold now that both units are known.
+    fn drop_void_edges(&mut self, id: UnitId) {
+        let void: Vec<Edge> = self.units[id.0 as usize]
+            .edges
+            .iter()
+            .filter(|e| {
+                let other = &self.units[e.other.0 as usize].config;
+                let own = &self.units[id.0 as usize].config;
+                let (owner, target) = if e.own { (own, other) } else { (other, own) };
+                let known = other.load != LoadState::Stub;
+                let dependency = owner.dependencies.get(e.index as usize);
+                known && dependency.is_some_and(|d| implied::is_void(owner, d, target))
+            })
+            .copied()
+            .collect();
+        for edge in void {
+            let inverse = edge.kind.inverse();
+            self.units[id.0 as usize].edges.retain(|e| (e.kind, e.other) != (edge.kind, edge.other));
+            self.units[edge.other.0 as usize].edges.retain(|e| (e.kind, e.other) != (inverse, id));
+        }
+    }
+
+    fn move_edges(&mut self, from: UnitId, to: UnitId) {
+        let edges = core::mem::take(&mut self.units[from.0 as usize].edges);
+        for edge in edges {
+            for back in &mut self.units[edge.other.0 as usize].edges {
+                if back.other == from {
+                    back.other = to;
+                }
+            }
+            self.units[to.0 as usize].edges.push(edge);
+        }
+    }
+
+    /// The units that `unit` is linked to by an atom, each once, with the rule of its first such link.
+    pub(crate) fn linked(&self, unit: UnitId, atom: Atom) -> Vec<(UnitId, Option<Rule>)> {
+        let mut found: Vec<(UnitId, Option<Rule>)> = Vec::new();
+        for edge in &self.units[unit.0 as usize].edges {
+            if edge.kind.has(atom) && (found.len() > 64 || !found.iter().any(|(u, _)| *u == edge.other)) {
+                found.push((edge.other, self.rule_of(unit, edge)));
+            }
+        }
+        found
+    }
+
+    pub(crate) fn is_linked(&self, unit: UnitId, atom: Atom, other: UnitId) -> bool {
+        self.units[unit.0 as usize].edges.iter().any(|e| e.other == other && e.kind.has(atom))
+    }
+
+    fn rule_of(&self, unit: UnitId, edge: &Edge) -> Option<Rule> {
+        let owner = if edge.own { unit } else { edge.other };
+        let dependency = self.units[owner.0 as usize].config.dependencies.get(edge.index as usize)?;
+        let line = |name: &str| -> Text { format!("{name}={}", dependency.other).into() };
+        Some(match &dependency.origin {
+            Origin::Directive(place) => Rule {
+                directive: line(dependency.kind.name()),
+                file: Some(place.file.clone()),
+                line: place.line,
+            },
+            Origin::Folder(path) => {
+                Rule { directive: line(dependency.kind.name()), file: Some(path.clone()), line: 0 }
+            }
+            Origin::Default => Rule {
+                directive: format!("{} (default dependency)", line(dependency.kind.name())).into(),
+                file: None,
+                line: 0,
+            },
+            Origin::Implied { directive, place } => Rule {
+                directive: format!("{} (implied by {directive}=)", line(dependency.kind.name())).into(),
+                file: place.as_ref().map(|p| p.file.clone()),
+                line: place.as_ref().map_or(0, |p| p.line),
+            },
+        })
+    }
+
+    // ---- records and effects
+
+    /// Records a fact. Causes that are no earlier records are a mistake of the caller's.
+    pub(crate) fn record(&mut self, unit: Option<UnitId>, causes: Vec<Cause>, fact: Fact) -> RecordId {
+        let id = RecordId(self.next_record);
+        self.next_record += 1;
+        debug_assert!(causes.iter().all(|c| c.record < id), "{fact:?} is caused by a later record");
+        let unit = unit.map(|u| &self.units[u.0 as usize]);
+        self.records.push_back(Record {
+            id,
+            at: self.now,
+            unit: unit.map(|u| u.name().text().clone()),
+            invocation: unit.and_then(|u| u.invocation),
+            causes,
+            certainty: Certainty::Observed,
+            fact,
+        });
+        id
+    }
+
+    pub(crate) fn effect(&mut self, effect: Effect) {
+        self.effects.push_back(effect);
+    }
+
+    pub(crate) fn next_job(&mut self) -> JobId {
+        let id = JobId(self.next_job);
+        self.next_job = self.next_job.checked_add(1).unwrap_or(1);
+        id
+    }
+
+    pub(crate) fn next_exec(&mut self) -> ExecId {
+        let id = ExecId(self.next_exec);
+        self.next_exec = self.next_exec.wrapping_add(1);
+        id
+    }
+
+    /// A new invocation id: distinct, not secret.
+    pub(crate) fn next_invocation(&mut self) -> Invocation {
+        self.invocations += 1;
+        let (low, high) = self.settings.seed.split_at(8);
+        let word = |bytes: &[u8]| bytes.iter().fold(0u64, |n, &b| n << 8 | u64::from(b));
+        let mix = |mut x: u64| {
+            // The finaliser of SplitMix64: a bijection, so a rising counter never repeats.
+            x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+            x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+            x ^ (x >> 31)
+        };
+        let a = mix(word(low) ^ self.invocations.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+        let b = mix(word(high) ^ a);
+        let mut id = [0; 16];
+        id[..8].copy_from_slice(&a.to_be_bytes());
+        id[8..].copy_from_slice(&b.to_be_bytes());
+        Invocation(id)
+    }
+
+    // ---- states
+
+    /// ActiveState of a unit.
+    pub fn active_state(&self, unit: UnitId) -> ActiveState {
+        self.units[unit.0 as usize].active_state()
+    }
+
+    /// The one door to a unit's state: records the change and lets jobs and other units see it.
+    /// `will_restart`: the unit is down only on its way to being restarted. `reload_failed`: it is
+    /// active again after a reload that failed.
+    pub(crate) fn set_state(
+        &mut self,
+        unit: UnitId,
+        state: impl FnOnce(&mut State),
+        causes: Vec<Cause>,
+        will_restart: bool,
+        reload_failed: bool,
+    ) -> RecordId {
+        let u = &mut self.units[unit.0 as usize];
+        let (from_active, from) = (u.active_state(), u.sub_state());
+        state(&mut u.state);
+        let (to_active, to, result) = (u.active_state(), u.sub_state(), u.result());
+        if from == to && from_active == to_active {
+            return u.record;
+        }
+        u.note_times(self.now, from_active, to_active);
+        let busy = |s| !is_down(s);
+        if !u.is_perpetual() && u.keeps_running() {
+            self.busy = self.busy + usize::from(busy(to_active)) - usize::from(busy(from_active));
+        }
+        let fact = Fact::StateChanged { from_active, from, to_active, to, result };
+        let record = self.record(Some(unit), causes, fact);
+        self.units[unit.0 as usize].record = record;
+        self.state_changed(unit, (from_active, to_active), will_restart, reload_failed, record);
+        record
+    }
+
+    /// What a state change means for the unit's job and for other units (systemd's unit_notify).
+    fn state_changed(
+        &mut self,
+        unit: UnitId,
+        (from, to): (ActiveState, ActiveState),
+        will_restart: bool,
+        reload_failed: bool,
+        record: RecordId,
+    ) {
+        let coming_up = |s| is_up(s) || s == ActiveState::Activating;
+        let going_down = |s| is_down(s) || s == ActiveState::Deactivating;
+        let unexpected = self.job_sees_state(unit, to, reload_failed, record);
+        if unexpected && is_down(from) && coming_up(to) {
+            self.start_retroactively(unit, record);
+        } else if unexpected && coming_up(from) && going_down(to) {
+            self.stop_retroactively(unit, record);
+        }
+        if to != from && to == ActiveState::Failed && !will_restart {
+            self.start_on(unit, Atom::OnFailure, record);
+        } else if to == ActiveState::Inactive && !is_down(from) && !will_restart {
+            self.start_on(unit, Atom::OnSuccess, record);
+        }
+        self.trigger_notify(unit, record);
+        if from == to {
+            return;
+        }
+        self.unneeded.push(unit);
+        self.steady.push((unit, record));
+        if going_down(to) {
+            for (other, _) in self.linked(unit, Atom::PullInStart) {
+                self.unneeded.push(other);
+            }
+            for (other, _) in self.linked(unit, Atom::PullInStartIgnored) {
+                self.unneeded.push(other);
+            }
+        }
+    }
+
+    fn retroactive(
+        &mut self,
+        unit: UnitId,
+        atom: Atom,
+        job_type: JobType,
+        mode: JobMode,
+        record: RecordId,
+        wanted: impl Fn(&Engine, UnitId) -> bool,
+    ) {
+        for (other, rule) in self.linked(unit, atom) {
+            if wanted(self, other) {
+                let causes = vec![Cause { record, rule }];
+                // A refusal here is what it is under systemd: nothing happens, and the ledger has it.
+                if let Err(refusal) = self.add_job(job_type, other, mode, causes.clone()) {
+                    self.refused(Some(other), causes, &refusal);
+                }
+            }
+        }
+    }
+
+    fn start_retroactively(&mut self, unit: UnitId, record: RecordId) {
+        let start = |e: &Engine, other: UnitId| {
+            let s = e.active_state(other);
+            !e.is_linked(unit, Atom::After, other) && !is_up(s) && s != ActiveState::Activating
+        };
+        let stop = |e: &Engine, other: UnitId| {
+            let s = e.active_state(other);
+            !is_down(s) && s != ActiveState::Deactivating
+        };
+        self.retroactive(
+            unit,
+            Atom::RetroactiveStartReplace,
+            JobType::Start,
+            JobMode::Replace,
+            record,
+            start,
+        );
+        self.retroactive(unit, Atom::RetroactiveStartFail, JobType::Start, JobMode::Fail, record, start);
+        self.retroactive(unit, Atom::RetroactiveStopOnStart, JobType::Stop, JobMode::Replace, record, stop);
+    }
+
+    fn stop_retroactively(&mut self, unit: UnitId, record: RecordId) {
+        let stop = |e: &Engine, other: UnitId| {
+            let s = e.active_state(other);
+            !is_down(s) && s != ActiveState::Deactivating
+        };
+        self.retroactive(unit, Atom::RetroactiveStopOnStop, JobType::Stop, JobMode::Replace, record, stop);
+    }
+
+    /// OnFailure= and OnSuccess=.
+    pub(crate) fn start_on(&mut self, unit: UnitId, atom: Atom, record: RecordId) {
+        let config = &self.units[unit.0 as usize].config;
+        let mode =
+            if atom == Atom::OnFailure { config.on_failure_job_mode } else { config.on_success_job_mode };
+        if self.ending.is_some() {
+            return;
+        }
+        for (other, rule) in self.linked(unit, atom) {
+            let causes = vec![Cause { record, rule }];
+            self.units[other.0 as usize].monitored = Some(unit);
+            if let Err(refusal) = self.add_job(JobType::Start, other, mode, causes.clone()) {
+                self.refused(Some(other), causes, &refusal);
+            }
+        }
+    }
+
+    /// StopWhenUnneeded=: nothing that pins the unit is up or on its way.
+    fn stop_if_unneeded(&mut self, unit: UnitId) {
+        let u = &self.units[unit.0 as usize];
+        if !u.config.flags.stop_when_unneeded || u.job.is_some() || !is_up(u.active_state()) {
+            return;
+        }
+        let pinned = u.edges.iter().filter(|e| e.kind.has(Atom::PinsStopWhenUnneeded)).any(|e| {
+            let other = &self.units[e.other.0 as usize];
+            other.job.is_some() || !is_down(other.active_state()) || other.will_restart()
+        });
+        if pinned {
+            return;
+        }
+        let causes = vec![Cause { record: u.record, rule: u.config.rule("StopWhenUnneeded") }];
+        if let Err(refusal) = self.add_job(JobType::Stop, unit, JobMode::Fail, causes.clone()) {
+            self.refused(Some(unit), causes, &refusal);
+        }
+    }
+
+    /// BindsTo= of others on this unit, and Upholds=.
+    fn hold_steady(&mut self, unit: UnitId, record: RecordId) {
+        let state = self.active_state(unit);
+        if self.units[unit.0 as usize].job.is_none() && is_down(state) && self.ending.is_none() {
+            for (other, rule) in self.linked_back(unit, Atom::CannotBeActiveWithout) {
+                let up = self.active_state(other);
+                let busy = self.units[other.0 as usize].job.is_some();
+                let waits = self.is_linked(other, Atom::After, unit);
+                if busy || !(is_up(up) || up == ActiveState::Activating && waits) {
+                    continue;
+                }
+                let causes = vec![Cause { record, rule }];
+                if let Err(refusal) = self.add_job(JobType::Stop, other, JobMode::Replace, causes.clone()) {
+                    self.refused(Some(other), causes, &refusal);
+                }
+            }
+            for (other, rule) in self.linked_back(unit, Atom::StartSteadily) {
+                if is_up(self.active_state(other)) && !self.units[unit.0 as usize].will_restart() {
+                    self.uphold(unit, Cause { record, rule });
+                    return;
+                }
+            }
+        }
+        if is_up(state) {
+            for (other, rule) in self.linked(unit, Atom::StartSteadily) {
+                let u = &self.units[other.0 as usize];
+                if is_down(u.active_state()) && u.job.is_none() {
+                    self.uphold(other, Cause { record, rule });
+                }
+            }
+        }
+    }
+
+    fn uphold(&mut self, unit: UnitId, cause: Cause) {
+        if !self.units[unit.0 as usize].uphold_limit(self.now.monotonic_us) {
+            return;
+        }
+        if let Err(refusal) = self.add_job(JobType::Start, unit, JobMode::Fail, vec![cause.clone()]) {
+            self.refused(Some(unit), vec![cause], &refusal);
+        }
+    }
+
+    /// The units that are linked to `unit` by an atom that *they* carry, with the rule.
+    fn linked_back(&self, unit: UnitId, atom: Atom) -> Vec<(UnitId, Option<Rule>)> {
+        let edges = &self.units[unit.0 as usize].edges;
+        let back = edges.iter().filter(|e| e.kind.inverse().has(atom));
+        back.map(|e| (e.other, self.rule_of(unit, e))).collect()
+    }
+
+    // ---- requests
+
+    pub(crate) fn refused(
+        &mut self,
+        unit: Option<UnitId>,
+        causes: Vec<Cause>,
+        refusal: &Refusal,
+    ) -> RecordId {
+        let (error, message) = refusal.parts();
+        self.record(unit, causes, Fact::Refused { error: error.into(), message: message.clone() })
+    }
+
+    fn request(&mut self, request: Request) {
+        let Request { token, client, verb, kind } = request;
+        let unit = match &kind {
+            RequestKind::Job { unit, .. } | RequestKind::Kill { unit, .. } => Some(self.reference(unit)),
+            RequestKind::ResetFailed(name) => name.as_ref().map(|n| self.reference(n)),
+            RequestKind::Cancel(_) | RequestKind::Exit(_) => None,
+        };
+        let mode = match kind {
+            RequestKind::Job { mode, .. } => mode,
+            _ => JobMode::default(),
+        };
+        let root = self.record(unit, Vec::new(), Fact::Request { verb, mode, client });
+        let cause = Cause { record: root, rule: None };
+        let result = match (kind, unit) {
+            (RequestKind::Job { mode, .. }, Some(unit)) => self.request_job(unit, verb, mode, &cause),
+            (RequestKind::Kill { main, control, others, signal, .. }, Some(unit)) => {
+                self.request_kill(unit, (main, control, others), signal, &cause).map(|()| None)
+            }
+            (RequestKind::ResetFailed(_), unit) => {
+                let all: Vec<UnitId> = match unit {
+                    Some(unit) => vec![unit],
+                    None => self.units.iter().map(|u| u.id).collect(),
+                };
+                all.into_iter().for_each(|unit| self.reset_failed(unit, &cause));
+                Ok(None)
+            }
+            (RequestKind::Cancel(Some(number)), _) if !self.jobs.contains_key(&JobId(number)) => {
+                Err(Refusal::NoSuchJob(format!("Job {number} does not exist.").into()))
+            }
+            (RequestKind::Cancel(number), _) => {
+                let all: Vec<JobId> =
+                    self.jobs.keys().copied().filter(|id| number.is_none_or(|n| n == id.0)).collect();
+                for id in all {
+                    self.finish_job(id, JobResult::Canceled, true, vec![cause.clone()]);
+                }
+                Ok(None)
+            }
+            (RequestKind::Exit(status), _) => {
+                self.end(root, status);
+                Ok(None)
+            }
+            (RequestKind::Job { .. } | RequestKind::Kill { .. }, None) => Ok(None),
+        };
+        if let Err(refusal) = &result {
+            self.refused(unit, vec![cause], refusal);
+        }
+        self.effect(Effect::Reply { token, result });
+    }
+
+    fn request_job(
+        &mut self,
+        unit: UnitId,
+        verb: Verb,
+        mode: JobMode,
+        cause: &Cause,
+    ) -> Result<Option<JobId>, Refusal> {
+        let can_reload = self.can_reload(unit);
+        let job_type = match verb {
+            Verb::Stop => JobType::Stop,
+            Verb::Restart => JobType::Restart,
+            Verb::TryRestart => JobType::TryRestart,
+            Verb::Reload => JobType::Reload,
+            Verb::ReloadOrRestart if can_reload => JobType::ReloadOrStart,
+            Verb::ReloadOrRestart => JobType::Restart,
+            Verb::ReloadOrTryRestart if can_reload => JobType::TryReload,
+            Verb::ReloadOrTryRestart => JobType::TryRestart,
+            Verb::Verify => JobType::VerifyActive,
+            _ => JobType::Start,
+        };
+        if self.ending.is_some() && job_type != JobType::Stop {
+            return Err(Refusal::ShuttingDown("Operation refused, hence is ending.".into()));
+        }
+        let flags = self.units[unit.0 as usize].config.flags;
+        let starts = matches!(job_type, JobType::Start | JobType::Restart | JobType::ReloadOrStart);
+        let stops = matches!(job_type, JobType::Stop | JobType::Restart | JobType::TryRestart);
+        if starts {
+            self.check_startable(unit)?;
+        }
+        if (flags.refuse_manual_start && starts) || (flags.refuse_manual_stop && stops) {
+            let name = self.units[unit.0 as usize].name();
+            let text = format!(
+                "Operation refused, unit {name} may be requested by dependency only (it is configured to \
+                 refuse manual start/stop)."
+            );
+            return Err(Refusal::OnlyByDependency(text.into()));
+        }
+        if job_type == JobType::Stop && self.units[unit.0 as usize].config.load == LoadState::NotFound {
+            let name = self.units[unit.0 as usize].name();
+            if is_down(self.active_state(unit)) {
+                return Err(Refusal::NoSuchUnit(format!("Unit {name} not loaded.").into()));
+            }
+        }
+        self.add_job(job_type, unit, mode, vec![cause.clone()])
+    }
+
+    fn reset_failed(&mut self, unit: UnitId, cause: &Cause) {
+        let u = &mut self.units[unit.0 as usize];
+        u.start_limit.reset();
+        if let State::Service(s) = &mut u.state {
+            s.restarts = 0;
+        }
+        if self.active_state(unit) == ActiveState::Failed {
+            let reset = |state: &mut State| state.reset_failed();
+            self.set_state(unit, reset, vec![cause.clone()], false, false);
+        }
+    }
+
+    fn signal(&mut self, signal: u8, pid: u32, uid: u32) {
+        const SIGINT: u8 = 2;
+        const SIGTERM: u8 = 15;
+        let root = self.record(None, Vec::new(), Fact::ManagerSignal { signal, pid, uid });
+        if matches!(signal, SIGINT | SIGTERM) {
+            self.end(root, 0);
+        }
+    }
+
+    /// Ends hence in order: everything is stopped, for `record`; asked a second time, what still runs is
+    /// killed at once.
+    fn end(&mut self, record: RecordId, status: u8) {
+        let again = self.ending.is_some();
+        if !again {
+            self.ending = Some((record, status));
+            self.stop_everything(&Cause { record, rule: None });
+            return;
+        }
+        for i in 0..self.units.len() {
+            self.hurry(UnitId(i as u32), record);
+        }
+    }
+
+    /// Starts that a timer base counts from.
+    pub(crate) fn base_us(&self, base: TimerBase) -> Option<u64> {
+        match base {
+            TimerBase::Boot => Some(0),
+            TimerBase::Startup => Some(self.settings.boot_us),
+            TimerBase::Active | TimerBase::UnitActive | TimerBase::UnitInactive => None,
+        }
+    }
+}
+
+/// A dependency as one of its two units carries it.
+#[derive(Clone, Copy, Debug)]
+pub struct Edge {
+    /// As this unit carries it.
+    pub kind: DependencyKind,
+    /// The other unit.
+    pub other: UnitId,
+    /// Declared by this unit rather than by the other.
+    pub(crate) own: bool,
+    /// Which of the declaring unit's dependencies it is.
+    pub(crate) index: u16,
+}
+
+/// Loads a fixed set of units into an engine, for tests and the simulator.
+pub fn load_all(engine: &mut Engine, now: Time, units: Vec<Config>) {
+    let mut units: BTreeMap<UnitName, Config> = units.into_iter().map(|c| (c.id().clone(), c)).collect();
+    let names: Vec<UnitName> = units.keys().cloned().collect();
+    for name in names {
+        engine.handle(now, Event::Referenced(name));
+        while let Some(effect) = engine.effects.pop_front() {
+            let Effect::Load(name) = effect else { continue };
+            let config = units.remove(&name).unwrap_or_else(|| {
+                let mut missing = Config::stub(name);
+                missing.load = LoadState::NotFound;
+                missing
+            });
+            engine.handle(now, Event::Loaded { config: Box::new(config), files: Vec::new() });
+        }
+    }
+}
+
+/// Whether a state is one in which nothing of the unit is left to do.
+pub(crate) fn is_resting(sub: SubState) -> bool {
+    matches!(sub, SubState::Dead | SubState::Failed)
+}

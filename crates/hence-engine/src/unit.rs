@@ -1,0 +1,537 @@
+//! A unit as the engine holds it: configuration, dependencies, job, and the state of its kind's machine.
+//!
+//! What each machine does is in the files below `unit/`, one per kind; a service's is split by phase.
+
+mod kill;
+mod left_over;
+mod path;
+mod service;
+mod simple;
+mod socket;
+mod timer;
+
+pub use path::Path;
+pub use service::{ControlProcess, MainProcess, Service};
+pub use socket::Socket;
+pub use timer::Timer;
+
+use crate::engine::{Edge, is_resting};
+use crate::job::{Performed, is_down};
+use crate::restart::RateLimit;
+use crate::{Checked, Effect, Engine, ExecId, JobId, Time, UnitId};
+use alloc::{boxed::Box, format, string::String, sync::Arc, vec, vec::Vec};
+use hence_ledger::{
+    ActiveState, Cause, Exit, Fact, FileIdentity, JobResult, LeftOver, RecordId, Rule, SpawnStep, SubState,
+    Text, UnitResult, record::Invocation,
+};
+use hence_unit::{Atom, Config, LoadState, UnitKind, UnitName, config::INFINITY};
+
+/// One unit.
+#[derive(Debug)]
+pub struct Unit {
+    /// Its number.
+    pub id: UnitId,
+    /// Its configuration.
+    pub config: Arc<Config>,
+    /// The state of its kind's machine.
+    pub state: State,
+    /// Its job.
+    pub job: Option<JobId>,
+    /// The record of its last state change.
+    pub record: RecordId,
+    /// Its current or last run.
+    pub invocation: Option<Invocation>,
+    /// Its dependencies, declared by it or by others.
+    pub edges: Vec<Edge>,
+    /// When it last changed between down, on its way and up.
+    pub times: Box<Times>,
+    /// Its processes that outlived their invocation, by pid and start time.
+    pub left_over: Vec<LeftOver>,
+    pub(crate) start_limit: RateLimit,
+    uphold_limit: RateLimit,
+    /// The start of this unit was asked by OnFailure= or OnSuccess= of that one.
+    pub(crate) monitored: Option<UnitId>,
+    /// What the last start depended on: recorded again only when it differs.
+    inputs: Vec<FileIdentity>,
+    /// A start waits for its conditions to be checked.
+    checking: bool,
+}
+
+/// Moments of a unit, as systemd's properties of these names.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Times {
+    /// StateChangeTimestamp
+    pub state_change: Time,
+    /// InactiveExitTimestamp
+    pub inactive_exit: Time,
+    /// ActiveEnterTimestamp
+    pub active_enter: Time,
+    /// ActiveExitTimestamp
+    pub active_exit: Time,
+    /// InactiveEnterTimestamp
+    pub inactive_enter: Time,
+}
+
+/// The state of the machine of each kind.
+#[derive(Debug)]
+pub enum State {
+    /// systemd.service(5)
+    Service(Box<Service>),
+    /// systemd.socket(5)
+    Socket(Box<Socket>),
+    /// systemd.target(5)
+    Target {
+        /// Whether it is up.
+        up: bool,
+    },
+    /// systemd.slice(5)
+    Slice {
+        /// Whether it is up.
+        up: bool,
+    },
+    /// systemd.timer(5)
+    Timer(Box<Timer>),
+    /// systemd.path(5)
+    Path(Box<Path>),
+    /// A kind that is loaded and shown only.
+    Other,
+}
+
+impl State {
+    fn of(kind: UnitKind) -> State {
+        match kind {
+            UnitKind::Service => State::Service(Box::default()),
+            UnitKind::Socket => State::Socket(Box::default()),
+            UnitKind::Target => State::Target { up: false },
+            UnitKind::Slice => State::Slice { up: false },
+            UnitKind::Timer => State::Timer(Box::default()),
+            UnitKind::Path => State::Path(Box::default()),
+            UnitKind::Mount | UnitKind::Automount | UnitKind::Swap | UnitKind::Device | UnitKind::Scope => {
+                State::Other
+            }
+        }
+    }
+
+    /// SubState.
+    pub fn sub(&self) -> SubState {
+        let simple = |up: bool| if up { SubState::Active } else { SubState::Dead };
+        match self {
+            State::Service(s) => s.sub,
+            State::Socket(s) => s.sub,
+            State::Target { up } | State::Slice { up } => simple(*up),
+            State::Timer(t) => t.sub,
+            State::Path(p) => p.sub,
+            State::Other => SubState::Dead,
+        }
+    }
+
+    /// From failed to inactive.
+    pub(crate) fn reset_failed(&mut self) {
+        match self {
+            State::Service(s) if s.sub == SubState::Failed => {
+                s.sub = SubState::Dead;
+                s.result = UnitResult::Success;
+            }
+            State::Socket(s) if s.sub == SubState::Failed => {
+                s.sub = SubState::Dead;
+                s.result = UnitResult::Success;
+            }
+            State::Timer(t) if t.sub == SubState::Failed => t.sub = SubState::Dead,
+            State::Path(p) if p.sub == SubState::Failed => {
+                p.sub = SubState::Dead;
+                p.result = UnitResult::Success;
+            }
+            _ => {}
+        }
+    }
+}
+
+/// ActiveState of a SubState. A service of Type=idle counts as up as soon as it begins.
+fn active_of(sub: SubState, idle: bool) -> ActiveState {
+    use SubState::*;
+    match sub {
+        Dead => ActiveState::Inactive,
+        Failed => ActiveState::Failed,
+        Condition | StartPre | Start | StartPost if idle => ActiveState::Active,
+        Condition | StartPre | Start | StartPost | StartChown | AutoRestart => ActiveState::Activating,
+        Running | Exited | Active | Listening | SocketRunning | Waiting | Elapsed | TriggerRunning => {
+            ActiveState::Active
+        }
+        Reload => ActiveState::Reloading,
+        Stop | StopWatchdog | StopSigterm | StopSigkill | StopPost | FinalWatchdog | FinalSigterm
+        | FinalSigkill | StopPre | StopPreSigterm | StopPreSigkill => ActiveState::Deactivating,
+        Cleaning => ActiveState::Maintenance,
+    }
+}
+
+impl Unit {
+    pub(crate) fn new(id: UnitId, config: Config) -> Unit {
+        Unit {
+            id,
+            state: State::of(config.id().kind()),
+            config: Arc::new(config),
+            job: None,
+            record: RecordId(0),
+            invocation: None,
+            edges: Vec::new(),
+            times: Box::default(),
+            left_over: Vec::new(),
+            start_limit: RateLimit::default(),
+            uphold_limit: RateLimit::default(),
+            monitored: None,
+            inputs: Vec::new(),
+            checking: false,
+        }
+    }
+
+    pub(crate) fn set_config(&mut self, config: Arc<Config>) {
+        self.config = config;
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &UnitName {
+        self.config.id()
+    }
+
+    /// SubState.
+    pub fn sub_state(&self) -> SubState {
+        self.state.sub()
+    }
+
+    /// ActiveState.
+    pub fn active_state(&self) -> ActiveState {
+        let idle =
+            self.config.service().is_some_and(|s| s.service_type == hence_unit::config::ServiceType::Idle);
+        active_of(self.state.sub(), idle)
+    }
+
+    /// Result=
+    pub fn result(&self) -> UnitResult {
+        match &self.state {
+            State::Service(s) => s.result,
+            State::Socket(s) => s.result,
+            State::Path(p) => p.result,
+            _ => UnitResult::Success,
+        }
+    }
+
+    /// The service's machine, where this is a service.
+    pub fn service(&self) -> Option<&Service> {
+        match &self.state {
+            State::Service(s) => Some(s),
+            _ => None,
+        }
+    }
+
+    /// The root slice can't be stopped.
+    pub(crate) fn is_perpetual(&self) -> bool {
+        self.name().as_str() == "-.slice"
+    }
+
+    /// Whether it keeps a foreground run from being over: targets and slices don't.
+    pub(crate) fn keeps_running(&self) -> bool {
+        !matches!(self.state, State::Target { .. } | State::Slice { .. } | State::Other)
+    }
+
+    /// Down only until RestartSec= is over.
+    pub(crate) fn will_restart(&self) -> bool {
+        match &self.state {
+            State::Service(s) => s.sub == SubState::AutoRestart || s.will_restart,
+            _ => false,
+        }
+    }
+
+    /// At most five starts for the sake of Upholds= in ten seconds.
+    pub(crate) fn uphold_limit(&mut self, now_us: u64) -> bool {
+        self.uphold_limit.allows(now_us, 10_000_000, 5)
+    }
+
+    pub(crate) fn note_times(&mut self, now: Time, from: ActiveState, to: ActiveState) {
+        let up = |s| matches!(s, ActiveState::Active | ActiveState::Reloading);
+        self.times.state_change = now;
+        if is_down(from) && !is_down(to) {
+            self.times.inactive_exit = now;
+        } else if !is_down(from) && is_down(to) {
+            self.times.inactive_enter = now;
+        }
+        if !up(from) && up(to) {
+            self.times.active_enter = now;
+        } else if up(from) && !up(to) {
+            self.times.active_exit = now;
+        }
+    }
+}
+
+/// The lines of a configuration as rules.
+pub(crate) trait Rules {
+    /// The line of a directive that is in effect, with its value; for a default, the directive alone.
+    fn rule(&self, directive: &str) -> Option<Rule>;
+    /// As [`Rules::rule`], written with this value: for directives whose default is the rule as well.
+    fn rule_with(&self, directive: &str, value: &str) -> Rule;
+}
+
+impl Rules for Config {
+    fn rule(&self, directive: &str) -> Option<Rule> {
+        let rows = hence_unit::directive::rows();
+        let setting = self.settings.iter().rev().find(|s| rows[s.row as usize].name == directive)?;
+        let file = self.sources.get(setting.source as usize).map(|s| s.path.clone());
+        let directive: Text = match &setting.value {
+            Some(value) => format!("{directive}={value}").into(),
+            None => format!("{directive}=").into(),
+        };
+        Some(Rule { directive, file, line: setting.line })
+    }
+
+    fn rule_with(&self, directive: &str, value: &str) -> Rule {
+        let text: Text = format!("{directive}={value}").into();
+        match self.rule(directive) {
+            Some(rule) => Rule { directive: text, ..rule },
+            None => Rule { directive: text, file: None, line: 0 },
+        }
+    }
+}
+
+impl Engine {
+    /// Whether the unit can be reloaded.
+    pub fn can_reload(&self, unit: UnitId) -> bool {
+        let service = self.units[unit.0 as usize].config.service();
+        service.is_some_and(|s| !s.commands(hence_unit::config::ExecPhase::Reload).is_empty())
+    }
+
+    /// The unit takes up a start job.
+    pub(crate) fn start_unit(&mut self, unit: UnitId, cause: &Cause) -> Performed {
+        let state = self.active_state(unit);
+        if crate::job::is_up(state) {
+            return Performed::Already;
+        }
+        if state == ActiveState::Maintenance || self.units[unit.0 as usize].checking {
+            return Performed::Later;
+        }
+        let config = self.units[unit.0 as usize].config.clone();
+        if config.load != LoadState::Loaded {
+            return Performed::End(JobResult::Invalid);
+        }
+        let conditions = !config.conditions.is_empty() || !config.asserts.is_empty();
+        if state != ActiveState::Activating && conditions {
+            self.units[unit.0 as usize].checking = true;
+            self.effect(Effect::Check(unit, config));
+            return Performed::Begun;
+        }
+        self.start_checked(unit, cause)
+    }
+
+    /// The conditions have been checked.
+    pub(crate) fn checked(&mut self, unit: UnitId, outcome: Checked) {
+        if !core::mem::take(&mut self.units[unit.0 as usize].checking) {
+            return;
+        }
+        let Some(id) = self.units[unit.0 as usize].job else { return };
+        let cause = Cause { record: self.jobs[&id].record, rule: None };
+        let (condition, assert) = match outcome {
+            Checked::Holds => {
+                let performed = self.start_checked(unit, &cause);
+                self.job_performed(id, performed);
+                return;
+            }
+            Checked::ConditionFailed(text) => (text, false),
+            Checked::AssertFailed(text) => (text, true),
+        };
+        let directive = condition.split('=').next().unwrap_or_default();
+        let rule = self.units[unit.0 as usize].config.rule(directive);
+        let cause = Cause { rule, ..cause };
+        let record = self.record(Some(unit), vec![cause], Fact::ConditionFailed { condition, assert });
+        let result = if assert { JobResult::Assert } else { JobResult::Done };
+        self.finish_job(id, result, true, vec![Cause { record, rule: None }]);
+    }
+
+    fn start_checked(&mut self, unit: UnitId, cause: &Cause) -> Performed {
+        for (other, rule) in self.linked(unit, Atom::CannotBeActiveWithout) {
+            if self.is_linked(unit, Atom::After, other) && !crate::job::is_up(self.active_state(other)) {
+                let record = self.units[other.0 as usize].record;
+                let causes = vec![Cause { record, rule }, cause.clone()];
+                let id = self.units[unit.0 as usize].job;
+                if let Some(id) = id {
+                    self.finish_job(id, JobResult::Dependency, true, causes);
+                }
+                return Performed::Begun;
+            }
+        }
+        match self.units[unit.0 as usize].state {
+            State::Service(_) => self.start_service(unit, cause),
+            State::Socket(_) => self.start_socket(unit, cause),
+            State::Target { .. } | State::Slice { .. } => self.start_simple(unit, cause),
+            State::Timer(_) => self.start_timer(unit, cause),
+            State::Path(_) => self.start_path(unit, cause),
+            State::Other => Performed::End(JobResult::Unsupported),
+        }
+    }
+
+    /// The unit takes up a stop job, or the stopping half of a restart.
+    pub(crate) fn stop_unit(&mut self, unit: UnitId, cause: &Cause) -> Performed {
+        if is_down(self.active_state(unit)) {
+            return Performed::Already;
+        }
+        match self.units[unit.0 as usize].state {
+            State::Service(_) => self.stop_service(unit, cause),
+            State::Socket(_) => self.stop_socket(unit, cause),
+            State::Target { .. } | State::Slice { .. } => self.stop_simple(unit, cause),
+            State::Timer(_) => self.stop_timer(unit, cause),
+            State::Path(_) => self.stop_path(unit, cause),
+            State::Other => Performed::End(JobResult::Unsupported),
+        }
+    }
+
+    /// The unit takes up a reload job.
+    pub(crate) fn reload_unit(&mut self, unit: UnitId, cause: &Cause) -> Performed {
+        match self.active_state(unit) {
+            ActiveState::Reloading => Performed::Later,
+            ActiveState::Active if matches!(self.units[unit.0 as usize].state, State::Service(_)) => {
+                self.reload_service(unit, cause)
+            }
+            ActiveState::Active => Performed::End(JobResult::Skipped),
+            _ => Performed::End(JobResult::Invalid),
+        }
+    }
+
+    /// Counts a start against StartLimitBurst=. On a hit, records it and returns the record.
+    pub(crate) fn test_start_limit(&mut self, unit: UnitId, cause: &Cause) -> Result<(), RecordId> {
+        let now_us = self.now.monotonic_us;
+        let u = &mut self.units[unit.0 as usize];
+        let (interval_us, burst) = (u.config.start_limit_interval, u.config.start_limit_burst);
+        if u.start_limit.allows(now_us, interval_us, burst) {
+            return Ok(());
+        }
+        let rule = u.config.rule("StartLimitBurst").or_else(|| u.config.rule("StartLimitIntervalSec"));
+        let rule = rule.unwrap_or_else(|| u.config.rule_with("StartLimitBurst", &format!("{burst}")));
+        let causes = vec![Cause { rule: Some(rule), ..cause.clone() }];
+        Err(self.record(Some(unit), causes, Fact::StartLimitHit { burst, interval_us }))
+    }
+
+    /// A process was started.
+    pub(crate) fn spawned(&mut self, exec: ExecId, pid: u32, start_ticks: u64, inputs: Vec<FileIdentity>) {
+        let Some(unit) = self.starts.remove(&exec) else { return };
+        self.processes.insert(pid, unit);
+        if !inputs.is_empty() && self.units[unit.0 as usize].inputs != inputs {
+            self.units[unit.0 as usize].inputs.clone_from(&inputs);
+            let cause = Cause { record: self.units[unit.0 as usize].record, rule: None };
+            self.record(Some(unit), vec![cause], Fact::Inputs { files: inputs });
+        }
+        self.service_spawned(unit, exec, pid, start_ticks);
+    }
+
+    /// A process could not be started.
+    pub(crate) fn spawn_failed(&mut self, exec: ExecId, step: SpawnStep, errno: i32, subject: Text) {
+        let Some(unit) = self.starts.remove(&exec) else { return };
+        self.service_spawn_failed(unit, exec, step, errno, subject);
+    }
+
+    /// A main or control process ended.
+    pub(crate) fn exited(
+        &mut self,
+        pid: u32,
+        exit: Option<Exit>,
+        cpu_us: u64,
+        peak_bytes: u64,
+        spawn_error: Option<(SpawnStep, i32)>,
+    ) {
+        let Some(unit) = self.processes.remove(&pid) else { return };
+        self.service_exited(unit, pid, exit, cpu_us, peak_bytes, spawn_error);
+    }
+
+    /// The unit's state has a deadline, and it is reached.
+    pub(crate) fn state_deadline(&mut self, unit: UnitId, after_us: u64) {
+        match self.units[unit.0 as usize].state {
+            State::Service(_) => self.service_deadline(unit, after_us),
+            State::Timer(_) => self.timer_deadline(unit, after_us),
+            State::Socket(_) | State::Path(_) => {}
+            State::Target { .. } | State::Slice { .. } | State::Other => {}
+        }
+    }
+
+    /// Another unit that this one triggers has changed its state or lost its job.
+    pub(crate) fn trigger_notify(&mut self, unit: UnitId, record: RecordId) {
+        let triggering: Vec<UnitId> = self.units[unit.0 as usize]
+            .edges
+            .iter()
+            .filter(|e| e.kind.has(Atom::TriggeredBy))
+            .map(|e| e.other)
+            .collect();
+        for other in triggering {
+            match self.units[other.0 as usize].state {
+                State::Socket(_) => self.socket_sees_service(other, unit, record),
+                State::Timer(_) => self.timer_sees_unit(other, unit, record),
+                State::Path(_) => self.path_sees_unit(other, unit, record),
+                _ => {}
+            }
+        }
+        if matches!(self.units[unit.0 as usize].state, State::Service(_)) {
+            self.connection_service_changed(unit, record);
+        }
+    }
+
+    /// hence was asked to end a second time: what is still up is killed now.
+    pub(crate) fn hurry(&mut self, unit: UnitId, record: RecordId) {
+        if matches!(self.units[unit.0 as usize].state, State::Service(_))
+            && !is_resting(self.units[unit.0 as usize].sub_state())
+        {
+            self.kill_service_now(unit, record);
+        }
+    }
+
+    /// The processes that the unit runs by itself.
+    pub(crate) fn known_processes(&self, unit: UnitId) -> (Option<u32>, Option<u32>) {
+        match &self.units[unit.0 as usize].state {
+            State::Service(s) => (s.main_pid(), s.control_pid()),
+            _ => (None, None),
+        }
+    }
+}
+
+/// An exit status that stands for a process that never became its program; systemd.exec(5), "Process Exit
+/// Codes".
+pub(crate) fn status_of(step: SpawnStep) -> Option<i32> {
+    match step {
+        SpawnStep::Exec => Some(203),
+        SpawnStep::Chdir => Some(200),
+        SpawnStep::Stdio => Some(209),
+        SpawnStep::User => Some(217),
+        SpawnStep::Limits => Some(205),
+        SpawnStep::Directories => Some(233),
+        SpawnStep::Scheduling => Some(214),
+        SpawnStep::Cgroup => Some(219),
+        SpawnStep::Sockets => Some(202),
+        SpawnStep::Executor => Some(203),
+        SpawnStep::Fork | SpawnStep::Environment => None,
+    }
+}
+
+/// A command line as people write it, cut at 1 KiB.
+pub(crate) fn command_text(command: &hence_unit::config::Command) -> Text {
+    let mut text = String::from(&*command.path);
+    for argument in command.argv.iter().skip(1) {
+        if text.len() > 1024 {
+            break;
+        }
+        text.push(' ');
+        if argument.is_empty() || argument.contains(|c: char| c.is_whitespace() || c == '"' || c == '\'') {
+            text.push_str(&format!("{argument:?}"));
+        } else {
+            text.push_str(argument);
+        }
+    }
+    if text.len() > 1024 {
+        let cut = (0..=1024).rev().find(|&i| text.is_char_boundary(i)).unwrap_or(0);
+        text.truncate(cut);
+    }
+    text.into()
+}
+
+/// A span in the words of a unit file: `5s`, `100ms`, `infinity`.
+pub(crate) fn span_text(us: u64) -> String {
+    match us {
+        INFINITY => "infinity".into(),
+        us if us % 1_000_000 == 0 => format!("{}s", us / 1_000_000),
+        us if us % 1_000 == 0 => format!("{}ms", us / 1_000),
+        us => format!("{us}us"),
+    }
+}

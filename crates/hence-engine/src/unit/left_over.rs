@@ -1,0 +1,86 @@
+//! Processes that outlive their invocation: who they are, what left them, when they are gone.
+
+use super::{Rules, State};
+use crate::event::Process;
+use crate::{Engine, UnitId};
+use alloc::{vec, vec::Vec};
+use hence_ledger::{Cause, Exit, Fact, LeftOver, record::Invocation};
+use hence_unit::{UnitName, config::KillMode};
+
+impl Engine {
+    /// Who is left in a unit's group: either a kill waits for this, or the unit is down and whoever is
+    /// there was left behind.
+    pub(crate) fn census(&mut self, unit: UnitId, processes: Vec<Process>) {
+        if let State::Service(s) = &mut self.units[unit.0 as usize].state {
+            s.group_empty = processes.is_empty() && s.main_pid().is_none() && s.control_pid().is_none();
+            if let Some(awaited) = s.awaiting.take() {
+                self.kill_after_census(unit, awaited, processes.len() as u32);
+                return;
+            }
+        }
+        let left_by = match &mut self.units[unit.0 as usize].state {
+            State::Service(s) => s.left_by.take(),
+            _ => None,
+        };
+        let Some((invocation, record)) = left_by else { return };
+        let u = &self.units[unit.0 as usize];
+        let config = u.config.clone();
+        let mode = config.service().map_or(KillMode::ControlGroup, |s| s.kill.mode);
+        let rule = match mode {
+            KillMode::ControlGroup | KillMode::Mixed => config.rule_with("SendSIGKILL", "no"),
+            mode => config.rule_with("KillMode", mode.as_str()),
+        };
+        let cause = Cause { record, rule: Some(rule) };
+        self.left_behind(unit, invocation, processes, cause);
+    }
+
+    fn left_behind(
+        &mut self,
+        unit: UnitId,
+        invocation: Option<Invocation>,
+        processes: Vec<Process>,
+        cause: Cause,
+    ) {
+        let u = &mut self.units[unit.0 as usize];
+        let known = |p: &LeftOver| u.left_over.iter().any(|k| same(k, p));
+        let new: Vec<LeftOver> = processes.into_iter().map(|p| p.process).filter(|p| !known(p)).collect();
+        if new.is_empty() {
+            return;
+        }
+        u.left_over.extend(new.iter().cloned());
+        let total = u.left_over.len() as u32;
+        let allowed = u.config.flags.left_behind_allowed;
+        // The record belongs to the invocation that left them, which may not be the current one.
+        let current = core::mem::replace(&mut u.invocation, invocation);
+        self.record(Some(unit), vec![cause], Fact::LeftBehind { processes: new, total, allowed });
+        self.units[unit.0 as usize].invocation = current;
+    }
+
+    /// At start: processes that an earlier hence, which was killed, left running.
+    pub(crate) fn survivors(
+        &mut self,
+        name: UnitName,
+        invocation: Option<Invocation>,
+        processes: Vec<Process>,
+    ) {
+        let unit = self.reference(&name);
+        let Some(record) = self.started else { return };
+        self.left_behind(unit, invocation, processes, Cause { record, rule: None });
+    }
+
+    pub(crate) fn left_over_gone(&mut self, unit: UnitId, pid: u32, start_ticks: u64, exit: Option<Exit>) {
+        let u = &mut self.units[unit.0 as usize];
+        let before = u.left_over.len();
+        u.left_over.retain(|p| p.pid != pid || p.start_ticks != start_ticks);
+        if u.left_over.len() == before {
+            return;
+        }
+        let signal = u.service().and_then(|s| s.signal_record);
+        let causes = signal.map(|record| Cause { record, rule: None }).into_iter().collect();
+        self.record(Some(unit), causes, Fact::LeftOverGone { pid, start_ticks, exit });
+    }
+}
+
+fn same(a: &LeftOver, b: &LeftOver) -> bool {
+    a.pid == b.pid && a.start_ticks == b.start_ticks
+}

@@ -1,0 +1,308 @@
+//! Socket units: systemd.socket(5). Traffic starts the service; with Accept=yes each connection starts an
+//! instance of it. Opening, watching and accepting are the host's part.
+
+use super::State;
+use crate::job::{Performed, is_down};
+use crate::restart::RateLimit;
+use crate::{ConnectionId, Effect, Engine, UnitId};
+use alloc::{vec, vec::Vec};
+use hence_ledger::{Cause, DeadlineKind, Fact, JobResult, JobType, RecordId, SubState, Text, UnitResult};
+use hence_unit::{Atom, LoadState, UnitKind, UnitName, config::JobMode, config::SocketConfig};
+
+/// The machine of a socket.
+#[derive(Debug)]
+pub struct Socket {
+    pub(crate) sub: SubState,
+    /// Result=
+    pub result: UnitResult,
+    /// Accepted connections so far.
+    pub accepted: u32,
+    /// Instances that serve a connection now.
+    pub connections: u32,
+    /// Connections turned away.
+    pub refused: u32,
+    triggers: RateLimit,
+}
+
+impl Default for Socket {
+    fn default() -> Self {
+        Socket {
+            sub: SubState::Dead,
+            result: UnitResult::Success,
+            accepted: 0,
+            connections: 0,
+            refused: 0,
+            triggers: RateLimit::default(),
+        }
+    }
+}
+
+impl Engine {
+    fn socket(&mut self, unit: UnitId) -> Option<&mut Socket> {
+        match &mut self.units[unit.0 as usize].state {
+            State::Socket(s) => Some(s),
+            _ => None,
+        }
+    }
+
+    fn socket_config(&self, unit: UnitId) -> SocketLimits {
+        self.units[unit.0 as usize].config.socket().map(SocketLimits::of).unwrap_or_default()
+    }
+
+    fn socket_state(&mut self, unit: UnitId, to: SubState, cause: Cause) -> RecordId {
+        let put = |state: &mut State| {
+            if let State::Socket(s) = state {
+                s.sub = to;
+            }
+        };
+        let was = self.units[unit.0 as usize].sub_state();
+        let record = self.set_state(unit, put, vec![cause], false, false);
+        let watch = to == SubState::Listening;
+        if was != to && (watch || was == SubState::Listening) {
+            self.effect(Effect::WatchSockets { unit, watch });
+        }
+        record
+    }
+
+    fn socket_down(&mut self, unit: UnitId, result: UnitResult, cause: Cause) {
+        let limits = self.socket_config(unit);
+        if let Some(socket) = self.socket(unit)
+            && socket.result == UnitResult::Success
+        {
+            socket.result = result;
+        }
+        let failed = self.units[unit.0 as usize].result() != UnitResult::Success;
+        let to = if failed { SubState::Failed } else { SubState::Dead };
+        self.socket_state(unit, to, cause);
+        self.effect(Effect::CloseSockets { unit, remove: limits.remove });
+    }
+
+    pub(crate) fn start_socket(&mut self, unit: UnitId, cause: &Cause) -> Performed {
+        // Its service must not run already without these sockets (systemd: "Socket service already active").
+        let limits = self.socket_config(unit);
+        if !limits.accept {
+            for (service, _) in self.linked(unit, Atom::Triggers) {
+                let state = self.active_state(service);
+                if !is_down(state) && !self.units[service.0 as usize].will_restart() {
+                    return Performed::End(JobResult::Failed);
+                }
+            }
+        }
+        if let Err(record) = self.test_start_limit(unit, cause) {
+            self.socket_down(unit, UnitResult::StartLimitHit, Cause { record, rule: None });
+            return Performed::End(JobResult::Failed);
+        }
+        if let Some(socket) = self.socket(unit) {
+            socket.result = UnitResult::Success;
+            socket.triggers.reset();
+        }
+        self.units[unit.0 as usize].invocation = Some(self.next_invocation());
+        self.socket_state(unit, SubState::StartChown, cause.clone());
+        let config = self.units[unit.0 as usize].config.clone();
+        self.effect(Effect::OpenSockets(unit, config));
+        Performed::Begun
+    }
+
+    pub(crate) fn sockets_opened(&mut self, unit: UnitId, result: Result<(), (i32, Text)>) {
+        let record = self.units[unit.0 as usize].record;
+        if self.units[unit.0 as usize].sub_state() != SubState::StartChown {
+            return;
+        }
+        match result {
+            Ok(()) => {
+                self.socket_state(unit, SubState::Listening, Cause { record, rule: None });
+            }
+            Err((errno, subject)) => {
+                let fact = Fact::SpawnFailed {
+                    role: hence_ledger::ProcessRole::Other,
+                    step: hence_ledger::SpawnStep::Sockets,
+                    errno,
+                    subject,
+                };
+                let record = self.record(Some(unit), vec![Cause { record, rule: None }], fact);
+                self.socket_down(unit, UnitResult::Resources, Cause { record, rule: None });
+            }
+        }
+    }
+
+    pub(crate) fn stop_socket(&mut self, unit: UnitId, cause: &Cause) -> Performed {
+        self.socket_down(unit, UnitResult::Success, cause.clone());
+        Performed::Begun
+    }
+
+    pub(crate) fn traffic(
+        &mut self,
+        unit: UnitId,
+        listen: Text,
+        peer: Option<Text>,
+        connection: Option<(ConnectionId, Text)>,
+    ) {
+        let limits = self.socket_config(unit);
+        let now_us = self.now.monotonic_us;
+        let ending = self.ending.is_some();
+        let stopping =
+            self.units[unit.0 as usize].job.is_some_and(|j| self.jobs[&j].job_type == JobType::Stop);
+        let Some(socket) = self.socket(unit) else { return };
+        let open = socket.sub == SubState::Listening && !ending && !stopping;
+        let allowed = open && socket.triggers.allows(now_us, limits.interval_us, limits.burst);
+        let full = connection.is_some() && socket.connections >= limits.max_connections;
+        if !open || full {
+            if let Some((id, _)) = connection {
+                socket.refused = socket.refused.saturating_add(u32::from(full));
+                self.effect(Effect::CloseConnection(id));
+            }
+            return;
+        }
+        let root = self.record(Some(unit), Vec::new(), Fact::Traffic { listen, peer });
+        let cause = Cause { record: root, rule: None };
+        if !allowed {
+            if let Some((id, _)) = connection {
+                self.effect(Effect::CloseConnection(id));
+            }
+            let fact =
+                Fact::DeadlineReached { deadline: DeadlineKind::TriggerLimit, after_us: limits.interval_us };
+            let record = self.record(Some(unit), vec![cause], fact);
+            self.socket_down(unit, UnitResult::TriggerLimitHit, Cause { record, rule: None });
+            return;
+        }
+        match connection {
+            Some((id, instance)) => self.serve_connection(unit, id, &instance, root),
+            None => self.serve_listener(unit, cause),
+        }
+    }
+
+    /// Accept=no: the service gets the listening sockets.
+    fn serve_listener(&mut self, unit: UnitId, cause: Cause) {
+        let Some((service, rule)) = self.linked(unit, Atom::Triggers).first().cloned() else {
+            self.socket_down(unit, UnitResult::Resources, cause);
+            return;
+        };
+        let cause = Cause { rule, ..cause };
+        let pending = self.units[service.0 as usize].job.is_some_and(|j| {
+            matches!(self.jobs[&j].job_type, JobType::Start | JobType::Restart | JobType::ReloadOrStart)
+        });
+        if is_down(self.active_state(service)) && !pending || self.units[service.0 as usize].will_restart() {
+            let added = self.add_job(JobType::Start, service, JobMode::Replace, vec![cause.clone()]);
+            if let Err(refusal) = added {
+                let record = self.refused(Some(service), vec![cause], &refusal);
+                self.socket_down(unit, UnitResult::Resources, Cause { record, rule: None });
+                return;
+            }
+        }
+        self.socket_state(unit, SubState::SocketRunning, cause);
+    }
+
+    /// Accept=yes: an instance gets the connection. Its files are read first, see `connection_loaded`.
+    fn serve_connection(&mut self, unit: UnitId, id: ConnectionId, instance: &str, root: RecordId) {
+        let config = self.units[unit.0 as usize].config.clone();
+        let explicit = config.socket().and_then(|s| s.service.clone());
+        let template = explicit.filter(UnitName::is_template).or_else(|| {
+            let mut name = alloc::string::String::from(config.id().prefix());
+            name.push_str("@.service");
+            UnitName::new(&name)
+        });
+        let name = template.and_then(|t| t.with_instance(instance));
+        let Some(name) = name.filter(|n| n.kind() == UnitKind::Service) else {
+            self.effect(Effect::CloseConnection(id));
+            return;
+        };
+        if let Some(socket) = self.socket(unit) {
+            socket.accepted = socket.accepted.saturating_add(1);
+            socket.connections += 1;
+        }
+        let service = self.reference(&name);
+        self.connections.push((service, unit, id, root));
+        if self.units[service.0 as usize].config.load != LoadState::Stub {
+            self.connection_loaded(service);
+        }
+    }
+
+    /// The files of an instance that a connection waits for were read.
+    pub(crate) fn connection_loaded(&mut self, service: UnitId) {
+        let Some(at) = self.connections.iter().position(|(s, ..)| *s == service) else { return };
+        let (_, socket, connection, record) = self.connections.remove(at);
+        let cause = Cause { record, rule: None };
+        if let State::Service(s) = &mut self.units[service.0 as usize].state {
+            s.connection = Some((socket, connection));
+        }
+        if let Err(refusal) = self.add_job(JobType::Start, service, JobMode::Replace, vec![cause.clone()]) {
+            let record = self.refused(Some(service), vec![cause], &refusal);
+            self.drop_connection(service);
+            self.socket_down(socket, UnitResult::Resources, Cause { record, rule: None });
+        }
+    }
+
+    fn drop_connection(&mut self, service: UnitId) {
+        let State::Service(s) = &mut self.units[service.0 as usize].state else { return };
+        let Some((socket, connection)) = s.connection.take() else { return };
+        if let Some(socket) = self.socket(socket) {
+            socket.connections = socket.connections.saturating_sub(1);
+        }
+        self.effect(Effect::CloseConnection(connection));
+    }
+
+    /// An Accept=yes instance that is down has done with its connection.
+    pub(crate) fn connection_service_changed(&mut self, service: UnitId, _record: RecordId) {
+        let u = &self.units[service.0 as usize];
+        if u.service().is_some_and(|s| s.connection.is_some())
+            && is_down(u.active_state())
+            && u.job.is_none()
+            && !u.will_restart()
+        {
+            self.drop_connection(service);
+        }
+    }
+
+    /// The service of an Accept=no socket changed its state.
+    pub(crate) fn socket_sees_service(&mut self, unit: UnitId, service: UnitId, record: RecordId) {
+        let Some(sub) = self.socket(unit).map(|s| s.sub) else { return };
+        if !matches!(sub, SubState::SocketRunning | SubState::Listening) || self.socket_config(unit).accept {
+            return;
+        }
+        let cause = Cause { record, rule: None };
+        let Some(s) = self.units[service.0 as usize].service() else { return };
+        if s.sub == SubState::Failed && s.start_limit_hit {
+            self.socket_down(unit, UnitResult::ServiceStartLimitHit, cause);
+            return;
+        }
+        let service_sub = s.sub;
+        if self.units[service.0 as usize].job.is_some() {
+            return;
+        }
+        match service_sub {
+            SubState::Dead
+            | SubState::Failed
+            | SubState::FinalSigterm
+            | SubState::FinalSigkill
+            | SubState::AutoRestart => {
+                self.socket_state(unit, SubState::Listening, cause);
+            }
+            SubState::Running => {
+                self.socket_state(unit, SubState::SocketRunning, cause);
+            }
+            _ => {}
+        }
+    }
+}
+
+/// What of a socket's configuration its machine needs.
+#[derive(Default)]
+struct SocketLimits {
+    accept: bool,
+    remove: bool,
+    max_connections: u32,
+    interval_us: u64,
+    burst: u32,
+}
+
+impl SocketLimits {
+    fn of(config: &SocketConfig) -> SocketLimits {
+        SocketLimits {
+            accept: config.accept,
+            remove: config.remove_on_stop,
+            max_connections: config.max_connections,
+            interval_us: config.trigger_limit_interval,
+            burst: config.trigger_limit_burst.unwrap_or(if config.accept { 200 } else { 20 }),
+        }
+    }
+}

@@ -1,0 +1,265 @@
+//! The owner's side of the recorder process: starts it, wakes it, hands it output pipes, starts it again.
+//!
+//! Never waits: what the socket doesn't take is queued, within a bound, and drops are counted. Waiting for the
+//! process is left to whoever reaps this process's children.
+
+use super::message::{LONGEST, ToOwner, ToRecorder};
+use super::{Ring, StoreError};
+use crate::sys::store as sys;
+use hence_ledger::{GapReason, Invocation, RecordId, Stream, Text};
+use std::collections::{BTreeMap, VecDeque};
+use std::ffi::OsString;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+
+/// How many messages wait for a recorder that is behind.
+const QUEUE: usize = 1024;
+const FIRST_DELAY_US: u64 = 100_000;
+const LONGEST_DELAY_US: u64 = 10_000_000;
+
+/// How the recorder is started. It finds the socket to its owner as its standard input.
+#[derive(Clone, Debug, Default)]
+pub struct RecorderCommand {
+    /// The program.
+    pub program: PathBuf,
+    /// Its arguments.
+    pub arguments: Vec<OsString>,
+    /// Its environment besides PATH.
+    pub environment: Vec<(OsString, OsString)>,
+}
+
+#[derive(Debug)]
+struct Output {
+    fd: OwnedFd,
+    message: ToRecorder,
+}
+
+/// The owner's link to the recorder.
+#[derive(Debug)]
+pub struct RecorderLink {
+    command: RecorderCommand,
+    pid: Option<u32>,
+    socket: Option<OwnedFd>,
+    awake: bool,
+    hurried: bool,
+    outputs: BTreeMap<u64, Output>,
+    unsent: VecDeque<u64>,
+    queue: VecDeque<ToRecorder>,
+    next_token: u64,
+    dropped: u64,
+    blocked: bool,
+    stalled: Option<GapReason>,
+    restart_at_us: Option<u64>,
+    delay_us: u64,
+    started_us: u64,
+}
+
+impl RecorderLink {
+    /// Starts the recorder. `now_us` here and below: CLOCK_MONOTONIC.
+    ///
+    /// # Errors
+    /// Where the system refuses the process or the socket.
+    pub fn start(command: RecorderCommand, now_us: u64) -> Result<RecorderLink, StoreError> {
+        let mut link = RecorderLink {
+            command,
+            pid: None,
+            socket: None,
+            awake: true,
+            hurried: false,
+            outputs: BTreeMap::new(),
+            unsent: VecDeque::new(),
+            queue: VecDeque::new(),
+            next_token: 0,
+            dropped: 0,
+            blocked: false,
+            stalled: None,
+            restart_at_us: None,
+            delay_us: FIRST_DELAY_US,
+            started_us: now_us,
+        };
+        link.spawn(now_us)?;
+        Ok(link)
+    }
+
+    fn spawn(&mut self, now_us: u64) -> Result<(), StoreError> {
+        let program = &self.command.program;
+        let failed = |e| StoreError::io("start the recorder", program, e);
+        let (ours, theirs) = sys::socket_pair().map_err(failed)?;
+        let child = Command::new(program)
+            .args(&self.command.arguments)
+            .env_clear()
+            .env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
+            .envs(self.command.environment.iter().map(|(k, v)| (k, v)))
+            .stdin(Stdio::from(theirs))
+            .stdout(Stdio::null())
+            // A group of its own: the terminal's ^C is for the owner, the recorder ends after it.
+            .process_group(0)
+            .spawn()
+            .map_err(failed)?;
+        self.pid = Some(child.id());
+        self.socket = Some(ours);
+        // It drains when it starts, and then says that it sleeps.
+        (self.awake, self.hurried, self.blocked, self.stalled) = (true, false, false, None);
+        self.restart_at_us = None;
+        self.started_us = now_us;
+        self.unsent = self.outputs.keys().copied().collect();
+        self.flush();
+        Ok(())
+    }
+
+    /// The recorder's process, while there is one.
+    pub fn pid(&self) -> Option<u32> {
+        self.pid
+    }
+
+    /// What to wait on: for reading always, for writing while [`Self::wants_write`]. Another one after
+    /// each restart.
+    pub fn socket(&self) -> Option<BorrowedFd<'_>> {
+        self.socket.as_ref().map(OwnedFd::as_fd)
+    }
+
+    /// Whether messages wait for room in the socket.
+    pub fn wants_write(&self) -> bool {
+        self.blocked
+    }
+
+    /// How many messages were dropped because the recorder was behind.
+    pub fn dropped(&self) -> u64 {
+        self.dropped
+    }
+
+    /// To be called after each batch: wakes the recorder if it sleeps, hurries it once if the ring fills up.
+    pub fn appended(&mut self, ring: &mut Ring) {
+        ring.full_means(self.stalled.unwrap_or(GapReason::RingFull));
+        let at_once = ring.needs_wake() && !self.hurried;
+        if ring.has_news() && (!self.awake || at_once) {
+            let wake = ToRecorder::Wake { head: ring.head(), at_once: ring.needs_wake() };
+            if self.send(&wake, None).is_ok() {
+                self.awake = true;
+                self.hurried |= at_once;
+            }
+        }
+    }
+
+    /// Hands over the read end of an output pipe. It is kept here too, for the next recorder, until the
+    /// pipe's end.
+    pub fn send_stream(
+        &mut self,
+        fd: OwnedFd,
+        unit: &Text,
+        invocation: Invocation,
+        stream: Stream,
+        pid: u32,
+    ) {
+        let token = self.next_token;
+        self.next_token += 1;
+        let message = ToRecorder::Output { token, unit: unit.clone(), invocation, stream, pid };
+        self.outputs.insert(token, Output { fd, message });
+        self.unsent.push_back(token);
+        self.flush();
+    }
+
+    /// Asks for the last words of an invocation that ended badly; `record` says so and becomes their cause.
+    pub fn ended_badly(&mut self, unit: &Text, invocation: Invocation, record: RecordId) {
+        if self.queue.len() >= QUEUE {
+            self.dropped += 1;
+            return;
+        }
+        self.queue.push_back(ToRecorder::EndedBadly { unit: unit.clone(), invocation, record });
+        self.flush();
+    }
+
+    /// The socket is readable or writable.
+    pub fn ready(&mut self, ring: &mut Ring, now_us: u64) {
+        let mut buffer = [0; LONGEST];
+        while let Some(socket) = &self.socket {
+            match sys::receive(socket.as_fd(), &mut buffer) {
+                Ok((0, _)) => self.gone(now_us),
+                Ok((n, _)) => match ToOwner::decode(&buffer[..n]) {
+                    Some(ToOwner::Asleep { tail }) => {
+                        ring.stored(tail);
+                        (self.awake, self.hurried, self.stalled) = (false, false, None);
+                    }
+                    Some(ToOwner::Closed { token }) => drop(self.outputs.remove(&token)),
+                    Some(ToOwner::Stalled { reason }) => self.stalled = Some(reason),
+                    None => {}
+                },
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => break,
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                Err(_) => self.gone(now_us),
+            }
+        }
+        self.flush();
+        self.appended(ring);
+    }
+
+    /// The process was reaped. `false`: it is not the recorder.
+    pub fn exited(&mut self, pid: u32, now_us: u64) -> bool {
+        let ours = self.pid == Some(pid);
+        if ours {
+            self.gone(now_us);
+        }
+        ours
+    }
+
+    /// When [`Self::restart`] is due, on CLOCK_MONOTONIC in microseconds.
+    pub fn deadline_us(&self) -> Option<u64> {
+        self.restart_at_us
+    }
+
+    /// Starts the recorder again where that is due. `true`: there is a new socket.
+    pub fn restart(&mut self, now_us: u64) -> bool {
+        if self.restart_at_us.is_none_or(|at| at > now_us) {
+            return false;
+        }
+        if self.spawn(now_us).is_err() {
+            self.gone(now_us);
+            return false;
+        }
+        true
+    }
+
+    fn gone(&mut self, now_us: u64) {
+        (self.pid, self.socket, self.blocked) = (None, None, false);
+        if self.restart_at_us.is_none() {
+            // One that ran well for a while may come back at once; one that dies young is given more time.
+            let young = now_us.saturating_sub(self.started_us) < LONGEST_DELAY_US;
+            self.delay_us = if young { (self.delay_us * 2).min(LONGEST_DELAY_US) } else { FIRST_DELAY_US };
+        }
+        self.restart_at_us = Some(now_us + self.delay_us);
+    }
+
+    fn send(&mut self, message: &ToRecorder, fd: Option<BorrowedFd<'_>>) -> io::Result<()> {
+        let socket = self.socket.as_ref().ok_or(io::ErrorKind::NotConnected)?;
+        let result = sys::send(socket.as_fd(), &message.encode(), fd);
+        if result.as_ref().is_err_and(|e| e.kind() == io::ErrorKind::WouldBlock) {
+            self.blocked = true;
+        }
+        result
+    }
+
+    /// Sends what waits: pipes first, so that last words find them.
+    fn flush(&mut self) {
+        self.blocked = false;
+        while let Some(token) = self.unsent.front().copied() {
+            if let Some(output) = self.outputs.remove(&token) {
+                let result = self.send(&output.message, Some(output.fd.as_fd()));
+
+                self.outputs.insert(token, output);
+                if result.is_err() {
+                    return;
+                }
+            }
+            self.unsent.pop_front();
+        }
+        while let Some(message) = self.queue.pop_front() {
+            if self.send(&message, None).is_err() {
+                self.queue.push_front(message);
+                return;
+            }
+        }
+    }
+}

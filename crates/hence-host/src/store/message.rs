@@ -1,0 +1,148 @@
+//! What owner and recorder say to each other: short messages over a socket that keeps their boundaries.
+//!
+//! Both ends are the same program, yet nothing here trusts a byte that came in.
+use hence_ledger::{GapReason, Invocation, RecordId, Stream, Text};
+
+/// Longest message.
+pub(crate) const LONGEST: usize = 512;
+/// Longest unit name in a message; systemd's names end at 255 bytes.
+const LONGEST_NAME: usize = 400;
+
+/// To the recorder.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum ToRecorder {
+    /// There are records up to this position; at once, or when it suits.
+    Wake { head: u64, at_once: bool },
+    /// The read end of an output pipe comes with this.
+    Output { token: u64, unit: Text, invocation: Invocation, stream: Stream, pid: u32 },
+    /// The invocation ended badly, as this record says: its last words are wanted.
+    EndedBadly { unit: Text, invocation: Invocation, record: RecordId },
+}
+
+/// To the owner.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ToOwner {
+    /// All up to this position is stored; it sleeps until it is woken.
+    Asleep { tail: u64 },
+    /// An output pipe is at its end.
+    Closed { token: u64 },
+    /// It can't store for this reason.
+    Stalled { reason: GapReason },
+}
+
+fn put_name(out: &mut Vec<u8>, name: &str) {
+    let mut end = name.len().min(LONGEST_NAME);
+    while !name.is_char_boundary(end) {
+        end -= 1;
+    }
+    out.extend_from_slice(&name.as_bytes()[..end]);
+}
+
+fn u64_of(bytes: &[u8], at: usize) -> Option<u64> {
+    Some(u64::from_le_bytes(bytes.get(at..at + 8)?.try_into().ok()?))
+}
+
+fn invocation_of(bytes: &[u8], at: usize) -> Option<Invocation> {
+    Some(Invocation(bytes.get(at..at + 16)?.try_into().ok()?))
+}
+
+impl ToRecorder {
+    pub fn encode(&self) -> Vec<u8> {
+        let mut out = Vec::with_capacity(64);
+        match self {
+            ToRecorder::Wake { head, at_once } => {
+                out.push(1);
+                out.extend_from_slice(&head.to_le_bytes());
+                out.push(u8::from(*at_once));
+            }
+            ToRecorder::Output { token, unit, invocation, stream, pid } => {
+                out.push(2);
+                out.extend_from_slice(&token.to_le_bytes());
+                out.extend_from_slice(&invocation.0);
+                out.push(stream.tag());
+                out.extend_from_slice(&pid.to_le_bytes());
+                put_name(&mut out, unit);
+            }
+            ToRecorder::EndedBadly { unit, invocation, record } => {
+                out.push(3);
+                out.extend_from_slice(&record.0.to_le_bytes());
+                out.extend_from_slice(&invocation.0);
+                put_name(&mut out, unit);
+            }
+        }
+        out
+    }
+
+    /// `None`: this is no message that this version knows.
+    pub fn decode(bytes: &[u8]) -> Option<ToRecorder> {
+        let name = |at| Some(Text::from(std::str::from_utf8(bytes.get(at..)?).ok()?));
+        Some(match bytes.first()? {
+            1 => ToRecorder::Wake { head: u64_of(bytes, 1)?, at_once: *bytes.get(9)? != 0 },
+            2 => ToRecorder::Output {
+                token: u64_of(bytes, 1)?,
+                invocation: invocation_of(bytes, 9)?,
+                stream: Stream::from_tag(*bytes.get(25)?)?,
+                pid: u32::from_le_bytes(bytes.get(26..30)?.try_into().ok()?),
+                unit: name(30)?,
+            },
+            3 => ToRecorder::EndedBadly {
+                record: RecordId(u64_of(bytes, 1)?),
+                invocation: invocation_of(bytes, 9)?,
+                unit: name(25)?,
+            },
+            _ => return None,
+        })
+    }
+}
+
+impl ToOwner {
+    pub fn encode(self) -> [u8; 9] {
+        let (tag, value) = match self {
+            ToOwner::Asleep { tail } => (1, tail),
+            ToOwner::Closed { token } => (2, token),
+            ToOwner::Stalled { reason } => (3, reason.tag().into()),
+        };
+        let mut out = [tag; 9];
+        out[1..].copy_from_slice(&value.to_le_bytes());
+        out
+    }
+
+    pub fn decode(bytes: &[u8]) -> Option<ToOwner> {
+        let value = u64_of(bytes, 1)?;
+        Some(match bytes.first()? {
+            1 => ToOwner::Asleep { tail: value },
+            2 => ToOwner::Closed { token: value },
+            3 => ToOwner::Stalled { reason: GapReason::from_tag(u8::try_from(value).ok()?)? },
+            _ => return None,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_come_back() {
+        let unit = Text::from("a@b.service");
+        let invocation = Invocation([7; 16]);
+        for message in [
+            ToRecorder::Wake { head: 1 << 40, at_once: true },
+            ToRecorder::Output { token: 9, unit: unit.clone(), invocation, stream: Stream::Stderr, pid: 77 },
+            ToRecorder::EndedBadly { unit, invocation, record: RecordId(5) },
+        ] {
+            let bytes = message.encode();
+            assert!(bytes.len() <= LONGEST);
+            assert_eq!(ToRecorder::decode(&bytes), Some(message));
+            // Cut short it is another message or none, never a panic.
+            (0..bytes.len()).for_each(|n| drop(ToRecorder::decode(&bytes[..n])));
+        }
+        for message in [
+            ToOwner::Asleep { tail: 3 },
+            ToOwner::Closed { token: 4 },
+            ToOwner::Stalled { reason: GapReason::DiskFull },
+        ] {
+            assert_eq!(ToOwner::decode(&message.encode()), Some(message));
+        }
+    }
+}

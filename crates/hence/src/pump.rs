@@ -1,0 +1,319 @@
+//! The run loop: joins engine, host and ledger. It decides nothing.
+//!
+//! The order is the promise of the ledger: what happened goes into the engine; its records go into the ring;
+//! only then are its effects done. Answers of effects go back before anything that happened later.
+
+use crate::front_link::FrontLink;
+use crate::narrator::Narrator;
+use hence_engine::{Effect, Engine, Event, Request, UnitId};
+use hence_host::store::{RecorderLink, Ring};
+use hence_host::{Host, Interest, Ready};
+use hence_ledger::{Cause, Fact, Record, RecordId, UnitResult};
+use hence_unit::UnitName;
+use std::cell::RefCell;
+use std::collections::{BTreeSet, VecDeque};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::rc::Rc;
+
+/// Effects done between two writes to the ring. Bounds how long a wave keeps messages and signals waiting.
+const WAVE: usize = 128;
+/// Tokens of the loop's own descriptors; those above belong to the front.
+const RECORDER: u32 = 0;
+/// First token that the front may use.
+pub const FRONT: u32 = 16;
+
+/// What went wrong in a run, for its exit status.
+#[derive(Debug, Default)]
+pub struct Trouble {
+    /// Units that failed and were not started again.
+    pub failed: BTreeSet<hence_ledger::Text>,
+    /// Automatic restarts after a failure.
+    pub restarts: u64,
+    /// Processes left behind that no unit says it intends.
+    pub left_behind: u64,
+    /// Starts that were refused.
+    pub refused: u64,
+}
+
+impl Trouble {
+    /// Whether there was any.
+    pub fn any(&self) -> bool {
+        !self.failed.is_empty() || self.restarts > 0 || self.left_behind > 0 || self.refused > 0
+    }
+
+    fn note(&mut self, record: &Record) {
+        match &record.fact {
+            Fact::StateChanged { to_active, .. } => {
+                if let Some(unit) = &record.unit {
+                    match to_active {
+                        hence_ledger::ActiveState::Failed => drop(self.failed.insert(unit.clone())),
+                        hence_ledger::ActiveState::Active => drop(self.failed.remove(unit)),
+                        _ => {}
+                    }
+                }
+            }
+            Fact::RestartScheduled { .. } => self.restarts += 1,
+            Fact::LeftBehind { processes, allowed: false, .. } => self.left_behind += processes.len() as u64,
+            Fact::Refused { .. } => self.refused += 1,
+            _ => {}
+        }
+    }
+}
+
+/// Everything that a running hence consists of.
+pub struct Pump {
+    /// Decides.
+    pub engine: Engine,
+    /// Does.
+    pub host: Host,
+    ring: Ring,
+    recorder: Rc<RefCell<RecorderLink>>,
+    narrator: Option<Narrator>,
+    front: Option<FrontLink>,
+    events: VecDeque<Event>,
+    batch: Vec<Record>,
+    finished: Option<u8>,
+    run_until_us: Option<(u64, u64)>,
+    end_when_idle: bool,
+    /// What went wrong so far.
+    pub trouble: Trouble,
+}
+
+impl Pump {
+    /// Puts the parts together; nothing runs yet.
+    pub fn new(
+        engine: Engine,
+        host: Host,
+        ring: Ring,
+        recorder: Rc<RefCell<RecorderLink>>,
+        narrator: Option<Narrator>,
+        end_when_idle: bool,
+    ) -> Pump {
+        let mut pump = Pump {
+            engine,
+            host,
+            ring,
+            recorder,
+            narrator,
+            front: None,
+            events: VecDeque::new(),
+            batch: Vec::new(),
+            finished: None,
+            run_until_us: None,
+            end_when_idle,
+            trouble: Trouble::default(),
+        };
+        pump.watch_recorder();
+        pump
+    }
+
+    /// Serves clients on this socket.
+    pub fn serve(&mut self, mut front: FrontLink) {
+        front.register(&mut self.host);
+        self.front = Some(front);
+    }
+
+    /// Ends the run in order after this many microseconds.
+    pub fn run_for(&mut self, after_us: u64) {
+        let at = Host::now().monotonic_us.saturating_add(after_us);
+        self.run_until_us = Some((at, after_us));
+    }
+
+    /// Records a fact of hence's own.
+    pub fn note(&mut self, causes: Vec<Cause>, fact: Fact) -> RecordId {
+        self.engine.note(Host::now(), causes, fact)
+    }
+
+    /// Lets something happen, with all that follows from it at once.
+    pub fn happen(&mut self, event: Event) {
+        self.engine.handle(Host::now(), event);
+        self.settle();
+    }
+
+    /// A client's request, or one of the command line.
+    pub fn request(&mut self, request: Request) {
+        self.happen(Event::Request(request));
+    }
+
+    /// Runs until everything is down; the exit status that was asked for.
+    pub fn run(&mut self) -> u8 {
+        let mut foreign = Vec::new();
+        loop {
+            self.settle();
+            if let Some(status) = self.finished {
+                return status;
+            }
+            if self.end_when_idle && self.engine.is_idle() {
+                return 0;
+            }
+            let deadline = self.deadline();
+            if let Err(error) = self.host.wait(deadline, &mut self.events, &mut foreign) {
+                // Without its event loop hence is deaf; what it can still do is to end in order.
+                eprintln!("hence: {error}");
+                self.engine.handle(Host::now(), Event::Signal { signal: 15, pid: 0, uid: 0 });
+            }
+            self.guarded();
+            for ready in foreign.drain(..) {
+                self.foreign(ready);
+            }
+            self.overdue();
+        }
+    }
+
+    /// When to wake up without an event, on the monotonic clock.
+    fn deadline(&self) -> Option<u64> {
+        let front = self.front.as_ref().and_then(FrontLink::deadline_us);
+        let run = self.run_until_us.map(|(at, _)| at);
+        let recorder = self.recorder.borrow().deadline_us();
+        [self.engine.deadline(), front, run, recorder].into_iter().flatten().min()
+    }
+
+    fn overdue(&mut self) {
+        let now_us = Host::now().monotonic_us;
+        if let Some((_, after_us)) = self.run_until_us.take_if(|(at, _)| *at <= now_us) {
+            self.happen(Event::TimeUp { after_us });
+        }
+        let restarted = self.recorder.borrow_mut().restart(now_us);
+        if restarted {
+            self.watch_recorder();
+        }
+        if let Some(mut front) = self.front.take() {
+            front.overdue(now_us, &mut self.host);
+            self.front = Some(front);
+        }
+    }
+
+    /// Handles the events that came. A defect of the engine must not end the manager of everything else: it
+    /// is caught, said, and the rest goes on.
+    fn guarded(&mut self) {
+        while let Some(event) = self.events.pop_front() {
+            let handled = catch_unwind(AssertUnwindSafe(|| self.engine.handle(Host::now(), event)));
+            if handled.is_err() {
+                eprintln!("hence: this is a defect of hence; what it was doing is left as it stands");
+            }
+        }
+        if catch_unwind(AssertUnwindSafe(|| self.settle())).is_err() {
+            eprintln!("hence: this is a defect of hence; what it was doing is left as it stands");
+        }
+    }
+
+    /// Records, then effects, then their answers, until nothing is left.
+    fn settle(&mut self) {
+        let mut answers = VecDeque::new();
+        loop {
+            self.store();
+            let mut done = 0;
+            while done < WAVE {
+                let Some(effect) = self.engine.poll_effect() else { break };
+                done += 1;
+                self.perform(effect, &mut answers);
+            }
+            let now = Host::now();
+            while let Some(event) = answers.pop_front() {
+                self.engine.handle(now, event);
+            }
+            if done == 0 {
+                break;
+            }
+        }
+    }
+
+    /// Puts the engine's records into the ring.
+    fn store(&mut self) {
+        while let Some(record) = self.engine.poll_record() {
+            self.trouble.note(&record);
+            if let Some(narrator) = &mut self.narrator {
+                narrator.tell(&record);
+            }
+            self.batch.push(record);
+        }
+        if self.batch.is_empty() {
+            return;
+        }
+        self.ring.append(&self.batch);
+        self.batch.clear();
+        if self.batch.capacity() > 1024 {
+            self.batch = Vec::new();
+        }
+        let mut recorder = self.recorder.borrow_mut();
+        let wanted = recorder.wants_write();
+        recorder.appended(&mut self.ring);
+        let changed = recorder.wants_write() != wanted;
+        drop(recorder);
+        if changed {
+            self.watch_recorder();
+        }
+    }
+
+    fn perform(&mut self, effect: Effect, answers: &mut VecDeque<Event>) {
+        let Some(effect) = self.host.perform(effect, answers) else { return };
+        match effect {
+            Effect::LastWords { unit, invocation, record } => {
+                let name = self.engine.unit(unit).name().text().clone();
+                self.recorder.borrow_mut().ended_badly(&name, invocation, record);
+            }
+            Effect::Finished(status) => self.finished = Some(status),
+            effect @ (Effect::JobNew { .. } | Effect::JobRemoved { .. } | Effect::Reply { .. }) => {
+                if let Some(mut front) = self.front.take() {
+                    front.effect(&effect, self);
+                    self.front = Some(front);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn foreign(&mut self, ready: Ready) {
+        if ready.token == RECORDER {
+            let now_us = Host::now().monotonic_us;
+            self.recorder.borrow_mut().ready(&mut self.ring, now_us);
+            self.watch_recorder();
+            return;
+        }
+        let Some(mut front) = self.front.take() else { return };
+        let requests = front.ready(ready, self);
+        self.front = Some(front);
+        for request in requests {
+            self.request(request);
+        }
+        if let Some(mut front) = self.front.take() {
+            front.flush(self);
+            self.front = Some(front);
+        }
+    }
+
+    fn watch_recorder(&mut self) {
+        let recorder = self.recorder.borrow();
+        if let Some(socket) = recorder.socket() {
+            let interest = Interest { read: true, write: recorder.wants_write() };
+            // Refused only where epoll itself has no room: then the ring holds what the recorder misses.
+            let _ = self.host.register(socket, RECORDER, interest);
+        }
+    }
+
+    /// Makes a unit known, its files read.
+    pub fn load(&mut self, name: &UnitName) {
+        if self.engine.find(name).is_none() {
+            self.happen(Event::Referenced(name.clone()));
+        }
+    }
+
+    /// Units that are failed now.
+    pub fn failed_units(&self) -> Vec<UnitId> {
+        let failed = |u: &&hence_engine::Unit| u.result() != UnitResult::Success;
+        self.engine.units().iter().filter(failed).map(|u| u.id).collect()
+    }
+
+    /// Takes the parts apart after the run: the last records are stored, then the host's groups go.
+    pub fn close(mut self, status: u8) -> u64 {
+        self.note(Vec::new(), Fact::Ended { status });
+        self.store();
+        drop(self.front.take());
+        if let Some(narrator) = self.narrator.take() {
+            narrator.close();
+        }
+        let lost = self.ring.lost();
+        self.host.close();
+        lost
+    }
+}

@@ -1,0 +1,259 @@
+//! `hence run`: runs a folder of units in the foreground, as any user, or as pid 1.
+
+use crate::cli::LedgerOption;
+use crate::exit;
+use crate::front_link::FrontLink;
+use crate::narrator::Narrator;
+use crate::pump::Pump;
+use crate::survivors;
+use crate::units::Sources;
+use hence_engine::{Engine, Request, RequestKind, Settings};
+use hence_host::store::{RecorderCommand, RecorderLink, Ring, RingOptions, default_ledger};
+use hence_host::{Capture, Host, HostOptions};
+use hence_ledger::{
+    Client, Fact, FORMAT_VERSION, RecordId, Stream, Text, Tracking, Verb, record::Invocation,
+};
+use hence_unit::config::JobMode;
+use std::cell::RefCell;
+use std::ffi::OsString;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::rc::Rc;
+
+/// Runs units in the foreground until they are done, ^C or --for.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Folders of unit files, or unit files; none: the system's own unit folders
+    #[arg(value_name = "DIR|FILE")]
+    pub paths: Vec<PathBuf>,
+    /// End in order after this time: 30s, 5min, 1h
+    #[arg(long = "for", value_name = "TIME", value_parser = time_span)]
+    pub run_for: Option<u64>,
+    /// Start this unit instead of the folder's default
+    #[arg(long, short, value_name = "UNIT")]
+    pub unit: Vec<String>,
+    /// A further folder to find units in, which are not started by themselves
+    #[arg(long, value_name = "DIR")]
+    pub unit_path: Vec<PathBuf>,
+    /// Where clients such as systemctl reach this hence
+    #[arg(long, value_name = "PATH")]
+    pub socket: Option<PathBuf>,
+    /// How to track processes [default: the best that is possible here]
+    #[arg(long, value_name = "LEVEL", value_parser = ["cgroup", "ancestry"])]
+    pub tracking: Option<String>,
+    /// Say only what is wrong
+    #[arg(long, short)]
+    pub quiet: bool,
+    /// Keep running when no unit is left up
+    #[arg(long)]
+    pub stay: bool,
+    #[command(flatten)]
+    pub ledger: LedgerOption,
+}
+
+/// A span as unit files have it, in microseconds.
+fn time_span(text: &str) -> Result<u64, String> {
+    match hence_unit::value::span(text, 1_000_000) {
+        Some(us) if us > 0 => Ok(us),
+        _ => Err("write it as 30s, 5min or 1h 30min".into()),
+    }
+}
+
+/// Hands captured streams to the recorder.
+struct ToRecorder(Rc<RefCell<RecorderLink>>);
+
+impl Capture for ToRecorder {
+    fn stream(&mut self, read_end: OwnedFd, unit: &Text, invocation: Invocation, stream: Stream, pid: u32) {
+        self.0.borrow_mut().send_stream(read_end, unit, invocation, stream, pid);
+    }
+}
+
+/// What ends a run before it begins: the sentence and the exit status.
+struct Refused(u8, String);
+
+/// Runs; see `exit` for what the exit status says.
+pub fn main(args: Args) -> ExitCode {
+    match run(&args) {
+        Ok(status) => ExitCode::from(status),
+        Err(Refused(status, message)) => {
+            eprintln!("hence: {message}");
+            ExitCode::from(status)
+        }
+    }
+}
+
+fn run(args: &Args) -> Result<u8, Refused> {
+    let first = std::process::id() == 1;
+    let sources = Sources::new(&args.paths, &args.unit_path).map_err(|m| Refused(exit::NO_UNITS, m))?;
+    let units = sources.loader();
+    for diagnostic in units.diagnostics() {
+        eprintln!("hence: {diagnostic}");
+    }
+    let start = sources.to_start(&args.unit, &units).map_err(|m| Refused(exit::NO_UNITS, m))?;
+    let ledger = args.ledger.ledger.clone().unwrap_or_else(default_ledger);
+    let ledger = std::path::absolute(&ledger).unwrap_or(ledger);
+    let bad_ledger = |e: hence_host::store::StoreError| Refused(exit::LEDGER, e.to_string());
+    let ring = Ring::open(&ledger, &RingOptions::default()).map_err(bad_ledger)?;
+    let before = survivors::Before::read(&ledger);
+    let now = Host::now();
+    let recorder = RecorderLink::start(recorder_command(&ledger), now.monotonic_us).map_err(bad_ledger)?;
+    let recorder = Rc::new(RefCell::new(recorder));
+    let mut options = HostOptions {
+        runtime_directory: runtime_directory(),
+        capture: Some(Box::new(ToRecorder(recorder.clone()))),
+        load: Some(Box::new(move |name| units.load(name))),
+        tracking: args.tracking.as_deref().map(|t| match t {
+            "ancestry" => Tracking::Ancestry,
+            _ => Tracking::Cgroup,
+        }),
+        ..HostOptions::default()
+    };
+    if !rustix::process::geteuid().is_root() {
+        let environs_roots = user_roots();
+        options.directory_roots = environs_roots;
+    }
+    let host = Host::new(options).map_err(|e| Refused(exit::HOST, e.to_string()))?;
+    let report = host.tracking();
+    let seed = seed();
+    let engine = Engine::new(Settings {
+        first_record: ring.last_id().map_or(0, |RecordId(id)| id + 1).max(now.realtime_us),
+        seed,
+        boot_us: now.monotonic_us,
+    });
+    if !args.quiet {
+        announce(&report, &ledger);
+    }
+    let narrator = if first { None } else { Narrator::start(args.quiet).ok() };
+    let mut pump = Pump::new(engine, host, ring, recorder, narrator, !first && !args.stay);
+    let command: Text = std::env::args().collect::<Vec<_>>().join(" ").into();
+    pump.note(
+        Vec::new(),
+        Fact::Started {
+            version: env!("CARGO_PKG_VERSION").into(),
+            pid: std::process::id(),
+            boot: boot_id(),
+            tracking: report.level,
+            cgroup: report.cgroup.as_str().into(),
+            command: command.clone(),
+            after_crash: before.crashed(),
+        },
+    );
+    for event in before.survivors(&ledger) {
+        pump.happen(event);
+    }
+    survivors::mark_running(&ledger, &report.cgroup);
+    if let Some(front) = open_front(args, first) {
+        pump.serve(front);
+    }
+    if let Some(us) = args.run_for {
+        pump.run_for(us);
+    }
+    for unit in start {
+        pump.load(&unit);
+        pump.request(Request {
+            token: 0,
+            client: Client { pid: std::process::id(), uid: rustix::process::geteuid().as_raw(), command: command.clone(), unit: None },
+            verb: Verb::Run,
+            kind: RequestKind::Job { unit, mode: JobMode::Replace },
+        });
+    }
+    let asked = pump.run();
+    let trouble = pump.trouble.any();
+    let status = if asked == 0 && trouble { exit::TROUBLE } else { asked };
+    let leaves = pump.engine.units().iter().any(|u| !u.left_over.is_empty());
+    let lost = pump.close(status);
+    survivors::mark_ended(&ledger, leaves);
+    if lost > 0 {
+        eprintln!("hence: {lost} records found no room in the ledger {}; it says where they are missing", ledger.display());
+    }
+    Ok(status)
+}
+
+/// The first lines: how processes are tracked, and what can't be promised.
+fn announce(report: &hence_host::TrackingReport, ledger: &Path) {
+    println!("hence {}: processes are tracked by {}; ledger {}", env!("CARGO_PKG_VERSION"), report.level, ledger.display());
+    if report.level == Tracking::Ancestry {
+        for limit in &report.limits {
+            println!("  {limit}");
+        }
+    }
+}
+
+fn open_front(args: &Args, first: bool) -> Option<FrontLink> {
+    let uid = rustix::process::geteuid().as_raw();
+    let path = match (&args.socket, first) {
+        (Some(path), _) => path.clone(),
+        // The stock systemctl looks here, and for this folder.
+        (None, true) if uid == 0 => {
+            let made = std::fs::create_dir_all("/run/systemd/system");
+            if let Err(error) = made {
+                eprintln!("hence: /run/systemd/system: {error}; systemctl won't find this hence");
+            }
+            PathBuf::from("/run/systemd/private")
+        }
+        (None, _) => runtime_directory()?.join("private"),
+    };
+    match FrontLink::open(&path, uid) {
+        Ok(front) => Some(front),
+        Err(error) => {
+            eprintln!("hence: {}: {error}; clients can't reach this hence", path.display());
+            None
+        }
+    }
+}
+
+/// The recorder is this program, called anew.
+fn recorder_command(ledger: &Path) -> RecorderCommand {
+    RecorderCommand {
+        program: std::env::current_exe().unwrap_or_else(|_| PathBuf::from("/proc/self/exe")),
+        arguments: vec![OsString::from("recorder"), ledger.as_os_str().to_owned()],
+        environment: Vec::new(),
+    }
+}
+
+/// The folder of this hence's own sockets, tight.
+pub fn runtime_directory() -> Option<PathBuf> {
+    use std::os::unix::fs::DirBuilderExt;
+    let path = if rustix::process::geteuid().is_root() {
+        PathBuf::from("/run/hence")
+    } else {
+        PathBuf::from(std::env::var_os("XDG_RUNTIME_DIR").filter(|v| !v.is_empty())?).join("hence")
+    };
+    let made = std::fs::DirBuilder::new().recursive(true).mode(0o711).create(&path);
+    made.is_ok().then_some(path)
+}
+
+fn user_roots() -> [PathBuf; 5] {
+    let home = PathBuf::from(std::env::var_os("HOME").unwrap_or_else(|| "/".into()));
+    let var = |name: &str, below: &str| std::env::var_os(name).map_or_else(|| home.join(below), PathBuf::from);
+    let state = var("XDG_STATE_HOME", ".local/state");
+    let runtime = std::env::var_os("XDG_RUNTIME_DIR").map_or_else(std::env::temp_dir, PathBuf::from);
+    let logs = state.join("log");
+    [runtime, state, var("XDG_CACHE_HOME", ".cache"), logs, var("XDG_CONFIG_HOME", ".config")]
+}
+
+fn boot_id() -> Invocation {
+    let text = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+    let digits: Vec<u8> = text.bytes().filter(u8::is_ascii_hexdigit).collect();
+    let mut id = [0; 16];
+    for (byte, pair) in id.iter_mut().zip(digits.chunks_exact(2)) {
+        let pair = std::str::from_utf8(pair).unwrap_or("0");
+        *byte = u8::from_str_radix(pair, 16).unwrap_or(0);
+    }
+    Invocation(id)
+}
+
+/// Makes invocation ids differ from run to run.
+fn seed() -> [u8; 16] {
+    let mut seed = [0; 16];
+    if rustix::rand::getrandom(&mut seed[..], rustix::rand::GetRandomFlags::NONBLOCK).is_err() {
+        let now = Host::now();
+        seed[..8].copy_from_slice(&now.realtime_us.to_le_bytes());
+        seed[8..].copy_from_slice(&now.monotonic_us.to_le_bytes());
+    }
+    seed
+}
+
+/// Which format the ledger has, for `--version`.
+pub const LEDGER_FORMAT: u16 = FORMAT_VERSION;

@@ -1,0 +1,263 @@
+//! Which units a run knows and which it starts: the search path, the loader, and the units that need no
+//! file. It knows nothing of jobs.
+
+use hence_host::{DiskFiles, identities};
+use hence_ledger::FileIdentity;
+use hence_unit::unit_path::{UnitPath, UserRoots, system_folders, user_folders};
+use hence_unit::{Config, LoadState, UnitKind, UnitName, config::Environs, load};
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+/// Targets that default dependencies name. Where nobody brings a file for one, an empty one stands in, so
+/// that a folder of units is enough to run.
+const BUILT_IN: [&str; 9] = [
+    "basic.target",
+    "default.target",
+    "multi-user.target",
+    "network.target",
+    "paths.target",
+    "shutdown.target",
+    "sockets.target",
+    "sysinit.target",
+    "timers.target",
+];
+
+/// What is to be run, and from where.
+#[derive(Debug, Default)]
+pub struct Sources {
+    folders: Vec<String>,
+    /// Files that were named one by one.
+    named: Vec<UnitName>,
+    /// Units of these folders are started.
+    started: Vec<String>,
+    /// Search the system's folders as well, and give units the system's default dependencies.
+    pub system: bool,
+}
+
+impl Sources {
+    /// Sorts out what the command line names: folders of units, unit files, further folders to search.
+    ///
+    /// # Errors
+    /// The sentence for the user: what isn't there or isn't a unit file.
+    pub fn new(paths: &[PathBuf], search: &[PathBuf]) -> Result<Sources, String> {
+        let mut sources = Sources { system: paths.is_empty(), ..Sources::default() };
+        let text = |path: &Path| {
+            let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+            path.into_os_string().into_string().map_err(|p| format!("{}: not UTF-8", p.display()))
+        };
+        for path in paths {
+            let metadata = std::fs::metadata(path).map_err(|e| match e.kind() {
+                std::io::ErrorKind::NotFound => {
+                    format!("{}: no such file or folder; name a folder of unit files", path.display())
+                }
+                _ => format!("{}: {e}", path.display()),
+            })?;
+            if metadata.is_dir() {
+                std::fs::read_dir(path).map_err(|e| format!("{}: {e}", path.display()))?;
+                sources.folders.push(text(path)?);
+                sources.started.push(text(path)?);
+                continue;
+            }
+            let name = path.file_name().and_then(|n| n.to_str()).and_then(UnitName::new);
+            let name = name.ok_or_else(|| {
+                format!(
+                    "{}: not a unit file's name; it must end in .service, .socket, .target or another kind",
+                    path.display()
+                )
+            })?;
+            sources.named.push(name);
+            let parent = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+            let parent = text(parent)?;
+            if !sources.folders.contains(&parent) {
+                sources.folders.push(parent);
+            }
+        }
+        for folder in search {
+            if !folder.is_dir() {
+                return Err(format!("{}: no such folder (--unit-path)", folder.display()));
+            }
+            sources.folders.push(text(folder)?);
+        }
+        if sources.system {
+            sources.folders.extend(default_folders());
+        }
+        Ok(sources)
+    }
+
+    /// Scans the folders and makes the loader.
+    pub fn loader(&self) -> Units {
+        let path = UnitPath::scan(&DiskFiles, &self.folders);
+        Units { path, environs: environs(!self.system) }
+    }
+
+    /// The units to start: those that were asked for; else `default.target` if the folder has one; else
+    /// all of the folder that can be started, but for templates and what only traffic or time starts.
+    ///
+    /// # Errors
+    /// The sentence for the user, where nothing is left to start.
+    pub fn to_start(&self, asked: &[String], units: &Units) -> Result<Vec<UnitName>, String> {
+        let mut start: Vec<UnitName> = Vec::new();
+        for name in asked {
+            let full = if name.contains('.') { name.clone() } else { format!("{name}.service") };
+            start.push(UnitName::new(&full).ok_or_else(|| format!("{name}: not a unit's name"))?);
+        }
+        start.extend(self.named.iter().cloned());
+        if start.is_empty() && self.system {
+            start.push(UnitName::new("default.target").expect("a valid name"));
+        }
+        if !start.is_empty() {
+            return Ok(start);
+        }
+        let own: Vec<UnitName> = units.names_in(&self.started);
+        if let Some(default) = own.iter().find(|n| n.as_str() == "default.target") {
+            return Ok(vec![default.clone()]);
+        }
+        let loaded: Vec<Config> = own.iter().filter(|n| !n.is_template()).map(|n| units.load(n).0).collect();
+        let mut triggered: BTreeSet<&UnitName> = BTreeSet::new();
+        let mut wanted: BTreeSet<&UnitName> = BTreeSet::new();
+        for config in &loaded {
+            for dependency in &config.dependencies {
+                use hence_unit::DependencyKind as K;
+                match dependency.kind {
+                    K::Triggers => drop(triggered.insert(&dependency.other)),
+                    K::Wants | K::Requires | K::BindsTo | K::Upholds => drop(wanted.insert(&dependency.other)),
+                    _ => {}
+                }
+            }
+        }
+        for config in &loaded {
+            let name = config.id();
+            let kind = matches!(
+                name.kind(),
+                UnitKind::Service | UnitKind::Socket | UnitKind::Target | UnitKind::Timer | UnitKind::Path
+            );
+            let by_itself = !triggered.contains(name) || wanted.contains(name);
+            if kind && by_itself && config.load != LoadState::Masked && !start.contains(name) {
+                start.push(name.clone());
+            }
+        }
+        if start.is_empty() {
+            let folders = self.started.join(", ");
+            return Err(format!("{folders}: no unit to start there (units end in .service, .socket, .target)"));
+        }
+        Ok(start)
+    }
+}
+
+/// The units that a run may load.
+pub struct Units {
+    path: UnitPath,
+    environs: Environs,
+}
+
+impl Units {
+    /// Reads a unit's files.
+    pub fn load(&self, name: &UnitName) -> (Config, Vec<FileIdentity>) {
+        let mut config = load::load(&self.path, &DiskFiles, &self.environs, name);
+        if config.load == LoadState::NotFound && BUILT_IN.contains(&name.as_str()) {
+            config.load = LoadState::Loaded;
+            config.description = "built in: there is no file for it".into();
+            config.flags.allow_isolate = true;
+            config.flags.default_dependencies = false;
+        }
+        let files = identities(&config);
+        (config, files)
+    }
+
+    fn names_in(&self, folders: &[String]) -> Vec<UnitName> {
+        let mut names: Vec<UnitName> = Vec::new();
+        for folder in folders {
+            for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+                names.extend(entry.file_name().to_str().and_then(UnitName::new));
+            }
+        }
+        names.sort();
+        names.dedup();
+        names
+    }
+
+    /// What was wrong with the folders themselves.
+    pub fn diagnostics(&self) -> impl Iterator<Item = &hence_unit::Diagnostic> {
+        self.path.diagnostics().iter()
+    }
+}
+
+fn default_folders() -> Vec<String> {
+    if rustix::process::geteuid().is_root() {
+        return system_folders();
+    }
+    let variable = |name: &str| std::env::var(name).ok().filter(|v| v.starts_with('/'));
+    let home = variable("HOME").unwrap_or_else(|| "/".into());
+    let (runtime, config_home, config_dirs, data_home, data_dirs) = (
+        variable("XDG_RUNTIME_DIR"),
+        variable("XDG_CONFIG_HOME"),
+        variable("XDG_CONFIG_DIRS"),
+        variable("XDG_DATA_HOME"),
+        variable("XDG_DATA_DIRS"),
+    );
+    user_folders(&UserRoots {
+        home: &home,
+        runtime: runtime.as_deref(),
+        config_home: config_home.as_deref(),
+        config_dirs: config_dirs.as_deref(),
+        data_home: data_home.as_deref(),
+        data_dirs: data_dirs.as_deref(),
+    })
+}
+
+/// What specifiers stand for here.
+fn environs(user: bool) -> Environs {
+    let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default().trim().to_owned();
+    let system = rustix::system::uname();
+    let name = |s: &std::ffi::CStr| s.to_string_lossy().into_owned();
+    let uid = rustix::process::geteuid().as_raw();
+    let gid = rustix::process::getegid().as_raw();
+    let root = uid == 0;
+    let variable = |name: &str, default: &str| std::env::var(name).unwrap_or_else(|_| default.to_owned());
+    let home = variable("HOME", if root { "/root" } else { "/" });
+    let under = |var: &str, below: &str, system: &str| {
+        if root { system.to_owned() } else { variable(var, &format!("{home}/{below}")) }
+    };
+    let release = os_release();
+    let field = |key: &str| release.iter().find(|(k, _)| k == key).map(|(_, v)| v.clone()).unwrap_or_default();
+    Environs {
+        user,
+        host_name: name(system.nodename()),
+        machine_id: read("/etc/machine-id"),
+        boot_id: read("/proc/sys/kernel/random/boot_id").replace('-', ""),
+        kernel_release: name(system.release()),
+        architecture: match std::env::consts::ARCH {
+            "x86_64" => "x86-64".into(),
+            "aarch64" => "arm64".into(),
+            other => other.into(),
+        },
+        user_name: variable("USER", if root { "root" } else { "" }),
+        uid,
+        group_name: if gid == 0 { "root".into() } else { gid.to_string() },
+        gid,
+        shell: variable("SHELL", "/bin/sh"),
+        runtime_root: if root { "/run".into() } else { variable("XDG_RUNTIME_DIR", "/tmp") },
+        state_root: under("XDG_STATE_HOME", ".local/state", "/var/lib"),
+        cache_root: under("XDG_CACHE_HOME", ".cache", "/var/cache"),
+        logs_root: if root {
+            "/var/log".into()
+        } else {
+            format!("{}/log", under("XDG_STATE_HOME", ".local/state", ""))
+        },
+        configuration_root: under("XDG_CONFIG_HOME", ".config", "/etc"),
+        tmp: variable("TMPDIR", "/tmp"),
+        var_tmp: variable("TMPDIR", "/var/tmp"),
+        os_release: ["ID", "VERSION_ID", "BUILD_ID", "VARIANT_ID", "IMAGE_ID", "IMAGE_VERSION"].map(field),
+        home,
+        ..Environs::default()
+    }
+}
+
+fn os_release() -> Vec<(String, String)> {
+    let text = ["/etc/os-release", "/usr/lib/os-release"].iter().find_map(|p| std::fs::read_to_string(p).ok());
+    let line = |line: &str| {
+        let (key, value) = line.split_once('=')?;
+        Some((key.trim().to_owned(), value.trim().trim_matches(['"', '\'']).to_owned()))
+    };
+    text.unwrap_or_default().lines().filter_map(line).collect()
+}
