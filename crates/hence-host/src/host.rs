@@ -238,7 +238,7 @@ impl Host {
         if let Tracker::Groups(groups) = &self.tracker {
             let sentence =
                 |d: &&str| format!("{d}= is set by a unit and can't be enforced: its controller isn't here.");
-            report.limits.extend(groups.unenforced.iter().map(|d| sentence(d)));
+            report.limits.extend(groups.unenforced.iter().map(sentence));
         }
         report
     }

@@ -185,4 +185,3 @@ mod tests {
         assert_eq!(parse_invocation(&[b'g'; 32]), None);
     }
 }
-

@@ -153,8 +153,7 @@ pub fn reap() -> Option<Reaped> {
 /// Where the kernel doesn't know close_range(2) with that flag (before 5.11) and /proc isn't there either.
 pub fn close_on_exec_from(first: u32) -> io::Result<()> {
     // SAFETY: no memory is involved; descriptors stay open in this process.
-    let result =
-        unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, libc::CLOSE_RANGE_CLOEXEC) };
+    let result = unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, libc::CLOSE_RANGE_CLOEXEC) };
     if result == 0 {
         return Ok(());
     }

@@ -563,7 +563,8 @@ pub fn executor_switches_user() {
     std::os::unix::fs::chown(folder.path("out"), Some(65534), None).unwrap();
     let mut rig = Rig::with(HostOptions { directory_roots: roots, ..options() });
     let script = format!(
-        "(id -u; id -g; pwd; echo $USER $RUNTIME_DIRECTORY; ls /proc/self/fd | wc -w; grep SigBlk /proc/self/status; \
+        "(id -u; id -g; pwd; echo $USER $RUNTIME_DIRECTORY; ls /proc/self/fd | wc -w; \
+         grep SigBlk /proc/self/status; \
          cut -d' ' -f1 /proc/self/stat > /dev/null; echo $SYSTEMD_EXEC_PID) > {}",
         folder.path("out")
     );
