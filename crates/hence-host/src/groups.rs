@@ -204,6 +204,9 @@ impl Host {
                 Some(Err(_)) => {}
             }
         }
+        if let Tracker::Ancestry(ancestry) = &mut self.tracker {
+            ancestry.found(tracked.unit, pid);
+        }
         self.processes.insert(pid, tracked);
         true
     }
@@ -463,6 +466,13 @@ impl Host {
     /// What an invocation left: for callers that look for survivors of an earlier run.
     pub fn invocation_of(pid: u32) -> Option<Invocation> {
         process::invocation(pid)
+    }
+
+    /// A process that was found, not started, has ended.
+    pub(crate) fn found_gone(&mut self, pid: u32) {
+        if let Tracker::Ancestry(ancestry) = &mut self.tracker {
+            ancestry.gone(pid);
+        }
     }
 
     /// The groups, where they are what tracks.

@@ -345,6 +345,7 @@ impl Host {
                 self.rechecks.push(unit);
             }
             if tracked.end != End::Exited {
+                self.found_gone(reaped.pid);
                 let (pid, start_ticks) = (reaped.pid, tracked.start_ticks);
                 if tracked.end == End::Gone {
                     events.push_back(Event::Gone { unit, pid, start_ticks, exit: Some(reaped.exit) });
@@ -392,6 +393,7 @@ impl Host {
         let Some(tracked) = self.processes.remove(&pid) else { return };
         let unit = tracked.unit;
         let start_ticks = tracked.start_ticks;
+        self.found_gone(pid);
         match tracked.end {
             End::Gone => events.push_back(Event::Gone { unit, pid, start_ticks, exit: None }),
             End::Exited => {
