@@ -391,3 +391,16 @@ fn tracking(wanted: Option<Tracking>) -> (Tracker, TrackingReport) {
     let report = TrackingReport { level: Tracking::Ancestry, cgroup: String::new(), limits };
     (Tracker::Ancestry(Ancestry::default()), report)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_kept_of_a_running_unit_is_small() {
+        let name = size_of::<(Text, UnitId)>();
+        let process = size_of::<(u32, Tracked)>();
+        let row = size_of::<Row>() + size_of::<Option<Box<Row>>>();
+        assert!(name + process + row <= 150, "{name} + {process} + {row}");
+    }
+}

@@ -45,8 +45,9 @@ pub fn born_in_its_group() {
 }
 
 /// A child, one that was left by its parent, and one in a session of its own with another name.
-const TREE: &str = "sleep 1000 & (sleep 1001 & exit 0); setsid bash -c 'exec -a renamed sleep 1002' & \
-                    (env -i setsid sleep 1003 &) ; trap '' TERM; while :; do sleep 1; done";
+const TREE: &str = "trap '' TERM; sleep 1000 & (sleep 1001 & exit 0); \
+                    setsid bash -c 'exec -a renamed sleep 1002' & \
+                    (env -i setsid sleep 1003 &) ; while :; do sleep 1; done";
 
 pub fn tree_is_killed() {
     let mut rig = Rig::new();
