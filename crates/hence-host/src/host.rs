@@ -248,6 +248,11 @@ impl Host {
         &self.notify_address
     }
 
+    /// Starts processes as where clone3(2) is refused, for tests of that.
+    pub fn without_clone3(&mut self) {
+        self.launcher.without_clone3();
+    }
+
     /// Now, on both clocks.
     pub fn now() -> Stamp {
         clock::now()

@@ -105,7 +105,16 @@ fn failed_end(rig: &mut Rig, pid: u32) -> (Exit, Option<(SpawnStep, i32)>) {
 }
 
 pub fn exec_failure_unconfirmed() {
+    failures_are_told(Rig::new());
+}
+
+pub fn exec_failure_without_clone3() {
     let mut rig = Rig::new();
+    rig.host.without_clone3();
+    failures_are_told(rig);
+}
+
+fn failures_are_told(mut rig: Rig) {
     let (_, pid) = rig.start(service("bad.service", &["/no/such/program"]));
     let end = failed_end(&mut rig, pid);
     assert_eq!(end, (Exit { kind: ExitKind::Exited, status: 203 }, Some((SpawnStep::Exec, libc::ENOENT))));

@@ -23,7 +23,16 @@ fn members(rig: &Rig, name: &str) -> Vec<u32> {
 }
 
 pub fn born_in_its_group() {
+    born(Rig::new());
+}
+
+pub fn joins_its_group() {
     let mut rig = Rig::new();
+    rig.host.without_clone3();
+    born(rig);
+}
+
+fn born(mut rig: Rig) {
     assert_eq!(rig.host.tracking().level, Tracking::Cgroup);
     for round in 0..20 {
         let config = Arc::new(service("a.service", &["/bin/sleep", "1000"]));
@@ -32,6 +41,13 @@ pub fn born_in_its_group() {
         else {
             panic!("not started")
         };
+        // Where it has to join by itself it does so shortly after.
+        for _ in 0..200 {
+            if !members(&rig, "a.service").is_empty() {
+                break;
+            }
+            thread::sleep(SETTLE);
+        }
         assert_eq!(members(&rig, "a.service"), [pid]);
         let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
         let ticks = stat.rsplit(") ").next().unwrap().split(' ').nth(19).unwrap();
