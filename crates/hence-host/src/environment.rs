@@ -163,8 +163,8 @@ mod tests {
 
     #[test]
     fn quotes_comments_and_continuation() {
-        let text = "# c\n; c\\\nstill comment\nA=1\n B = two words  \nC='a # b' \"c\\\"d\"\nD=a\\\nb\nbad line\n\
-                    E=\"x\ny\"\n1X=no\nF=\nG='open";
+        let text = "# c\n; c\\\nstill comment\nA=1\n B = two words  \nC='a # b' \"c\\\"d\"\nD=a\\\nb\n\
+                    bad line\nE=\"x\ny\"\n1X=no\nF=\nG='open";
         let expected = ["A=1", "B=two words", "C=a # bc\"d", "D=ab", "E=x\ny", "F=", "G=open"];
         assert_eq!(parse(text), expected);
     }

@@ -242,8 +242,8 @@ pub fn environment() {
         vec![EnvironmentFile { path: "/no/such/env".into(), optional: false }];
     let answer = rig.ask(Effect::Spawn(Box::new(spawn_of(1, &Arc::new(bad)))));
     assert!(
-        matches!(&answer, Event::SpawnFailed { step: SpawnStep::Environment, errno: libc::ENOENT, subject, .. }
-            if &**subject == "/no/such/env"),
+        matches!(&answer, Event::SpawnFailed { step: SpawnStep::Environment, errno, subject, .. }
+            if *errno == libc::ENOENT && &**subject == "/no/such/env"),
         "{answer:?}"
     );
     rig.exited(pid);
@@ -631,9 +631,8 @@ pub fn pid_file() {
     });
     assert_eq!(fs::read_to_string(&path).unwrap().trim(), main.to_string());
     rig.exited(pid);
-    assert!(
-        matches!(rig.ask(Effect::GuessMainPid(UnitId(unit))), Event::PidFile { pid: Some(p), .. } if p == main)
-    );
+    let guess = Effect::GuessMainPid(UnitId(unit));
+    assert!(matches!(rig.ask(guess), Event::PidFile { pid: Some(p), .. } if p == main));
     rig.tell(Effect::WatchProcess { unit: UnitId(unit), pid: main });
     rig.ask(Effect::Kill(kill_of(unit, KillScope::Known, Some(main), libc::SIGTERM)));
     assert_eq!(rig.exited(main), Exit { kind: ExitKind::Killed, status: libc::SIGTERM });
