@@ -264,6 +264,15 @@ impl Engine {
         }
     }
 
+    /// Gives back the room that a burst of work needed.
+    pub fn shrink(&mut self) {
+        self.records.shrink_to_fit();
+        self.effects.shrink_to_fit();
+        self.run_queue.shrink_to_fit();
+        self.unneeded.shrink_to_fit();
+        self.steady.shrink_to_fit();
+    }
+
     // ---- units and their dependencies
 
     /// The number of a unit, made known if it isn't: then its files are read.
@@ -295,6 +304,8 @@ impl Engine {
         }
         let before = self.units[id.0 as usize].config.load;
         self.drop_own_edges(id);
+        self.units[id.0 as usize].files_changed = true;
+        self.units[id.0 as usize].files.clone_from(&files);
         let loaded = Fact::Loaded {
             load: config.load.as_str().into(),
             files,

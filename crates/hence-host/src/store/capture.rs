@@ -1,8 +1,9 @@
-//! Output of services: read from pipes, kept as lines in bounded log files, the last of it kept for last words.
+//! Output of services: read from pipes, kept as lines in bounded log files, the last of it kept for last
+//! words.
 //!
-//! A line is `TIME INVOCATION STREAM PID: TEXT`, the text as it was written, byte for byte. A service never
-//! waits for a disk: what can't be stored is counted, and a line says so as soon as one can. Memory is bounded
-//! over all streams together.
+//! A line is `TIME INVOCATION STREAM PID: TEXT`, the text as it was written, byte for byte. A service
+//! never waits for a disk: what can't be stored is counted, and a line says so as soon as one can. Memory
+//! is bounded over all streams together.
 
 use super::{now, open_private};
 use crate::sys::store as sys;

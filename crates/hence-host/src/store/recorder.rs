@@ -1,8 +1,8 @@
 //! The recorder process: carries records from the ring into segments, digests files, captures output.
 //!
-//! It sleeps until something comes, and waits a little then, so as to stay out of the way of a burst. What it
-//! can't store stays in the ring. When its owner is gone it drains the ring, lets the next recorder write, and
-//! lives on only for the output pipes that are still open.
+//! It sleeps until something comes, and waits a little then, so as to stay out of the way of a burst.
+//! What it can't store stays in the ring. When its owner is gone it drains the ring, lets the next
+//! recorder write, and lives on only for the output pipes that are still open.
 
 use super::capture::{Capture, Origin};
 use super::digest::{Digests, Job};

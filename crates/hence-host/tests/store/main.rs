@@ -1,6 +1,8 @@
-//! The ledger's storage with real processes, kills, full disks and damage. What records mean is not tested here.
+//! The ledger's storage with real processes, kills, full disks and damage. What records mean is not
+//! tested here.
 //!
-//! Children are this same test binary: a test of a child's name does a child's work when it was started as one.
+//! Children are this same test binary: a test of a child's name does a child's work when it was started
+//! as one.
 
 mod bounds;
 mod damage;
@@ -124,7 +126,8 @@ struct Owner {
     pids: Vec<u32>,
 }
 
-/// Opens a ring. A child that another test's thread is about to start may hold a copy of the lock for a moment.
+/// Opens a ring. A child that another test's thread is about to start may hold a copy of the lock for a
+/// moment.
 fn open(ledger: &Path, bytes: u64) -> Ring {
     let deadline = Instant::now() + Duration::from_secs(5);
     loop {

@@ -180,7 +180,7 @@ pub fn read_tail(source: &impl Source) -> io::Result<Tail> {
         let mut b = [0; 20];
         source.read_into(&mut b, TAIL_AT)?;
         let position = u64_at(&b, 0);
-        // Positions near the end of their range only come from damage; sums with a capacity must not overflow.
+        // Positions near the end of their range only come from damage; sums must not overflow.
         if crc32c::crc32c(&b[..16]) == u32_at(&b, 16) && position.is_multiple_of(ALIGN) && position < 1 << 62
         {
             return Ok(Tail { position, last_id: u64_at(&b, 8) });
