@@ -414,14 +414,27 @@ pub fn signal_all(
     done
 }
 
-/// Ends every process below `folder` and removes it; for the groups of a hence that was killed.
+/// Ends every process below `folder` and removes it; for the groups of a hence that was killed. Waits for
+/// the ends, a second at most: not for a running hence's own loop.
 pub fn sweep(folder: &Path) {
-    let _ = fs::write(folder.join("cgroup.kill"), "1");
+    for _ in 0..200 {
+        if !folder.exists() {
+            return;
+        }
+        let _ = fs::write(folder.join("cgroup.kill"), "1");
+        kill_below(folder);
+        remove_tree(folder);
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+}
+
+/// For version 1, and kernels without `cgroup.kill`.
+fn kill_below(folder: &Path) {
     let text = fs::read_to_string(folder.join("cgroup.procs")).unwrap_or_default();
     for pid in text.lines().filter_map(|l| l.parse().ok()) {
         let _ = signal::send(pid, libc::SIGKILL as u8);
     }
-    remove_tree(folder);
+    subfolders(folder).for_each(|sub| kill_below(&folder.join(sub)));
 }
 
 fn make(folder: &Path) -> io::Result<()> {
