@@ -169,7 +169,15 @@ pub(crate) fn path(index: &Index, from: At) -> Path {
         path.places.push(at);
         let causes = causes(index, at);
         let next = causes.iter().find(|(place, _)| place.is_none_or(|p| !seen.contains(&p)));
-        path.rules.push(next.and_then(|(_, rule)| rule.clone()));
+        // A deadline that is a root still names the directive that set it.
+        let own = || match index.records[at].fact {
+            Fact::DeadlineReached { .. } => index.records[at].causes.iter().find_map(|c| c.rule.clone()),
+            _ => None,
+        };
+        path.rules.push(match next {
+            Some((_, rule)) => rule.clone(),
+            None => own(),
+        });
         path.broken = match next {
             Some((Some(place), _)) if path.places.len() < FOLLOWED => {
                 at = *place;
@@ -284,7 +292,12 @@ pub(crate) fn steps(index: &Index, path: &Path, event: &str) -> Vec<Step> {
             delay = Some(after_us);
         }
         let told = if nth == 0 {
-            Some((event.to_string(), event.to_string()))
+            let refusal = match record.fact {
+                Fact::StartLimitHit { .. } | Fact::ConditionFailed { .. } => phrase(index, record, false),
+                _ => None,
+            };
+            let what = refusal.map_or_else(|| event.to_string(), |(why, _)| format!("{event}: {why}"));
+            Some((what.clone(), what))
         } else {
             let moved = steps.last().is_some_and(|s| s.unit != record.unit);
             let asked = matches!(

@@ -130,6 +130,7 @@ fn the_watchdog_killed_it() {
     );
     assert_eq!(answer.roots.iter().map(|r| r.kind).collect::<Vec<_>>(), [RootKind::Deadline]);
     assert_eq!(names(&answer), ["deadline"]);
+    assert_eq!(answer.chain[2].rule.as_ref().map(|r| r.line), Some(8));
     assert!(answer.advice[0].text.contains("WATCHDOG=1"));
 }
 
@@ -156,7 +157,10 @@ fn the_start_limit_refused_it() {
     assert_eq!(answer.event, "not started");
     assert_eq!(
         told(&answer),
-        ["web.service: not started", "web.service: main process 104 exited with status 3"]
+        [
+            "web.service: not started: started 5 times within 10 s, which is the limit",
+            "web.service: main process 104 exited with status 3"
+        ]
     );
     assert_eq!(answer.roots[0].kind, RootKind::Exit);
     assert_eq!(answer.chain[0].rule.as_ref().map(|r| &*r.directive), Some("Restart=on-failure"));
