@@ -85,7 +85,8 @@ impl Engine {
     /// An engine that knows no unit yet.
     pub fn new(settings: Settings) -> Engine {
         Engine {
-            next_record: settings.first_record,
+            // 0 stands for "nothing yet" in a unit that hasn't changed its state.
+            next_record: settings.first_record.max(1),
             settings,
             now: Time::default(),
             units: Vec::new(),
@@ -217,6 +218,7 @@ impl Engine {
         }
         self.elapse();
         self.settle();
+        self.finish_if_down();
     }
 
     fn elapse(&mut self) {
@@ -255,13 +257,33 @@ impl Engine {
                 break;
             }
         }
-        if let Some((_, status)) = self.ending
-            && !self.finished
-            && self.jobs.is_empty()
-        {
+    }
+
+    /// Once hence is ending: says so when everything is down. Jobs may have been cancelled or have timed
+    /// out meanwhile; what is still up then is stopped anew.
+    fn finish_if_down(&mut self) {
+        let Some((record, status)) = self.ending.filter(|_| !self.finished && self.jobs.is_empty()) else {
+            return;
+        };
+        let mut states = self.units.iter().filter(|u| !u.is_perpetual()).map(Unit::active_state);
+        if states.any(|s| !is_down(s) && s != ActiveState::Deactivating) {
+            self.stop_everything(&Cause { record, rule: None });
+            self.settle();
+        }
+        let down = self.units.iter().all(|u| u.is_perpetual() || is_down(u.active_state()));
+        if down && self.jobs.is_empty() {
             self.finished = true;
             self.effect(Effect::Finished(status));
         }
+    }
+
+    /// Gives back the room that a burst of work needed.
+    pub fn shrink(&mut self) {
+        self.records.shrink_to_fit();
+        self.effects.shrink_to_fit();
+        self.run_queue.shrink_to_fit();
+        self.unneeded.shrink_to_fit();
+        self.steady.shrink_to_fit();
     }
 
     // ---- units and their dependencies
@@ -278,7 +300,7 @@ impl Engine {
         id
     }
 
-    fn loaded(&mut self, config: Config, files: Vec<FileIdentity>) {
+    fn loaded(&mut self, mut config: Config, files: Vec<FileIdentity>) {
         let id = self.reference(&config.id().clone());
         for alias in &config.aliases {
             match self.names.get(alias).copied() {
@@ -295,18 +317,27 @@ impl Engine {
         }
         let before = self.units[id.0 as usize].config.load;
         self.drop_own_edges(id);
+        self.units[id.0 as usize].files_changed = true;
+        self.units[id.0 as usize].files.clone_from(&files);
         let loaded = Fact::Loaded {
             load: config.load.as_str().into(),
             files,
             diagnostics: config.diagnostics.iter().map(|d| format!("{d}").into()).collect(),
         };
         let noteworthy = config.load != LoadState::NotFound || before != LoadState::Stub;
-        let config = Arc::new(config);
-        self.units[id.0 as usize].set_config(config.clone());
-        for (index, dependency) in config.dependencies.iter().enumerate() {
+        for index in 0..config.dependencies.len() {
+            let dependency = &mut config.dependencies[index];
             let other = self.reference(&dependency.other);
+            // Thousands of units name the same few targets: they share the text.
+            if let Some((name, _)) = self.names.get_key_value(&dependency.other) {
+                dependency.other = name.clone();
+            }
             self.add_edge(id, dependency.kind, other, index as u16);
         }
+        config.dependencies.shrink_to_fit();
+        config.settings.shrink_to_fit();
+        let config = Arc::new(config);
+        self.units[id.0 as usize].set_config(config);
         self.drop_void_edges(id);
         if noteworthy {
             self.record(Some(id), Vec::new(), loaded);
@@ -422,6 +453,7 @@ impl Engine {
     pub(crate) fn record(&mut self, unit: Option<UnitId>, causes: Vec<Cause>, fact: Fact) -> RecordId {
         let id = RecordId(self.next_record);
         self.next_record += 1;
+        let causes = without_nothing(causes);
         debug_assert!(causes.iter().all(|c| c.record < id), "{fact:?} is caused by a later record");
         let unit = unit.map(|u| &self.units[u.0 as usize]);
         self.records.push_back(Record {
@@ -556,7 +588,7 @@ impl Engine {
         wanted: impl Fn(&Engine, UnitId) -> bool,
     ) {
         for (other, rule) in self.linked(unit, atom) {
-            if wanted(self, other) {
+            if wanted(self, other) && self.may_trigger(unit, record) {
                 let causes = vec![Cause { record, rule }];
                 // A refusal here is what it is under systemd: nothing happens, and the ledger has it.
                 if let Err(refusal) = self.add_job(job_type, other, mode, causes.clone()) {
@@ -604,6 +636,9 @@ impl Engine {
             return;
         }
         for (other, rule) in self.linked(unit, atom) {
+            if !self.may_trigger(unit, record) {
+                return;
+            }
             let causes = vec![Cause { record, rule }];
             self.units[other.0 as usize].monitored = Some(unit);
             if let Err(refusal) = self.add_job(JobType::Start, other, mode, causes.clone()) {
@@ -641,6 +676,9 @@ impl Engine {
                 let waits = self.is_linked(other, Atom::After, unit);
                 if busy || !(is_up(up) || up == ActiveState::Activating && waits) {
                     continue;
+                }
+                if !self.may_trigger(unit, record) {
+                    return;
                 }
                 let causes = vec![Cause { record, rule }];
                 if let Err(refusal) = self.add_job(JobType::Stop, other, JobMode::Replace, causes.clone()) {
@@ -861,6 +899,18 @@ pub fn load_all(engine: &mut Engine, now: Time, units: Vec<Config>) {
             engine.handle(now, Event::Loaded { config: Box::new(config), files: Vec::new() });
         }
     }
+}
+
+/// Takes out what stands for a state that a unit was in from the start: no record led to it. Its rule goes
+/// to a cause that has none.
+fn without_nothing(mut causes: Vec<Cause>) -> Vec<Cause> {
+    while let Some(at) = causes.iter().position(|c| c.record == RecordId(0)) {
+        let rule = causes.remove(at).rule;
+        if let Some(cause) = causes.iter_mut().find(|c| c.rule.is_none()) {
+            cause.rule = rule;
+        }
+    }
+    causes
 }
 
 /// Whether a state is one in which nothing of the unit is left to do.

@@ -17,6 +17,8 @@ use std::rc::Rc;
 
 /// Effects done between two writes to the ring. Bounds how long a wave keeps messages and signals waiting.
 const WAVE: usize = 128;
+/// Records at once after which memory is given back when there is time.
+const BURST: usize = 512;
 /// Tokens of the loop's own descriptors; those above belong to the front.
 const RECORDER: u32 = 0;
 /// First token that the front may use.
@@ -74,6 +76,7 @@ pub struct Pump {
     batch: Vec<Record>,
     finished: Option<u8>,
     run_until_us: Option<(u64, u64)>,
+    burst: bool,
     end_when_idle: bool,
     /// What went wrong so far.
     pub trouble: Trouble,
@@ -100,6 +103,7 @@ impl Pump {
             batch: Vec::new(),
             finished: None,
             run_until_us: None,
+            burst: false,
             end_when_idle,
             trouble: Trouble::default(),
         };
@@ -145,6 +149,10 @@ impl Pump {
             }
             if self.end_when_idle && self.engine.is_idle() {
                 return 0;
+            }
+            if std::mem::take(&mut self.burst) {
+                self.engine.shrink();
+                hence_host::sys::heap::trim();
             }
             let deadline = self.deadline();
             if let Err(error) = self.host.wait(deadline, &mut self.events, &mut foreign) {
@@ -232,8 +240,9 @@ impl Pump {
         }
         self.ring.append(&self.batch);
         self.batch.clear();
-        if self.batch.capacity() > 1024 {
+        if self.batch.capacity() > BURST {
             self.batch = Vec::new();
+            self.burst = true;
         }
         let mut recorder = self.recorder.borrow_mut();
         let wanted = recorder.wants_write();
