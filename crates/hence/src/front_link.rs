@@ -13,7 +13,7 @@ pub(crate) mod tests;
 use crate::model::{EngineModel, Runtime, job_view, unit_view};
 use crate::pump;
 use ask::Want;
-use hence_bus::front::{Answer, Caller, ErrorName, Front, JobView, PeerId, Refusal, Token};
+use hence_bus::front::{Answer, Caller, ErrorName, Front, JobView, PEERS_MAX, PeerId, Refusal, Token};
 use hence_engine::{Effect, Engine, Request, UnitId};
 use hence_host::{Interest, Ready};
 use hence_ledger::{Fact, Record};
@@ -37,6 +37,8 @@ pub trait Registry {
 
 /// How long a connection may take to authenticate.
 const AUTHENTICATE_US: u64 = 10_000_000;
+/// How long a connection may take where all places are taken and others wait.
+const AUTHENTICATE_FULL_US: u64 = 200_000;
 /// How long accepting pauses where the system has no descriptors left and none of ours can be closed.
 const PAUSE_US: u64 = 1_000_000;
 /// Most connections that one wake accepts.
@@ -48,7 +50,7 @@ const LISTENERS_MAX: u32 = 4;
 /// The link's tokens begin here.
 const FIRST_TOKEN: u32 = pump::FRONT;
 /// Tokens that a link needs: listeners, then connections.
-pub const TOKENS: u32 = LISTENERS_MAX + hence_bus::front::PEERS_MAX as u32;
+pub const TOKENS: u32 = LISTENERS_MAX + PEERS_MAX as u32;
 /// Most jobs of one transaction that are named to a client that asked for them.
 const OTHERS_MAX: usize = 1024;
 /// Numbers of jobs that never were: for clients that wait for the end of what turned out to need none.
@@ -184,17 +186,29 @@ impl FrontLink {
 
     fn accept(&mut self, index: usize, now_us: u64, registry: &mut dyn Registry) {
         for _ in 0..ACCEPT_BATCH {
+            if self.connections.len() >= PEERS_MAX && !self.make_room(now_us, registry) {
+                return;
+            }
             let Some(listener) = self.listeners.get(index).filter(|_| self.accepting) else { return };
-            let (stream, caller) = match listener.accept() {
-                Ok(Some(accepted)) => accepted,
+            match listener.accept() {
+                Ok(Some((stream, caller))) => self.admit(stream, caller, now_us, registry),
                 Ok(None) => return,
                 Err(_) => return self.pause(Some(now_us + PAUSE_US), registry),
-            };
-            self.admit(stream, caller, now_us, registry);
-            if self.connections.len() >= hence_bus::front::PEERS_MAX {
-                return self.pause(None, registry);
             }
         }
+    }
+
+    /// Closes who is connected for long and says nothing, for the sake of who waits. Without such a one,
+    /// accepting pauses until there is, or until somebody leaves.
+    fn make_room(&mut self, now_us: u64, registry: &mut dyn Registry) -> bool {
+        let silent = self.connections.iter().filter(|(_, c)| !self.front.is_open(c.peer));
+        let oldest = silent.map(|(token, c)| (c.authenticate_by_us, *token)).min();
+        let over = oldest.map(|(by_us, token)| (by_us - AUTHENTICATE_US + AUTHENTICATE_FULL_US, token));
+        match over {
+            Some((over_us, token)) if over_us <= now_us => self.close(token, registry),
+            over => self.pause(over.map(|(over_us, _)| over_us), registry),
+        }
+        self.connections.len() < PEERS_MAX
     }
 
     /// Leaves further clients in the kernel's queue until a connection is closed, or until then.
