@@ -187,6 +187,7 @@ impl Pump {
         }
         if let Some(mut front) = self.front.take() {
             front.overdue(now_us, &mut self.host);
+            front.flush(self);
             self.front = Some(front);
         }
     }
@@ -232,6 +233,9 @@ impl Pump {
             self.trouble.note(&record);
             if let Some(narrator) = &mut self.narrator {
                 narrator.tell(&record);
+            }
+            if let Some(front) = &mut self.front {
+                front.record(&record, &self.engine);
             }
             self.batch.push(record);
         }
