@@ -214,6 +214,18 @@ impl Engine {
         }
     }
 
+    /// The job of a service that waits to be restarted has ended some other way (cancelled, timed out): where
+    /// RestartSec= is over, nothing else will start it.
+    pub(crate) fn restart_given_up(&mut self, unit: UnitId, cause: Cause) {
+        let service = self.service_ref(unit);
+        if service.sub != SubState::AutoRestart || service.deadline.is_some() {
+            return;
+        }
+        let failed = service.result != UnitResult::Success;
+        self.service_state(unit, if failed { SubState::Failed } else { SubState::Dead }, cause);
+        self.release_if_down(unit);
+    }
+
     /// Whether stopping has to wait until the group is empty.
     pub(super) fn waits_for_group(&self, unit: UnitId) -> bool {
         matches!(self.service_config(unit).kill.mode, KillMode::ControlGroup | KillMode::Mixed)
