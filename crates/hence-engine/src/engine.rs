@@ -6,7 +6,7 @@ use crate::unit::{Rules, State, Unit};
 use crate::{Effect, Event, ExecId, JobId, Refusal, Request, RequestKind, Time, UnitId};
 use alloc::{
     boxed::Box,
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     format,
     sync::Arc,
     vec,
@@ -66,6 +66,8 @@ pub struct Engine {
     pub(crate) steady: Vec<(UnitId, RecordId)>,
     /// Accepted connections that wait for their instance to be loaded: (instance, socket, connection, cause).
     pub(crate) connections: Vec<(UnitId, UnitId, crate::ConnectionId, RecordId)>,
+    /// Units whose files are being read.
+    pub(crate) loading: BTreeSet<UnitName>,
     /// The record that made hence end, once it is ending, and the exit status.
     pub(crate) ending: Option<(RecordId, u8)>,
     finished: bool,
@@ -99,6 +101,7 @@ impl Engine {
             unneeded: Vec::new(),
             steady: Vec::new(),
             connections: Vec::new(),
+            loading: BTreeSet::new(),
             ending: None,
             finished: false,
             started: None,
@@ -287,6 +290,7 @@ impl Engine {
         let id = UnitId(self.units.len() as u32);
         self.names.insert(name.clone(), id);
         self.units.push(Unit::new(id, Config::stub(name.clone())));
+        self.loading.insert(name.clone());
         self.effect(Effect::Load(name.clone()));
         id
     }
@@ -327,7 +331,14 @@ impl Engine {
         if self.units[id.0 as usize].is_perpetual() && is_down(self.active_state(id)) {
             self.units[id.0 as usize].state = State::Slice { up: true };
         }
-        self.connection_loaded(id);
+        self.loading.remove(config.id());
+        config.aliases.iter().for_each(|alias| drop(self.loading.remove(alias)));
+        // What an instance depends on is as unknown as itself at first: all of it is read before it starts.
+        while self.loading.is_empty()
+            && let Some((service, ..)) = self.connections.first().copied()
+        {
+            self.connection_loaded(service);
+        }
     }
 
     fn add_edge(&mut self, from: UnitId, kind: DependencyKind, to: UnitId, index: u16) {
