@@ -332,7 +332,9 @@ impl Engine {
             self.units[id.0 as usize].state = State::Slice { up: true };
         }
         self.loading.remove(config.id());
-        config.aliases.iter().for_each(|alias| drop(self.loading.remove(alias)));
+        for alias in &config.aliases {
+            self.loading.remove(alias);
+        }
         // What an instance depends on is as unknown as itself at first: all of it is read before it starts.
         while self.loading.is_empty()
             && let Some((service, ..)) = self.connections.first().copied()

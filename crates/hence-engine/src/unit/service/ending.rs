@@ -129,7 +129,7 @@ impl Engine {
         };
         let policy = self.service_config(unit).restart;
         let (restart, reason) = match may_restart {
-            true if stop_queued => (false, RestartReason::StopQueued),
+            true if stop_queued && !stop_requested => (false, RestartReason::StopQueued),
             true => shall_restart(self.service_config(unit), result, main_exit, stop_requested),
             false => (false, RestartReason::PolicyNo),
         };
