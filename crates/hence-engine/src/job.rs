@@ -369,7 +369,10 @@ impl Engine {
         if matches!(result, JobResult::Timeout | JobResult::Dependency) {
             self.start_on(unit, Atom::OnFailure, record);
         }
-        if recursive && result != JobResult::Done && matches!(self.units[unit.0 as usize].state, State::Service(_)) {
+        if recursive
+            && result != JobResult::Done
+            && matches!(self.units[unit.0 as usize].state, State::Service(_))
+        {
             self.restart_given_up(unit, Cause { record, rule: None });
         }
         self.trigger_notify(unit, record);

@@ -15,9 +15,7 @@ mod processes;
 pub mod scenario;
 pub mod trace;
 
-use crate::{
-    Checked, ConnectionId, Effect, Engine, Event, Request, RequestKind, Settings, Time, UnitId,
-};
+use crate::{Checked, ConnectionId, Effect, Engine, Event, Request, RequestKind, Settings, Time, UnitId};
 use alloc::{
     borrow::ToOwned,
     boxed::Box,
@@ -87,11 +85,21 @@ enum Happening {
     /// A process ends.
     End(u32, Exit),
     /// hence hears of it.
-    Reaped { unit: UnitId, pid: u32, start_ticks: u64, exit: Option<Exit>, spawn_error: bool },
+    Reaped {
+        unit: UnitId,
+        pid: u32,
+        start_ticks: u64,
+        exit: Option<Exit>,
+        spawn_error: bool,
+    },
     /// A group may have run empty.
     Empty(UnitId),
     Say(u32, String),
-    Ping { pid: u32, every: u64, until: u64 },
+    Ping {
+        pid: u32,
+        every: u64,
+        until: u64,
+    },
     WritePid(u32),
     /// A socket that has traffic is looked at.
     Readable(UnitId),
@@ -329,8 +337,7 @@ impl World {
             Happening::End(pid, exit) => self.end_process(pid, exit),
             Happening::Reaped { unit, pid, start_ticks, exit, spawn_error } => {
                 if self.engine.unit_of_process(pid).is_some() {
-                    let spawn_error =
-                        if spawn_error { self.spawn_errors.remove(&pid) } else { None };
+                    let spawn_error = if spawn_error { self.spawn_errors.remove(&pid) } else { None };
                     self.handle(Event::Exited { pid, exit, cpu_us: 0, peak_bytes: 0, spawn_error });
                 } else {
                     self.handle(Event::Gone { unit, pid, start_ticks, exit });
@@ -457,4 +464,3 @@ impl World {
         (ConnectionId(self.connections), format!("{}-client", self.connections))
     }
 }
-

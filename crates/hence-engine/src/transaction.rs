@@ -529,7 +529,8 @@ impl Engine {
             Clear,
         }
         let mut marks = vec![Mark::New; self.units.len()];
-        let seen_as = |job_type| if restarted && job_type == JobType::Restart { JobType::Start } else { job_type };
+        let seen_as =
+            |job_type| if restarted && job_type == JobType::Restart { JobType::Start } else { job_type };
         // The job of a unit as the order sees it: the transaction's, else an installed one.
         let job_of = |unit: UnitId| -> Option<(JobType, bool)> {
             if let Some(&i) = tr.by_unit.get(&unit).and_then(|l| l.iter().find(|&&i| tr.entries[i].alive)) {

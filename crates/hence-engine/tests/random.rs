@@ -45,7 +45,8 @@ fn failure_of(scenario: &Scenario) -> Option<String> {
 
 /// What kind of failure it is: without numbers and names.
 fn kind_of(failure: &str) -> String {
-    let words = failure.split_whitespace().skip(1).filter(|w| !w.contains('.') && !w.contains(char::is_numeric));
+    let words =
+        failure.split_whitespace().skip(1).filter(|w| !w.contains('.') && !w.contains(char::is_numeric));
     words.take(5).collect::<Vec<_>>().join(" ")
 }
 
@@ -102,18 +103,45 @@ fn shrink(mut scenario: Scenario, failure: &str) -> Scenario {
 }
 
 const DEPENDENCIES: [&str; 14] = [
-    "Requires", "Requires", "Wants", "After", "After", "Before", "BindsTo", "PartOf", "Upholds", "Conflicts",
-    "Requisite", "OnFailure", "PropagatesStopTo", "OnSuccess",
+    "Requires",
+    "Requires",
+    "Wants",
+    "After",
+    "After",
+    "Before",
+    "BindsTo",
+    "PartOf",
+    "Upholds",
+    "Conflicts",
+    "Requisite",
+    "OnFailure",
+    "PropagatesStopTo",
+    "OnSuccess",
 ];
 const RESTARTS: [&str; 7] =
     ["no", "on-success", "on-failure", "on-abnormal", "on-watchdog", "on-abort", "always"];
 const TYPES: [&str; 6] = ["simple", "simple", "exec", "forking", "oneshot", "notify"];
 const MODES: [&str; 7] = [
-    "replace", "fail", "replace-irreversibly", "isolate", "ignore-dependencies", "ignore-requirements", "flush",
+    "replace",
+    "fail",
+    "replace-irreversibly",
+    "isolate",
+    "ignore-dependencies",
+    "ignore-requirements",
+    "flush",
 ];
 const VERBS: [&str; 11] = [
-    "start", "start", "start", "stop", "stop", "restart", "try-restart", "reload", "reload-or-restart",
-    "reload-or-try-restart", "verify-active",
+    "start",
+    "start",
+    "start",
+    "stop",
+    "stop",
+    "restart",
+    "try-restart",
+    "reload",
+    "reload-or-restart",
+    "reload-or-try-restart",
+    "verify-active",
 ];
 const SIGNALS: [&str; 5] = ["TERM", "KILL", "HUP", "SEGV", "USR1"];
 
@@ -178,7 +206,11 @@ fn name(c: &mut Chance, n: u64) -> String {
 
 fn unit_options(c: &mut Chance, text: &mut String) {
     if c.percent(15) {
-        text.push_str(&format!("StartLimitBurst={}\nStartLimitIntervalSec={}\n", 1 + c.below(4), 5 + c.below(30)));
+        text.push_str(&format!(
+            "StartLimitBurst={}\nStartLimitIntervalSec={}\n",
+            1 + c.below(4),
+            5 + c.below(30)
+        ));
     }
     if c.percent(30) {
         text.push_str("StartLimitIntervalSec=0\n");
@@ -225,7 +257,8 @@ fn service(c: &mut Chance, name: &str, text: &mut String, behaviours: &mut Vec<(
     if c.percent(50) {
         text.push_str(&format!("RestartSec={}ms\n", c.below(8_000)));
     }
-    for phase in ["ExecCondition", "ExecStartPre", "ExecStartPost", "ExecReload", "ExecStop", "ExecStopPost"] {
+    for phase in ["ExecCondition", "ExecStartPre", "ExecStartPost", "ExecReload", "ExecStop", "ExecStopPost"]
+    {
         if c.percent(if phase == "ExecReload" { 40 } else { 15 }) {
             text.push_str(&format!("{phase}=/bin/{}\n", phase.to_lowercase()));
             if c.percent(60) {

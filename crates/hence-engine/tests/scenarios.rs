@@ -14,7 +14,11 @@ fn scenarios() {
         let name = path.file_name().unwrap().to_string_lossy().into_owned();
         let text = fs::read_to_string(path).unwrap();
         let mut scenario = Scenario::parse(&text).unwrap_or_else(|e| panic!("{name}: {e}"));
-        assert_eq!(Scenario::parse(&scenario.to_string()).unwrap().to_string(), scenario.to_string(), "{name}");
+        assert_eq!(
+            Scenario::parse(&scenario.to_string()).unwrap().to_string(),
+            scenario.to_string(),
+            "{name}"
+        );
         let outcome = scenario.run();
         for failure in &outcome.failures {
             println!("{name}: {failure}");

@@ -175,6 +175,9 @@ mod tests {
         assert_eq!(script.of(0).unwrap().children, [(true, None), (true, None)]);
         assert_eq!(script.of(7), Some(&Behaviour::default()));
         assert!(Script::parse("exits one").is_err() && Script::parse("").is_err());
-        assert_eq!((span("1.5s"), span("20ms"), span("5"), span("x")), (Some(1_500_000), Some(20_000), None, None));
+        assert_eq!(
+            (span("1.5s"), span("20ms"), span("5"), span("x")),
+            (Some(1_500_000), Some(20_000), None, None)
+        );
     }
 }

@@ -46,8 +46,8 @@ impl Check {
         if record.causes.iter().any(|c| c.record.0 >= id || c.record.0 == 0) {
             say(format!("a cause is no earlier record: {:?}", record.causes));
         }
-        let root = record.fact.is_root()
-            || matches!(record.fact, Fact::Loaded { .. } | Fact::LeftOverGone { .. });
+        let root =
+            record.fact.is_root() || matches!(record.fact, Fact::Loaded { .. } | Fact::LeftOverGone { .. });
         if record.causes.is_empty() && !root {
             say("no cause".into());
         }
@@ -173,7 +173,9 @@ impl Check {
     ) {
         let u = engine.unit(unit);
         // Between a job's beginning and the answer to its conditions others may be queued.
-        if free || (mine == JobType::Start && !(u.config.conditions.is_empty() && u.config.asserts.is_empty())) {
+        if free
+            || (mine == JobType::Start && !(u.config.conditions.is_empty() && u.config.asserts.is_empty()))
+        {
             return;
         }
         for edge in &u.edges {

@@ -14,7 +14,8 @@ impl World {
             Effect::Spawn(spawn) => Some(self.spawn(&spawn)),
             Effect::Kill(kill) => Some(self.kill(&kill)),
             Effect::Census { unit, expected } => {
-                let of_unit = self.processes.iter().filter(|(pid, p)| p.unit == unit && !expected.contains(pid));
+                let of_unit =
+                    self.processes.iter().filter(|(pid, p)| p.unit == unit && !expected.contains(pid));
                 let processes = of_unit.map(|(pid, p)| p.left_over(*pid)).collect();
                 Some(Event::Census { unit, processes })
             }

@@ -147,7 +147,11 @@ impl Scenario {
             if let ["expect", unit, wanted @ ..] = words.as_slice() {
                 let seen = state_of(&world, unit);
                 if !wanted.iter().all(|w| seen.iter().any(|s| s == w)) {
-                    failures.push(format!("at {at_us} us {unit} is {}, not {}", seen.join(" "), wanted.join(" ")));
+                    failures.push(format!(
+                        "at {at_us} us {unit} is {}, not {}",
+                        seen.join(" "),
+                        wanted.join(" ")
+                    ));
                 }
             } else if let Some(act) = act(&words) {
                 world.act(act);

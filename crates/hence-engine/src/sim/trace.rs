@@ -11,7 +11,13 @@ use hence_ledger::{Cause, Exit, Fact, Record, UnitResult};
 pub fn line(record: &Record) -> String {
     let us = record.at.monotonic_us.saturating_sub(BEGIN_US);
     let unit = record.unit.as_deref().unwrap_or("hence");
-    let mut line = format!("{}.{:03} {} {unit}: {}", us / 1_000_000, us / 1_000 % 1_000, record.id.0, fact(&record.fact));
+    let mut line = format!(
+        "{}.{:03} {} {unit}: {}",
+        us / 1_000_000,
+        us / 1_000 % 1_000,
+        record.id.0,
+        fact(&record.fact)
+    );
     if !record.causes.is_empty() {
         let causes: Vec<String> = record.causes.iter().map(cause).collect();
         line.push_str("  <- ");
@@ -40,7 +46,9 @@ fn fact(fact: &Fact) -> String {
         Fact::Request { verb, mode, .. } => format!("asked to {verb}, {}", mode.as_str()),
         Fact::Refused { error, .. } => format!("refused: {error}"),
         Fact::ProcessExited { pid, role, exit: e, .. } => format!("{role} {pid} {}", exit(e)),
-        Fact::DeadlineReached { deadline, after_us } => format!("{deadline} over after {}", millis(*after_us)),
+        Fact::DeadlineReached { deadline, after_us } => {
+            format!("{deadline} over after {}", millis(*after_us))
+        }
         Fact::Traffic { listen, .. } => format!("traffic on {listen}"),
         Fact::OomKill { kills } => format!("out of memory, kills {kills}"),
         Fact::Loaded { load, .. } => format!("{load}"),
