@@ -280,6 +280,15 @@ impl Engine {
         }
     }
 
+    /// Gives back the room that a burst of work needed.
+    pub fn shrink(&mut self) {
+        self.records.shrink_to_fit();
+        self.effects.shrink_to_fit();
+        self.run_queue.shrink_to_fit();
+        self.unneeded.shrink_to_fit();
+        self.steady.shrink_to_fit();
+    }
+
     // ---- units and their dependencies
 
     /// The number of a unit, made known if it isn't: then its files are read.
@@ -295,7 +304,7 @@ impl Engine {
         id
     }
 
-    fn loaded(&mut self, config: Config, files: Vec<FileIdentity>) {
+    fn loaded(&mut self, mut config: Config, files: Vec<FileIdentity>) {
         let id = self.reference(&config.id().clone());
         for alias in &config.aliases {
             match self.names.get(alias).copied() {
@@ -312,18 +321,27 @@ impl Engine {
         }
         let before = self.units[id.0 as usize].config.load;
         self.drop_own_edges(id);
+        self.units[id.0 as usize].files_changed = true;
+        self.units[id.0 as usize].files.clone_from(&files);
         let loaded = Fact::Loaded {
             load: config.load.as_str().into(),
             files,
             diagnostics: config.diagnostics.iter().map(|d| format!("{d}").into()).collect(),
         };
         let noteworthy = config.load != LoadState::NotFound || before != LoadState::Stub;
-        let config = Arc::new(config);
-        self.units[id.0 as usize].set_config(config.clone());
-        for (index, dependency) in config.dependencies.iter().enumerate() {
+        for index in 0..config.dependencies.len() {
+            let dependency = &mut config.dependencies[index];
             let other = self.reference(&dependency.other);
+            // Thousands of units name the same few targets: they share the text.
+            if let Some((name, _)) = self.names.get_key_value(&dependency.other) {
+                dependency.other = name.clone();
+            }
             self.add_edge(id, dependency.kind, other, index as u16);
         }
+        config.dependencies.shrink_to_fit();
+        config.settings.shrink_to_fit();
+        let config = Arc::new(config);
+        self.units[id.0 as usize].set_config(config);
         self.drop_void_edges(id);
         if noteworthy {
             self.record(Some(id), Vec::new(), loaded);

@@ -53,8 +53,12 @@ pub struct Unit {
     trigger_limit: RateLimit,
     /// The start of this unit was asked by OnFailure= or OnSuccess= of that one.
     pub(crate) monitored: Option<UnitId>,
-    /// What the last start depended on: recorded again only when it differs.
+    /// Its files, as they were when it was loaded.
+    pub(crate) files: Vec<FileIdentity>,
+    /// What the last start depended on beside them: recorded again only when it differs.
     inputs: Vec<FileIdentity>,
+    /// Its files were read again since the last record of what a start depends on.
+    pub(crate) files_changed: bool,
     /// A start waits for its conditions to be checked.
     pub(crate) checking: bool,
 }
@@ -182,7 +186,9 @@ impl Unit {
             uphold_limit: RateLimit::default(),
             trigger_limit: RateLimit::default(),
             monitored: None,
+            files: Vec::new(),
             inputs: Vec::new(),
+            files_changed: true,
             checking: false,
         }
     }
@@ -434,10 +440,13 @@ impl Engine {
     pub(crate) fn spawned(&mut self, exec: ExecId, pid: u32, start_ticks: u64, inputs: Vec<FileIdentity>) {
         let Some(unit) = self.starts.remove(&exec) else { return };
         self.processes.insert(pid, unit);
-        if !inputs.is_empty() && self.units[unit.0 as usize].inputs != inputs {
-            self.units[unit.0 as usize].inputs.clone_from(&inputs);
-            let cause = Cause { record: self.units[unit.0 as usize].record, rule: None };
-            self.record(Some(unit), vec![cause], Fact::Inputs { files: inputs });
+        let u = &mut self.units[unit.0 as usize];
+        if !inputs.is_empty() && (u.files_changed || u.inputs != inputs) {
+            u.files_changed = false;
+            let files = u.files.iter().chain(&inputs).cloned().collect();
+            u.inputs = inputs;
+            let cause = Cause { record: u.record, rule: None };
+            self.record(Some(unit), vec![cause], Fact::Inputs { files });
         }
         self.service_spawned(unit, exec, pid, start_ticks);
     }

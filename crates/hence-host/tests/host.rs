@@ -28,6 +28,7 @@ enum Needs {
 
 const TESTS: &[Test] = &[
     ("born_in_its_group", Needs::Groups, tracking::born_in_its_group),
+    ("joins_its_group", Needs::Groups, tracking::joins_its_group),
     ("tree_is_killed", Needs::Groups, tracking::tree_is_killed),
     ("fork_storm_is_killed", Needs::Groups, tracking::fork_storm_is_killed),
     ("tasks_are_limited", Needs::Groups, tracking::tasks_are_limited),
@@ -40,6 +41,7 @@ const TESTS: &[Test] = &[
     ("subgroups_count", Needs::Groups, tracking::subgroups_count),
     ("exec_failure_confirmed", Needs::Nothing, services::exec_failure_confirmed),
     ("exec_failure_unconfirmed", Needs::Nothing, services::exec_failure_unconfirmed),
+    ("exec_failure_without_clone3", Needs::Nothing, services::exec_failure_without_clone3),
     ("many_failures_keep_apart", Needs::Nothing, services::many_failures_keep_apart),
     ("ends_are_told", Needs::Nothing, services::ends_are_told),
     ("child_is_clean", Needs::Nothing, services::child_is_clean),
@@ -79,6 +81,8 @@ fn main() -> ExitCode {
 fn all(filter: &str) -> ExitCode {
     let root = rustix::process::geteuid().is_root();
     let groups = writable_groups();
+    // What a failing test leaves behind comes to us, and is ended.
+    let _ = rustix::process::set_child_subreaper(Some(rustix::process::getpid()));
     let (mut failed, mut skipped, mut passed) = (0, 0, 0);
     for (name, needs, _) in TESTS.iter().filter(|(n, ..)| n.contains(filter)) {
         let missing = match needs {
@@ -98,6 +102,7 @@ fn all(filter: &str) -> ExitCode {
         }
         let mut child = command.spawn().expect("a test's process");
         let status = child.wait().expect("its end");
+        end_orphans();
         for hierarchy in groups.iter().chain(&[PathBuf::from("/sys/fs/cgroup/pids")]) {
             hence_host::sweep(&hierarchy.join(format!("hence-{}", child.id())));
         }
@@ -106,6 +111,20 @@ fn all(filter: &str) -> ExitCode {
     }
     println!("\ntest result: {passed} passed; {failed} failed; {skipped} skipped");
     if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// Kills and reaps every child that is left, and theirs as they come to us.
+fn end_orphans() {
+    use rustix::process::{Pid, Signal, WaitOptions, kill_process, wait};
+    for _ in 0..1000 {
+        let children = std::fs::read_to_string("/proc/thread-self/children").unwrap_or_default();
+        for pid in children.split_whitespace().filter_map(|p| Pid::from_raw(p.parse().ok()?)) {
+            let _ = kill_process(pid, Signal::KILL);
+        }
+        if wait(WaitOptions::empty()).is_err() {
+            return;
+        }
+    }
 }
 
 /// Our own group's folder, where groups can be made in it.

@@ -11,8 +11,9 @@ use alloc::{format, string::String, vec::Vec};
 use hence_unit::Text;
 
 /// Every rule, most useful first.
-const RULES: [fn(&Answer) -> Vec<Advice>; 9] = [
+const RULES: [fn(&Answer) -> Vec<Advice>; 10] = [
     changed_files,
+    spawn_failed,
     dependency_passes_it_on,
     left_behind,
     left_behind_unbounded,
@@ -41,11 +42,14 @@ fn root_unit(answer: &Answer) -> Option<&Text> {
     answer.roots.first()?.unit.as_ref()
 }
 
-/// Whether it went wrong by itself rather than because somebody wanted it.
+/// Whether it went wrong rather than as somebody wanted it.
 fn went_wrong(answer: &Answer) -> bool {
     !matches!(answer.event, "started" | "running")
         && answer.roots.first().is_some_and(|root| {
-            matches!(root.kind, RootKind::Exit | RootKind::Deadline | RootKind::Kernel | RootKind::Unknown)
+            matches!(
+                root.kind,
+                RootKind::Exit | RootKind::Deadline | RootKind::Kernel | RootKind::File | RootKind::Unknown
+            )
         })
 }
 
@@ -96,12 +100,22 @@ fn changed_files(answer: &Answer) -> Vec<Advice> {
             unit: unit.clone(),
             rule: None,
             text: format!(
-                "{} differs from what the last good run of {unit} started with. Look at what was changed in it.",
+                "{} differs from what the last good run of {unit} started with. Look at what changed in it.",
                 change.path
             ),
         });
     }
     advice
+}
+
+fn spawn_failed(answer: &Answer) -> Vec<Advice> {
+    let Some(root) = answer.roots.first().filter(|r| r.what.contains("could not be started")) else {
+        return Vec::new();
+    };
+    let Some(unit) = root.unit.clone() else { return Vec::new() };
+    let said = root.what.strip_prefix(&*unit).unwrap_or(&root.what).trim_start_matches(": ");
+    let text = format!("{unit} did not get as far as running: {said}. Mend that first.");
+    Vec::from([Advice { name: "spawn-failed", unit, rule: None, text }])
 }
 
 /// `(effect, rule, cause)` where a dependency made a unit follow another one.
@@ -136,20 +150,21 @@ fn dependency_passes_it_on(answer: &Answer) -> Vec<Advice> {
 }
 
 fn left_behind(answer: &Answer) -> Vec<Advice> {
-    let left = &answer.left_behind;
+    let (left, unit) = (&answer.left_behind, &answer.unit);
     let number = left.processes - left.allowed;
-    let Some(rule) = left.rule.as_ref().filter(|r| number > 0 && r.directive.starts_with("KillMode=")) else {
-        return Vec::new();
-    };
-    let unit = &answer.unit;
+    let Some(rule) = left.rule.as_ref().filter(|_| number > 0) else { return Vec::new() };
     let bytes = if left.bytes > 0 { format!(", {}", size(left.bytes)) } else { String::new() };
-    let text = format!(
-        "{}{}: a stop of {unit} reaches its main process only and has left {} behind{bytes}. Write \
-         KillMode=control-group, or have the main process exec its program instead of starting it as a child.",
-        rule.directive,
-        place(rule),
-        count(number, "process", "processes")
-    );
+    let (directive, at) = (&rule.directive, place(rule));
+    let number = count(number, "process", "processes");
+    let text = if directive.starts_with("KillMode=") {
+        format!(
+            "{directive}{at}: a stop of {unit} reaches its main process only and has left {number} \
+             behind{bytes}. Write KillMode=control-group, or have the main process exec its program instead \
+             of starting it as a child."
+        )
+    } else {
+        format!("{directive}{at} has left {number} of {unit} behind{bytes}: take it out.")
+    };
     Vec::from([Advice { name: "kill-mode", unit: unit.clone(), rule: Some(rule.clone()), text }])
 }
 
@@ -157,7 +172,7 @@ fn left_behind_unbounded(answer: &Answer) -> Vec<Advice> {
     let number = answer.left_behind.processes - answer.left_behind.allowed;
     let Some(period) = answer.period_us.filter(|_| number >= 10) else { return Vec::new() };
     let text = format!(
-        "Until then {} grows by about one left-over process every {}: TasksMax= bounds how many there can be.",
+        "Until then {} grows by about one left-over process every {}: TasksMax= bounds their number.",
         answer.unit,
         duration(period)
     );
@@ -188,9 +203,8 @@ fn failed_without_change(answer: &Answer) -> Vec<Advice> {
     if !went_wrong(answer) || !answer.changed.is_empty() || words.text.trim().is_empty() {
         return Vec::new();
     }
-    let text = format!(
-        "Begin with what {unit} wrote last before it ended: no file that it starts with is known to have changed."
-    );
+    let text =
+        format!("Begin with what {unit} wrote last: no file that it starts with is known to have changed.");
     Vec::from([Advice { name: "last-words", unit: unit.clone(), rule: None, text }])
 }
 
@@ -214,7 +228,7 @@ fn deadline_reached(answer: &Answer) -> Vec<Advice> {
 }
 
 fn out_of_memory(answer: &Answer) -> Vec<Advice> {
-    if !answer.roots.iter().any(|r| r.kind == RootKind::Kernel) {
+    if !answer.roots.iter().any(|r| r.kind == RootKind::Kernel && r.what.contains("out of memory")) {
         return Vec::new();
     }
     let unit = root_unit(answer).unwrap_or(&answer.unit).clone();

@@ -96,7 +96,7 @@ fn same(old: Option<&FileState>, new: Option<&FileState>) -> bool {
     }
 }
 
-/// The files that a run started with: its own record, or the one before it, for only differences are recorded.
+/// The files that a run started with: its own record or the one before it, for only differences are recorded.
 fn inputs<'a>(index: &'a Index, records: &UnitRecords, run: &Run) -> Option<&'a [FileIdentity]> {
     let before = || records.inputs.iter().copied().rfind(|&at| at < run.first);
     match &index.records[run.inputs.or_else(before)?].fact {

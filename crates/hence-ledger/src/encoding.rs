@@ -5,8 +5,8 @@
 //! end. Numbers are LEB128 varints, signed ones zigzag; text and lists are preceded by their length.
 //!
 //! Compatibility: a tag, a word's number and the order of fields never change. A fact may grow at its end:
-//! older readers ignore what follows the fields they know, newer ones must accept its absence. A fact with an unknown tag or word decodes to [`Fact::Newer`], which keeps
-//! its bytes.
+//! older readers ignore what follows the fields they know, newer ones must accept its absence. A fact with
+//! an unknown tag or word decodes to [`Fact::Newer`], which keeps its bytes.
 
 use crate::record::*;
 use crate::word::*;

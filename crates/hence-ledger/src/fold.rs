@@ -45,7 +45,7 @@ pub fn fold(before: Vec<Record>, segment: impl Iterator<Item = Record>, limit_by
     let carried = kept.into_iter().map(|at| {
         let mut record = index.records[at].clone();
         if let (Fact::LeftBehind { processes, .. }, Some((_, there))) =
-            (&mut record.fact, left.iter().find(|(place, _)| *place == at))
+            (&mut record.fact, left.binary_search_by_key(&at, |(place, _)| *place).ok().map(|nth| &left[nth]))
         {
             // Those that are gone would come back to life without the record of their end.
             processes.retain(|p| there.contains(&(p.pid, p.start_ticks)));

@@ -51,6 +51,8 @@ pub(crate) struct Run {
     pub last_words: Option<At>,
     /// Its main process.
     pub main: Option<u32>,
+    /// The kernel killed processes of it for lack of memory.
+    pub oom: Option<At>,
 }
 
 /// What is known of a unit.
@@ -175,7 +177,6 @@ impl Index {
         if self.by_id.contains_key(&record.id.0) {
             return;
         }
-        self.by_id.insert(record.id.0, at);
         if let Some(unit) = &mut record.unit {
             self.shared(unit);
         }
@@ -189,6 +190,8 @@ impl Index {
         if let Some(unit) = record.unit.clone() {
             self.arrange_unit(at, &record, &unit);
         }
+        // Known only from here on, so that a record that names itself finds nothing.
+        self.by_id.insert(record.id.0, at);
         self.records.push(record);
     }
 
@@ -282,6 +285,11 @@ impl Index {
                 }
             }
             Fact::Tally { .. } => unit.tallies.push(at),
+            Fact::OomKill { .. } => {
+                if let Some(run) = run {
+                    unit.runs[run].oom = Some(at);
+                }
+            }
             Fact::Starting { .. } => {
                 if let Some(run) = run {
                     unit.runs[run].began = true;

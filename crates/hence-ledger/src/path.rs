@@ -121,16 +121,42 @@ fn causes(index: &Index, at: At) -> Vec<(Option<At>, Option<Rule>)> {
     let record = &index.records[at];
     let followed = |cause: &&Cause| match &record.fact {
         // An exit is explained by the signal that brought it, not by the start of the process.
-        Fact::ProcessExited { .. } => index
-            .record(cause.record)
-            .is_none_or(|r| matches!(r.fact, Fact::SignalSent { .. } | Fact::OomKill { .. })),
-        Fact::DeadlineReached { deadline, .. } => *deadline == DeadlineKind::RestartDelay,
-        fact => !fact.is_root(),
+        Fact::ProcessExited { .. } => index.record(cause.record).is_none_or(|r| {
+            matches!(r.fact, Fact::SignalSent { .. } | Fact::OomKill { .. } | Fact::SpawnFailed { .. })
+        }),
+        // Their ends are why they were armed.
+        Fact::DeadlineReached { deadline, .. } => {
+            matches!(deadline, DeadlineKind::RestartDelay | DeadlineKind::TriggerLimit)
+        }
+        fact => !ends(fact),
     };
     let mut found: Vec<(Option<At>, Option<Rule>)> =
         record.causes.iter().filter(followed).map(|c| (index.place(c.record), c.rule.clone())).collect();
+    if found.is_empty()
+        && let Some(oom) = killed_for_memory(index, at)
+    {
+        found.push((Some(oom), None));
+    }
     found.sort_by_key(|(place, _)| core::cmp::Reverse(*place));
     found
+}
+
+/// Whether a chain ends with this fact: with roots, and with starts that the system refused.
+fn ends(fact: &Fact) -> bool {
+    fact.is_root() || matches!(fact, Fact::SpawnFailed { .. })
+}
+
+/// The kernel's kill of the same run that a process's end by SIGKILL of unknown sender is put down to.
+fn killed_for_memory(index: &Index, at: At) -> Option<At> {
+    const SIGKILL: i32 = 9;
+    let record = &index.records[at];
+    match record.fact {
+        Fact::ProcessExited { exit: Exit { kind: ExitKind::Killed, status: SIGKILL }, .. } => {
+            let records = index.units.get(record.unit.as_ref()?)?;
+            records.runs[records.run(record.invocation)?].oom.filter(|&oom| oom < at)
+        }
+        _ => None,
+    }
 }
 
 /// The main path of the record at this place.
@@ -143,7 +169,15 @@ pub(crate) fn path(index: &Index, from: At) -> Path {
         path.places.push(at);
         let causes = causes(index, at);
         let next = causes.iter().find(|(place, _)| place.is_none_or(|p| !seen.contains(&p)));
-        path.rules.push(next.and_then(|(_, rule)| rule.clone()));
+        // A deadline that is a root still names the directive that set it.
+        let own = || match index.records[at].fact {
+            Fact::DeadlineReached { .. } => index.records[at].causes.iter().find_map(|c| c.rule.clone()),
+            _ => None,
+        };
+        path.rules.push(match next {
+            Some((_, rule)) => rule.clone(),
+            None => own(),
+        });
         path.broken = match next {
             Some((Some(place), _)) if path.places.len() < FOLLOWED => {
                 at = *place;
@@ -151,7 +185,7 @@ pub(crate) fn path(index: &Index, from: At) -> Path {
             }
             Some(_) => Some(MISSING),
             None if !causes.is_empty() => Some(CIRCLE),
-            None if !index.records[at].fact.is_root() => Some(NO_CAUSE),
+            None if !ends(&index.records[at].fact) => Some(NO_CAUSE),
             None => None,
         };
         return path;
@@ -161,7 +195,7 @@ pub(crate) fn path(index: &Index, from: At) -> Path {
 /// Every root of the record at this place, the main path's first.
 pub(crate) fn roots(index: &Index, from: At) -> Vec<Root> {
     let main = path(index, from);
-    let mut ends = Vec::new();
+    let mut found = Vec::new();
     let mut seen = BTreeSet::new();
     let mut queue: VecDeque<At> = VecDeque::from([from]);
     let mut missing = main.broken;
@@ -171,7 +205,7 @@ pub(crate) fn roots(index: &Index, from: At) -> Vec<Root> {
         }
         let causes = causes(index, at);
         if causes.is_empty() {
-            ends.push(at);
+            found.push(at);
         }
         for (place, _) in causes {
             match place {
@@ -181,10 +215,10 @@ pub(crate) fn roots(index: &Index, from: At) -> Vec<Root> {
         }
     }
     let first = main.places.last().copied();
-    ends.sort_by_key(|&at| (Some(at) != first, core::cmp::Reverse(at)));
-    let mut roots: Vec<Root> = ends
+    found.sort_by_key(|&at| (Some(at) != first, core::cmp::Reverse(at)));
+    let mut roots: Vec<Root> = found
         .into_iter()
-        .filter(|&at| index.records[at].fact.is_root())
+        .filter(|&at| ends(&index.records[at].fact))
         .map(|at| root(&index.records[at]))
         .collect();
     if roots.is_empty() || missing == Some(MISSING) {
@@ -232,6 +266,17 @@ fn root(record: &Record) -> Root {
             RootKind::Signal
         }
         Fact::ClockJump { .. } => RootKind::Clock,
+        Fact::SpawnFailed { step, .. } => match step {
+            SpawnStep::Exec
+            | SpawnStep::Chdir
+            | SpawnStep::Stdio
+            | SpawnStep::Environment
+            | SpawnStep::Directories => RootKind::File,
+            SpawnStep::Fork | SpawnStep::Cgroup | SpawnStep::Limits | SpawnStep::Scheduling => {
+                RootKind::Kernel
+            }
+            SpawnStep::User | SpawnStep::Sockets | SpawnStep::Executor => RootKind::Exit,
+        },
         _ => RootKind::Unknown,
     };
     Root { kind, unit: record.unit.clone(), pid, uid, command, what: record.sentence(), at: Some(record.at) }
@@ -247,7 +292,12 @@ pub(crate) fn steps(index: &Index, path: &Path, event: &str) -> Vec<Step> {
             delay = Some(after_us);
         }
         let told = if nth == 0 {
-            Some((event.to_string(), event.to_string()))
+            let refusal = match record.fact {
+                Fact::StartLimitHit { .. } | Fact::ConditionFailed { .. } => phrase(index, record, false),
+                _ => None,
+            };
+            let what = refusal.map_or_else(|| event.to_string(), |(why, _)| format!("{event}: {why}"));
+            Some((what.clone(), what))
         } else {
             let moved = steps.last().is_some_and(|s| s.unit != record.unit);
             let asked = matches!(
@@ -259,7 +309,8 @@ pub(crate) fn steps(index: &Index, path: &Path, event: &str) -> Vec<Step> {
             phrase(index, record, (moved && !asked) || left_behind)
         };
         if let Some((what, kind)) = told {
-            if let (Some(after_us), Some(step)) = (delay.take(), steps.last_mut())
+            let before = steps.get_mut(1..).and_then(<[Step]>::last_mut);
+            if let (Some(after_us), Some(step)) = (delay.take(), before)
                 && step.unit == record.unit
                 && matches!(record.fact, Fact::ProcessExited { .. } | Fact::StateChanged { .. })
             {
@@ -278,9 +329,9 @@ pub(crate) fn steps(index: &Index, path: &Path, event: &str) -> Vec<Step> {
         }
         if let (Some(rule), Some(step)) = (&path.rules[nth], steps.last_mut())
             && step.rule.as_ref() != Some(rule)
-            && !step.other_rules.contains(rule)
         {
             // The rule nearest to the cause says why, those before it how.
+            step.other_rules.retain(|other| other != rule);
             step.other_rules.extend(step.rule.replace(rule.clone()));
         }
     }

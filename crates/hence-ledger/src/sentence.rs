@@ -232,5 +232,5 @@ fn of_units(fact: &Fact, unit: &str) -> String {
 /// Why the start limit refused.
 pub(crate) fn start_limit(burst: u32, interval_us: u64) -> String {
     let times = count(u64::from(burst), "time", "times");
-    format!("it was started {times} within {} already, so it was not started again", duration(interval_us))
+    format!("started {times} within {}, which is the limit", duration(interval_us))
 }

@@ -99,9 +99,10 @@ fn joined(likes: Vec<Likes>) -> Vec<Likes> {
 }
 
 fn tallies_this(index: &Index, at: At, like: &Likes) -> bool {
+    let cut = like.told.path.broken.is_some();
+    let same = |chain: &[Text]| *chain == like.signature || cut && begins_like(chain, &like.signature);
     matches!(&index.records[at].fact, Fact::Tally { what, chain, .. }
-        if **what == *like.told.word
-            && (*chain == like.signature || like.told.path.broken.is_some() && begins_like(chain, &like.signature)))
+        if **what == *like.told.word && same(chain))
 }
 
 /// Whether a chain begins with what is known of a cut one, whose last line says why it is cut.

@@ -9,7 +9,7 @@ use crate::path::{self, Step, Told, path, roots, steps};
 use crate::record::{Certainty, Fact, RecordId, Stamp};
 use crate::series::{Likes, Series, likes, series};
 use crate::speech;
-use crate::word::{ActiveState, ExitKind, ProcessRole, Tracking};
+use crate::word::{ActiveState, ExitKind, Tracking};
 use alloc::{
     format,
     string::{String, ToString},
@@ -28,6 +28,9 @@ pub fn why(index: &Index, unit: &str, at: Option<Stamp>, now: Stamp) -> Option<A
     let (name, records) = index.units.get_key_value(unit)?;
     let likes = likes(index, unit, until);
     let mut answer = match pick(index, &likes) {
+        _ if let Some((told, counted)) = on_its_way(index, unit, until, &likes) => {
+            explain(index, name, &told, counted, until, now)
+        }
         Some((nth, told, up_again)) => {
             let like = &likes[nth];
             let counted = series(index, like);
@@ -40,12 +43,13 @@ pub fn why(index: &Index, unit: &str, at: Option<Stamp>, now: Stamp) -> Option<A
         }
         None if records.tallies.iter().any(|&at| at <= until) => from_tally(index, name, until, now)?,
         None => {
-            let &at = records.states.iter().rfind(|&&at| at <= until)?;
+            let state_at = records.states.iter().rfind(|&&at| at <= until).copied();
+            let at = state_at.or_else(|| waiting(index, name, until))?;
             let path = path(index, at);
-            let word = if state(index, name, until).is_some_and(|s| s.active == ActiveState::Active) {
-                "running"
-            } else {
-                "stopped"
+            let word = match state(index, name, until) {
+                Some(state) if state.active == ActiveState::Active => "running",
+                Some(_) => "stopped",
+                None => "waiting",
             };
             let steps = steps(index, &path, word);
             let stamp = index.records[at].at;
@@ -79,12 +83,59 @@ pub fn why_process(index: &Index, pid: u32, at: Option<Stamp>, now: Stamp) -> Op
     };
     let path = path(index, at);
     let steps = steps(index, &path, word);
-    let stamp = record.at;
-    let once = Series { times: 1, times_in_all: 1, since: stamp, first: stamp, last: stamp, period_us: None };
-    let mut answer = explain(index, &name, &Told { at, word, path, steps }, once, until, now);
+    let mut answer = explain(index, &name, &Told { at, word, path, steps }, once(index, at), until, now);
     answer.pid = Some(pid);
     answer.advice = advice::advise(&answer);
     Some(answer)
+}
+
+/// The last job that was queued for a unit that never changed its state.
+fn waiting(index: &Index, unit: &Text, until: At) -> Option<At> {
+    index.records[..=until].iter().rposition(|record| {
+        record.unit.as_ref() == Some(unit)
+            && matches!(record.fact, Fact::JobQueued { .. } | Fact::JobMerged { .. })
+    })
+}
+
+fn once(index: &Index, at: At) -> Series {
+    let stamp = index.records[at].at;
+    Series { times: 1, times_in_all: 1, since: stamp, first: stamp, last: stamp, period_us: None }
+}
+
+/// The going up or down of a unit that is on its way, and how often it went so before. A start that belongs
+/// to the going down before it is told with that instead.
+fn on_its_way(index: &Index, unit: &str, until: At, likes: &[Likes]) -> Option<(Told, Series)> {
+    let states = &index.units.get(unit)?.states;
+    let states = &states[..states.partition_point(|&at| at <= until)];
+    let active = |at: At| match index.records[at].fact {
+        Fact::StateChanged { to_active, to, .. } if !is_down(to_active, to) => Some(to_active),
+        _ => None,
+    };
+    let now = active(*states.last()?)?;
+    let word = match now {
+        ActiveState::Deactivating => "stopping",
+        ActiveState::Activating => "starting",
+        _ => return None,
+    };
+    let &at = states.iter().rev().take_while(|&&at| active(at) == Some(now)).last()?;
+    let path = path(index, at);
+    let steps = steps(index, &path, word);
+    let told = Told { at, word, path, steps };
+    let last = likes.last();
+    if word == "starting" && last.is_some_and(|l| l.kind != EventKind::Up && tied(index, &l.told, &told)) {
+        return None;
+    }
+    let causes = &told.signature()[1..];
+    let before = likes.iter().filter(|l| matches!(l.kind, EventKind::Down | EventKind::Failed));
+    let before = before.rev().find(|l| word == "stopping" && l.signature.get(1..) == Some(causes));
+    let counted = before.map_or_else(
+        || once(index, at),
+        |like| {
+            let counted = series(index, like);
+            Series { times: counted.times + 1, times_in_all: counted.times_in_all + 1, ..counted }
+        },
+    );
+    Some((told, counted))
 }
 
 /// The last place that had been reached at this time.
@@ -203,12 +254,7 @@ fn last_words(index: &Index, told: &Told) -> Option<LastWords> {
         told.path.places.iter().rev().map(|&at| &index.records[at]).find(|r| r.invocation.is_some())?;
     let ended_by_itself = told.path.places.iter().any(|&at| {
         let record = &index.records[at];
-        let own = matches!(
-            record.fact,
-            Fact::ProcessExited { role: ProcessRole::Main, .. }
-                | Fact::ProcessExited { .. }
-                | Fact::SpawnFailed { .. }
-        );
+        let own = matches!(record.fact, Fact::ProcessExited { .. } | Fact::SpawnFailed { .. });
         own && record.unit == root.unit
     });
     if !ended_by_itself {

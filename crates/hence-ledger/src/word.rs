@@ -203,21 +203,21 @@ words! {
 words! {
     /// What a client asked for.
     Verb {
-        Start = 0 "start" "",
-        Stop = 1 "stop" "",
-        Restart = 2 "restart" "",
-        TryRestart = 3 "try-restart" "",
-        Reload = 4 "reload" "",
-        ReloadOrRestart = 5 "reload-or-restart" "",
-        ReloadOrTryRestart = 6 "reload-or-try-restart" "",
-        Kill = 7 "kill" "",
-        ResetFailed = 8 "reset-failed" "",
-        DaemonReload = 9 "daemon-reload" "",
-        Cancel = 10 "cancel" "",
+        Start = 0 "start" "Bring a unit up.",
+        Stop = 1 "stop" "Take a unit down.",
+        Restart = 2 "restart" "Take it down, if it is up, and bring it up.",
+        TryRestart = 3 "try-restart" "Restart it if it is up.",
+        Reload = 4 "reload" "Have it read its configuration again.",
+        ReloadOrRestart = 5 "reload-or-restart" "Reload it if it can be, else restart it.",
+        ReloadOrTryRestart = 6 "reload-or-try-restart" "Reload it if it can be, else restart it if it is up.",
+        Kill = 7 "kill" "Signal its processes.",
+        ResetFailed = 8 "reset-failed" "Forget that it failed, and how often it was started.",
+        DaemonReload = 9 "daemon-reload" "Read all unit files again.",
+        Cancel = 10 "cancel" "Drop a job.",
         Run = 11 "run" "The unit was named on the command line of hence, or wanted by what was.",
-        Exit = 12 "exit" "",
-        Verify = 13 "verify-active" "",
-        Isolate = 14 "isolate" "",
+        Exit = 12 "exit" "Stop everything and end.",
+        Verify = 13 "verify-active" "Check that it is up.",
+        Isolate = 14 "isolate" "Bring it up and stop everything else.",
     }
 }
 
@@ -242,19 +242,19 @@ words! {
 words! {
     /// Why the ledger has a gap.
     GapReason {
-        RingFull = 0 "the recorder did not keep up" "",
-        DiskFull = 1 "no room on the disk" "",
-        WriteError = 2 "the disk refused a write" "",
-        Damaged = 3 "damaged on the disk" "",
-        Retention = 4 "removed to stay within the bound" "",
+        RingFull = 0 "the recorder did not keep up" "The ring between hence and the recorder was full.",
+        DiskFull = 1 "no room on the disk" "The disk was full.",
+        WriteError = 2 "the disk refused a write" "A write failed for another reason.",
+        Damaged = 3 "damaged on the disk" "What is there doesn't match its checksum.",
+        Retention = 4 "removed to stay within the bound" "Old segments were removed.",
     }
 }
 
 words! {
     /// A standard stream.
     Stream {
-        Stdout = 1 "stdout" "",
-        Stderr = 2 "stderr" "",
+        Stdout = 1 "stdout" "Standard output.",
+        Stderr = 2 "stderr" "Standard error.",
     }
 }
 

@@ -2,9 +2,37 @@
 //! people; it makes no decisions.
 
 mod cli;
+mod control;
+mod exit;
+mod front_link;
+mod model;
+mod narrator;
+mod pump;
+mod report;
+mod run;
+mod survivors;
+mod units;
 
+use std::os::fd::AsFd;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    cli::main()
+    // The processes that hence starts for itself are this program as well; they need no command line.
+    let mut arguments = std::env::args_os().skip(1);
+    match arguments.next().as_ref().and_then(|a| a.to_str()) {
+        Some("executor") => hence_host::executor_main(),
+        Some("recorder") => recorder(arguments.next().map(PathBuf::from)),
+        _ => cli::main(),
+    }
+}
+
+/// The process that carries records from the ring to the disk; its owner is at its standard input.
+fn recorder(ledger: Option<PathBuf>) -> ExitCode {
+    let socket = std::io::stdin().as_fd().try_clone_to_owned();
+    let (Some(ledger), Ok(socket)) = (ledger, socket) else { return ExitCode::from(exit::USAGE) };
+    let options = hence_host::store::RecorderOptions::new(|old, segment, limit| {
+        hence_ledger::fold::fold(old, segment.into_iter(), limit)
+    });
+    hence_host::store::recorder_main(&ledger, socket, options)
 }

@@ -5,10 +5,10 @@
 
 use crate::front_link::FrontLink;
 use crate::narrator::Narrator;
-use hence_engine::{Effect, Engine, Event, Request, UnitId};
+use hence_engine::{Effect, Engine, Event, Request};
 use hence_host::store::{RecorderLink, Ring};
 use hence_host::{Host, Interest, Ready};
-use hence_ledger::{Cause, Fact, Record, RecordId, UnitResult};
+use hence_ledger::{Cause, Fact, Record, RecordId};
 use hence_unit::UnitName;
 use std::cell::RefCell;
 use std::collections::{BTreeSet, VecDeque};
@@ -17,6 +17,8 @@ use std::rc::Rc;
 
 /// Effects done between two writes to the ring. Bounds how long a wave keeps messages and signals waiting.
 const WAVE: usize = 128;
+/// Records at once after which memory is given back when there is time.
+const BURST: usize = 512;
 /// Tokens of the loop's own descriptors; those above belong to the front.
 const RECORDER: u32 = 0;
 /// First token that the front may use.
@@ -74,6 +76,7 @@ pub struct Pump {
     batch: Vec<Record>,
     finished: Option<u8>,
     run_until_us: Option<(u64, u64)>,
+    burst: bool,
     end_when_idle: bool,
     /// What went wrong so far.
     pub trouble: Trouble,
@@ -100,6 +103,7 @@ impl Pump {
             batch: Vec::new(),
             finished: None,
             run_until_us: None,
+            burst: false,
             end_when_idle,
             trouble: Trouble::default(),
         };
@@ -140,11 +144,16 @@ impl Pump {
         let mut foreign = Vec::new();
         loop {
             self.settle();
+            self.tell_clients();
             if let Some(status) = self.finished {
                 return status;
             }
             if self.end_when_idle && self.engine.is_idle() {
                 return 0;
+            }
+            if std::mem::take(&mut self.burst) {
+                self.engine.shrink();
+                hence_host::sys::heap::trim();
             }
             let deadline = self.deadline();
             if let Err(error) = self.host.wait(deadline, &mut self.events, &mut foreign) {
@@ -179,6 +188,7 @@ impl Pump {
         }
         if let Some(mut front) = self.front.take() {
             front.overdue(now_us, &mut self.host);
+            front.flush(self);
             self.front = Some(front);
         }
     }
@@ -225,6 +235,9 @@ impl Pump {
             if let Some(narrator) = &mut self.narrator {
                 narrator.tell(&record);
             }
+            if let Some(front) = &mut self.front {
+                front.record(&record, &self.engine);
+            }
             self.batch.push(record);
         }
         if self.batch.is_empty() {
@@ -232,8 +245,9 @@ impl Pump {
         }
         self.ring.append(&self.batch);
         self.batch.clear();
-        if self.batch.capacity() > 1024 {
+        if self.batch.capacity() > BURST {
             self.batch = Vec::new();
+            self.burst = true;
         }
         let mut recorder = self.recorder.borrow_mut();
         let wanted = recorder.wants_write();
@@ -276,7 +290,11 @@ impl Pump {
         for request in requests {
             self.request(request);
         }
-        if let Some(mut front) = self.front.take() {
+    }
+
+    /// Sends clients what changed in this turn.
+    fn tell_clients(&mut self) {
+        if let Some(mut front) = self.front.take_if(|f| f.is_connected()) {
             front.flush(self);
             self.front = Some(front);
         }
@@ -296,12 +314,6 @@ impl Pump {
         if self.engine.find(name).is_none() {
             self.happen(Event::Referenced(name.clone()));
         }
-    }
-
-    /// Units that are failed now.
-    pub fn failed_units(&self) -> Vec<UnitId> {
-        let failed = |u: &&hence_engine::Unit| u.result() != UnitResult::Success;
-        self.engine.units().iter().filter(failed).map(|u| u.id).collect()
     }
 
     /// Takes the parts apart after the run: the last records are stored, then the host's groups go.

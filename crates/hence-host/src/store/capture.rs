@@ -1,13 +1,14 @@
-//! Output of services: read from pipes, kept as lines in bounded log files, the last of it kept for last words.
+//! Output of services: read from pipes, kept as lines in bounded log files, the last of it kept for last
+//! words.
 //!
-//! A line is `TIME INVOCATION STREAM PID: TEXT`, the text as it was written, byte for byte. A service never
-//! waits for a disk: what can't be stored is counted, and a line says so as soon as one can. Memory is bounded
-//! over all streams together.
+//! A line is `TIME INVOCATION STREAM PID: TEXT`, the text as it was written, byte for byte. A service
+//! never waits for a disk: what can't be stored is counted, and a line says so as soon as one can. Memory
+//! is bounded over all streams together.
 
 use super::{now, open_private};
 use crate::sys::store as sys;
 use hence_ledger::{Invocation, Stream, Text};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
@@ -15,7 +16,7 @@ use std::path::PathBuf;
 /// The end of a stream that last words come from.
 const TAIL: usize = 2 << 10;
 /// All tails together.
-const ALL_TAILS: usize = 128 << 10;
+const ALL_TAILS: usize = 64 << 10;
 /// Longest line; a longer one goes on in the next.
 const LONGEST_LINE: usize = 48 << 10;
 /// All lines together that have no end yet.
@@ -44,8 +45,8 @@ struct Output {
     origin: Origin,
     partial: Vec<u8>,
     tail: Vec<u8>,
-    touched: u64,
-    lost: u64,
+    touched: u32,
+    lost: u32,
 }
 
 /// All streams that are captured.
@@ -53,12 +54,14 @@ struct Output {
 pub(crate) struct Capture {
     logs: PathBuf,
     log_bytes: u64,
-    outputs: BTreeMap<u64, Output>,
+    /// By key; keys are used again, so that thousands of streams lie close together.
+    outputs: Vec<Option<Output>>,
+    free: Vec<u32>,
     ended: VecDeque<(Origin, Vec<u8>)>,
     tails: usize,
     partials: usize,
-    turn: u64,
-    next: u64,
+    turn: u32,
+    last_name: Option<Text>,
 }
 
 /// What a read came to.
@@ -76,33 +79,57 @@ impl Capture {
         Capture {
             logs,
             log_bytes: log_bytes.max(LONGEST_LINE as u64 * 2),
-            outputs: BTreeMap::new(),
+            outputs: Vec::new(),
+            free: Vec::new(),
             ended: VecDeque::new(),
             tails: 0,
             partials: 0,
             turn: 0,
-            next: 0,
+            last_name: None,
         }
     }
 
     /// Takes a pipe; returns the key of the stream.
-    pub fn add(&mut self, fd: OwnedFd, token: u64, origin: Origin) -> io::Result<u64> {
+    pub fn add(&mut self, fd: OwnedFd, token: u64, mut origin: Origin) -> io::Result<u64> {
         sys::set_nonblocking(&fd)?;
-        let key = self.next;
-        self.next += 1;
+        // The streams of a unit come one after another and share its name.
+        match &self.last_name {
+            Some(name) if **name == *origin.unit => origin.unit = name.clone(),
+            _ => self.last_name = Some(origin.unit.clone()),
+        }
         let (partial, tail) = (Vec::new(), Vec::new());
-        self.outputs.insert(key, Output { fd, token, origin, partial, tail, touched: 0, lost: 0 });
-        Ok(key)
+        let output = Some(Output { fd, token, origin, partial, tail, touched: 0, lost: 0 });
+        Ok(match self.free.pop() {
+            Some(key) => {
+                self.outputs[key as usize] = output;
+                key.into()
+            }
+            None => {
+                if self.outputs.len() == self.outputs.capacity() {
+                    self.outputs.reserve_exact(64 + self.outputs.len() / 4);
+                }
+                self.outputs.push(output);
+                self.outputs.len() as u64 - 1
+            }
+        })
     }
 
     /// Whether no stream is left.
     pub fn is_empty(&self) -> bool {
-        self.outputs.is_empty()
+        self.free.len() == self.outputs.len()
+    }
+
+    fn output(&mut self, key: u64) -> Option<&mut Output> {
+        self.outputs.get_mut(usize::try_from(key).ok()?)?.as_mut()
+    }
+
+    fn live(&self) -> impl Iterator<Item = (u64, &Output)> {
+        self.outputs.iter().enumerate().filter_map(|(key, o)| Some((key as u64, o.as_ref()?)))
     }
 
     /// The pipe of a stream.
     pub fn fd(&self, key: u64) -> Option<BorrowedFd<'_>> {
-        self.outputs.get(&key).map(|o| o.fd.as_fd())
+        self.outputs.get(usize::try_from(key).ok()?)?.as_ref().map(|o| o.fd.as_fd())
     }
 
     /// Reads a stream's turn. `Some`: it is at its end; the token it came with.
@@ -117,7 +144,7 @@ impl Capture {
         let mut buffer = [0; CHUNK];
         let mut done = 0;
         while done < most {
-            let Some(output) = self.outputs.get(&key) else { return Turn::Dry };
+            let Some(output) = self.output(key) else { return Turn::Dry };
             match rustix::io::read(&output.fd, &mut buffer) {
                 Ok(0) => return Turn::End,
                 Ok(n) => {
@@ -136,9 +163,10 @@ impl Capture {
     }
 
     fn take(&mut self, key: u64, bytes: &[u8]) {
-        self.turn += 1;
+        // Once around, the oldest look new for a while: then other tails are forgotten first.
+        self.turn = self.turn.wrapping_add(1);
         let turn = self.turn;
-        let Some(output) = self.outputs.get_mut(&key) else { return };
+        let Some(output) = self.output(key) else { return };
         output.touched = turn;
         let before = output.tail.len();
         let new = &bytes[bytes.len().saturating_sub(TAIL)..];
@@ -146,7 +174,8 @@ impl Capture {
         output.tail.drain(..drop_front);
         output.tail.reserve_exact(new.len());
         output.tail.extend_from_slice(new);
-        self.tails = self.tails + output.tail.len() - before;
+        let after = output.tail.len();
+        self.tails = self.tails + after - before;
         self.log(key, bytes, false);
         self.shed();
     }
@@ -158,7 +187,8 @@ impl Capture {
                 self.tails -= tail.len();
                 continue;
             }
-            let oldest = self.outputs.values_mut().filter(|o| !o.tail.is_empty()).min_by_key(|o| o.touched);
+            let tails = self.outputs.iter_mut().flatten().filter(|o| !o.tail.is_empty());
+            let oldest = tails.min_by_key(|o| o.touched);
             let Some(output) = oldest else { return };
             self.tails -= output.tail.len();
             output.tail = Vec::new();
@@ -167,7 +197,8 @@ impl Capture {
 
     /// Splits into lines and appends them to the unit's log.
     fn log(&mut self, key: u64, bytes: &[u8], end: bool) {
-        let Some(output) = self.outputs.get_mut(&key) else { return };
+        let slot = usize::try_from(key).ok().and_then(|key| self.outputs.get_mut(key));
+        let Some(output) = slot.and_then(Option::as_mut) else { return };
         let before = output.partial.len();
         let mut text = std::mem::take(&mut output.partial);
         text.extend_from_slice(bytes);
@@ -196,7 +227,8 @@ impl Capture {
 
     fn end(&mut self, key: u64) -> Option<u64> {
         self.log(key, &[], true);
-        let output = self.outputs.remove(&key)?;
+        let output = self.outputs.get_mut(usize::try_from(key).ok()?)?.take()?;
+        self.free.extend(u32::try_from(key));
         self.partials -= output.partial.len();
         if output.tail.is_empty() {
             return Some(output.token);
@@ -214,8 +246,7 @@ impl Capture {
     /// they were read up to it. A child may hold a pipe open: a dry pipe counts as read.
     pub fn last_words(&mut self, unit: &str, invocation: Invocation) -> (Vec<(Stream, String)>, Vec<u64>) {
         let of_it = |o: &Origin| &*o.unit == unit && o.invocation == invocation;
-        let keys: Vec<u64> =
-            self.outputs.iter().filter(|(_, o)| of_it(&o.origin)).map(|(key, _)| *key).collect();
+        let keys: Vec<u64> = self.live().filter(|(_, o)| of_it(&o.origin)).map(|(key, _)| key).collect();
         let mut closed = Vec::new();
         for key in keys {
             if matches!(self.read(key, LAST_READ), Turn::End) {
@@ -224,7 +255,7 @@ impl Capture {
         }
         let mut words = Vec::new();
         for stream in [Stream::Stderr, Stream::Stdout] {
-            let live = self.outputs.values().filter(|o| of_it(&o.origin)).map(|o| (&o.origin, &o.tail));
+            let live = self.live().map(|(_, o)| (&o.origin, &o.tail));
             let ended = self.ended.iter().map(|(origin, tail)| (origin, tail));
             let mut tail: Vec<u8> = ended
                 .chain(live)
@@ -294,7 +325,7 @@ fn short(invocation: Invocation) -> String {
 struct Lines {
     prefix: String,
     out: Vec<u8>,
-    bytes: u64,
+    bytes: u32,
 }
 
 impl Lines {
@@ -308,7 +339,7 @@ impl Lines {
         self.out.extend_from_slice(self.prefix.as_bytes());
         self.out.extend_from_slice(line);
         self.out.push(b'\n');
-        self.bytes += line.len() as u64 + 1;
+        self.bytes = self.bytes.saturating_add(line.len() as u32 + 1);
     }
 }
 
@@ -341,7 +372,7 @@ fn store(logs: &std::path::Path, log_bytes: u64, output: &mut Output, lines: &mu
     let result: io::Result<()> = append();
     match result {
         Ok(()) => output.lost = 0,
-        Err(_) => output.lost += lines.bytes,
+        Err(_) => output.lost = output.lost.saturating_add(lines.bytes),
     }
     lines.bytes = 0;
 }

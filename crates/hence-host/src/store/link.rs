@@ -1,7 +1,7 @@
 //! The owner's side of the recorder process: starts it, wakes it, hands it output pipes, starts it again.
 //!
-//! Never waits: what the socket doesn't take is queued, within a bound, and drops are counted. Waiting for the
-//! process is left to whoever reaps this process's children.
+//! Never waits: what the socket doesn't take is queued, within a bound, and drops are counted. Waiting
+//! for the process is left to whoever reaps this process's children.
 
 use super::message::{LONGEST, ToOwner, ToRecorder};
 use super::{Ring, StoreError};

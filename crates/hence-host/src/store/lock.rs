@@ -20,10 +20,10 @@ pub(crate) fn own(places: &Places) -> Result<File, StoreError> {
     Ok(file)
 }
 
-/// Takes the recorder's lock; waits for a recorder that still finishes for an owner that is gone.
-pub(crate) fn write(places: &Places) -> Result<File, StoreError> {
+/// Takes the recorder's lock. `None`: another recorder still finishes for an owner that is gone.
+pub(crate) fn write(places: &Places) -> Result<Option<File>, StoreError> {
     let path = places.writer_lock();
     let file = open_private(&path).map_err(|e| StoreError::io("open", &path, e))?;
-    sys::lock(&file).map_err(|e| StoreError::io("lock", &path, e))?;
-    Ok(file)
+    let taken = sys::try_lock(&file).map_err(|e| StoreError::io("lock", &path, e))?;
+    Ok(taken.then_some(file))
 }

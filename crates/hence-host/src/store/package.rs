@@ -1,6 +1,7 @@
 //! Which package owns a file: asked of dpkg or rpm, as a child process that may take its time.
 //!
-//! Nothing waits here: the answer is read when its pipe is readable, and a query that takes too long is ended.
+//! Nothing waits here: the answer is read when its pipe is readable, and a query that takes too long is
+//! ended.
 
 use super::digest::Job;
 use crate::sys::store as sys;
@@ -243,7 +244,8 @@ mod tests {
     #[test]
     fn owners_as_dpkg_prints_them() {
         let owners = dpkg_owners(
-            "diversion by dash from: /bin/sh\nlocal diversion from: /a\nlibc6:amd64: /lib/x\na, b:i386: /etc/d\n",
+            "diversion by dash from: /bin/sh\nlocal diversion from: /a\n\
+             libc6:amd64: /lib/x\na, b:i386: /etc/d\n",
         );
         assert_eq!(owners.get("/lib/x").map(String::as_str), Some("libc6:amd64"));
         assert_eq!(owners.get("/etc/d").map(String::as_str), Some("a"));

@@ -1,7 +1,8 @@
-//! Reading a ledger, while hence runs or not: what is folded, the segments, the ring, in order, each record once.
+//! Reading a ledger, while hence runs or not: what is folded, the segments, the ring, in order, each
+//! record once.
 //!
-//! It takes no lock, changes nothing, and goes on over damage, which it states. It waits for nothing: what is
-//! written after it began may be missing.
+//! It takes no lock, changes nothing, and goes on over damage, which it states. It waits for nothing:
+//! what is written after it began may be missing.
 
 use super::ring::layout::{self, Cursor, Next, Source};
 use super::segment::{self, HEADER, Kind, LINK, Step, Walk};
@@ -107,7 +108,8 @@ impl Reader {
             }
             _ => read_error(ledger, e),
         })?;
-        // The ring first: what the recorder takes out of it from now on is in the segments when they are read.
+        // The ring first: what the recorder takes out of it from now on is in the segments by the time
+        // they are read.
         let mut rings: VecDeque<_> =
             layout::put_aside(&places).into_iter().map(|path| (path, Ring::Aside)).collect();
         let ring_path = places.ring();

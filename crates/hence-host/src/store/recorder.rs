@@ -1,8 +1,8 @@
 //! The recorder process: carries records from the ring into segments, digests files, captures output.
 //!
-//! It sleeps until something comes, and waits a little then, so as to stay out of the way of a burst. What it
-//! can't store stays in the ring. When its owner is gone it drains the ring, lets the next recorder write, and
-//! lives on only for the output pipes that are still open.
+//! It sleeps until something comes, and waits a little then, so as to stay out of the way of a burst.
+//! What it can't store stays in the ring. When its owner is gone it drains the ring, lets the next
+//! recorder write, and lives on only for the output pipes that are still open.
 
 use super::capture::{Capture, Origin};
 use super::digest::{Digests, Job};
@@ -57,6 +57,8 @@ impl RecorderOptions {
 const SOCKET: u64 = 0;
 const QUERY: u64 = 1;
 const FIRST_STREAM: u64 = 2;
+/// How long to wait before another try while an older recorder still writes.
+const LOCK_US: u64 = 20_000;
 const RETRY_US: u64 = 5_000_000;
 const SYNC_US: u64 = 30_000_000;
 /// How long digests may take after the owner is gone.
@@ -91,7 +93,10 @@ struct Recorder {
     options: RecorderOptions,
     epoll: OwnedFd,
     socket: Option<OwnedFd>,
+    /// Held while it may write.
     lock: Option<File>,
+    /// It has written its last.
+    closed: bool,
     ring: Rc<File>,
     cursor: Cursor<Rc<File>>,
     capacity: u64,
@@ -116,7 +121,6 @@ struct Recorder {
 impl Recorder {
     fn open(ledger: &Path, socket: OwnedFd, options: RecorderOptions) -> Result<Recorder, StoreError> {
         let places = Places::new(ledger);
-        let lock = lock::write(&places)?;
         let path = places.ring();
         let file = File::options().read(true).write(true).open(&path);
         let file = file.map_err(|e| StoreError::io("open", &path, e))?;
@@ -146,7 +150,8 @@ impl Recorder {
             options,
             epoll,
             socket: Some(socket),
-            lock: Some(lock),
+            lock: None,
+            closed: false,
             ring,
             writer: None,
             wanted: VecDeque::new(),
@@ -174,7 +179,7 @@ impl Recorder {
             }
             self.write_digests();
             self.say();
-            if self.socket.is_some() || self.lock.is_none() {
+            if self.socket.is_some() || self.closed {
                 if self.socket.is_none() && self.capture.is_empty() {
                     return Ok(());
                 }
@@ -186,7 +191,9 @@ impl Recorder {
                 self.drain_or_stall(now_us);
                 now_us + FINISH_US
             });
-            if self.digests.is_done() || self.stalled.is_some() || until <= now_us {
+            // Where another recorder writes, it writes all that is there.
+            let idle = self.lock.is_none() || self.digests.is_done() || self.stalled.is_some();
+            if idle || until <= now_us {
                 self.close();
                 finish_at_us = None;
             }
@@ -199,7 +206,7 @@ impl Recorder {
         if let Some(writer) = &mut self.writer {
             let _ = writer.sync();
         }
-        (self.writer, self.lock, self.drain_at_us) = (None, None, None);
+        (self.writer, self.lock, self.drain_at_us, self.closed) = (None, None, None, true);
         self.digests = Digests::new(Packages::here());
         self.wanted.clear();
     }
@@ -207,8 +214,8 @@ impl Recorder {
     fn wait(&mut self, finish_at_us: Option<u64>) -> Result<(), StoreError> {
         let due = [self.drain_at_us, self.digests.packages.deadline_us(), finish_at_us];
         let now_us = now().monotonic_us;
-        let over = self.lock.is_none() && self.capture.is_empty();
-        let gone = self.lock.is_some() && self.socket.is_none() && finish_at_us.is_none();
+        let over = self.closed && self.capture.is_empty();
+        let gone = !self.closed && self.socket.is_none() && finish_at_us.is_none();
         let timeout_us = if self.digests.has_work() || over || gone {
             Some(0)
         } else {
@@ -318,7 +325,12 @@ impl Recorder {
 
     fn drain_or_stall(&mut self, now_us: u64) {
         self.drain_at_us = None;
-        match self.drain() {
+        if self.closed {
+            return;
+        }
+        let before = self.tail;
+        match self.begin().and_then(|begun| if begun { self.drain() } else { Ok(()) }) {
+            Ok(()) if self.lock.is_none() => self.drain_at_us = Some(now_us + LOCK_US),
             Ok(()) => {
                 if self.stalled.take().is_some() {
                     eprintln!("hence recorder: the ledger goes on");
@@ -346,16 +358,29 @@ impl Recorder {
             }
         }
         self.cursor.refresh();
+        if self.tail - before > BATCH as u64 {
+            sys::give_memory_back();
+        }
         // Last words are taken either way: pipes don't wait for disks.
         while let Some(wanted) = self.wanted.pop_front() {
             self.last_words(wanted);
         }
     }
 
-    fn drain(&mut self) -> Result<(), StoreError> {
+    /// Takes the right to write. `false`: another recorder has it still.
+    fn begin(&mut self) -> Result<bool, StoreError> {
         if self.lock.is_none() {
-            return Ok(());
+            self.lock = lock::write(&self.places)?;
+            if self.lock.is_some() {
+                let tail = layout::read_tail(&*self.ring);
+                self.tail = tail.map_err(|e| StoreError::io("read", &self.places.ring(), e))?.position;
+                self.cursor.seek(self.tail);
+            }
         }
+        Ok(self.lock.is_some())
+    }
+
+    fn drain(&mut self) -> Result<(), StoreError> {
         if self.writer.is_none() {
             let mut writer = Writer::open(&self.places)?;
             retention::finish(&self.places, &mut writer);

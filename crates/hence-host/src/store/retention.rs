@@ -1,7 +1,8 @@
 //! Keeping the ledger within its bound: the oldest segment is summed up and removed.
 //!
-//! What is worth keeping is the caller's [`Fold`]'s decision. A kill at any instant loses nothing: what is folded is put
-//! in place whole, under a name that tells which segments it covers, before a segment goes.
+//! What is worth keeping is the caller's [`Fold`]'s decision. A kill at any instant loses nothing: what
+//! is folded is put in place whole, under a name that tells which segments it covers, before a segment
+//! goes.
 
 use super::segment::{Header, HeaderError, Kind, Step, Walk, Writer, put_frame, sync_folder};
 use super::{Fold, Places, StoreError, open_private};

@@ -130,13 +130,14 @@ impl Ring {
         let mut batch = Batch { start: self.head, head: self.head, wrap: None, refreshed: false, written: 0 };
         for record in records {
             if let Some(unsaid) = self.unsaid {
-                if !self.put(&mut batch, &gap(unsaid)) {
+                // Once full, it waits for some room: else gaps and records would take turns at the brim.
+                if !self.put(&mut batch, &gap(unsaid), self.capacity / 16) {
                     self.lose(record);
                     continue;
                 }
                 self.unsaid = None;
             }
-            if self.put(&mut batch, record) {
+            if self.put(&mut batch, record, 0) {
                 batch.written += 1;
                 self.last_id = self.last_id.max(Some(record.id));
             } else {
@@ -201,8 +202,8 @@ impl Ring {
         self.unsaid = Some(Unsaid { count, last: record.id, at: record.at, reason: self.full_means });
     }
 
-    /// Adds a frame to the batch. `false`: no room.
-    fn put(&mut self, batch: &mut Batch, record: &Record) -> bool {
+    /// Adds a frame to the batch. `false`: there is no room for it and what is to be spared.
+    fn put(&mut self, batch: &mut Batch, record: &Record, spare: u64) -> bool {
         self.payload.clear();
         encode(record, &mut self.payload);
         let need = frame_bytes(self.payload.len());
@@ -212,14 +213,14 @@ impl Ring {
         }
         let rest = self.capacity - batch.head % self.capacity;
         let pad = if need > rest { rest } else { 0 };
-        if batch.head + pad + need - self.tail > self.capacity {
+        if batch.head + pad + need + spare - self.tail > self.capacity {
             if !batch.refreshed {
                 batch.refreshed = true;
                 if let Ok(tail) = layout::read_tail(&self.file) {
                     self.stored(tail.position);
                 }
             }
-            if batch.head + pad + need - self.tail > self.capacity {
+            if batch.head + pad + need + spare - self.tail > self.capacity {
                 return false;
             }
         }

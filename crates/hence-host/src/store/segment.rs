@@ -440,7 +440,7 @@ impl Writer {
             }
         }
         self.batch.clear();
-        if self.batch.capacity() > 128 << 10 {
+        if self.batch.capacity() > 16 << 10 {
             self.batch = Vec::new();
         }
         result

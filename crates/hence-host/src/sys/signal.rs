@@ -38,10 +38,11 @@ pub struct Reaped {
 /// # Errors
 /// Where the signalfd can't be opened.
 pub fn take_over() -> io::Result<OwnedFd> {
-    let caught: Vec<i32> = [libc::SIGCHLD, libc::SIGTERM, libc::SIGINT, libc::SIGHUP, libc::SIGUSR1, libc::SIGUSR2]
-        .into_iter()
-        .chain(libc::SIGRTMIN()..=libc::SIGRTMAX())
-        .collect();
+    let caught: Vec<i32> =
+        [libc::SIGCHLD, libc::SIGTERM, libc::SIGINT, libc::SIGHUP, libc::SIGUSR1, libc::SIGUSR2]
+            .into_iter()
+            .chain(libc::SIGRTMIN()..=libc::SIGRTMAX())
+            .collect();
     // SAFETY: the set is a local; handlers are replaced by the default or "ignore" only, except for those
     // that report faults, which stay as the runtime has set them.
     unsafe {
@@ -52,7 +53,9 @@ pub fn take_over() -> io::Result<OwnedFd> {
         }
         for signal in 1..=libc::SIGRTMAX() {
             match signal {
-                libc::SIGSEGV | libc::SIGBUS | libc::SIGKILL | libc::SIGSTOP | 32 | 33 => {}
+                libc::SIGSEGV | libc::SIGBUS | libc::SIGKILL | libc::SIGSTOP => {}
+                // libc keeps these two for itself and refuses to touch them; ignored they are inherited so.
+                32 | 33 => unignore(signal),
                 libc::SIGPIPE => {
                     libc::signal(signal, libc::SIG_IGN);
                 }
@@ -66,6 +69,19 @@ pub fn take_over() -> io::Result<OwnedFd> {
         }
         let fd = libc::signalfd(-1, &set, libc::SFD_CLOEXEC | libc::SFD_NONBLOCK);
         if fd < 0 { Err(io::Error::last_os_error()) } else { Ok(OwnedFd::from_raw_fd(fd)) }
+    }
+}
+
+/// Resets a signal that is ignored to its default, past libc.
+fn unignore(signal: i32) {
+    // The kernel's struct: handler, flags, restorer, mask.
+    let (mut now, default) = ([0usize; 4], [0usize; 4]);
+    // SAFETY: both structs are locals of the kernel's size for a mask of eight bytes.
+    unsafe {
+        libc::syscall(libc::SYS_rt_sigaction, signal, ptr::null::<usize>(), now.as_mut_ptr(), 8);
+        if now[0] == libc::SIG_IGN {
+            libc::syscall(libc::SYS_rt_sigaction, signal, default.as_ptr(), ptr::null_mut::<usize>(), 8);
+        }
     }
 }
 
@@ -97,7 +113,11 @@ pub fn send(pid: u32, signal: u8) -> io::Result<()> {
         return Err(io::Error::from_raw_os_error(libc::ESRCH));
     }
     // SAFETY: no memory is involved.
-    if unsafe { libc::kill(pid as i32, i32::from(signal)) } < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+    if unsafe { libc::kill(pid as i32, i32::from(signal)) } < 0 {
+        Err(io::Error::last_os_error())
+    } else {
+        Ok(())
+    }
 }
 
 /// Reaps one child that has ended, whichever; `None` where none has.
@@ -133,8 +153,7 @@ pub fn reap() -> Option<Reaped> {
 /// Where the kernel doesn't know close_range(2) with that flag (before 5.11) and /proc isn't there either.
 pub fn close_on_exec_from(first: u32) -> io::Result<()> {
     // SAFETY: no memory is involved; descriptors stay open in this process.
-    let result =
-        unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, libc::CLOSE_RANGE_CLOEXEC as u32) };
+    let result = unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, libc::CLOSE_RANGE_CLOEXEC) };
     if result == 0 {
         return Ok(());
     }

@@ -70,19 +70,6 @@ pub fn try_lock(file: impl AsFd) -> io::Result<bool> {
     }
 }
 
-/// Takes the lock of an open file and waits for it.
-///
-/// # Errors
-/// As flock(2).
-pub fn lock(file: impl AsFd) -> io::Result<()> {
-    loop {
-        match rustix::fs::flock(file.as_fd(), FlockOperation::LockExclusive) {
-            Err(Errno::INTR) => {}
-            other => return Ok(other?),
-        }
-    }
-}
-
 /// Reserves the file's room on its device. `Ok(false)`: this file system cannot.
 ///
 /// # Errors

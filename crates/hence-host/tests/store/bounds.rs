@@ -112,6 +112,7 @@ fn child_full_disk() {
     let lost = owner.ring.lost();
     let seen = ids(&read(&ledger)).len() as u64;
     assert!(seen > 100 && seen + lost == next - 1, "{seen} of {next}, {lost} lost");
+    drop(file);
     std::fs::remove_file(&fill).unwrap();
     // The recorder looks again every 5 s while something waits.
     owner.drained();

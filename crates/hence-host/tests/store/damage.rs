@@ -1,6 +1,5 @@
 //! Damaged bytes, newer versions, torn ends, what is no ledger.
 use super::*;
-use hence_host::store::StoreError;
 use hence_ledger::GapReason;
 use std::os::unix::fs::{FileExt, PermissionsExt};
 
@@ -12,7 +11,7 @@ fn sample(ledger: &Path) -> u64 {
         owner.drained();
     }
     owner.end();
-    let mut ring = Ring::open(ledger, &ring_options(64 << 10)).unwrap();
+    let mut ring = open(ledger, 64 << 10);
     assert_eq!(ring.last_id(), Some(RecordId(400)));
     assert_eq!(ring.append(&(401..450).map(record).collect::<Vec<_>>()), 0);
     450

@@ -1,13 +1,15 @@
-//! The ledger's storage with real processes, kills, full disks and damage. What records mean is not tested here.
+//! The ledger's storage with real processes, kills, full disks and damage. What records mean is not
+//! tested here.
 //!
-//! Children are this same test binary: a test of a child's name does a child's work when it was started as one.
+//! Children are this same test binary: a test of a child's name does a child's work when it was started
+//! as one.
 
 mod bounds;
 mod damage;
 mod kills;
 mod output;
 
-use hence_host::store::{Reader, recorder_main};
+use hence_host::store::{Reader, StoreError, recorder_main};
 use hence_host::store::{RecorderCommand, RecorderLink, RecorderOptions, Ring, RingOptions, RingPlace};
 use hence_ledger::{Certainty, Fact, Invocation, Record, RecordId, Stamp, Text};
 use std::collections::BTreeMap;
@@ -124,9 +126,21 @@ struct Owner {
     pids: Vec<u32>,
 }
 
+/// Opens a ring. A child that another test's thread is about to start may hold a copy of the lock for a
+/// moment.
+fn open(ledger: &Path, bytes: u64) -> Ring {
+    let deadline = Instant::now() + Duration::from_secs(5);
+    loop {
+        match Ring::open(ledger, &ring_options(bytes)) {
+            Err(StoreError::InUse { .. }) if Instant::now() < deadline => std::thread::yield_now(),
+            other => return other.unwrap(),
+        }
+    }
+}
+
 impl Owner {
     fn start(ledger: &Path, ring_bytes: u64, bounds: Option<(u64, u64)>) -> Owner {
-        let ring = Ring::open(ledger, &ring_options(ring_bytes)).unwrap();
+        let ring = open(ledger, ring_bytes);
         let link = RecorderLink::start(recorder_command(ledger, bounds), now_us()).unwrap();
         Owner { ring, pids: vec![link.pid().unwrap()], link }
     }
@@ -171,7 +185,9 @@ impl Owner {
 
 fn reap(pid: u32) {
     let pid = rustix::process::Pid::from_raw(pid as i32);
-    while let Err(rustix::io::Errno::INTR) = rustix::process::waitpid(pid, rustix::process::WaitOptions::empty()) {}
+    while let Err(rustix::io::Errno::INTR) =
+        rustix::process::waitpid(pid, rustix::process::WaitOptions::empty())
+    {}
 }
 
 fn kill(pid: u32) {

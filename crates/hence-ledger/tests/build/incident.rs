@@ -11,8 +11,8 @@ const COLLECTOR_FILE: &str = "/etc/systemd/system/aws-otel-collector.service";
 const PROGRAM: &str = "/usr/bin/aws-otel-collector";
 const CONFIG: &str = "/etc/otel.yaml";
 
-const LAST_WORDS: &str = "Error: failed to get config: cannot unmarshal the configuration: decoding failed due to \
-    the following error(s):\n'service.telemetry.metrics' decoding failed due to the following error(s):\n\
+const LAST_WORDS: &str = "Error: failed to get config: cannot unmarshal the configuration: decoding failed \
+    due to the following error(s):\n'service.telemetry.metrics' decoding failed due to the following error(s):\n\
     '' has invalid keys: address\n";
 
 fn files(program: Version) -> Vec<FileIdentity> {

@@ -180,7 +180,7 @@ pub fn read_tail(source: &impl Source) -> io::Result<Tail> {
         let mut b = [0; 20];
         source.read_into(&mut b, TAIL_AT)?;
         let position = u64_at(&b, 0);
-        // Positions near the end of their range only come from damage; sums with a capacity must not overflow.
+        // Positions near the end of their range only come from damage; sums must not overflow.
         if crc32c::crc32c(&b[..16]) == u32_at(&b, 16) && position.is_multiple_of(ALIGN) && position < 1 << 62
         {
             return Ok(Tail { position, last_id: u64_at(&b, 8) });
@@ -278,9 +278,7 @@ impl<S: std::ops::Deref<Target: Source>> Cursor<S> {
     /// Forgets what it has read: the next look is at the file as it is then.
     pub fn refresh(&mut self) {
         self.filled = 0;
-        if self.buffer.len() > CHUNK {
-            self.buffer = Vec::new();
-        }
+        self.buffer = Vec::new();
     }
 
     /// The bytes at a position, at least `need` of them where the lap has so many.
