@@ -6,7 +6,7 @@ use crate::unit::{Rules, State, Unit};
 use crate::{Effect, Event, ExecId, JobId, Refusal, Request, RequestKind, Time, UnitId};
 use alloc::{
     boxed::Box,
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     format,
     sync::Arc,
     vec,
@@ -67,7 +67,7 @@ pub struct Engine {
     /// Accepted connections that wait for their instance to be loaded: (instance, socket, connection, cause).
     pub(crate) connections: Vec<(UnitId, UnitId, crate::ConnectionId, RecordId)>,
     /// Units whose files are being read.
-    loads: u32,
+    pub(crate) loading: BTreeSet<UnitName>,
     /// The record that made hence end, once it is ending, and the exit status.
     pub(crate) ending: Option<(RecordId, u8)>,
     finished: bool,
@@ -101,7 +101,7 @@ impl Engine {
             unneeded: Vec::new(),
             steady: Vec::new(),
             connections: Vec::new(),
-            loads: 0,
+            loading: BTreeSet::new(),
             ending: None,
             finished: false,
             started: None,
@@ -299,7 +299,7 @@ impl Engine {
         let id = UnitId(self.units.len() as u32);
         self.names.insert(name.clone(), id);
         self.units.push(Unit::new(id, Config::stub(name.clone())));
-        self.loads += 1;
+        self.loading.insert(name.clone());
         self.effect(Effect::Load(name.clone()));
         id
     }
@@ -349,12 +349,13 @@ impl Engine {
         if self.units[id.0 as usize].is_perpetual() && is_down(self.active_state(id)) {
             self.units[id.0 as usize].state = State::Slice { up: true };
         }
-        if before == LoadState::Stub {
-            self.loads = self.loads.saturating_sub(1);
+        self.loading.remove(config.id());
+        for alias in &config.aliases {
+            self.loading.remove(alias);
         }
-        // What a connection waits for may need units that are being read as well.
-        while self.loads == 0
-            && let Some(&(service, ..)) = self.connections.first()
+        // What an instance depends on is as unknown as itself at first: all of it is read before it starts.
+        while self.loading.is_empty()
+            && let Some((service, ..)) = self.connections.first().copied()
         {
             self.connection_loaded(service);
         }
