@@ -1,5 +1,6 @@
 //! The one core type. See [`Engine`].
 
+use crate::alike::Alike;
 use crate::deadline::{DeadlineFor, Deadlines};
 use crate::job::{Job, is_down, is_up};
 use crate::unit::{Rules, State, Unit};
@@ -79,6 +80,8 @@ pub struct Engine {
     next_job: u32,
     next_exec: u32,
     invocations: u64,
+    /// What the units that were loaded last have alike.
+    alike: Alike,
     records: VecDeque<Record>,
     effects: VecDeque<Effect>,
 }
@@ -109,6 +112,7 @@ impl Engine {
             next_job: 1,
             next_exec: 1,
             invocations: 0,
+            alike: Alike::default(),
             records: VecDeque::new(),
             effects: VecDeque::new(),
         }
@@ -338,10 +342,9 @@ impl Engine {
             }
             self.add_edge(id, dependency.kind, other, index as u16);
         }
-        config.dependencies.shrink_to_fit();
-        config.settings.shrink_to_fit();
+        self.alike.share(&mut config);
         let config = Arc::new(config);
-        self.units[id.0 as usize].set_config(config);
+        self.units[id.0 as usize].set_config(config.clone());
         self.drop_void_edges(id);
         if noteworthy {
             self.record(Some(id), Vec::new(), loaded);
@@ -436,14 +439,14 @@ impl Engine {
 
     fn rule_of(&self, unit: UnitId, edge: &Edge) -> Option<Rule> {
         let owner = if edge.own { unit } else { edge.other };
-        let dependency = self.units[owner.0 as usize].config.dependencies.get(edge.index as usize)?;
+        let config = &self.units[owner.0 as usize].config;
+        let dependency = config.dependencies.get(edge.index as usize)?;
+        let file = |position| Some(config.place(position).file);
         let line = |name: &str| -> Text { format!("{name}={}", dependency.other).into() };
         Some(match &dependency.origin {
-            Origin::Directive(place) => Rule {
-                directive: line(dependency.kind.name()),
-                file: Some(place.file.clone()),
-                line: place.line,
-            },
+            Origin::Directive(position) => {
+                Rule { directive: line(dependency.kind.name()), file: file(*position), line: position.line }
+            }
             Origin::Folder(path) => {
                 Rule { directive: line(dependency.kind.name()), file: Some(path.clone()), line: 0 }
             }
@@ -452,10 +455,10 @@ impl Engine {
                 file: None,
                 line: 0,
             },
-            Origin::Implied { directive, place } => Rule {
+            Origin::Implied { directive, position } => Rule {
                 directive: format!("{} (implied by {directive}=)", line(dependency.kind.name())).into(),
-                file: place.as_ref().map(|p| p.file.clone()),
-                line: place.as_ref().map_or(0, |p| p.line),
+                file: position.and_then(file),
+                line: position.map_or(0, |p| p.line),
             },
         })
     }
