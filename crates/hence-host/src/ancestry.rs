@@ -51,13 +51,17 @@ impl Ancestry {
         if self.by_leader.insert(pid, unit).is_none() {
             self.leaders.push_back(pid);
         }
-        if self.leaders.len() > REMEMBERED && let Some(old) = self.leaders.pop_front() {
+        if self.leaders.len() > REMEMBERED
+            && let Some(old) = self.leaders.pop_front()
+        {
             self.by_leader.remove(&old);
         }
         if self.by_invocation.insert(invocation, unit).is_none() {
             self.invocations.push_back(invocation);
         }
-        if self.invocations.len() > REMEMBERED && let Some(old) = self.invocations.pop_front() {
+        if self.invocations.len() > REMEMBERED
+            && let Some(old) = self.invocations.pop_front()
+        {
             self.by_invocation.remove(&old);
         }
     }
@@ -69,7 +73,10 @@ impl Ancestry {
     }
 
     fn attribute(
-        &self, root: u32, stats: impl Iterator<Item = Stat>, invocation: &dyn Fn(u32) -> Option<Invocation>,
+        &self,
+        root: u32,
+        stats: impl Iterator<Item = Stat>,
+        invocation: &dyn Fn(u32) -> Option<Invocation>,
     ) -> Scan {
         let all: BTreeMap<u32, Stat> = stats.map(|s| (s.pid, s)).collect();
         let mut owners = BTreeMap::new();
@@ -84,7 +91,10 @@ impl Ancestry {
 
     /// The unit of a process: its own mark, or that of the nearest parent that has one.
     fn owner(
-        &self, all: &BTreeMap<u32, Stat>, stat: &Stat, root: u32,
+        &self,
+        all: &BTreeMap<u32, Stat>,
+        stat: &Stat,
+        root: u32,
         invocation: &dyn Fn(u32) -> Option<Invocation>,
     ) -> Option<UnitId> {
         let mut at = *stat;
@@ -126,7 +136,8 @@ mod tests {
 
     #[test]
     fn attribution() {
-        let stat = |pid, parent, group, session| Stat { pid, zombie: false, parent, group, session, start_ticks: 1 };
+        let stat =
+            |pid, parent, group, session| Stat { pid, zombie: false, parent, group, session, start_ticks: 1 };
         let mut ancestry = Ancestry::default();
         let (a, b) = (Invocation([1; 16]), Invocation([2; 16]));
         ancestry.started(UnitId(1), 10, a);

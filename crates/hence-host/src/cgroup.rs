@@ -224,9 +224,16 @@ impl Groups {
     /// # Errors
     /// Where the v1 group can't be made.
     pub fn prepare(
-        &mut self, slice: SliceId, name: &str, resources: &ResourceConfig,
+        &mut self,
+        slice: SliceId,
+        name: &str,
+        resources: &ResourceConfig,
     ) -> io::Result<Option<OwnedFd>> {
-        let plain = ResourceConfig { slice: resources.slice.clone(), delegate: resources.delegate, ..Default::default() };
+        let plain = ResourceConfig {
+            slice: resources.slice.clone(),
+            delegate: resources.delegate,
+            ..Default::default()
+        };
         let limited = self.slices[usize::from(slice)].limited;
         if *resources == plain && !limited {
             return Ok(None);
@@ -330,7 +337,10 @@ impl Groups {
             remove_tree(&folder);
             removed = !folder.exists();
         }
-        if removed && let Some((_, true)) = self.pids && let Some(v1) = self.v1_folder(slice, name) {
+        if removed
+            && let Some((_, true)) = self.pids
+            && let Some(v1) = self.v1_folder(slice, name)
+        {
             remove_tree(&v1);
         }
         removed
@@ -365,7 +375,9 @@ fn unit_in(path: &str, root: &Path) -> Option<String> {
 
 /// Signals every process that `members` lists until a pass finds no new one. Returns how many.
 pub fn signal_all(
-    members: &mut dyn FnMut() -> Vec<u32>, skip: &[u32], send: &mut dyn FnMut(u32),
+    members: &mut dyn FnMut() -> Vec<u32>,
+    skip: &[u32],
+    send: &mut dyn FnMut(u32),
 ) -> BTreeSet<u32> {
     let mut done = BTreeSet::new();
     for _ in 0..KILL_PASSES {
@@ -409,7 +421,9 @@ fn open_folder(folder: &Path) -> io::Result<OwnedFd> {
 
 fn subfolders(folder: &Path) -> impl Iterator<Item = String> {
     let entries = fs::read_dir(folder).into_iter().flatten().flatten();
-    entries.filter(|e| e.file_type().is_ok_and(|t| t.is_dir())).filter_map(|e| e.file_name().into_string().ok())
+    entries
+        .filter(|e| e.file_type().is_ok_and(|t| t.is_dir()))
+        .filter_map(|e| e.file_name().into_string().ok())
 }
 
 fn remove_tree(folder: &Path) {
@@ -481,7 +495,10 @@ mod tests {
         let root = Path::new("/sys/fs/cgroup/hence-7");
         assert_eq!(unit_in("x/hence-7/a.slice/b.service/sub", root).as_deref(), Some("b.service"));
         assert_eq!(unit_in("x/other/b.service", root), None);
-        assert_eq!(unit_in("system.slice/b.service", Path::new("/sys/fs/cgroup")).as_deref(), Some("b.service"));
+        assert_eq!(
+            unit_in("system.slice/b.service", Path::new("/sys/fs/cgroup")).as_deref(),
+            Some("b.service")
+        );
         assert_eq!(unit_in("hence-7/a.slice", root), None);
     }
 

@@ -222,7 +222,10 @@ impl Host {
             }
             processes.push(Process { process, invocation });
         }
-        if !processes.is_empty() && self.processes.len() >= PIDFDS && matches!(self.tracker, Tracker::Groups(_)) {
+        if !processes.is_empty()
+            && self.processes.len() >= PIDFDS
+            && matches!(self.tracker, Tracker::Groups(_))
+        {
             self.watch_populated(unit);
         }
         answers.push_back(Event::Census { unit, processes });
@@ -301,8 +304,11 @@ impl Host {
         }
         let (kills, watched) = (self.oom_kills(unit), row.oom_watch >= 0);
         let file = groups.folder(row.slice, row.config.id()).join("memory.events");
-        let added =
-            if watched { None } else { inotify::add_watch(&self.inotify, file, inotify::WatchFlags::MODIFY).ok() };
+        let added = if watched {
+            None
+        } else {
+            inotify::add_watch(&self.inotify, file, inotify::WatchFlags::MODIFY).ok()
+        };
         if let Some(row) = self.row_mut(unit) {
             row.oom_base = kills;
             if let Some(watch) = added {
@@ -342,7 +348,9 @@ impl Host {
 
     /// Whether a process may be a unit's main process: alive, not us, one of the unit's.
     pub(crate) fn may_be_main(&self, unit: UnitId, pid: u32) -> bool {
-        pid > 1 && pid != std::process::id() && process::stat(pid).is_some_and(|s| !s.zombie)
+        pid > 1
+            && pid != std::process::id()
+            && process::stat(pid).is_some_and(|s| !s.zombie)
             && self.unit_of(pid) == Some(unit)
     }
 

@@ -192,8 +192,7 @@ impl Host {
         let flags = inotify::CreateFlags::CLOEXEC | inotify::CreateFlags::NONBLOCK;
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)
             .map_err(|e| HostError::new(HostStep::EventLoop, "epoll", e))?;
-        let inotify =
-            inotify::init(flags).map_err(|e| HostError::new(HostStep::EventLoop, "inotify", e))?;
+        let inotify = inotify::init(flags).map_err(|e| HostError::new(HostStep::EventLoop, "inotify", e))?;
         let null = rustix::fs::open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())
             .map_err(|e| HostError::new(HostStep::EventLoop, "/dev/null", e))?;
         let host = Host {
@@ -234,7 +233,7 @@ impl Host {
         if let Tracker::Groups(groups) = &self.tracker {
             let sentence =
                 |d: &&str| format!("{d}= is set by a unit and can't be enforced: its controller isn't here.");
-            report.limits.extend(groups.unenforced.iter().map(|d| sentence(&d)));
+            report.limits.extend(groups.unenforced.iter().map(sentence));
         }
         report
     }
@@ -359,8 +358,11 @@ fn tracking(wanted: Option<Tracking>) -> (Tracker, TrackingReport) {
                 let mut limits = Vec::new();
                 for (controller, what) in [
                     ("pids", "TasksMax= is not enforced: no pids controller is here."),
-                    ("memory", "MemoryMax= and MemoryHigh= are not enforced and OOM kills are not seen: no \
-                      memory controller is here."),
+                    (
+                        "memory",
+                        "MemoryMax= and MemoryHigh= are not enforced and OOM kills are not seen: no \
+                      memory controller is here.",
+                    ),
                     ("cpu", "CPUWeight= and CPUQuota= are not enforced: no cpu controller is here."),
                 ] {
                     if !groups.enforces(controller) {

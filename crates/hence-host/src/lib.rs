@@ -35,5 +35,5 @@ pub use error::{HostError, HostStep};
 pub use executor::executor_main;
 pub use files::{DiskFiles, identities};
 pub use host::{Capture, Host, HostOptions, Loader, TrackingReport};
-pub use process::{invocation as invocation_of, describe, is_alive, processes, unit_in};
+pub use process::{describe, invocation as invocation_of, is_alive, processes, unit_in};
 pub use wait::{Interest, Ready};

@@ -192,7 +192,11 @@ impl Host {
     }
 
     fn prepared(
-        &self, spawn: &Spawn, recipe: &Recipe<'_>, by_executor: bool, passed: &[(RawFd, String)],
+        &self,
+        spawn: &Spawn,
+        recipe: &Recipe<'_>,
+        by_executor: bool,
+        passed: &[(RawFd, String)],
     ) -> Result<Prepared, Failure> {
         let (environment, files) = self.environment(spawn, recipe.context, passed)?;
         let command = recipe.command;
@@ -214,7 +218,10 @@ impl Host {
     /// In systemd's order: the manager's, what belongs to this start, PassEnvironment=, Environment=,
     /// EnvironmentFile=, less UnsetEnvironment=.
     fn environment(
-        &self, spawn: &Spawn, context: &ExecConfig, passed: &[(RawFd, String)],
+        &self,
+        spawn: &Spawn,
+        context: &ExecConfig,
+        passed: &[(RawFd, String)],
     ) -> Result<(Environment, Vec<Text>), Failure> {
         let mut environment = Environment::new(&self.options.environment);
         environment.set(&format!("INVOCATION_ID={}", spawn.invocation));
@@ -269,7 +276,12 @@ impl Host {
     }
 
     fn finish_plan(
-        &self, mut plan: Plan, context: &ExecConfig, command: &Command, prepared: &Prepared, elevated: bool,
+        &self,
+        mut plan: Plan,
+        context: &ExecConfig,
+        command: &Command,
+        prepared: &Prepared,
+        elevated: bool,
     ) -> Plan {
         plan.program = prepared.program.clone();
         plan.arguments = prepared.arguments.clone();
@@ -285,7 +297,9 @@ impl Host {
 
     /// Hands the plan over in memory; the executor says by a pipe what failed, and nothing when it ran.
     fn through_executor(
-        &mut self, claim: crate::sys::spawn::Claim, plan: &Plan,
+        &mut self,
+        claim: crate::sys::spawn::Claim,
+        plan: &Plan,
     ) -> Result<(OwnedFd, [OwnedFd; 2]), Failure> {
         let failed = |e: rustix::io::Errno| (SpawnStep::Executor, e.raw_os_error(), "plan".to_owned());
         let memory = plan.store().map_err(failed)?;
@@ -302,12 +316,15 @@ impl Host {
     }
 
     fn launch(
-        &mut self, spawn: &Spawn, claim: crate::sys::spawn::Claim, resources: &ResourceConfig, program: &str,
+        &mut self,
+        spawn: &Spawn,
+        claim: crate::sys::spawn::Claim,
+        resources: &ResourceConfig,
+        program: &str,
     ) -> Result<(u32, u64), Failure> {
         let name = spawn.config.id().clone();
-        let refused = |e: std::io::Error| {
-            (SpawnStep::Cgroup, e.raw_os_error().unwrap_or(libc::EIO), name.to_string())
-        };
+        let refused =
+            |e: std::io::Error| (SpawnStep::Cgroup, e.raw_os_error().unwrap_or(libc::EIO), name.to_string());
         let row = self.rows[spawn.unit.0 as usize].as_mut().expect("enter() made the row");
         let mut joins = None;
         let group = match &mut self.tracker {
@@ -339,7 +356,11 @@ impl Host {
     }
 
     fn started(
-        &mut self, spawn: &Spawn, pid: u32, start_ticks: u64, streams: Streams,
+        &mut self,
+        spawn: &Spawn,
+        pid: u32,
+        start_ticks: u64,
+        streams: Streams,
         report: Option<(OwnedFd, [OwnedFd; 2])>,
     ) {
         let tracked = Tracked { start_ticks, unit: spawn.unit, pidfd: None, end: End::Exited };
@@ -347,7 +368,9 @@ impl Host {
         if let Tracker::Ancestry(ancestry) = &mut self.tracker {
             ancestry.started(spawn.unit, pid, spawn.invocation);
         }
-        if let Some((read, _)) = report && self.executors.len() < EXECUTORS {
+        if let Some((read, _)) = report
+            && self.executors.len() < EXECUTORS
+        {
             self.watch_executor(pid, read);
         }
         let name = spawn.config.id().text();

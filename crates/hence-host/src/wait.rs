@@ -6,8 +6,7 @@
 use crate::{
     error::{HostError, HostStep},
     host::{End, Host, Watch},
-    notify,
-    process,
+    notify, process,
     sys::{message, signal, spawn::status},
 };
 use hence_engine::{Event, UnitId};
@@ -193,7 +192,10 @@ impl Host {
     /// # Errors
     /// Where epoll itself fails; that doesn't happen in order.
     pub fn wait(
-        &mut self, deadline_monotonic_us: Option<u64>, events: &mut VecDeque<Event>, foreign: &mut Vec<Ready>,
+        &mut self,
+        deadline_monotonic_us: Option<u64>,
+        events: &mut VecDeque<Event>,
+        foreign: &mut Vec<Ready>,
     ) -> Result<(), HostError> {
         let failed = |e: io::Error| HostError::new(HostStep::Wait, "", e);
         self.timer.arm(deadline_monotonic_us).map_err(failed)?;
@@ -257,7 +259,11 @@ impl Host {
     }
 
     fn dispatch(
-        &mut self, token: Token, flags: epoll::EventFlags, events: &mut VecDeque<Event>, foreign: &mut Vec<Ready>,
+        &mut self,
+        token: Token,
+        flags: epoll::EventFlags,
+        events: &mut VecDeque<Event>,
+        foreign: &mut Vec<Ready>,
     ) {
         match token {
             Token::Inotify => self.read_inotify(events),
@@ -289,8 +295,9 @@ impl Host {
                         continue;
                     };
                     let mut message = notify::parse(&buffer[..length]);
-                    let may_be_main =
-                        |pid: &u32| self.may_be_main(unit, *pid) || sender.uid == 0 && process::stat(*pid).is_some();
+                    let may_be_main = |pid: &u32| {
+                        self.may_be_main(unit, *pid) || sender.uid == 0 && process::stat(*pid).is_some()
+                    };
                     message.main_pid = message.main_pid.filter(may_be_main);
                     events.push_back(Event::Notify { unit, pid: sender.pid, uid: sender.uid, message });
                 }

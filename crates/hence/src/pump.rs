@@ -5,10 +5,10 @@
 
 use crate::front_link::FrontLink;
 use crate::narrator::Narrator;
-use hence_engine::{Effect, Engine, Event, Request, UnitId};
+use hence_engine::{Effect, Engine, Event, Request};
 use hence_host::store::{RecorderLink, Ring};
 use hence_host::{Host, Interest, Ready};
-use hence_ledger::{Cause, Fact, Record, RecordId, UnitResult};
+use hence_ledger::{Cause, Fact, Record, RecordId};
 use hence_unit::UnitName;
 use std::cell::RefCell;
 use std::collections::{BTreeSet, VecDeque};
@@ -305,12 +305,6 @@ impl Pump {
         if self.engine.find(name).is_none() {
             self.happen(Event::Referenced(name.clone()));
         }
-    }
-
-    /// Units that are failed now.
-    pub fn failed_units(&self) -> Vec<UnitId> {
-        let failed = |u: &&hence_engine::Unit| u.result() != UnitResult::Success;
-        self.engine.units().iter().filter(failed).map(|u| u.id).collect()
     }
 
     /// Takes the parts apart after the run: the last records are stored, then the host's groups go.

@@ -10,9 +10,7 @@ use crate::units::Sources;
 use hence_engine::{Engine, Request, RequestKind, Settings};
 use hence_host::store::{RecorderCommand, RecorderLink, Ring, RingOptions, default_ledger};
 use hence_host::{Capture, Host, HostOptions};
-use hence_ledger::{
-    Client, FORMAT_VERSION, Fact, RecordId, Stream, Text, Tracking, Verb, record::Invocation,
-};
+use hence_ledger::{Client, Fact, RecordId, Stream, Text, Tracking, Verb, record::Invocation};
 use hence_unit::config::JobMode;
 use std::cell::RefCell;
 use std::ffi::OsString;
@@ -268,6 +266,3 @@ fn seed() -> [u8; 16] {
     }
     seed
 }
-
-/// Which format the ledger has, for `--version`.
-pub const LEDGER_FORMAT: u16 = FORMAT_VERSION;

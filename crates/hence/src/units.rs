@@ -119,9 +119,11 @@ impl Sources {
             for dependency in &config.dependencies {
                 use hence_unit::DependencyKind as K;
                 match dependency.kind {
-                    K::Triggers => drop(triggered.insert(&dependency.other)),
+                    K::Triggers => {
+                        triggered.insert(&dependency.other);
+                    }
                     K::Wants | K::Requires | K::BindsTo | K::Upholds => {
-                        drop(wanted.insert(&dependency.other))
+                        wanted.insert(&dependency.other);
                     }
                     _ => {}
                 }

@@ -165,6 +165,7 @@ struct Slot {
 
 /// Starts processes. One per hence.
 pub struct Launcher {
+    #[expect(clippy::vec_box, reason = "a borrow of one slot must not reach those that children still own")]
     slots: Vec<Box<UnsafeCell<Slot>>>,
     next: usize,
     failed: Vec<(u32, SpawnStep, i32)>,
@@ -438,7 +439,8 @@ unsafe fn attributes(slot: *mut Slot, image: *const Image) {
     }
 }
 
-/// Writes the adjustment to /proc; what the kernel refuses to an ordinary user fails the start, as systemd's does.
+/// Writes the adjustment to /proc; what the kernel refuses to an ordinary user fails the start, as systemd's
+/// does.
 ///
 /// # Safety
 /// As [`child`].

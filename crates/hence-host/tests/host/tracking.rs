@@ -27,7 +27,8 @@ pub fn born_in_its_group() {
     assert_eq!(rig.host.tracking().level, Tracking::Cgroup);
     for round in 0..20 {
         let config = Arc::new(service("a.service", &["/bin/sleep", "1000"]));
-        let Event::Spawned { pid, start_ticks, .. } = rig.ask(Effect::Spawn(Box::new(spawn_of(round, &config))))
+        let Event::Spawned { pid, start_ticks, .. } =
+            rig.ask(Effect::Spawn(Box::new(spawn_of(round, &config))))
         else {
             panic!("not started")
         };
@@ -70,7 +71,8 @@ pub fn tree_is_killed() {
 }
 
 fn storm(name: &str) -> hence_unit::Config {
-    let mut config = service(name, &["/bin/bash", "-c", "f() { while :; do (f) & done 2>/dev/null; }; f; wait"]);
+    let mut config =
+        service(name, &["/bin/bash", "-c", "f() { while :; do (f) & done 2>/dev/null; }; f; wait"]);
     part(&mut config).resources.tasks_max = Some(Limit::Absolute(60));
     config
 }
@@ -99,7 +101,8 @@ pub fn tasks_are_limited() {
         println!("skipped: no pids controller");
         return rig.host.close();
     }
-    let mut config = shell("few.service", "exec 2>/dev/null; for i in 1 2 3 4 5 6 7 8 9; do sleep 1000 & done; wait");
+    let mut config =
+        shell("few.service", "exec 2>/dev/null; for i in 1 2 3 4 5 6 7 8 9; do sleep 1000 & done; wait");
     part(&mut config).resources.tasks_max = Some(Limit::Absolute(5));
     let (unit, _) = rig.start(config);
     thread::sleep(Duration::from_millis(300));
@@ -116,7 +119,8 @@ fn leaves(rig: &mut Rig, script: &str) {
     let mut left = Vec::new();
     // The child may not have become its program yet.
     for _ in 0..200 {
-        let Event::Census { processes, .. } = rig.ask(Effect::Census { unit: UnitId(unit), expected: vec![pid] })
+        let Event::Census { processes, .. } =
+            rig.ask(Effect::Census { unit: UnitId(unit), expected: vec![pid] })
         else {
             panic!("no census")
         };
@@ -168,7 +172,8 @@ pub fn tree_is_killed_by_ancestry() {
     let mut rig = Rig::by_ancestry();
     let (unit, pid) = rig.start(service("tree.service", &["/bin/bash", "-c", TREE]));
     let others = loop {
-        let Event::Census { processes, .. } = rig.ask(Effect::Census { unit: UnitId(unit), expected: vec![pid] })
+        let Event::Census { processes, .. } =
+            rig.ask(Effect::Census { unit: UnitId(unit), expected: vec![pid] })
         else {
             panic!("no census")
         };
