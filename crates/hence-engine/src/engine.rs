@@ -85,7 +85,8 @@ impl Engine {
     /// An engine that knows no unit yet.
     pub fn new(settings: Settings) -> Engine {
         Engine {
-            next_record: settings.first_record,
+            // 0 stands for "nothing yet" in a unit that hasn't changed its state.
+            next_record: settings.first_record.max(1),
             settings,
             now: Time::default(),
             units: Vec::new(),
@@ -217,6 +218,7 @@ impl Engine {
         }
         self.elapse();
         self.settle();
+        self.finish_if_down();
     }
 
     fn elapse(&mut self) {
@@ -255,10 +257,21 @@ impl Engine {
                 break;
             }
         }
-        if let Some((_, status)) = self.ending
-            && !self.finished
-            && self.jobs.is_empty()
-        {
+    }
+
+    /// Once hence is ending: says so when everything is down. Jobs may have been cancelled or have timed
+    /// out meanwhile; what is still up then is stopped anew.
+    fn finish_if_down(&mut self) {
+        let Some((record, status)) = self.ending.filter(|_| !self.finished && self.jobs.is_empty()) else {
+            return;
+        };
+        let mut states = self.units.iter().filter(|u| !u.is_perpetual()).map(Unit::active_state);
+        if states.any(|s| !is_down(s) && s != ActiveState::Deactivating) {
+            self.stop_everything(&Cause { record, rule: None });
+            self.settle();
+        }
+        let down = self.units.iter().all(|u| u.is_perpetual() || is_down(u.active_state()));
+        if down && self.jobs.is_empty() {
             self.finished = true;
             self.effect(Effect::Finished(status));
         }
@@ -440,6 +453,7 @@ impl Engine {
     pub(crate) fn record(&mut self, unit: Option<UnitId>, causes: Vec<Cause>, fact: Fact) -> RecordId {
         let id = RecordId(self.next_record);
         self.next_record += 1;
+        let causes = without_nothing(causes);
         debug_assert!(causes.iter().all(|c| c.record < id), "{fact:?} is caused by a later record");
         let unit = unit.map(|u| &self.units[u.0 as usize]);
         self.records.push_back(Record {
@@ -574,7 +588,7 @@ impl Engine {
         wanted: impl Fn(&Engine, UnitId) -> bool,
     ) {
         for (other, rule) in self.linked(unit, atom) {
-            if wanted(self, other) {
+            if wanted(self, other) && self.may_trigger(unit, record) {
                 let causes = vec![Cause { record, rule }];
                 // A refusal here is what it is under systemd: nothing happens, and the ledger has it.
                 if let Err(refusal) = self.add_job(job_type, other, mode, causes.clone()) {
@@ -622,6 +636,9 @@ impl Engine {
             return;
         }
         for (other, rule) in self.linked(unit, atom) {
+            if !self.may_trigger(unit, record) {
+                return;
+            }
             let causes = vec![Cause { record, rule }];
             self.units[other.0 as usize].monitored = Some(unit);
             if let Err(refusal) = self.add_job(JobType::Start, other, mode, causes.clone()) {
@@ -659,6 +676,9 @@ impl Engine {
                 let waits = self.is_linked(other, Atom::After, unit);
                 if busy || !(is_up(up) || up == ActiveState::Activating && waits) {
                     continue;
+                }
+                if !self.may_trigger(unit, record) {
+                    return;
                 }
                 let causes = vec![Cause { record, rule }];
                 if let Err(refusal) = self.add_job(JobType::Stop, other, JobMode::Replace, causes.clone()) {
@@ -879,6 +899,18 @@ pub fn load_all(engine: &mut Engine, now: Time, units: Vec<Config>) {
             engine.handle(now, Event::Loaded { config: Box::new(config), files: Vec::new() });
         }
     }
+}
+
+/// Takes out what stands for a state that a unit was in from the start: no record led to it. Its rule goes
+/// to a cause that has none.
+fn without_nothing(mut causes: Vec<Cause>) -> Vec<Cause> {
+    while let Some(at) = causes.iter().position(|c| c.record == RecordId(0)) {
+        let rule = causes.remove(at).rule;
+        if let Some(cause) = causes.iter_mut().find(|c| c.rule.is_none()) {
+            cause.rule = rule;
+        }
+    }
+    causes
 }
 
 /// Whether a state is one in which nothing of the unit is left to do.

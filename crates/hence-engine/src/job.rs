@@ -220,7 +220,7 @@ impl Engine {
         causes.push(Cause { record: old_record, rule: None });
         let record = self.record(Some(unit), causes, Fact::JobMerged { job: id.0, job_type });
         let job = self.jobs.get_mut(&id).expect("install_job looked it up");
-        let changed = job.job_type != job_type;
+        let changed = job.job_type != job_type || (ignore_order && !job.ignore_order);
         job.record = record;
         job.job_type = job_type;
         job.ignore_order |= ignore_order;

@@ -175,6 +175,9 @@ impl Engine {
         if job_type == JobType::Nop {
             return Ok(None);
         }
+        if self.ending.is_some() && job_type != JobType::Stop {
+            return Err(Refusal::ShuttingDown("Operation refused, hence is ending.".into()));
+        }
         let mut tr = Transaction::default();
         let ignore_order = mode == JobMode::IgnoreDependencies;
         let ignore_requirements = ignore_order || mode == JobMode::IgnoreRequirements;
@@ -494,9 +497,16 @@ impl Engine {
         }
     }
 
-    /// Looks for a cycle in the order that the jobs would run in. Returns the units of the cycle, from
-    /// the one that closes it backwards, and the cycle in words.
+    /// Looks for a cycle in the order that the jobs would run in: first with restarts as the stops that
+    /// they are, then as the starts that they become, where systemd lets them wait for each other for ever.
+    /// Returns the units of the cycle, from the one that closes it backwards, and the cycle in words.
     fn find_cycle(&self, tr: &Transaction) -> Option<(Vec<UnitId>, String)> {
+        let restarts = tr.entries.iter().any(|e| e.alive && e.job_type == JobType::Restart)
+            || self.jobs.values().any(|j| j.job_type == JobType::Restart);
+        self.find_cycle_of(tr, false).or_else(|| if restarts { self.find_cycle_of(tr, true) } else { None })
+    }
+
+    fn find_cycle_of(&self, tr: &Transaction, restarted: bool) -> Option<(Vec<UnitId>, String)> {
         #[derive(Clone, Copy, PartialEq)]
         enum Mark {
             New,
@@ -504,13 +514,15 @@ impl Engine {
             Clear,
         }
         let mut marks = vec![Mark::New; self.units.len()];
+        let seen_as =
+            |job_type| if restarted && job_type == JobType::Restart { JobType::Start } else { job_type };
         // The job of a unit as the order sees it: the transaction's, else an installed one.
         let job_of = |unit: UnitId| -> Option<(JobType, bool)> {
             if let Some(&i) = tr.by_unit.get(&unit).and_then(|l| l.iter().find(|&&i| tr.entries[i].alive)) {
-                return Some((tr.entries[i].job_type, tr.entries[i].ignore_order));
+                return Some((seen_as(tr.entries[i].job_type), tr.entries[i].ignore_order));
             }
             let job = self.jobs.get(&self.units[unit.0 as usize].job?)?;
-            Some((job.job_type, job.ignore_order))
+            Some((seen_as(job.job_type), job.ignore_order))
         };
         for start in tr.indices() {
             let start = tr.entries[start].unit;

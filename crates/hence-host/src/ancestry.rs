@@ -48,6 +48,19 @@ impl Scan {
 impl Ancestry {
     /// A process was started; it leads a session of its own.
     pub fn started(&mut self, unit: UnitId, pid: u32, invocation: Invocation) {
+        self.found(unit, pid);
+        if self.by_invocation.insert(invocation, unit).is_none() {
+            self.invocations.push_back(invocation);
+        }
+        if self.invocations.len() > REMEMBERED
+            && let Some(old) = self.invocations.pop_front()
+        {
+            self.by_invocation.remove(&old);
+        }
+    }
+
+    /// A process was found to be a unit's: it stays so, whatever it does to its session or environment.
+    pub fn found(&mut self, unit: UnitId, pid: u32) {
         if self.by_leader.insert(pid, unit).is_none() {
             self.leaders.push_back(pid);
         }
@@ -56,13 +69,12 @@ impl Ancestry {
         {
             self.by_leader.remove(&old);
         }
-        if self.by_invocation.insert(invocation, unit).is_none() {
-            self.invocations.push_back(invocation);
-        }
-        if self.invocations.len() > REMEMBERED
-            && let Some(old) = self.invocations.pop_front()
-        {
-            self.by_invocation.remove(&old);
+    }
+
+    /// A process that was found has ended; its id may be used again.
+    pub fn gone(&mut self, pid: u32) {
+        if self.by_leader.remove(&pid).is_some() {
+            self.leaders.retain(|&p| p != pid);
         }
     }
 

@@ -1,7 +1,7 @@
 //! The host: Linux as the engine's effects and events see it. The only crate with `unsafe` (below `sys`),
 //! libc and a clock. It has no policy: what is done, when and why is the engine's.
 //!
-//! [`Host::perform`] does one effect without blocking, [`Host::wait`] brings the events. [`Files`] and
+//! [`Host::perform`] does one effect without blocking, [`Host::wait`] brings the events. [`DiskFiles`] and
 //! [`identities`] serve loading, [`executor_main`] is the process that does what a manager must not: name
 //! service lookups and what needs another user.
 #![deny(unsafe_code)]

@@ -121,7 +121,8 @@ impl Paths {
     /// Something happened at a watch of ours.
     pub fn changed(&mut self, inotify: &OwnedFd, watch: i32, seen: ReadFlags, events: &mut VecDeque<Event>) {
         let mut all = std::mem::take(&mut self.watched);
-        for watched in all.iter_mut().filter(|w| w.watches.contains(&watch)) {
+        // Where changes were lost every path is looked at.
+        for watched in all.iter_mut().filter(|w| watch < 0 || w.watches.contains(&watch)) {
             let was_there = watched.watches.first() == Some(&watch) && watched.watches.len() > 1;
             let before = std::mem::take(&mut watched.watches);
             self.add_watches(inotify, watched);

@@ -6,6 +6,7 @@ mod history;
 mod leaks;
 mod loops;
 mod man;
+mod systemctl;
 mod verify;
 mod why;
 
@@ -42,6 +43,7 @@ enum Verb {
     Verify(verify::Verify),
     Completions(completions::Completions),
     Man(man::Man),
+    Systemctl(systemctl::Args),
 }
 
 /// What a verb ends with: an exit status, or trouble that is told on stderr.
@@ -59,6 +61,7 @@ pub fn main() -> ExitCode {
         Verb::Verify(verb) => end(verb.run()),
         Verb::Completions(verb) => end(verb.run()),
         Verb::Man(verb) => end(verb.run()),
+        Verb::Systemctl(args) => systemctl::main(&args),
     }
 }
 

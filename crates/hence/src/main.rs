@@ -2,8 +2,10 @@
 //! people; it makes no decisions.
 
 mod cli;
+mod control;
 mod exit;
 mod front_link;
+mod model;
 mod narrator;
 mod pump;
 mod report;

@@ -76,6 +76,7 @@ fn is_told(fact: &Fact) -> bool {
             | Fact::JobMerged { .. }
             | Fact::JobDropped { .. }
             | Fact::Traffic { .. }
+            | Fact::SignalSent { .. }
             | Fact::Request { .. }
     )
 }
@@ -237,7 +238,7 @@ impl Story {
                 };
                 self.line(record, unit, word, Tone::Good);
             }
-        } else if to == Failed || (to == Inactive && from != Failed) {
+        } else if to == Failed || (to == Inactive && !matches!(from, Failed | Activating)) {
             self.down(record, unit, to == Failed, result);
         } else if to == Activating
             && sub == SubState::AutoRestart

@@ -144,6 +144,7 @@ impl Pump {
         let mut foreign = Vec::new();
         loop {
             self.settle();
+            self.tell_clients();
             if let Some(status) = self.finished {
                 return status;
             }
@@ -233,6 +234,9 @@ impl Pump {
             if let Some(narrator) = &mut self.narrator {
                 narrator.tell(&record);
             }
+            if let Some(front) = &mut self.front {
+                front.record(&record, &self.engine);
+            }
             self.batch.push(record);
         }
         if self.batch.is_empty() {
@@ -285,7 +289,11 @@ impl Pump {
         for request in requests {
             self.request(request);
         }
-        if let Some(mut front) = self.front.take() {
+    }
+
+    /// Sends clients what changed in this turn.
+    fn tell_clients(&mut self) {
+        if let Some(mut front) = self.front.take_if(|f| f.is_connected()) {
             front.flush(self);
             self.front = Some(front);
         }

@@ -18,10 +18,15 @@ use std::io::{ErrorKind, Write, stdout};
 
 /// Writes to stdout. A reader that has gone away, as `head` does, is no trouble.
 pub fn print(bytes: &[u8]) -> Outcome {
+    write(bytes).map(|_| 0)
+}
+
+/// Writes to stdout. `false`: nobody reads any further.
+pub fn write(bytes: &[u8]) -> Result<bool, Trouble> {
     let mut out = stdout().lock();
     match out.write_all(bytes).and_then(|()| out.flush()) {
-        Ok(()) => Ok(0),
-        Err(e) if e.kind() == ErrorKind::BrokenPipe => Ok(0),
+        Ok(()) => Ok(true),
+        Err(e) if e.kind() == ErrorKind::BrokenPipe => Ok(false),
         Err(e) => Err(Trouble::new(TROUBLE, format!("cannot write to stdout: {e}"))),
     }
 }

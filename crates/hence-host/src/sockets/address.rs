@@ -38,9 +38,7 @@ impl Address {
         if let Some(name) = text.strip_prefix('@') {
             return Ok(Address::Unix(SocketAddrUnix::new_abstract_name(name.as_bytes())?));
         }
-        if let Ok(port) = text.parse::<u16>()
-            && port > 0
-        {
+        if let Ok(port @ 1..) = text.parse::<u16>() {
             return Ok(Address::Port(port));
         }
         match text.parse::<SocketAddr>() {

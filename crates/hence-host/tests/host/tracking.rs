@@ -23,7 +23,16 @@ fn members(rig: &Rig, name: &str) -> Vec<u32> {
 }
 
 pub fn born_in_its_group() {
+    born(Rig::new());
+}
+
+pub fn joins_its_group() {
     let mut rig = Rig::new();
+    rig.host.without_clone3();
+    born(rig);
+}
+
+fn born(mut rig: Rig) {
     assert_eq!(rig.host.tracking().level, Tracking::Cgroup);
     for round in 0..20 {
         let config = Arc::new(service("a.service", &["/bin/sleep", "1000"]));
@@ -32,6 +41,13 @@ pub fn born_in_its_group() {
         else {
             panic!("not started")
         };
+        // Where it has to join by itself it does so shortly after.
+        for _ in 0..200 {
+            if !members(&rig, "a.service").is_empty() {
+                break;
+            }
+            thread::sleep(SETTLE);
+        }
         assert_eq!(members(&rig, "a.service"), [pid]);
         let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
         let ticks = stat.rsplit(") ").next().unwrap().split(' ').nth(19).unwrap();
@@ -45,8 +61,9 @@ pub fn born_in_its_group() {
 }
 
 /// A child, one that was left by its parent, and one in a session of its own with another name.
-const TREE: &str = "sleep 1000 & (sleep 1001 & exit 0); setsid bash -c 'exec -a renamed sleep 1002' & \
-                    (env -i setsid sleep 1003 &) ; trap '' TERM; while :; do sleep 1; done";
+const TREE: &str = "trap '' TERM; sleep 1000 & (sleep 1001 & exit 0); \
+                    setsid bash -c 'exec -a renamed sleep 1002' & \
+                    (env -i setsid sleep 1003 &) ; while :; do sleep 1; done";
 
 pub fn tree_is_killed() {
     let mut rig = Rig::new();
@@ -125,7 +142,7 @@ fn leaves(rig: &mut Rig, script: &str) {
             panic!("no census")
         };
         left = processes;
-        if left.iter().any(|p| p.process.command.contains("sleep 1004")) {
+        if left.iter().any(|p| &*p.process.command == "sleep 1004") {
             break;
         }
         thread::sleep(SETTLE);
@@ -241,7 +258,8 @@ pub fn vanished_group() {
     assert!(matches!(census, Event::Census { processes, .. } if processes.is_empty()));
     let config = Arc::new(service("gone.service", &["/bin/true"]));
     let again = rig.ask(Effect::Spawn(Box::new(spawn_of(unit, &config))));
-    assert!(matches!(again, Event::Spawned { .. }), "{again:?}");
+    let Event::Spawned { pid, .. } = again else { panic!("not started again: {again:?}") };
+    rig.exited(pid);
     rig.tell(Effect::Release { unit: UnitId(unit), keep_directories: false });
     rig.host.close();
 }

@@ -9,7 +9,7 @@ use super::time::{Clock, period, span};
 use hence_ledger::answer::{Answer, Change, Compared, FileState, LastWords, LeftBehind, State};
 use hence_ledger::path::Step;
 use hence_ledger::speech::{count, size};
-use hence_ledger::{ActiveState, Certainty, FileRole, Rule, UnitResult};
+use hence_ledger::{Certainty, FileRole, Rule, UnitResult};
 
 /// Steps of a chain that are shown.
 const STEPS: usize = 8;
@@ -38,14 +38,13 @@ pub fn page(answer: &Answer, reading: &Reading, clock: &Clock, past: bool) -> St
     }
     caveats(&mut page, answer, clock);
     if !answer.advice.is_empty() {
-        page.heading("What to do");
+        match answer.advice.len() {
+            0..=ADVICE => page.heading("What to do"),
+            all => page.heading(&format!("What to do ({ADVICE} of {all}; --json has all)")),
+        }
         for (nth, advice) in answer.advice.iter().take(ADVICE).enumerate() {
             let number = format!("  {}. ", nth + 1);
             page.paragraph("", "     ", &[(Good, &tight(&number)), (Plain, &advice.text)]);
-        }
-        if answer.advice.len() > ADVICE {
-            let more = format!("and {} more of less weight with --json", answer.advice.len() - ADVICE);
-            page.paragraph("     ", "", &[(Faint, &more)]);
         }
     }
     reading.footer(&mut page);
@@ -84,9 +83,11 @@ fn head(page: &mut Page, answer: &Answer, clock: &Clock, past: bool) {
     };
     let at = clock.short(answer.at.realtime_us);
     let goes_on = verb(answer.event).starts_with("is ");
-    let mut text = match goes_on {
-        true => format!("{subject} {}, for {} now", verb(answer.event), tight(&span(answer.ago_us))),
-        false => format!("{subject} {} {} ago", verb(answer.event), tight(&span(answer.ago_us))),
+    let ago = tight(&span(answer.ago_us));
+    let mut text = match answer.event {
+        "not started" => format!("A start of {subject} came to nothing {ago} ago"),
+        event if goes_on => format!("{subject} {}, for {ago} now", verb(event)),
+        event => format!("{subject} {} {ago} ago", verb(event)),
     };
     if answer.ago_us >= 3_600_000_000 {
         text.push_str(&format!(" ({at})"));
@@ -126,18 +127,18 @@ fn head(page: &mut Page, answer: &Answer, clock: &Clock, past: bool) {
 }
 
 fn now(state: &State, clock: &Clock, past: bool) -> String {
-    let since = clock.short(state.since.realtime_us);
-    let (is, now) = if past { ("was", "then") } else { ("is", "now") };
-    let result = match state.result {
-        UnitResult::Success => String::new(),
-        result => format!(", result {result}"),
-    };
-    let main = state.main_pid.map(|pid| format!(", main process {pid}")).unwrap_or_default();
-    let state_word = match state.active {
-        ActiveState::Active | ActiveState::Inactive | ActiveState::Failed => state.active.as_str(),
-        _ => return format!("It {is} {} ({}) {now}, since {since}{result}{main}.", state.active, state.sub),
-    };
-    format!("It {is} {state_word} ({}) {now}, since {since}{result}{main}.", state.sub)
+    let mut text = format!("State {}: {}", if past { "then" } else { "now" }, state.active);
+    if state.sub.as_str() != state.active.as_str() {
+        text.push_str(&format!(" ({})", state.sub));
+    }
+    text.push_str(&format!(" since {}", clock.short(state.since.realtime_us)));
+    if state.result != UnitResult::Success {
+        text.push_str(&format!(", result {}", state.result));
+    }
+    if let Some(pid) = state.main_pid {
+        text.push_str(&format!(", main process {pid}"));
+    }
+    text + "."
 }
 
 /// The chain: each cause with its time, and below it the directive that made it lead to the step above.
@@ -154,7 +155,7 @@ fn causes(page: &mut Page, answer: &Answer, clock: &Clock) {
         if hidden > 0 && (STEPS - 1..STEPS - 1 + hidden).contains(&nth) {
             if nth == STEPS - 1 {
                 let text =
-                    format!("  ... {} more between; --json has all", count(hidden as u64, "step", "steps"));
+                    format!("... {} more between; --json has all", count(hidden as u64, "step", "steps"));
                 page.paragraph("", "", &[(Faint, &text)]);
             }
         } else {
@@ -183,18 +184,17 @@ fn causes(page: &mut Page, answer: &Answer, clock: &Clock) {
 
 fn cause(page: &mut Page, effect: &Step, step: &Step, clock: &Clock) {
     let at = clock.short(step.at.realtime_us);
-    let indent = " ".repeat(at.len() + 4);
-    let seen = if step.certainty == Certainty::Inferred { " (concluded, not seen)" } else { "" };
+    let indent = " ".repeat(at.len() + 2);
+    let seen = if step.certainty == Certainty::Inferred { " (concluded,\u{a0}not\u{a0}seen)" } else { "" };
     let lead = tight(&format!("{at}  because "));
     let (lead, word) = lead.split_at(lead.len() - "because\u{a0}".len());
     page.paragraph(
-        "  ",
+        "",
         &indent,
         &[(Faint, lead), (Plain, word), (Strong, &clause(effect, step)), (Faint, seen)],
     );
     for rule in effect.rule.iter().chain(&effect.other_rules) {
-        // Further out than the clause, so that a directive and its place mostly fit into a line.
-        page.paragraph(&indent[2..], &indent, &[(Faint, &self::rule(rule))]);
+        page.paragraph(&indent, &format!("{indent}  "), &[(Faint, &self::rule(rule))]);
     }
 }
 
@@ -203,20 +203,32 @@ fn clause(before: &Step, step: &Step) -> String {
     let what = step.what.as_str();
     let Some(unit) = step.unit.as_deref() else { return what.into() };
     let same = before.unit == step.unit;
-    let word = what.split([' ', ',']).next().unwrap_or_default();
     let subject = if same { "it" } else { unit };
-    match word {
+    // `30 s after: WatchdogSec= is over`
+    if let Some((length, kind)) =
+        what.split_once(" after: ").and_then(|(l, k)| Some((l, k.strip_suffix(" is over")?)))
+        && kind.ends_with('=')
+    {
+        return match same {
+            true => format!("its {kind} of {length} had passed"),
+            false => format!("the {kind} of {unit}, {length}, had passed"),
+        };
+    }
+    // `its start failed`, `its start job was dropped: ...`
+    if let (false, Some(rest)) = (same, what.strip_prefix("its ")) {
+        let (noun, rest) = match rest.split_once(" job ") {
+            Some((kind, rest)) => (format!("{kind} job"), rest),
+            None => rest.split_once(' ').map_or((rest.into(), ""), |(noun, rest)| (noun.into(), rest)),
+        };
+        return format!("the {noun} of {unit} {rest}");
+    }
+    match what.split([' ', ',']).next().unwrap_or_default() {
         "restarted" | "started" | "stopped" | "reloaded" | "not" => format!("{subject} was {what}"),
         "finished" | "failed" | "became" | "left" | "reached" => format!("{subject} {what}"),
-        "main" | "process" if what.contains(" asked for ") => match same {
-            true => what.into(),
-            false => format!("{what} of {unit}"),
-        },
-        "its" if same => what.into(),
-        _ if same && word.ends_with('=') || same && word == "main" => format!("its {what}"),
-        _ if same => what.into(),
-        "its" => format!("{unit}: {}", &what[4..]),
-        _ if what.contains(unit) => what.into(),
+        "process" if same && what.contains(" asked for ") => what.into(),
+        "process" if what.contains(" asked for ") => format!("{what} of {unit}"),
+        word if same && (word == "main" || word.ends_with('=')) => format!("its {what}"),
+        _ if same || what.contains(unit) => what.into(),
         _ => format!("{unit}: {what}"),
     }
 }

@@ -42,13 +42,23 @@ fn line(entry: &Entry, clock: &Clock) -> String {
         let last = clock.full(entry.last.realtime_us);
         let same_day = clock.date(entry.at.realtime_us) == clock.date(entry.last.realtime_us);
         let last = if same_day { &last[11..] } else { &last };
-        line.push_str(&format!(" {} until {last}", speech::count(entry.times, "time", "times")));
+        let times = speech::count(entry.times, "time", "times");
+        match *last == at[at.len() - last.len()..] {
+            true => line.push_str(&format!(" {times} within that second")),
+            false => line.push_str(&format!(" {times} until {last}")),
+        }
         if let Some(us) = entry.period_us {
             line.push_str(&format!(", every {}", period(us)));
         }
     }
     if !entry.because.is_empty() {
-        line.push_str(&format!(" because: {}", entry.because));
+        match entry.because.split_once(" process ") {
+            // What a client asked for, and of which other unit.
+            Some((unit, asked)) if !unit.contains(' ') && asked.contains(" asked for ") => {
+                line.push_str(&format!(": process {asked} of {unit}"));
+            }
+            _ => line.push_str(&format!(": {}", entry.because)),
+        }
     }
     line
 }
@@ -101,7 +111,9 @@ pub fn raw(option: &LedgerOption, range: &Range<'_>, clock: &Clock) -> Outcome {
                 chunk.push_str(&line);
                 chunk.push('\n');
                 if chunk.len() > 60_000 {
-                    super::print(chunk.as_bytes())?;
+                    if !super::write(chunk.as_bytes())? {
+                        return Ok(0);
+                    }
                     chunk.clear();
                 }
             }

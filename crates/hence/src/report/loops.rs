@@ -47,7 +47,7 @@ fn one(page: &mut Page, found: &Loop, clock: &Clock) {
     page.paragraph(
         "  ",
         "    ",
-        &[(Style::Plain, &format!("Each time: {}", root.what)), (Style::Faint, &ended)],
+        &[(Style::Plain, &format!("The last time because {}", root.what)), (Style::Faint, &ended)],
     );
-    page.paragraph("  ", "    ", &[(Style::Good, &format!("hence why {first}  tells what to do."))]);
+    page.paragraph("  ", "    ", &[(Style::Good, &format!("`hence why {first}` tells what to do."))]);
 }

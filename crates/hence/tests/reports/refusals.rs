@@ -1,7 +1,9 @@
 //! What is said where there is nothing to report, and where the ledger is damaged.
 
 use super::{Ledger, incident};
+use hence_host::store::{RecorderCommand, RecorderLink, Ring, RingOptions, RingPlace};
 use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 #[test]
 fn a_ledger_that_is_not_there() {
@@ -109,11 +111,49 @@ fn hence(arguments: &[&str]) -> String {
     String::from_utf8(output.stdout).expect("UTF-8")
 }
 
+/// Has the recorder store what is in the ring, as `hence run` does.
+fn stored(ledger: &Ledger) {
+    let options = RingOptions { bytes: 16 << 20, place: RingPlace::Ledger };
+    let mut ring = Ring::open(&ledger.0, &options).expect("a ring");
+    let program = env!("CARGO_BIN_EXE_hence").into();
+    let arguments = vec!["recorder".into(), ledger.0.clone().into()];
+    let mut link =
+        RecorderLink::start(RecorderCommand { program, arguments, environment: Vec::new() }, 0).unwrap();
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while ring.has_news() {
+        assert!(Instant::now() < deadline, "the recorder does not store");
+        link.appended(&mut ring);
+        std::thread::sleep(Duration::from_millis(5));
+        link.ready(&mut ring, 0);
+    }
+    let pid = link.pid().and_then(|pid| rustix::process::Pid::from_raw(pid as i32));
+    drop((link, ring));
+    let _ = rustix::process::waitpid(pid, rustix::process::WaitOptions::empty());
+}
+
 #[test]
-fn verify_says_that_all_is_as_written() {
-    let ledger = Ledger::of("verify", &incident(3));
+fn verify_tells_a_changed_ledger_from_one_that_is_as_written() {
+    let scene = incident(3);
+    let ledger = Ledger::of("verify", &scene);
     // Nothing of the ring is chained before the recorder has stored it.
     assert!(ledger.says(&["verify"]).starts_with("0 records, as written."));
+    stored(&ledger);
+    let text = ledger.says(&["verify"]);
+    // The recorder adds what it found the files of the story to be.
+    let (number, rest) = text.split_once(' ').expect("a number");
+    assert!(number.parse::<usize>().unwrap() >= scene.records.len(), "{text}");
+    assert!(rest.starts_with("records, as written. The chain ends in "), "{text}");
+    assert!(ledger.says(&["why", "foo"]).starts_with("foo.service was stopped"));
+    let segment = std::fs::read_dir(ledger.0.join("segments")).unwrap().next().unwrap().unwrap().path();
+    let mut bytes = std::fs::read(&segment).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    std::fs::write(&segment, bytes).unwrap();
+    let output = ledger.run(&["verify"]);
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert_eq!(output.status.code(), Some(7), "{text}");
+    assert!(text.starts_with("The chain of records is broken in "), "{text}");
+    assert!(text.contains(segment.to_str().unwrap()), "{text}");
 }
 
 #[test]
@@ -140,12 +180,8 @@ fn directives_are_those_of_the_rows() {
     let rows = hence_unit::directive::table().count();
     assert_eq!(listed.as_array().map(Vec::len), Some(rows));
     let text = hence(&["directives"]);
-    match rows {
-        0 => assert_eq!(text, "No directive is like that.\n"),
-        _ => assert!(
-            text.lines().last().is_some_and(|l| l.starts_with(&format!("{rows} directives: "))),
-            "{text}"
-        ),
-    }
+    assert!(text.contains(&format!("\n{rows} directives: ")), "no count of {rows}");
+    assert!(text.contains("[Service]    KillMode="), "KillMode= is missing");
+    assert_eq!(hence(&["directives", "restartsec"]).lines().filter(|l| l.contains("RestartSec=")).count(), 1);
     assert_eq!(hence(&["directives", "no such thing"]), "No directive is like that.\n");
 }
