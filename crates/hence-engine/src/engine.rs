@@ -66,6 +66,8 @@ pub struct Engine {
     pub(crate) steady: Vec<(UnitId, RecordId)>,
     /// Accepted connections that wait for their instance to be loaded: (instance, socket, connection, cause).
     pub(crate) connections: Vec<(UnitId, UnitId, crate::ConnectionId, RecordId)>,
+    /// Units whose files are being read.
+    loads: u32,
     /// The record that made hence end, once it is ending, and the exit status.
     pub(crate) ending: Option<(RecordId, u8)>,
     finished: bool,
@@ -99,6 +101,7 @@ impl Engine {
             unneeded: Vec::new(),
             steady: Vec::new(),
             connections: Vec::new(),
+            loads: 0,
             ending: None,
             finished: false,
             started: None,
@@ -296,6 +299,7 @@ impl Engine {
         let id = UnitId(self.units.len() as u32);
         self.names.insert(name.clone(), id);
         self.units.push(Unit::new(id, Config::stub(name.clone())));
+        self.loads += 1;
         self.effect(Effect::Load(name.clone()));
         id
     }
@@ -345,7 +349,15 @@ impl Engine {
         if self.units[id.0 as usize].is_perpetual() && is_down(self.active_state(id)) {
             self.units[id.0 as usize].state = State::Slice { up: true };
         }
-        self.connection_loaded(id);
+        if before == LoadState::Stub {
+            self.loads = self.loads.saturating_sub(1);
+        }
+        // What a connection waits for may need units that are being read as well.
+        while self.loads == 0
+            && let Some(&(service, ..)) = self.connections.first()
+        {
+            self.connection_loaded(service);
+        }
     }
 
     fn add_edge(&mut self, from: UnitId, kind: DependencyKind, to: UnitId, index: u16) {
