@@ -341,7 +341,7 @@ impl Engine {
         config.dependencies.shrink_to_fit();
         config.settings.shrink_to_fit();
         let config = Arc::new(config);
-        self.units[id.0 as usize].set_config(config);
+        self.units[id.0 as usize].set_config(config.clone());
         self.drop_void_edges(id);
         if noteworthy {
             self.record(Some(id), Vec::new(), loaded);
