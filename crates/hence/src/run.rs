@@ -249,7 +249,8 @@ fn user_roots() -> [PathBuf; 5] {
     [runtime, state, var("XDG_CACHE_HOME", ".cache"), logs, var("XDG_CONFIG_HOME", ".config")]
 }
 
-fn boot_id() -> Invocation {
+/// The kernel's id of this boot.
+pub fn boot_id() -> Invocation {
     let text = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
     let digits: Vec<u8> = text.bytes().filter(u8::is_ascii_hexdigit).collect();
     let mut id = [0; 16];
