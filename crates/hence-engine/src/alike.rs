@@ -103,7 +103,8 @@ mod tests {
 
     #[test]
     fn fingerprints_tell_versions_apart() {
-        let file = |path: &str, version| FileIdentity { path: path.into(), role: FileRole::Argument, version };
+        let file =
+            |path: &str, version| FileIdentity { path: path.into(), role: FileRole::Argument, version };
         let version = Version { device: 1, inode: 2, size: 3, modified_ns: 4, changed_ns: 5 };
         let known = fingerprint(&[file("/a", Some(version))]);
         assert_eq!(known, fingerprint(&[file("/a", Some(version))]));

@@ -6,8 +6,7 @@
 
 use crate::{
     Config, Dependency, DependencyKind, Diagnostic, Level, LoadState, Origin, Place, Position, Source,
-    SourceRole,
-    Text, UnitKind, UnitName,
+    SourceRole, Text, UnitKind, UnitName,
     config::{Environs, Setting},
     directive::{self, Loading},
     implied, settle, syntax,
