@@ -7,7 +7,7 @@ use crate::unit::{Rules, State, Unit};
 use crate::{Effect, Event, ExecId, JobId, Refusal, Request, RequestKind, Time, UnitId};
 use alloc::{
     boxed::Box,
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     format,
     sync::Arc,
     vec,
@@ -67,6 +67,8 @@ pub struct Engine {
     pub(crate) steady: Vec<(UnitId, RecordId)>,
     /// Accepted connections that wait for their instance to be loaded: (instance, socket, connection, cause).
     pub(crate) connections: Vec<(UnitId, UnitId, crate::ConnectionId, RecordId)>,
+    /// Units whose files are being read.
+    pub(crate) loading: BTreeSet<UnitName>,
     /// The record that made hence end, once it is ending, and the exit status.
     pub(crate) ending: Option<(RecordId, u8)>,
     finished: bool,
@@ -88,7 +90,8 @@ impl Engine {
     /// An engine that knows no unit yet.
     pub fn new(settings: Settings) -> Engine {
         Engine {
-            next_record: settings.first_record,
+            // 0 stands for "nothing yet" in a unit that hasn't changed its state.
+            next_record: settings.first_record.max(1),
             settings,
             now: Time::default(),
             units: Vec::new(),
@@ -101,6 +104,7 @@ impl Engine {
             unneeded: Vec::new(),
             steady: Vec::new(),
             connections: Vec::new(),
+            loading: BTreeSet::new(),
             ending: None,
             finished: false,
             started: None,
@@ -221,6 +225,7 @@ impl Engine {
         }
         self.elapse();
         self.settle();
+        self.finish_if_down();
     }
 
     fn elapse(&mut self) {
@@ -259,10 +264,21 @@ impl Engine {
                 break;
             }
         }
-        if let Some((_, status)) = self.ending
-            && !self.finished
-            && self.jobs.is_empty()
-        {
+    }
+
+    /// Once hence is ending: says so when everything is down. Jobs may have been cancelled or have timed
+    /// out meanwhile; what is still up then is stopped anew.
+    fn finish_if_down(&mut self) {
+        let Some((record, status)) = self.ending.filter(|_| !self.finished && self.jobs.is_empty()) else {
+            return;
+        };
+        let mut states = self.units.iter().filter(|u| !u.is_perpetual()).map(Unit::active_state);
+        if states.any(|s| !is_down(s) && s != ActiveState::Deactivating) {
+            self.stop_everything(&Cause { record, rule: None });
+            self.settle();
+        }
+        let down = self.units.iter().all(|u| u.is_perpetual() || is_down(u.active_state()));
+        if down && self.jobs.is_empty() {
             self.finished = true;
             self.effect(Effect::Finished(status));
         }
@@ -287,6 +303,7 @@ impl Engine {
         let id = UnitId(self.units.len() as u32);
         self.names.insert(name.clone(), id);
         self.units.push(Unit::new(id, Config::stub(name.clone())));
+        self.loading.insert(name.clone());
         self.effect(Effect::Load(name.clone()));
         id
     }
@@ -327,7 +344,7 @@ impl Engine {
         }
         self.alike.share(&mut config);
         let config = Arc::new(config);
-        self.units[id.0 as usize].set_config(config);
+        self.units[id.0 as usize].set_config(config.clone());
         self.drop_void_edges(id);
         if noteworthy {
             self.record(Some(id), Vec::new(), loaded);
@@ -335,7 +352,16 @@ impl Engine {
         if self.units[id.0 as usize].is_perpetual() && is_down(self.active_state(id)) {
             self.units[id.0 as usize].state = State::Slice { up: true };
         }
-        self.connection_loaded(id);
+        self.loading.remove(config.id());
+        for alias in &config.aliases {
+            self.loading.remove(alias);
+        }
+        // What an instance depends on is as unknown as itself at first: all of it is read before it starts.
+        while self.loading.is_empty()
+            && let Some((service, ..)) = self.connections.first().copied()
+        {
+            self.connection_loaded(service);
+        }
     }
 
     fn add_edge(&mut self, from: UnitId, kind: DependencyKind, to: UnitId, index: u16) {
@@ -418,11 +444,9 @@ impl Engine {
         let file = |position| Some(config.place(position).file);
         let line = |name: &str| -> Text { format!("{name}={}", dependency.other).into() };
         Some(match &dependency.origin {
-            Origin::Directive(position) => Rule {
-                directive: line(dependency.kind.name()),
-                file: file(*position),
-                line: position.line,
-            },
+            Origin::Directive(position) => {
+                Rule { directive: line(dependency.kind.name()), file: file(*position), line: position.line }
+            }
             Origin::Folder(path) => {
                 Rule { directive: line(dependency.kind.name()), file: Some(path.clone()), line: 0 }
             }
@@ -445,6 +469,7 @@ impl Engine {
     pub(crate) fn record(&mut self, unit: Option<UnitId>, causes: Vec<Cause>, fact: Fact) -> RecordId {
         let id = RecordId(self.next_record);
         self.next_record += 1;
+        let causes = without_nothing(causes);
         debug_assert!(causes.iter().all(|c| c.record < id), "{fact:?} is caused by a later record");
         let unit = unit.map(|u| &self.units[u.0 as usize]);
         self.records.push_back(Record {
@@ -579,7 +604,7 @@ impl Engine {
         wanted: impl Fn(&Engine, UnitId) -> bool,
     ) {
         for (other, rule) in self.linked(unit, atom) {
-            if wanted(self, other) {
+            if wanted(self, other) && self.may_trigger(unit, record) {
                 let causes = vec![Cause { record, rule }];
                 // A refusal here is what it is under systemd: nothing happens, and the ledger has it.
                 if let Err(refusal) = self.add_job(job_type, other, mode, causes.clone()) {
@@ -627,6 +652,9 @@ impl Engine {
             return;
         }
         for (other, rule) in self.linked(unit, atom) {
+            if !self.may_trigger(unit, record) {
+                return;
+            }
             let causes = vec![Cause { record, rule }];
             self.units[other.0 as usize].monitored = Some(unit);
             if let Err(refusal) = self.add_job(JobType::Start, other, mode, causes.clone()) {
@@ -664,6 +692,9 @@ impl Engine {
                 let waits = self.is_linked(other, Atom::After, unit);
                 if busy || !(is_up(up) || up == ActiveState::Activating && waits) {
                     continue;
+                }
+                if !self.may_trigger(unit, record) {
+                    return;
                 }
                 let causes = vec![Cause { record, rule }];
                 if let Err(refusal) = self.add_job(JobType::Stop, other, JobMode::Replace, causes.clone()) {
@@ -884,6 +915,18 @@ pub fn load_all(engine: &mut Engine, now: Time, units: Vec<Config>) {
             engine.handle(now, Event::Loaded { config: Box::new(config), files: Vec::new() });
         }
     }
+}
+
+/// Takes out what stands for a state that a unit was in from the start: no record led to it. Its rule goes
+/// to a cause that has none.
+fn without_nothing(mut causes: Vec<Cause>) -> Vec<Cause> {
+    while let Some(at) = causes.iter().position(|c| c.record == RecordId(0)) {
+        let rule = causes.remove(at).rule;
+        if let Some(cause) = causes.iter_mut().find(|c| c.rule.is_none()) {
+            cause.rule = rule;
+        }
+    }
+    causes
 }
 
 /// Whether a state is one in which nothing of the unit is left to do.

@@ -6,6 +6,7 @@
 //! systemd.unit(5), systemctl(1); measured rules: merge and collapse tables, "stop goes first".
 
 use crate::deadline::{Armed, DeadlineFor};
+use crate::unit::State;
 use crate::{Effect, Engine, JobId, UnitId};
 use alloc::{vec, vec::Vec};
 use hence_ledger::{ActiveState, Cause, Fact, JobResult, JobType, RecordId};
@@ -220,7 +221,7 @@ impl Engine {
         causes.push(Cause { record: old_record, rule: None });
         let record = self.record(Some(unit), causes, Fact::JobMerged { job: id.0, job_type });
         let job = self.jobs.get_mut(&id).expect("install_job looked it up");
-        let changed = job.job_type != job_type;
+        let changed = job.job_type != job_type || (ignore_order && !job.ignore_order);
         job.record = record;
         job.job_type = job_type;
         job.ignore_order |= ignore_order;
@@ -367,6 +368,12 @@ impl Engine {
         }
         if matches!(result, JobResult::Timeout | JobResult::Dependency) {
             self.start_on(unit, Atom::OnFailure, record);
+        }
+        if recursive
+            && result != JobResult::Done
+            && matches!(self.units[unit.0 as usize].state, State::Service(_))
+        {
+            self.restart_given_up(unit, Cause { record, rule: None });
         }
         self.trigger_notify(unit, record);
         self.unneeded.push(unit);

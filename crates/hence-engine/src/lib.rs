@@ -39,6 +39,7 @@ mod deadline;
 pub mod engine;
 mod job;
 mod restart;
+pub mod sim;
 mod transaction;
 pub mod unit;
 

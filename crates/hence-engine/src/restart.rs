@@ -8,6 +8,7 @@ use hence_unit::config::{ExitStatusSet, Restart, ServiceSettings};
 pub(crate) struct RateLimit {
     begin_us: u64,
     count: u32,
+    told: bool,
 }
 
 impl RateLimit {
@@ -19,6 +20,7 @@ impl RateLimit {
         if self.count == 0 || now_us.saturating_sub(self.begin_us) >= interval_us {
             self.begin_us = now_us;
             self.count = 0;
+            self.told = false;
         }
         // One more than the burst is enough to know: the count never grows without bound.
         if self.count >= burst {
@@ -26,6 +28,11 @@ impl RateLimit {
         }
         self.count += 1;
         true
+    }
+
+    /// Whether nobody has been told yet that it doesn't allow more; from now on somebody has.
+    pub fn is_news(&mut self) -> bool {
+        !core::mem::replace(&mut self.told, true)
     }
 
     /// Forgets what was counted.

@@ -5,6 +5,7 @@
 //! systemctl(1), "--job-mode="; systemd.unit(5). Nothing is installed unless everything passes.
 
 use crate::job::{collapse, is_down, is_redundant, merge, waits_for};
+use crate::unit::State;
 use crate::{Engine, JobId, Refusal, UnitId};
 use alloc::{collections::BTreeMap, format, string::String, vec, vec::Vec};
 use hence_ledger::{ActiveState, Cause, Fact, JobResult, JobType, RecordId, Rule, Text};
@@ -174,6 +175,9 @@ impl Engine {
         let job_type = collapse(job_type, self.active_state(unit));
         if job_type == JobType::Nop {
             return Ok(None);
+        }
+        if self.ending.is_some() && job_type != JobType::Stop {
+            return Err(Refusal::ShuttingDown("Operation refused, hence is ending.".into()));
         }
         let mut tr = Transaction::default();
         let ignore_order = mode == JobMode::IgnoreDependencies;
@@ -424,11 +428,24 @@ impl Engine {
             self.minimize_impact(tr);
         }
         self.drop_redundant(tr);
+        // A unit with two entries shows the order only one of them: merged, there may be a cycle after all.
+        loop {
+            self.break_cycles(tr, mode, name)?;
+            self.merge_all(tr, mode)?;
+            self.drop_redundant(tr);
+            if self.find_cycle(tr).is_none() {
+                break;
+            }
+        }
+        self.check_destructive(tr, mode, name)
+    }
+
+    fn break_cycles(&self, tr: &mut Transaction, mode: JobMode, name: &str) -> Result<(), Refusal> {
         loop {
             if mode != JobMode::Isolate {
                 tr.collect_garbage();
             }
-            let Some((path, text)) = self.find_cycle(tr) else { break };
+            let Some((path, text)) = self.find_cycle(tr) else { return Ok(()) };
             let droppable = path.iter().find(|u| {
                 let list = tr.alive_of(**u);
                 !list.is_empty() && list.iter().all(|&i| !tr.entries[i].matters)
@@ -444,16 +461,17 @@ impl Engine {
                 tr.delete(i, true);
             }
         }
+    }
+
+    fn merge_all(&self, tr: &mut Transaction, mode: JobMode) -> Result<(), Refusal> {
         loop {
             match self.merge_entries(tr) {
-                Ok(()) => break,
+                Ok(()) => return Ok(()),
                 Err(Some(refusal)) => return Err(refusal),
                 Err(None) if mode != JobMode::Isolate => tr.collect_garbage(),
                 Err(None) => {}
             }
         }
-        self.drop_redundant(tr);
-        self.check_destructive(tr, mode, name)
     }
 
     fn minimize_impact(&self, tr: &mut Transaction) {
@@ -494,9 +512,16 @@ impl Engine {
         }
     }
 
-    /// Looks for a cycle in the order that the jobs would run in. Returns the units of the cycle, from
-    /// the one that closes it backwards, and the cycle in words.
+    /// Looks for a cycle in the order that the jobs would run in: first with restarts as the stops that
+    /// they are, then as the starts that they become, where systemd lets them wait for each other for ever.
+    /// Returns the units of the cycle, from the one that closes it backwards, and the cycle in words.
     fn find_cycle(&self, tr: &Transaction) -> Option<(Vec<UnitId>, String)> {
+        let restarts = tr.entries.iter().any(|e| e.alive && e.job_type == JobType::Restart)
+            || self.jobs.values().any(|j| j.job_type == JobType::Restart);
+        self.find_cycle_of(tr, false).or_else(|| if restarts { self.find_cycle_of(tr, true) } else { None })
+    }
+
+    fn find_cycle_of(&self, tr: &Transaction, restarted: bool) -> Option<(Vec<UnitId>, String)> {
         #[derive(Clone, Copy, PartialEq)]
         enum Mark {
             New,
@@ -504,13 +529,15 @@ impl Engine {
             Clear,
         }
         let mut marks = vec![Mark::New; self.units.len()];
+        let seen_as =
+            |job_type| if restarted && job_type == JobType::Restart { JobType::Start } else { job_type };
         // The job of a unit as the order sees it: the transaction's, else an installed one.
         let job_of = |unit: UnitId| -> Option<(JobType, bool)> {
             if let Some(&i) = tr.by_unit.get(&unit).and_then(|l| l.iter().find(|&&i| tr.entries[i].alive)) {
-                return Some((tr.entries[i].job_type, tr.entries[i].ignore_order));
+                return Some((seen_as(tr.entries[i].job_type), tr.entries[i].ignore_order));
             }
             let job = self.jobs.get(&self.units[unit.0 as usize].job?)?;
-            Some((job.job_type, job.ignore_order))
+            Some((seen_as(job.job_type), job.ignore_order))
         };
         for start in tr.indices() {
             let start = tr.entries[start].unit;
@@ -636,7 +663,13 @@ impl Engine {
                 if mode == JobMode::Isolate && unit.config.flags.ignore_on_isolate {
                     continue;
                 }
+                let unit = self.jobs[&id].unit;
                 self.finish_job(id, JobResult::Canceled, false, anchor_causes.clone());
+                if let (State::Service(_), Some(cause)) =
+                    (&self.units[unit.0 as usize].state, anchor_causes.first())
+                {
+                    self.restart_given_up(unit, cause.clone());
+                }
             }
         }
         for (unit, job_type, reason) in &tr.dropped {

@@ -50,6 +50,8 @@ pub struct Unit {
     pub left_over: Vec<LeftOver>,
     pub(crate) start_limit: RateLimit,
     uphold_limit: RateLimit,
+    /// Limits what this unit makes others do without a job: see [`Engine::may_trigger`].
+    trigger_limit: RateLimit,
     /// The start of this unit was asked by OnFailure= or OnSuccess= of that one.
     pub(crate) monitored: Option<UnitId>,
     /// Its files, as they were when it was loaded.
@@ -59,7 +61,7 @@ pub struct Unit {
     /// Its files were read again since the last record of what a start depends on.
     pub(crate) files_changed: bool,
     /// A start waits for its conditions to be checked.
-    checking: bool,
+    pub(crate) checking: bool,
 }
 
 /// Moments of a unit, as systemd's properties of these names.
@@ -183,6 +185,7 @@ impl Unit {
             left_over: Vec::new(),
             start_limit: RateLimit::default(),
             uphold_limit: RateLimit::default(),
+            trigger_limit: RateLimit::default(),
             monitored: None,
             files: Box::default(),
             inputs: 0,
@@ -412,6 +415,26 @@ impl Engine {
         let rule = rule.unwrap_or_else(|| u.config.rule_with("StartLimitBurst", &format!("{burst}")));
         let causes = vec![Cause { rule: Some(rule), ..cause.clone() }];
         Err(self.record(Some(unit), causes, Fact::StartLimitHit { burst, interval_us }))
+    }
+
+    /// Whether a change of this unit may queue jobs for others by itself (OnFailure=, OnSuccess=, and
+    /// dependencies that act without a job). Units whose failures start each other, where the start limit
+    /// makes every start fail at once, would do so for ever. The first refusal is recorded.
+    pub(crate) fn may_trigger(&mut self, unit: UnitId, record: RecordId) -> bool {
+        const BURST: u32 = 50;
+        const INTERVAL_US: u64 = 10_000_000;
+        let now_us = self.now.monotonic_us;
+        let limit = &mut self.units[unit.0 as usize].trigger_limit;
+        if limit.allows(now_us, INTERVAL_US, BURST) {
+            return true;
+        }
+        if limit.is_news() {
+            let name = self.units[unit.0 as usize].name();
+            let message = format!("Unit {name} triggers other units too quickly, it is left at that.");
+            let fact = Fact::Refused { error: "TriggerLimitHit".into(), message: message.into() };
+            self.record(Some(unit), vec![Cause { record, rule: None }], fact);
+        }
+        false
     }
 
     /// A process was started.

@@ -62,7 +62,8 @@ fn kill(unit: u32, main: u32) -> Effect {
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let (Some(count), Some(_)) = (arguments.first().and_then(|n| n.parse::<u32>().ok()), arguments.get(1)) else {
+    let (Some(count), Some(_)) = (arguments.first().and_then(|n| n.parse::<u32>().ok()), arguments.get(1))
+    else {
         return Err("spawn_bench N PROGRAM [ARGUMENTS]".into());
     };
     let name = |i| format!("svc{i:04}.service");
@@ -101,7 +102,12 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     }
     let stopped = Host::now().monotonic_us - begin;
     let each = |us: u64| us as f64 / f64::from(count);
-    println!("start {:.1} us each, stop {:.1} us each, {}", each(started), each(stopped), host.tracking().cgroup);
+    println!(
+        "start {:.1} us each, stop {:.1} us each, {}",
+        each(started),
+        each(stopped),
+        host.tracking().cgroup
+    );
     host.close();
     Ok(())
 }

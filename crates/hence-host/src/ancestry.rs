@@ -48,17 +48,33 @@ impl Scan {
 impl Ancestry {
     /// A process was started; it leads a session of its own.
     pub fn started(&mut self, unit: UnitId, pid: u32, invocation: Invocation) {
-        if self.by_leader.insert(pid, unit).is_none() {
-            self.leaders.push_back(pid);
-        }
-        if self.leaders.len() > REMEMBERED && let Some(old) = self.leaders.pop_front() {
-            self.by_leader.remove(&old);
-        }
+        self.found(unit, pid);
         if self.by_invocation.insert(invocation, unit).is_none() {
             self.invocations.push_back(invocation);
         }
-        if self.invocations.len() > REMEMBERED && let Some(old) = self.invocations.pop_front() {
+        if self.invocations.len() > REMEMBERED
+            && let Some(old) = self.invocations.pop_front()
+        {
             self.by_invocation.remove(&old);
+        }
+    }
+
+    /// A process was found to be a unit's: it stays so, whatever it does to its session or environment.
+    pub fn found(&mut self, unit: UnitId, pid: u32) {
+        if self.by_leader.insert(pid, unit).is_none() {
+            self.leaders.push_back(pid);
+        }
+        if self.leaders.len() > REMEMBERED
+            && let Some(old) = self.leaders.pop_front()
+        {
+            self.by_leader.remove(&old);
+        }
+    }
+
+    /// A process that was found has ended; its id may be used again.
+    pub fn gone(&mut self, pid: u32) {
+        if self.by_leader.remove(&pid).is_some() {
+            self.leaders.retain(|&p| p != pid);
         }
     }
 
@@ -69,7 +85,10 @@ impl Ancestry {
     }
 
     fn attribute(
-        &self, root: u32, stats: impl Iterator<Item = Stat>, invocation: &dyn Fn(u32) -> Option<Invocation>,
+        &self,
+        root: u32,
+        stats: impl Iterator<Item = Stat>,
+        invocation: &dyn Fn(u32) -> Option<Invocation>,
     ) -> Scan {
         let all: BTreeMap<u32, Stat> = stats.map(|s| (s.pid, s)).collect();
         let mut owners = BTreeMap::new();
@@ -84,7 +103,10 @@ impl Ancestry {
 
     /// The unit of a process: its own mark, or that of the nearest parent that has one.
     fn owner(
-        &self, all: &BTreeMap<u32, Stat>, stat: &Stat, root: u32,
+        &self,
+        all: &BTreeMap<u32, Stat>,
+        stat: &Stat,
+        root: u32,
         invocation: &dyn Fn(u32) -> Option<Invocation>,
     ) -> Option<UnitId> {
         let mut at = *stat;
@@ -126,7 +148,8 @@ mod tests {
 
     #[test]
     fn attribution() {
-        let stat = |pid, parent, group, session| Stat { pid, zombie: false, parent, group, session, start_ticks: 1 };
+        let stat =
+            |pid, parent, group, session| Stat { pid, zombie: false, parent, group, session, start_ticks: 1 };
         let mut ancestry = Ancestry::default();
         let (a, b) = (Invocation([1; 16]), Invocation([2; 16]));
         ancestry.started(UnitId(1), 10, a);

@@ -20,7 +20,7 @@ use std::{
 
 /// Most processes that are listed of one group.
 pub const MEMBERS: usize = 10_000;
-/// Passes over a group without `cgroup.kill` before its forks are given up on for this signal.
+/// Passes over a group before its forks are given up on for this signal.
 const KILL_PASSES: usize = 1000;
 /// Subgroups of a unit's group that are looked at.
 const SUBGROUPS: usize = 1000;
@@ -39,12 +39,13 @@ struct Slice {
 /// The groups of one hence.
 pub struct Groups {
     root: PathBuf,
+    /// Our root as /proc/PID/cgroup has it.
+    prefix: String,
     slices: Vec<Slice>,
     by_name: HashMap<Box<str>, SliceId>,
     /// v1 `pids`: our root there, and whether it has been made.
     pids: Option<(PathBuf, bool)>,
     controllers: Vec<String>,
-    kill_file: bool,
     /// Settings that some unit has and nothing here can enforce.
     pub unenforced: BTreeSet<&'static str>,
 }
@@ -54,30 +55,41 @@ pub struct Groups {
 struct Layout {
     unified: Option<PathBuf>,
     pids: Option<PathBuf>,
+    /// Our own path as /proc/PID/cgroup has it, without the first slash.
+    own: String,
 }
 
+/// From /proc/self/mountinfo and /proc/self/cgroup. A container may have only a part of a hierarchy
+/// mounted, and may be named by its path in the whole one.
 fn layout(mounts: &str, own: &str) -> Layout {
     let own_path = |wanted: &str| {
         own.lines().find_map(|line| {
             let mut parts = line.splitn(3, ':').skip(1);
             let (controllers, path) = (parts.next()?, parts.next()?);
             let outside = path.split('/').any(|p| p == "..");
-            (controllers.split(',').any(|c| c == wanted) && !outside).then(|| path.trim_start_matches('/'))
+            (controllers.split(',').any(|c| c == wanted) && !outside).then_some(path)
         })
+    };
+    let below = |root: &str, place: &str, path: &str| {
+        let rest = Path::new(path).strip_prefix(root).ok()?;
+        Some(Path::new(place).join(rest))
     };
     let mut found = Layout::default();
     for line in mounts.lines() {
-        let mut fields = line.split(' ').skip(1);
-        let (Some(place), Some(kind), Some(options)) = (fields.next(), fields.next(), fields.next()) else {
+        let Some((mount, system)) = line.split_once(" - ") else { continue };
+        let mut mount = mount.split(' ').skip(3);
+        let mut system = system.split(' ');
+        let (Some(root), Some(place), Some(kind)) = (mount.next(), mount.next(), system.next()) else {
             continue;
         };
-        let place = Path::new(place);
+        let options = system.nth(1).unwrap_or("");
         if kind == "cgroup2" && found.unified.is_none() {
-            found.unified = own_path("").map(|p| place.join(p));
+            found.unified = own_path("").and_then(|path| below(root, place, path));
         } else if kind == "cgroup" && options.split(',').any(|o| o == "pids") && found.pids.is_none() {
-            found.pids = own_path("pids").map(|p| place.join(p));
+            found.pids = own_path("pids").and_then(|path| below(root, place, path));
         }
     }
+    found.own = own_path("").unwrap_or("").trim_start_matches('/').to_owned();
     found
 }
 
@@ -88,7 +100,8 @@ impl Groups {
     /// Why there is no group to be had, as a sentence.
     pub fn new() -> Result<Groups, String> {
         let read = |path| fs::read_to_string(path).map_err(|e| format!("{path} can't be read: {e}"));
-        let found = layout(&read("/proc/self/mounts")?, &read("/proc/self/cgroup")?);
+        let found = layout(&read("/proc/self/mountinfo")?, &read("/proc/self/cgroup")?);
+        let mut prefix = found.own;
         let Some(own) = found.unified else {
             return Err("no cgroup version 2 hierarchy is mounted where this process is in one".into());
         };
@@ -101,24 +114,28 @@ impl Groups {
             let init = root.join("init.scope");
             make(&init).and_then(|()| fs::write(init.join("cgroup.procs"), "0")).map_err(refused)?;
         } else {
+            prefix = Path::new(&prefix).join(format!("hence-{pid}")).display().to_string();
             make(&root).map_err(refused)?;
+            // A process may be born below us only where both of these may be written.
+            let writable =
+                |folder: &Path| fs::OpenOptions::new().write(true).open(folder.join("cgroup.procs"));
+            if let Err(e) = writable(&own).and_then(|_| writable(&root)) {
+                let _ = fs::remove_dir(&root);
+                return Err(refused(e));
+            }
         }
-        fs::OpenOptions::new().write(true).open(root.join("cgroup.procs")).map_err(refused)?;
         let listed = fs::read_to_string(root.join("cgroup.controllers")).unwrap_or_default();
         let usable = |c: &&&str| listed.split_whitespace().any(|l| l == **c);
-        let mut groups = Groups {
+        let groups = Groups {
             slices: vec![Slice { path: "".into(), fd: open_folder(&root).map_err(refused)?, limited: false }],
             by_name: HashMap::new(),
             pids: found.pids.map(|p| (below(&p), false)),
             controllers: CONTROLLERS.iter().filter(usable).map(|c| (*c).to_owned()).collect(),
-            kill_file: false,
             unenforced: BTreeSet::new(),
+            prefix,
             root,
         };
         groups.hand_on(&groups.root.clone());
-        let probe = groups.root.join("init.scope");
-        let probe = if pid == 1 { probe } else { groups.root.clone() };
-        groups.kill_file = probe.join("cgroup.kill").exists();
         Ok(groups)
     }
 
@@ -224,9 +241,16 @@ impl Groups {
     /// # Errors
     /// Where the v1 group can't be made.
     pub fn prepare(
-        &mut self, slice: SliceId, name: &str, resources: &ResourceConfig,
+        &mut self,
+        slice: SliceId,
+        name: &str,
+        resources: &ResourceConfig,
     ) -> io::Result<Option<OwnedFd>> {
-        let plain = ResourceConfig { slice: resources.slice.clone(), delegate: resources.delegate, ..Default::default() };
+        let plain = ResourceConfig {
+            slice: resources.slice.clone(),
+            delegate: resources.delegate,
+            ..Default::default()
+        };
         let limited = self.slices[usize::from(slice)].limited;
         if *resources == plain && !limited {
             return Ok(None);
@@ -301,22 +325,14 @@ impl Groups {
         pids
     }
 
-    /// Kills everything in the group at once; false where the kernel can't (before 5.14).
-    pub fn kill(&self, slice: SliceId, name: &str) -> bool {
-        if !self.kill_file {
-            return false;
-        }
+    /// Stops everything in the group, or lets it go on. What is frozen still dies of SIGKILL.
+    pub fn freeze(&self, slice: SliceId, name: &str, frozen: bool) {
         let above = &self.slices[usize::from(slice)].fd;
-        let file = rustix::fs::openat(
-            above,
-            format!("{name}/cgroup.kill"),
-            OFlags::WRONLY | OFlags::CLOEXEC,
-            Mode::empty(),
-        );
-        match file {
-            Ok(file) => rustix::io::write(&file, b"1").is_ok(),
-            Err(rustix::io::Errno::NOENT) => true,
-            Err(_) => false,
+        let path = format!("{name}/cgroup.freeze");
+        let file = rustix::fs::openat(above, path, OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty());
+        if let Ok(file) = file {
+            // A group that is gone needs neither.
+            let _ = rustix::io::write(&file, if frozen { b"1" } else { b"0" });
         }
     }
 
@@ -330,7 +346,10 @@ impl Groups {
             remove_tree(&folder);
             removed = !folder.exists();
         }
-        if removed && let Some((_, true)) = self.pids && let Some(v1) = self.v1_folder(slice, name) {
+        if removed
+            && let Some((_, true)) = self.pids
+            && let Some(v1) = self.v1_folder(slice, name)
+        {
             remove_tree(&v1);
         }
         removed
@@ -340,7 +359,7 @@ impl Groups {
     pub fn unit_of(&self, pid: u32) -> Option<String> {
         let own = fs::read_to_string(format!("/proc/{pid}/cgroup")).ok()?;
         let path = own.lines().find_map(|l| l.strip_prefix("0::/"))?;
-        unit_in(path, &self.root)
+        unit_in(path, &self.prefix)
     }
 
     /// Removes every group of ours that has no processes in it.
@@ -355,17 +374,17 @@ impl Groups {
 }
 
 /// The unit in a cgroup path: the first component below our root that isn't a slice.
-fn unit_in(path: &str, root: &Path) -> Option<String> {
-    let mut parts = path.split('/');
-    if let Some(own) = root.file_name().and_then(|n| n.to_str()).filter(|n| n.starts_with("hence-")) {
-        parts.find(|p| *p == own)?;
-    }
-    parts.find(|p| !p.ends_with(".slice")).filter(|p| !p.is_empty()).map(str::to_owned)
+fn unit_in(path: &str, prefix: &str) -> Option<String> {
+    let below = Path::new(path).strip_prefix(prefix).ok()?;
+    let mut parts = below.iter().filter_map(|part| part.to_str());
+    parts.find(|part| !part.ends_with(".slice")).map(str::to_owned)
 }
 
 /// Signals every process that `members` lists until a pass finds no new one. Returns how many.
 pub fn signal_all(
-    members: &mut dyn FnMut() -> Vec<u32>, skip: &[u32], send: &mut dyn FnMut(u32),
+    members: &mut dyn FnMut() -> Vec<u32>,
+    skip: &[u32],
+    send: &mut dyn FnMut(u32),
 ) -> BTreeSet<u32> {
     let mut done = BTreeSet::new();
     for _ in 0..KILL_PASSES {
@@ -382,14 +401,27 @@ pub fn signal_all(
     done
 }
 
-/// Ends every process below `folder` and removes it; for the groups of a hence that was killed.
+/// Ends every process below `folder` and removes it; for the groups of a hence that was killed. Waits for
+/// the ends, a second at most: not for a running hence's own loop.
 pub fn sweep(folder: &Path) {
-    let _ = fs::write(folder.join("cgroup.kill"), "1");
+    for _ in 0..200 {
+        if !folder.exists() {
+            return;
+        }
+        let _ = fs::write(folder.join("cgroup.kill"), "1");
+        kill_below(folder);
+        remove_tree(folder);
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+}
+
+/// For version 1, and kernels without `cgroup.kill` (before 5.14).
+fn kill_below(folder: &Path) {
     let text = fs::read_to_string(folder.join("cgroup.procs")).unwrap_or_default();
     for pid in text.lines().filter_map(|l| l.parse().ok()) {
         let _ = signal::send(pid, libc::SIGKILL as u8);
     }
-    remove_tree(folder);
+    subfolders(folder).for_each(|sub| kill_below(&folder.join(sub)));
 }
 
 fn make(folder: &Path) -> io::Result<()> {
@@ -409,7 +441,9 @@ fn open_folder(folder: &Path) -> io::Result<OwnedFd> {
 
 fn subfolders(folder: &Path) -> impl Iterator<Item = String> {
     let entries = fs::read_dir(folder).into_iter().flatten().flatten();
-    entries.filter(|e| e.file_type().is_ok_and(|t| t.is_dir())).filter_map(|e| e.file_name().into_string().ok())
+    entries
+        .filter(|e| e.file_type().is_ok_and(|t| t.is_dir()))
+        .filter_map(|e| e.file_name().into_string().ok())
 }
 
 fn remove_tree(folder: &Path) {
@@ -466,23 +500,30 @@ mod tests {
 
     #[test]
     fn layouts() {
-        let hybrid = "tmpfs /sys/fs/cgroup tmpfs rw 0 0\n\
-            cgroup /sys/fs/cgroup/pids cgroup rw,relatime,pids 0 0\n\
-            cgroup2 /sys/fs/cgroup/unified cgroup2 rw,relatime 0 0\n";
+        let hybrid = "1 0 0:1 / /sys/fs/cgroup rw - tmpfs tmpfs rw\n\
+            2 1 0:2 / /sys/fs/cgroup/pids rw,relatime shared:3 - cgroup cgroup rw,pids\n\
+            3 1 0:3 / /sys/fs/cgroup/unified rw,relatime - cgroup2 cgroup2 rw\n";
         let found = layout(hybrid, "8:pids:/x\n1:name=systemd:/\n0::/a/b\n");
         assert_eq!(found.unified.unwrap(), Path::new("/sys/fs/cgroup/unified/a/b"));
         assert_eq!(found.pids.unwrap(), Path::new("/sys/fs/cgroup/pids/x"));
+        assert_eq!(found.own, "a/b");
+        let part = "3 1 0:3 /docker/abc /sys/fs/cgroup rw - cgroup2 cgroup2 rw\n";
+        let inside = layout(part, "0::/docker/abc/sub\n").unified.unwrap();
+        assert_eq!(inside, Path::new("/sys/fs/cgroup/sub"));
+        assert_eq!(layout(part, "0::/elsewhere\n").unified, None);
         assert_eq!(layout(hybrid, "0::/../out\n"), Layout::default());
         assert_eq!(layout("", "0::/\n"), Layout::default());
     }
 
     #[test]
     fn units_in_paths() {
-        let root = Path::new("/sys/fs/cgroup/hence-7");
-        assert_eq!(unit_in("x/hence-7/a.slice/b.service/sub", root).as_deref(), Some("b.service"));
-        assert_eq!(unit_in("x/other/b.service", root), None);
-        assert_eq!(unit_in("system.slice/b.service", Path::new("/sys/fs/cgroup")).as_deref(), Some("b.service"));
-        assert_eq!(unit_in("hence-7/a.slice", root), None);
+        let unit = |path, prefix| unit_in(path, prefix);
+        assert_eq!(unit("x/hence-7/a.slice/b.service/sub", "x/hence-7").as_deref(), Some("b.service"));
+        assert_eq!(unit("x/other/b.service", "x/hence-7"), None);
+        assert_eq!(unit("system.slice/b.service", "").as_deref(), Some("b.service"));
+        assert_eq!(unit("docker/abc/system.slice/b.service", "docker/abc").as_deref(), Some("b.service"));
+        assert_eq!(unit("hence-7/a.slice", "hence-7"), None);
+        assert_eq!(unit("hence-70/b.service", "hence-7"), None);
     }
 
     #[test]

@@ -77,9 +77,7 @@ fn holds(condition: &Condition, machine: &Machine<'_>) -> Option<bool> {
                 && rustix::fs::accessat(CWD, path, Access::EXEC_OK, AtFlags::EACCESS).is_ok()
         }
         "KernelCommandLine" => kernel_option(&read("/proc/cmdline"), argument),
-        "KernelVersion" => {
-            compares_all(argument, &rustix::system::uname().release().to_string_lossy())
-        }
+        "KernelVersion" => compares_all(argument, &rustix::system::uname().release().to_string_lossy()),
         "Architecture" => architecture(argument),
         "Virtualization" => virtualization(argument),
         "Host" => host(argument),
@@ -240,9 +238,9 @@ fn detected() -> Option<(&'static str, bool)> {
             return Some((name, false));
         }
     }
-    let hypervisor = read("/proc/cpuinfo").lines().any(|l| {
-        l.starts_with("flags") && l.split_whitespace().any(|f| f == "hypervisor")
-    });
+    let hypervisor = read("/proc/cpuinfo")
+        .lines()
+        .any(|l| l.starts_with("flags") && l.split_whitespace().any(|f| f == "hypervisor"));
     hypervisor.then_some(("vm-other", false))
 }
 
@@ -251,9 +249,7 @@ fn virtualization(wanted: &str) -> bool {
     match wanted {
         "vm" => found.is_some_and(|(_, container)| !container),
         "container" => found.is_some_and(|(_, container)| container),
-        "private-users" => {
-            !read("/proc/self/uid_map").split_whitespace().eq(["0", "0", "4294967295"])
-        }
+        "private-users" => !read("/proc/self/uid_map").split_whitespace().eq(["0", "0", "4294967295"]),
         word => match boolean(word) {
             Some(any) => any == found.is_some(),
             None => found.is_some_and(|(name, _)| name == word),
@@ -321,11 +317,46 @@ fn environment(variables: &[Box<str>], wanted: &str) -> bool {
 /// Whether a capability is in the bounding set.
 fn capability(wanted: &str) -> Option<bool> {
     const NAMES: [&str; 41] = [
-        "chown", "dac_override", "dac_read_search", "fowner", "fsetid", "kill", "setgid", "setuid", "setpcap",
-        "linux_immutable", "net_bind_service", "net_broadcast", "net_admin", "net_raw", "ipc_lock", "ipc_owner",
-        "sys_module", "sys_rawio", "sys_chroot", "sys_ptrace", "sys_pacct", "sys_admin", "sys_boot", "sys_nice",
-        "sys_resource", "sys_time", "sys_tty_config", "mknod", "lease", "audit_write", "audit_control", "setfcap",
-        "mac_override", "mac_admin", "syslog", "wake_alarm", "block_suspend", "audit_read", "perfmon", "bpf",
+        "chown",
+        "dac_override",
+        "dac_read_search",
+        "fowner",
+        "fsetid",
+        "kill",
+        "setgid",
+        "setuid",
+        "setpcap",
+        "linux_immutable",
+        "net_bind_service",
+        "net_broadcast",
+        "net_admin",
+        "net_raw",
+        "ipc_lock",
+        "ipc_owner",
+        "sys_module",
+        "sys_rawio",
+        "sys_chroot",
+        "sys_ptrace",
+        "sys_pacct",
+        "sys_admin",
+        "sys_boot",
+        "sys_nice",
+        "sys_resource",
+        "sys_time",
+        "sys_tty_config",
+        "mknod",
+        "lease",
+        "audit_write",
+        "audit_control",
+        "setfcap",
+        "mac_override",
+        "mac_admin",
+        "syslog",
+        "wake_alarm",
+        "block_suspend",
+        "audit_read",
+        "perfmon",
+        "bpf",
         "checkpoint_restore",
     ];
     let name = wanted.to_ascii_lowercase();

@@ -86,7 +86,7 @@ pub fn parse(text: &str) -> Vec<String> {
     let mut chars = text.chars().map(|c| if c == '\r' { '\n' } else { c });
     let mut finish = |name: &mut String, value: &mut String, kept: usize| {
         value.truncate(kept);
-        if is_name(name.trim_end()) && !value.contains(|c: char| c == '\0') {
+        if is_name(name.trim_end()) && !value.contains('\0') {
             found.push(format!("{}={value}", name.trim_end()));
         }
         name.clear();
@@ -163,8 +163,8 @@ mod tests {
 
     #[test]
     fn quotes_comments_and_continuation() {
-        let text = "# c\n; c\\\nstill comment\nA=1\n B = two words  \nC='a # b' \"c\\\"d\"\nD=a\\\nb\nbad line\n\
-                    E=\"x\ny\"\n1X=no\nF=\nG='open";
+        let text = "# c\n; c\\\nstill comment\nA=1\n B = two words  \nC='a # b' \"c\\\"d\"\nD=a\\\nb\n\
+                    bad line\nE=\"x\ny\"\n1X=no\nF=\nG='open";
         let expected = ["A=1", "B=two words", "C=a # bc\"d", "D=ab", "E=x\ny", "F=", "G=open"];
         assert_eq!(parse(text), expected);
     }

@@ -23,25 +23,28 @@ use std::{collections::VecDeque, fs, path::Path};
 
 /// Processes that aren't our children and are watched one by one.
 const PIDFDS: usize = 4096;
+/// In this pass over a group that still has new members it is frozen: it forks faster than it is listed.
+const FROZEN_PASS: u32 = 3;
 /// Longest PIDFile= that is read, in bytes.
 const PID_FILE_BYTES: usize = 64;
 
 impl Host {
     /// The living processes of a unit.
     pub(crate) fn members(&self, unit: UnitId) -> Vec<u32> {
-        let Some(row) = self.row(unit) else { return Vec::new() };
-        match &self.tracker {
-            Tracker::Groups(groups) if row.grouped => groups.members(row.slice, row.config.id()),
-            Tracker::Groups(_) => Vec::new(),
-            Tracker::Ancestry(ancestry) => ancestry.scan().members(unit),
+        match (&self.tracker, self.row(unit)) {
+            (Tracker::Groups(groups), Some(row)) if row.grouped => groups.members(row.slice, row.config.id()),
+            (Tracker::Groups(_), _) => Vec::new(),
+            (Tracker::Ancestry(ancestry), _) => ancestry.scan().members(unit),
         }
     }
 
     fn is_empty(&self, unit: UnitId) -> bool {
-        let Some(row) = self.row(unit) else { return true };
-        match &self.tracker {
-            Tracker::Groups(groups) => !row.grouped || groups.is_empty(row.slice, row.config.id()),
-            Tracker::Ancestry(ancestry) => ancestry.scan().members(unit).is_empty(),
+        match (&self.tracker, self.row(unit)) {
+            (Tracker::Groups(groups), Some(row)) if row.grouped => {
+                groups.is_empty(row.slice, row.config.id())
+            }
+            (Tracker::Groups(_), _) => true,
+            (Tracker::Ancestry(ancestry), _) => ancestry.scan().members(unit).is_empty(),
         }
     }
 
@@ -76,20 +79,32 @@ impl Host {
         }
         let mut others = 0;
         if kill.scope != KillScope::Known {
-            let whole = kill.scope == KillScope::Group || known.is_empty();
-            let at_once = if is_kill && whole { self.kill_group(kill.unit, &known) } else { None };
-            others = at_once.unwrap_or_else(|| {
-                let mut members = || self.members(kill.unit);
-                let done = signal_all(&mut members, &known, &mut |pid| {
-                    send(pid);
-                });
-                done.len() as u32
+            let mut passes = 0;
+            let mut members = || {
+                passes += 1;
+                if passes == FROZEN_PASS && is_kill {
+                    self.freeze(kill.unit, true);
+                }
+                self.members(kill.unit)
+            };
+            let done = signal_all(&mut members, &known, &mut |pid| {
+                send(pid);
             });
+            others = done.len() as u32;
+            if passes >= FROZEN_PASS && is_kill {
+                self.freeze(kill.unit, false);
+            }
         }
         let empty = !alive && others == 0 && self.is_empty(kill.unit);
         answers.push_back(Event::Killed { unit: kill.unit, others, empty });
         if kill.report_empty && !empty {
-            self.report_empty(kill.unit, answers);
+            let ours = |pid: &u32| self.processes.get(pid).is_some_and(|p| p.unit == kill.unit);
+            let only_ours = kill.scope == KillScope::Group && others == 0 && known.iter().all(ours);
+            // Where nothing but children of ours is in the group, their ends come back to this.
+            match self.row_mut(kill.unit) {
+                Some(row) if alive && only_ours => row.wants_empty = true,
+                _ => self.report_empty(kill.unit, answers),
+            }
         }
     }
 
@@ -101,19 +116,12 @@ impl Host {
         self.recheck(unit, answers);
     }
 
-    /// Kills a whole group where the kernel does that; how many beside the known ones were in it.
-    fn kill_group(&self, unit: UnitId, known: &[u32]) -> Option<u32> {
-        let row = self.row(unit)?;
-        let Tracker::Groups(groups) = &self.tracker else { return None };
-        if !row.grouped {
-            return Some(0);
+    /// Stops or continues a whole group. `cgroup.kill` would be one call, but the kernel then kills whatever is
+    /// born into that group by clone3(2) later as well, ExecStopPost= for one.
+    fn freeze(&self, unit: UnitId, frozen: bool) {
+        if let (Some(row), Tracker::Groups(groups)) = (self.row(unit), &self.tracker) {
+            groups.freeze(row.slice, row.config.id(), frozen);
         }
-        let members = groups.members(row.slice, row.config.id());
-        let others = members.iter().filter(|p| !known.contains(p)).count() as u32;
-        if others == 0 && members.is_empty() {
-            return Some(0);
-        }
-        groups.kill(row.slice, row.config.id()).then_some(others)
     }
 
     /// Looks whether a unit that somebody waits for has run empty, and makes sure to be told when it does.
@@ -143,7 +151,7 @@ impl Host {
             events.push_back(Event::Emptied(unit));
         }
         if row.released {
-            self.release(unit, true);
+            self.remove_group(unit, false);
         }
     }
 
@@ -197,6 +205,9 @@ impl Host {
                 Some(Err(_)) => {}
             }
         }
+        if let Tracker::Ancestry(ancestry) = &mut self.tracker {
+            ancestry.found(tracked.unit, pid);
+        }
         self.processes.insert(pid, tracked);
         true
     }
@@ -222,7 +233,10 @@ impl Host {
             }
             processes.push(Process { process, invocation });
         }
-        if !processes.is_empty() && self.processes.len() >= PIDFDS && matches!(self.tracker, Tracker::Groups(_)) {
+        if !processes.is_empty()
+            && self.processes.len() >= PIDFDS
+            && matches!(self.tracker, Tracker::Groups(_))
+        {
             self.watch_populated(unit);
         }
         answers.push_back(Event::Census { unit, processes });
@@ -256,6 +270,12 @@ impl Host {
         if !keep_directories {
             self.remove_runtime_directories(unit);
         }
+        self.unwatch_pid_file(unit);
+        self.remove_group(unit, !keep_directories);
+    }
+
+    /// Removes a unit's group now, or when it is empty; `forget`: and what is known of the unit.
+    fn remove_group(&mut self, unit: UnitId, forget: bool) {
         self.unwatch_populated(unit);
         let Some(row) = self.rows.get_mut(unit.0 as usize).and_then(Option::as_mut) else { return };
         let memory_watch = std::mem::replace(&mut row.oom_watch, -1);
@@ -269,8 +289,12 @@ impl Host {
             _ => true,
         };
         row.released = !removed;
-        if removed {
+        if removed && !forget {
             row.grouped = false;
+        } else if removed {
+            // Instances come and go by the thousand: nothing is kept of a unit without processes.
+            self.names.remove(row.config.id().as_str());
+            self.rows[unit.0 as usize] = None;
         } else if !self.processes.values().any(|p| p.unit == unit) {
             self.watch_populated(unit);
         }
@@ -301,8 +325,11 @@ impl Host {
         }
         let (kills, watched) = (self.oom_kills(unit), row.oom_watch >= 0);
         let file = groups.folder(row.slice, row.config.id()).join("memory.events");
-        let added =
-            if watched { None } else { inotify::add_watch(&self.inotify, file, inotify::WatchFlags::MODIFY).ok() };
+        let added = if watched {
+            None
+        } else {
+            inotify::add_watch(&self.inotify, file, inotify::WatchFlags::MODIFY).ok()
+        };
         if let Some(row) = self.row_mut(unit) {
             row.oom_base = kills;
             if let Some(watch) = added {
@@ -342,7 +369,9 @@ impl Host {
 
     /// Whether a process may be a unit's main process: alive, not us, one of the unit's.
     pub(crate) fn may_be_main(&self, unit: UnitId, pid: u32) -> bool {
-        pid > 1 && pid != std::process::id() && process::stat(pid).is_some_and(|s| !s.zombie)
+        pid > 1
+            && pid != std::process::id()
+            && process::stat(pid).is_some_and(|s| !s.zombie)
             && self.unit_of(pid) == Some(unit)
     }
 
@@ -361,33 +390,50 @@ impl Host {
         (by_root && alive && rustix::process::geteuid().is_root()).then_some(pid)
     }
 
-    /// Watches (or no longer watches) the nearest existing folder above a PIDFile=.
-    pub(crate) fn watch_pid_file(&mut self, unit: UnitId, path: Box<str>, watch: bool) {
-        if let Some((_, old)) = self.pid_files.remove(&unit) {
-            self.watches.remove(&old);
-            let _ = inotify::remove_watch(&self.inotify, old);
+    /// PIDFile= as it is now; where it names nobody yet and `wait` is set, it is watched for.
+    pub(crate) fn find_pid_file(&mut self, unit: UnitId, path: Box<str>, wait: bool) -> Option<u32> {
+        self.unwatch_pid_file(unit);
+        let mut found = self.read_pid_file(unit, &path);
+        // A folder that is made while we look brings the watch nearer, so look again until it is in place.
+        while found.is_none() && wait {
+            let nearest = Path::new(&*path).ancestors().skip(1).find(|f| f.is_dir()).map(Path::to_path_buf);
+            self.watch_pid_file(unit, path.clone(), nearest.as_deref());
+            found = self.read_pid_file(unit, &path);
+            let now = Path::new(&*path).ancestors().skip(1).find(|f| f.is_dir());
+            if found.is_none() && now == nearest.as_deref() {
+                return None;
+            }
+            self.unwatch_pid_file(unit);
         }
-        if !watch {
-            return;
-        }
-        let Some(folder) = Path::new(&*path).ancestors().skip(1).find(|f| f.is_dir()) else { return };
+        found
+    }
+
+    fn watch_pid_file(&mut self, unit: UnitId, path: Box<str>, folder: Option<&Path>) {
         use inotify::WatchFlags as W;
         let flags = W::CLOSE_WRITE | W::MOVED_TO | W::CREATE | W::ATTRIB;
-        if let Ok(added) = inotify::add_watch(&self.inotify, folder, flags | W::MASK_CREATE) {
-            self.watches.insert(added, Watch::PidFile(unit));
+        let Some(folder) = folder else { return };
+        if let Ok(added) = inotify::add_watch(&self.inotify, folder, flags) {
+            self.watches.insert(added, Watch::PidFiles);
             self.pid_files.insert(unit, (path, added));
         }
     }
 
-    /// Something changed beside a PIDFile=.
-    pub(crate) fn pid_file_event(&mut self, unit: UnitId, events: &mut VecDeque<Event>) {
-        let Some((path, _)) = self.pid_files.get(&unit) else { return };
-        let path = path.clone();
-        let pid = self.read_pid_file(unit, &path);
-        // A folder that was made may bring the watch nearer.
-        self.watch_pid_file(unit, path, pid.is_none());
-        if pid.is_some() {
-            events.push_back(Event::PidFile { unit, pid });
+    fn unwatch_pid_file(&mut self, unit: UnitId) {
+        let Some((_, watch)) = self.pid_files.remove(&unit) else { return };
+        if self.pid_files.values().all(|(_, other)| *other != watch) {
+            self.watches.remove(&watch);
+            let _ = inotify::remove_watch(&self.inotify, watch);
+        }
+    }
+
+    /// Something changed in a folder where a PIDFile= may appear.
+    pub(crate) fn pid_file_event(&mut self, watch: i32, events: &mut VecDeque<Event>) {
+        let concerned = self.pid_files.iter().filter(|(_, (_, w))| *w == watch);
+        let units: Vec<(UnitId, Box<str>)> = concerned.map(|(&u, (path, _))| (u, path.clone())).collect();
+        for (unit, path) in units {
+            if let Some(pid) = self.find_pid_file(unit, path, true) {
+                events.push_back(Event::PidFile { unit, pid: Some(pid) });
+            }
         }
     }
 
@@ -421,6 +467,13 @@ impl Host {
     /// What an invocation left: for callers that look for survivors of an earlier run.
     pub fn invocation_of(pid: u32) -> Option<Invocation> {
         process::invocation(pid)
+    }
+
+    /// A process that was found, not started, has ended.
+    pub(crate) fn found_gone(&mut self, pid: u32) {
+        if let Tracker::Ancestry(ancestry) = &mut self.tracker {
+            ancestry.gone(pid);
+        }
     }
 
     /// The groups, where they are what tracks.

@@ -132,7 +132,8 @@ pub(crate) enum End {
 pub(crate) enum Watch {
     Populated(UnitId),
     Memory(UnitId),
-    PidFile(UnitId),
+    /// A folder in which one or more units' PIDFile= will appear.
+    PidFiles,
 }
 
 /// Linux, as far as one hence uses it. See the crate's documentation.
@@ -160,7 +161,10 @@ pub struct Host {
     pub(crate) signals: OwnedFd,
     pub(crate) notify: OwnedFd,
     pub(crate) notify_address: String,
+    /// For groups and PID files.
     pub(crate) inotify: OwnedFd,
+    /// For path units, which may watch the same folders for other events.
+    pub(crate) path_inotify: OwnedFd,
     pub(crate) null: OwnedFd,
     pub(crate) timer: Timer,
     pub(crate) jumps: JumpWatch,
@@ -192,8 +196,7 @@ impl Host {
         let flags = inotify::CreateFlags::CLOEXEC | inotify::CreateFlags::NONBLOCK;
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)
             .map_err(|e| HostError::new(HostStep::EventLoop, "epoll", e))?;
-        let inotify =
-            inotify::init(flags).map_err(|e| HostError::new(HostStep::EventLoop, "inotify", e))?;
+        let inotify = || inotify::init(flags).map_err(|e| HostError::new(HostStep::EventLoop, "inotify", e));
         let null = rustix::fs::open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())
             .map_err(|e| HostError::new(HostStep::EventLoop, "/dev/null", e))?;
         let host = Host {
@@ -217,7 +220,8 @@ impl Host {
             signals,
             notify,
             notify_address,
-            inotify,
+            inotify: inotify()?,
+            path_inotify: inotify()?,
             null,
             timer: Timer::new().map_err(failed(HostStep::EventLoop, "timerfd"))?,
             jumps: JumpWatch::new().map_err(failed(HostStep::EventLoop, "timerfd"))?,
@@ -234,7 +238,7 @@ impl Host {
         if let Tracker::Groups(groups) = &self.tracker {
             let sentence =
                 |d: &&str| format!("{d}= is set by a unit and can't be enforced: its controller isn't here.");
-            report.limits.extend(groups.unenforced.iter().map(|d| sentence(&d)));
+            report.limits.extend(groups.unenforced.iter().map(sentence));
         }
         report
     }
@@ -242,6 +246,11 @@ impl Host {
     /// The address that NOTIFY_SOCKET= names.
     pub fn notify_address(&self) -> &str {
         &self.notify_address
+    }
+
+    /// Starts processes as where clone3(2) is refused, for tests of that.
+    pub fn without_clone3(&mut self) {
+        self.launcher.without_clone3();
     }
 
     /// Now, on both clocks.
@@ -275,8 +284,7 @@ impl Host {
             Effect::CloseSockets { unit, remove } => self.sockets.close(&self.epoll, unit, remove),
             Effect::CloseConnection(connection) => drop(self.sockets.take(connection)),
             Effect::ReadPidFile { unit, path, wait } => {
-                let pid = self.read_pid_file(unit, &path);
-                self.watch_pid_file(unit, path, pid.is_none() && wait);
+                let pid = self.find_pid_file(unit, path, wait);
                 answers.push_back(Event::PidFile { unit, pid });
             }
             Effect::GuessMainPid(unit) => {
@@ -286,7 +294,7 @@ impl Host {
             Effect::ReportEmpty(unit) => self.report_empty(unit, answers),
             Effect::WatchProcess { unit, pid } => self.watch_process(unit, pid),
             Effect::WatchPaths { unit, config } => {
-                self.paths.watch(&self.inotify, unit, config, &mut self.pending);
+                self.paths.watch(&self.path_inotify, unit, config, &mut self.pending);
             }
             other => return Some(other),
         }
@@ -359,8 +367,11 @@ fn tracking(wanted: Option<Tracking>) -> (Tracker, TrackingReport) {
                 let mut limits = Vec::new();
                 for (controller, what) in [
                     ("pids", "TasksMax= is not enforced: no pids controller is here."),
-                    ("memory", "MemoryMax= and MemoryHigh= are not enforced and OOM kills are not seen: no \
-                      memory controller is here."),
+                    (
+                        "memory",
+                        "MemoryMax= and MemoryHigh= are not enforced and OOM kills are not seen: no \
+                      memory controller is here.",
+                    ),
                     ("cpu", "CPUWeight= and CPUQuota= are not enforced: no cpu controller is here."),
                 ] {
                     if !groups.enforces(controller) {
@@ -384,4 +395,17 @@ fn tracking(wanted: Option<Tracking>) -> (Tracker, TrackingReport) {
     ];
     let report = TrackingReport { level: Tracking::Ancestry, cgroup: String::new(), limits };
     (Tracker::Ancestry(Ancestry::default()), report)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_kept_of_a_running_unit_is_small() {
+        let name = size_of::<(Text, UnitId)>();
+        let process = size_of::<(u32, Tracked)>();
+        let row = size_of::<Row>() + size_of::<Option<Box<Row>>>();
+        assert!(name + process + row <= 150, "{name} + {process} + {row}");
+    }
 }

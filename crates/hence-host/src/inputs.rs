@@ -38,7 +38,12 @@ pub struct Inputs {
 
 impl Inputs {
     /// The program, its interpreter if it is a script, environment files and files named as arguments.
-    pub fn of_start(&mut self, program: &str, arguments: &[String], environment: &[Text]) -> Vec<FileIdentity> {
+    pub fn of_start(
+        &mut self,
+        program: &str,
+        arguments: &[String],
+        environment: &[Text],
+    ) -> Vec<FileIdentity> {
         let mut found = Vec::with_capacity(1 + environment.len());
         let now = version(Path::new(program));
         found.push(FileIdentity { path: program.into(), role: FileRole::Executable, version: now });

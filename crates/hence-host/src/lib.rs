@@ -1,7 +1,7 @@
 //! The host: Linux as the engine's effects and events see it. The only crate with `unsafe` (below `sys`),
 //! libc and a clock. It has no policy: what is done, when and why is the engine's.
 //!
-//! [`Host::perform`] does one effect without blocking, [`Host::wait`] brings the events. [`Files`] and
+//! [`Host::perform`] does one effect without blocking, [`Host::wait`] brings the events. [`DiskFiles`] and
 //! [`identities`] serve loading, [`executor_main`] is the process that does what a manager must not: name
 //! service lookups and what needs another user.
 #![deny(unsafe_code)]
@@ -35,5 +35,5 @@ pub use error::{HostError, HostStep};
 pub use executor::executor_main;
 pub use files::{DiskFiles, identities};
 pub use host::{Capture, Host, HostOptions, Loader, TrackingReport};
-pub use process::{invocation as invocation_of, describe, is_alive, processes, unit_in};
+pub use process::{describe, invocation as invocation_of, is_alive, processes, unit_in};
 pub use wait::{Interest, Ready};

@@ -60,7 +60,9 @@ mod tests {
 
     #[test]
     fn a_message() {
-        let m = parse(b"READY=1\nSTATUS=all\x1bgood\nMAINPID=42\nWATCHDOG_USEC=5\nX=y\nERRNO=2\nWATCHDOG=trigger");
+        let m = parse(
+            b"READY=1\nSTATUS=all\x1bgood\nMAINPID=42\nWATCHDOG_USEC=5\nX=y\nERRNO=2\nWATCHDOG=trigger",
+        );
         assert!(m.ready && m.watchdog_trigger && !m.watchdog && !m.stopping);
         assert_eq!(m.status.as_deref(), Some("all\u{fffd}good"));
         assert_eq!((m.main_pid, m.watchdog_us, m.errno), (Some(42), Some(5), Some(2)));
@@ -78,8 +80,20 @@ mod tests {
     #[test]
     fn any_bytes_are_survived() {
         let words: [&[u8]; 14] = [
-            b"READY=", b"1", b"\n", b"STATUS=", b"\xff", b"\xc3", b"=", b"MAINPID=", b"99999999999999999999",
-            b"ERRNO=-", b"\0", b"\x1b[2J", b"WATCHDOG_USEC=", "é".as_bytes(),
+            b"READY=",
+            b"1",
+            b"\n",
+            b"STATUS=",
+            b"\xff",
+            b"\xc3",
+            b"=",
+            b"MAINPID=",
+            b"99999999999999999999",
+            b"ERRNO=-",
+            b"\0",
+            b"\x1b[2J",
+            b"WATCHDOG_USEC=",
+            "é".as_bytes(),
         ];
         let mut state = 1u64;
         for _ in 0..20_000 {
@@ -88,7 +102,7 @@ mod tests {
                 state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
                 let word = words[(state >> 33) as usize % words.len()];
                 message.extend_from_slice(word);
-                if (state >> 20) % 64 == 0 {
+                if (state >> 20).is_multiple_of(64) {
                     break;
                 }
             }

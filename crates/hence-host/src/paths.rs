@@ -56,7 +56,11 @@ fn flags(check: &str) -> WatchFlags {
 impl Paths {
     /// Begins to wait for what a unit's configuration names, or ends to; what holds already is told at once.
     pub fn watch(
-        &mut self, inotify: &OwnedFd, unit: UnitId, config: Option<Arc<Config>>, events: &mut VecDeque<Event>,
+        &mut self,
+        inotify: &OwnedFd,
+        unit: UnitId,
+        config: Option<Arc<Config>>,
+        events: &mut VecDeque<Event>,
     ) {
         let (old, kept) = std::mem::take(&mut self.watched).into_iter().partition(|w| w.unit == unit);
         self.watched = kept;
@@ -96,7 +100,12 @@ impl Paths {
         for (depth, folder) in fixed.ancestors().enumerate() {
             let wanted = match depth {
                 0 => flags(watched.check),
-                _ => WatchFlags::CREATE | WatchFlags::MOVED_TO | WatchFlags::MOVE_SELF | WatchFlags::DELETE_SELF,
+                _ => {
+                    WatchFlags::CREATE
+                        | WatchFlags::MOVED_TO
+                        | WatchFlags::MOVE_SELF
+                        | WatchFlags::DELETE_SELF
+                }
             };
             // Several units may watch one folder: their events add up.
             if let Ok(watch) = inotify::add_watch(inotify, folder, wanted | WatchFlags::MASK_ADD) {
@@ -112,7 +121,8 @@ impl Paths {
     /// Something happened at a watch of ours.
     pub fn changed(&mut self, inotify: &OwnedFd, watch: i32, seen: ReadFlags, events: &mut VecDeque<Event>) {
         let mut all = std::mem::take(&mut self.watched);
-        for watched in all.iter_mut().filter(|w| w.watches.contains(&watch)) {
+        // Where changes were lost every path is looked at.
+        for watched in all.iter_mut().filter(|w| watch < 0 || w.watches.contains(&watch)) {
             let was_there = watched.watches.first() == Some(&watch) && watched.watches.len() > 1;
             let before = std::mem::take(&mut watched.watches);
             self.add_watches(inotify, watched);

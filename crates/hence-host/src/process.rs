@@ -157,8 +157,7 @@ mod tests {
     fn a_name_with_parentheses_and_spaces() {
         let line = b"42 (a) S (b) R 7 8 9 0 -1 4 1 2 3 4 5 6 7 8 20 0 1 0 12345 6 7 8\n";
         let stat = parse_stat(42, line).unwrap();
-        let expected =
-            Stat { pid: 42, zombie: false, parent: 7, group: 8, session: 9, start_ticks: 12345 };
+        let expected = Stat { pid: 42, zombie: false, parent: 7, group: 8, session: 9, start_ticks: 12345 };
         assert_eq!(stat, expected);
         assert_eq!(parse_stat(1, b"1 (x"), None);
         assert_eq!(parse_stat(1, b""), None);
@@ -186,4 +185,3 @@ mod tests {
         assert_eq!(parse_invocation(&[b'g'; 32]), None);
     }
 }
-

@@ -54,6 +54,14 @@ pub struct Sockets {
     units: HashMap<UnitId, Unit>,
     connections: HashMap<u32, OwnedFd>,
     next: u32,
+    /// Kept open so that a connection can be refused when no descriptor is left.
+    reserve: Option<OwnedFd>,
+    /// Connections that were closed because no descriptor was left.
+    pub refused: u64,
+}
+
+fn reserve() -> Option<OwnedFd> {
+    rustix::fs::open("/dev/null", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).ok()
 }
 
 /// errno and what it was about.
@@ -87,6 +95,9 @@ impl Sockets {
                 symlinks.push(PathBuf::from(&**link));
             }
         }
+        if socket.accept && self.reserve.is_none() {
+            self.reserve = reserve();
+        }
         let name = socket.fd_name.as_deref().unwrap_or(config.id().as_str()).to_owned();
         let flush = socket.flush_pending;
         self.units.insert(unit, Unit { ports, name, symlinks, flush, accepted: 0, watched: false });
@@ -102,6 +113,15 @@ impl Sockets {
     /// A waiting connection.
     pub fn connection(&self, id: ConnectionId) -> Option<RawFd> {
         self.connections.get(&id.0).map(AsRawFd::as_raw_fd)
+    }
+
+    /// REMOTE_ADDR and REMOTE_PORT of a waiting connection; systemd.socket(5), Accept=.
+    pub fn remote(&self, id: ConnectionId) -> Vec<(&'static str, String)> {
+        let peer = self.connections.get(&id.0).and_then(|fd| rustix::net::getpeername(fd).ok().flatten());
+        match peer.and_then(|p| std::net::SocketAddr::try_from(p).ok()) {
+            Some(peer) => vec![("REMOTE_ADDR", peer.ip().to_string()), ("REMOTE_PORT", peer.port().to_string())],
+            None => Vec::new(),
+        }
     }
 
     /// Takes a waiting connection out; dropping it closes our end.
@@ -150,7 +170,7 @@ impl Sockets {
     }
 
     /// A watched socket has traffic.
-    pub fn traffic(&mut self, epoll: &OwnedFd, id: UnitId, index: u16, events: &mut VecDeque<Event>) {
+    pub fn traffic(&mut self, id: UnitId, index: u16, events: &mut VecDeque<Event>) {
         let Some(unit) = self.units.get_mut(&id).filter(|u| u.watched) else { return };
         let Some(port) = unit.ports.get(usize::from(index)) else { return };
         let listen = port.listen.clone();
@@ -168,12 +188,15 @@ impl Sockets {
                 Err(rustix::io::Errno::AGAIN) => break,
                 // The peer has gone already: there may be more.
                 Err(rustix::io::Errno::CONNABORTED | rustix::io::Errno::INTR) => continue,
-                Err(_) => {
-                    // No descriptor left: waiting goes on when the engine says so, not in a loop.
-                    let _ = epoll::delete(epoll, &port.fd);
-                    events.push_back(Event::Traffic { unit: id, listen, peer: None, connection: None });
-                    return;
+                Err(rustix::io::Errno::MFILE | rustix::io::Errno::NFILE) => {
+                    // Left waiting, the connection would wake us without end: it is taken and closed.
+                    self.reserve = None;
+                    drop(rustix::net::acceptfrom_with(&port.fd, flags));
+                    self.reserve = reserve();
+                    self.refused += 1;
+                    continue;
                 }
+                Err(_) => break,
             };
             unit.accepted += 1;
             let (instance, peer) = address::instance(&accepted, port.family, unit.accepted - 1);

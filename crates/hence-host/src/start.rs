@@ -97,7 +97,7 @@ impl Host {
         self.enter(spawn)?;
         let elevated = recipe.command.privilege != Privilege::Unit;
         let plan = plan(recipe.context, elevated);
-        let passed = self.passed(spawn);
+        let passed = self.passed(spawn, recipe.context);
         let prepared = self.prepared(spawn, &recipe, plan.is_some(), &passed)?;
         let null = self.null.as_raw_fd();
         let named: Vec<(RawFd, &str)> = passed.iter().map(|(fd, name)| (*fd, name.as_str())).collect();
@@ -184,15 +184,22 @@ impl Host {
     }
 
     /// The descriptors that are passed from number 3 up, with their names; sd_listen_fds(3).
-    fn passed(&self, spawn: &Spawn) -> Vec<(RawFd, String)> {
+    /// A connection that is a standard stream isn't passed a second time.
+    fn passed(&self, spawn: &Spawn, context: &ExecConfig) -> Vec<(RawFd, String)> {
+        let stream = [&context.stdin, &context.stdout, &context.stderr].contains(&&hence_unit::config::Stdio::Socket);
         match spawn.connection.and_then(|c| self.sockets.connection(c)) {
+            Some(_) if stream => Vec::new(),
             Some(fd) => vec![(fd, "connection".to_owned())],
             None => spawn.sockets.iter().flat_map(|&unit| self.sockets.descriptors(unit)).collect(),
         }
     }
 
     fn prepared(
-        &self, spawn: &Spawn, recipe: &Recipe<'_>, by_executor: bool, passed: &[(RawFd, String)],
+        &self,
+        spawn: &Spawn,
+        recipe: &Recipe<'_>,
+        by_executor: bool,
+        passed: &[(RawFd, String)],
     ) -> Result<Prepared, Failure> {
         let (environment, files) = self.environment(spawn, recipe.context, passed)?;
         let command = recipe.command;
@@ -214,7 +221,10 @@ impl Host {
     /// In systemd's order: the manager's, what belongs to this start, PassEnvironment=, Environment=,
     /// EnvironmentFile=, less UnsetEnvironment=.
     fn environment(
-        &self, spawn: &Spawn, context: &ExecConfig, passed: &[(RawFd, String)],
+        &self,
+        spawn: &Spawn,
+        context: &ExecConfig,
+        passed: &[(RawFd, String)],
     ) -> Result<(Environment, Vec<Text>), Failure> {
         let mut environment = Environment::new(&self.options.environment);
         environment.set(&format!("INVOCATION_ID={}", spawn.invocation));
@@ -225,6 +235,9 @@ impl Host {
             let names: Vec<&str> = passed.iter().map(|(_, name)| name.as_str()).collect();
             environment.set(&format!("LISTEN_FDS={}", passed.len()));
             environment.set(&format!("LISTEN_FDNAMES={}", names.join(":")));
+        }
+        for (name, value) in spawn.connection.into_iter().flat_map(|c| self.sockets.remote(c)) {
+            environment.set(&format!("{name}={value}"));
         }
         for (name, kind) in DIRECTORY_VARIABLES {
             let of_kind = context.directories.iter().filter(|d| d.kind == kind);
@@ -269,7 +282,12 @@ impl Host {
     }
 
     fn finish_plan(
-        &self, mut plan: Plan, context: &ExecConfig, command: &Command, prepared: &Prepared, elevated: bool,
+        &self,
+        mut plan: Plan,
+        context: &ExecConfig,
+        command: &Command,
+        prepared: &Prepared,
+        elevated: bool,
     ) -> Plan {
         plan.program = prepared.program.clone();
         plan.arguments = prepared.arguments.clone();
@@ -285,7 +303,9 @@ impl Host {
 
     /// Hands the plan over in memory; the executor says by a pipe what failed, and nothing when it ran.
     fn through_executor(
-        &mut self, claim: crate::sys::spawn::Claim, plan: &Plan,
+        &mut self,
+        claim: crate::sys::spawn::Claim,
+        plan: &Plan,
     ) -> Result<(OwnedFd, [OwnedFd; 2]), Failure> {
         let failed = |e: rustix::io::Errno| (SpawnStep::Executor, e.raw_os_error(), "plan".to_owned());
         let memory = plan.store().map_err(failed)?;
@@ -302,12 +322,15 @@ impl Host {
     }
 
     fn launch(
-        &mut self, spawn: &Spawn, claim: crate::sys::spawn::Claim, resources: &ResourceConfig, program: &str,
+        &mut self,
+        spawn: &Spawn,
+        claim: crate::sys::spawn::Claim,
+        resources: &ResourceConfig,
+        program: &str,
     ) -> Result<(u32, u64), Failure> {
         let name = spawn.config.id().clone();
-        let refused = |e: std::io::Error| {
-            (SpawnStep::Cgroup, e.raw_os_error().unwrap_or(libc::EIO), name.to_string())
-        };
+        let refused =
+            |e: std::io::Error| (SpawnStep::Cgroup, e.raw_os_error().unwrap_or(libc::EIO), name.to_string());
         let row = self.rows[spawn.unit.0 as usize].as_mut().expect("enter() made the row");
         let mut joins = None;
         let group = match &mut self.tracker {
@@ -339,7 +362,11 @@ impl Host {
     }
 
     fn started(
-        &mut self, spawn: &Spawn, pid: u32, start_ticks: u64, streams: Streams,
+        &mut self,
+        spawn: &Spawn,
+        pid: u32,
+        start_ticks: u64,
+        streams: Streams,
         report: Option<(OwnedFd, [OwnedFd; 2])>,
     ) {
         let tracked = Tracked { start_ticks, unit: spawn.unit, pidfd: None, end: End::Exited };
@@ -347,7 +374,9 @@ impl Host {
         if let Tracker::Ancestry(ancestry) = &mut self.tracker {
             ancestry.started(spawn.unit, pid, spawn.invocation);
         }
-        if let Some((read, _)) = report && self.executors.len() < EXECUTORS {
+        if let Some((read, _)) = report
+            && self.executors.len() < EXECUTORS
+        {
             self.watch_executor(pid, read);
         }
         let name = spawn.config.id().text();

@@ -93,7 +93,11 @@ impl Streams {
     }
 
     fn output(
-        &mut self, context: &ExecConfig, to: &Stdio, stream: Stream, ends: &Ends<'_>,
+        &mut self,
+        context: &ExecConfig,
+        to: &Stdio,
+        stream: Stream,
+        ends: &Ends<'_>,
     ) -> Result<RawFd, Failure> {
         let write = OFlags::WRONLY | OFlags::CREATE | OFlags::NONBLOCK;
         match to {

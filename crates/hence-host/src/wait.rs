@@ -6,8 +6,7 @@
 use crate::{
     error::{HostError, HostStep},
     host::{End, Host, Watch},
-    notify,
-    process,
+    notify, process,
     sys::{message, signal, spawn::status},
 };
 use hence_engine::{Event, UnitId};
@@ -57,7 +56,8 @@ pub struct Ready {
 pub(crate) enum Token {
     Signals,
     Notify,
-    Inotify,
+    Groups,
+    Paths,
     Timer,
     Clock,
     Process(u32),
@@ -71,7 +71,8 @@ impl Token {
         let (kind, value) = match self {
             Token::Signals => (0, 0),
             Token::Notify => (1, 0),
-            Token::Inotify => (2, 0),
+            Token::Groups => (2, 0),
+            Token::Paths => (9, 0),
             Token::Timer => (3, 0),
             Token::Clock => (4, 0),
             Token::Process(pid) => (5, u64::from(pid)),
@@ -87,7 +88,8 @@ impl Token {
         match bits >> 56 {
             0 => Token::Signals,
             1 => Token::Notify,
-            2 => Token::Inotify,
+            2 => Token::Groups,
+            9 => Token::Paths,
             3 => Token::Timer,
             4 => Token::Clock,
             5 => Token::Process(value as u32),
@@ -140,10 +142,11 @@ pub(crate) fn notify_socket(folder: Option<&Path>) -> io::Result<(OwnedFd, Strin
 
 impl Host {
     pub(crate) fn watch_own_descriptors(&self) -> Result<(), HostError> {
-        let own: [(&OwnedFd, Token); 5] = [
+        let own: [(&OwnedFd, Token); 6] = [
             (&self.signals, Token::Signals),
             (&self.notify, Token::Notify),
-            (&self.inotify, Token::Inotify),
+            (&self.inotify, Token::Groups),
+            (&self.path_inotify, Token::Paths),
             (&self.timer.fd, Token::Timer),
             (&self.jumps.fd, Token::Clock),
         ];
@@ -187,13 +190,21 @@ impl Host {
         self.loop_state.dropped_messages
     }
 
+    /// Connections that were closed because this process had no descriptor left for them.
+    pub fn refused_connections(&self) -> u64 {
+        self.sockets.refused
+    }
+
     /// Waits until something happens or the deadline is reached, and brings what happened: the host's own
     /// as events, in order; descriptors of the caller's in `foreign`. [`Event::Deadline`] comes last.
     ///
     /// # Errors
     /// Where epoll itself fails; that doesn't happen in order.
     pub fn wait(
-        &mut self, deadline_monotonic_us: Option<u64>, events: &mut VecDeque<Event>, foreign: &mut Vec<Ready>,
+        &mut self,
+        deadline_monotonic_us: Option<u64>,
+        events: &mut VecDeque<Event>,
+        foreign: &mut Vec<Ready>,
     ) -> Result<(), HostError> {
         let failed = |e: io::Error| HostError::new(HostStep::Wait, "", e);
         self.timer.arm(deadline_monotonic_us).map_err(failed)?;
@@ -257,13 +268,18 @@ impl Host {
     }
 
     fn dispatch(
-        &mut self, token: Token, flags: epoll::EventFlags, events: &mut VecDeque<Event>, foreign: &mut Vec<Ready>,
+        &mut self,
+        token: Token,
+        flags: epoll::EventFlags,
+        events: &mut VecDeque<Event>,
+        foreign: &mut Vec<Ready>,
     ) {
         match token {
-            Token::Inotify => self.read_inotify(events),
+            Token::Groups => self.read_group_events(events),
+            Token::Paths => self.read_path_events(events),
             Token::Process(pid) => self.watched_ended(pid, events),
             Token::Executor(pid) => self.executor_reported(pid),
-            Token::Socket(unit, index) => self.sockets.traffic(&self.epoll, unit, index, events),
+            Token::Socket(unit, index) => self.sockets.traffic(unit, index, events),
             Token::Foreign(token) => {
                 use epoll::EventFlags as F;
                 let read = flags.intersects(F::IN | F::HUP | F::ERR | F::RDHUP);
@@ -289,8 +305,9 @@ impl Host {
                         continue;
                     };
                     let mut message = notify::parse(&buffer[..length]);
-                    let may_be_main =
-                        |pid: &u32| self.may_be_main(unit, *pid) || sender.uid == 0 && process::stat(*pid).is_some();
+                    let may_be_main = |pid: &u32| {
+                        self.may_be_main(unit, *pid) || sender.uid == 0 && process::stat(*pid).is_some()
+                    };
                     message.main_pid = message.main_pid.filter(may_be_main);
                     events.push_back(Event::Notify { unit, pid: sender.pid, uid: sender.uid, message });
                 }
@@ -328,6 +345,7 @@ impl Host {
                 self.rechecks.push(unit);
             }
             if tracked.end != End::Exited {
+                self.found_gone(reaped.pid);
                 let (pid, start_ticks) = (reaped.pid, tracked.start_ticks);
                 if tracked.end == End::Gone {
                     events.push_back(Event::Gone { unit, pid, start_ticks, exit: Some(reaped.exit) });
@@ -336,6 +354,7 @@ impl Host {
             }
             let early = reaped.exit.kind == ExitKind::Exited && reaped.exit.status >= status::CHDIR;
             let spawn_error = if early { self.spawn_error(reaped.pid) } else { None };
+            self.executor_errors.remove(&reaped.pid);
             if let Some(fd) = self.executors.remove(&reaped.pid) {
                 let _ = epoll::delete(&self.epoll, &fd);
             }
@@ -374,6 +393,7 @@ impl Host {
         let Some(tracked) = self.processes.remove(&pid) else { return };
         let unit = tracked.unit;
         let start_ticks = tracked.start_ticks;
+        self.found_gone(pid);
         match tracked.end {
             End::Gone => events.push_back(Event::Gone { unit, pid, start_ticks, exit: None }),
             End::Exited => {
@@ -407,29 +427,26 @@ impl Host {
         }
     }
 
-    fn read_inotify(&mut self, events: &mut VecDeque<Event>) {
-        let mut buffer = [MaybeUninit::<u8>::uninit(); 8192];
-        let mut changed = Vec::new();
-        let mut reader = inotify::Reader::new(&self.inotify, &mut buffer);
-        while let Ok(event) = reader.next() {
-            let overflow = event.events().contains(inotify::ReadFlags::QUEUE_OVERFLOW);
-            changed.push((if overflow { -1 } else { event.wd() }, event.events()));
-            if reader.is_buffer_empty() {
-                break;
-            }
-        }
-        if changed.iter().any(|&(watch, _)| watch < 0) {
+    fn read_group_events(&mut self, events: &mut VecDeque<Event>) {
+        let mut changed: Vec<i32> = changes(&self.inotify).into_iter().map(|(watch, _)| watch).collect();
+        if changed.contains(&-1) {
             // Which were lost isn't known, so all are looked at.
-            changed = self.watches.keys().map(|&w| (w, inotify::ReadFlags::MODIFY)).collect();
+            changed = self.watches.keys().copied().collect();
         }
-        changed.dedup_by_key(|&mut (watch, _)| watch);
-        for (watch, flags) in changed {
+        changed.dedup();
+        for watch in changed {
             match self.watches.get(&watch).copied() {
                 Some(Watch::Populated(unit)) => self.emptied(unit, events),
                 Some(Watch::Memory(unit)) => self.memory_event(unit, events),
-                Some(Watch::PidFile(unit)) => self.pid_file_event(unit, events),
-                None => self.paths.changed(&self.inotify, watch, flags, events),
+                Some(Watch::PidFiles) => self.pid_file_event(watch, events),
+                None => {}
             }
+        }
+    }
+
+    fn read_path_events(&mut self, events: &mut VecDeque<Event>) {
+        for (watch, flags) in changes(&self.path_inotify) {
+            self.paths.changed(&self.path_inotify, watch, flags, events);
         }
     }
 
@@ -437,6 +454,21 @@ impl Host {
     pub fn epoll_descriptor(&self) -> i32 {
         self.epoll.as_raw_fd()
     }
+}
+
+/// What an inotify instance has to tell: one buffer of it, the rest at the next wake. Watch -1: some were
+/// lost.
+fn changes(inotify: &OwnedFd) -> Vec<(i32, inotify::ReadFlags)> {
+    let mut buffer = [MaybeUninit::<u8>::uninit(); 8192];
+    let mut reader = inotify::Reader::new(inotify, &mut buffer);
+    let mut found = Vec::new();
+    while let Ok(event) = reader.next() {
+        found.push((event.wd(), event.events()));
+        if reader.is_buffer_empty() {
+            break;
+        }
+    }
+    found
 }
 
 #[cfg(test)]
@@ -448,7 +480,8 @@ mod tests {
         for token in [
             Token::Signals,
             Token::Notify,
-            Token::Inotify,
+            Token::Groups,
+            Token::Paths,
             Token::Timer,
             Token::Clock,
             Token::Process(4_194_304),

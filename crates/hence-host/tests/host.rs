@@ -28,6 +28,7 @@ enum Needs {
 
 const TESTS: &[Test] = &[
     ("born_in_its_group", Needs::Groups, tracking::born_in_its_group),
+    ("joins_its_group", Needs::Groups, tracking::joins_its_group),
     ("tree_is_killed", Needs::Groups, tracking::tree_is_killed),
     ("fork_storm_is_killed", Needs::Groups, tracking::fork_storm_is_killed),
     ("tasks_are_limited", Needs::Groups, tracking::tasks_are_limited),
@@ -40,6 +41,7 @@ const TESTS: &[Test] = &[
     ("subgroups_count", Needs::Groups, tracking::subgroups_count),
     ("exec_failure_confirmed", Needs::Nothing, services::exec_failure_confirmed),
     ("exec_failure_unconfirmed", Needs::Nothing, services::exec_failure_unconfirmed),
+    ("exec_failure_without_clone3", Needs::Nothing, services::exec_failure_without_clone3),
     ("many_failures_keep_apart", Needs::Nothing, services::many_failures_keep_apart),
     ("ends_are_told", Needs::Nothing, services::ends_are_told),
     ("child_is_clean", Needs::Nothing, services::child_is_clean),

@@ -1,12 +1,24 @@
 //! The command line: one file per verb below `cli/`. It parses and dispatches, nothing else.
 
+mod completions;
+mod directives;
+mod history;
+mod leaks;
+mod loops;
+mod man;
+mod systemctl;
+mod verify;
+mod why;
+
+use crate::exit::{self, Trouble};
+use crate::report::style::plain;
 use clap::{Parser, Subcommand};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 /// A service manager that always knows why.
 #[derive(Debug, Parser)]
-#[command(name = "hence", version, about, disable_help_subcommand = true)]
+#[command(name = "hence", version, about, disable_help_subcommand = true, after_help = exit::HELP)]
 pub struct Cli {
     #[command(subcommand)]
     verb: Verb,
@@ -23,12 +35,42 @@ pub struct LedgerOption {
 #[derive(Debug, Subcommand)]
 enum Verb {
     Run(crate::run::Args),
+    Why(why::Why),
+    History(history::History),
+    Leaks(leaks::Leaks),
+    Loops(loops::Loops),
+    Directives(directives::Directives),
+    Verify(verify::Verify),
+    Completions(completions::Completions),
+    Man(man::Man),
+    Systemctl(systemctl::Args),
 }
+
+/// What a verb ends with: an exit status, or trouble that is told on stderr.
+pub type Outcome = Result<u8, Trouble>;
 
 /// Runs the command line. Exit status 2 for a command line that can't be understood.
 pub fn main() -> ExitCode {
-    let cli = Cli::parse();
-    match cli.verb {
+    match Cli::parse().verb {
         Verb::Run(args) => crate::run::main(args),
+        Verb::Why(verb) => end(verb.run()),
+        Verb::History(verb) => end(verb.run()),
+        Verb::Leaks(verb) => end(verb.run()),
+        Verb::Loops(verb) => end(verb.run()),
+        Verb::Directives(verb) => end(verb.run()),
+        Verb::Verify(verb) => end(verb.run()),
+        Verb::Completions(verb) => end(verb.run()),
+        Verb::Man(verb) => end(verb.run()),
+        Verb::Systemctl(args) => systemctl::main(&args),
+    }
+}
+
+fn end(outcome: Outcome) -> ExitCode {
+    match outcome {
+        Ok(status) => ExitCode::from(status),
+        Err(trouble) => {
+            trouble.message.lines().for_each(|line| eprintln!("hence: {}", plain(line)));
+            ExitCode::from(trouble.status)
+        }
     }
 }

@@ -1,12 +1,444 @@
-//! placeholder
-use hence_engine::*;
-pub struct FrontLink;
+//! Between the D-Bus front and everything else: sockets, connections and the translation of what clients
+//! ask for and of what the engine answers. It decides nothing about units, and it never waits.
+//!
+//! With nobody connected it holds its listener and nothing more: no buffer, no list of changed units.
+
+mod ask;
+mod client;
+mod listener;
+mod machine;
+#[cfg(test)]
+pub(crate) mod tests;
+
+use crate::model::{EngineModel, Runtime, job_view, unit_view};
+use crate::pump;
+use ask::Want;
+use hence_bus::front::{Answer, Caller, ErrorName, Front, JobView, PEERS_MAX, PeerId, Refusal, Token};
+use hence_engine::{Effect, Engine, Request, UnitId};
+use hence_host::{Interest, Ready};
+use hence_ledger::{Fact, Record};
+use listener::Listener;
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::{self, Read, Write};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+
+/// Who waits for descriptors: the host's event loop.
+pub trait Registry {
+    /// Waits for a descriptor from now on; again with another interest to change it.
+    ///
+    /// # Errors
+    /// What the system says.
+    fn register(&mut self, fd: BorrowedFd<'_>, token: u32, interest: Interest) -> io::Result<()>;
+    /// No longer waits for it; called before it is closed.
+    fn unregister(&mut self, fd: BorrowedFd<'_>);
+}
+
+/// How long a connection may take to authenticate.
+const AUTHENTICATE_US: u64 = 10_000_000;
+/// How long a connection may take where all places are taken and others wait.
+const AUTHENTICATE_FULL_US: u64 = 200_000;
+/// How long accepting pauses where the system has no descriptors left and none of ours can be closed.
+const PAUSE_US: u64 = 1_000_000;
+/// Most connections that one wake accepts.
+const ACCEPT_BATCH: usize = 32;
+/// Most bytes that one wake takes from a connection.
+const READ_BYTES: usize = 16 * 1024;
+/// The listener's token; those of connections follow.
+const LISTENER: u32 = pump::FRONT;
+/// The link's tokens.
+const TOKENS: std::ops::RangeInclusive<u32> = LISTENER..=LISTENER + PEERS_MAX as u32;
+/// Most jobs of one transaction that are named to a client that asked for them.
+const OTHERS_MAX: usize = 1024;
+/// Numbers of jobs that never were: for clients that wait for the end of what turned out to need none.
+const NO_JOB: u32 = 1 << 31;
+
+struct Connection {
+    stream: UnixStream,
+    peer: PeerId,
+    interest: Interest,
+    /// When it has to be authenticated, in microseconds of the monotonic clock.
+    authenticate_by_us: u64,
+}
+
+/// A request whose answer is outstanding.
+struct Waiting {
+    token: Token,
+    /// For jobs: the unit and the type that was asked for.
+    job: Option<(String, &'static str)>,
+    /// Whether the other jobs of the transaction are to be named.
+    detailed: bool,
+}
+
+/// The private socket.
+pub struct FrontLink {
+    front: Front,
+    listener: Listener,
+    connections: BTreeMap<u32, Connection>,
+    waiting: BTreeMap<u64, Waiting>,
+    last_request: u64,
+    last_no_job: u32,
+    /// Units whose change nobody has been told of yet.
+    changed: BTreeSet<UnitId>,
+    /// Jobs that came up while a detailed answer is outstanding.
+    fresh: Vec<JobView>,
+    accepting: bool,
+    /// When to try to accept again, where the system refused.
+    accept_at_us: Option<u64>,
+}
+
 impl FrontLink {
-    pub fn open(_: &std::path::Path, _: u32) -> std::io::Result<FrontLink> { Ok(FrontLink) }
-    pub fn register(&mut self, _: &mut hence_host::Host) {}
-    pub fn deadline_us(&self) -> Option<u64> { None }
-    pub fn overdue(&mut self, _: u64, _: &mut hence_host::Host) {}
-    pub fn effect(&mut self, _: &Effect, _: &mut crate::pump::Pump) {}
-    pub fn ready(&mut self, _: hence_host::Ready, _: &mut crate::pump::Pump) -> Vec<Request> { Vec::new() }
-    pub fn flush(&mut self, _: &mut crate::pump::Pump) {}
+    /// Listens on this path, for root and for `owner_uid`, our own. Folders that lack are made, for the owner
+    /// only. A socket that is there is replaced only if nobody listens on it. Nothing is waited for until
+    /// [`FrontLink::register`].
+    ///
+    /// # Errors
+    /// Somebody listens there already (`AddrInUse`), or what the system says.
+    pub fn open(path: &Path, owner_uid: u32) -> io::Result<FrontLink> {
+        let mut guid = [0; 16];
+        rustix::rand::getrandom(&mut guid, rustix::rand::GetRandomFlags::NONBLOCK)?;
+        Ok(FrontLink {
+            front: Front::new(guid, owner_uid),
+            listener: Listener::open(path)?,
+            connections: BTreeMap::new(),
+            waiting: BTreeMap::new(),
+            last_request: 0,
+            last_no_job: NO_JOB,
+            changed: BTreeSet::new(),
+            fresh: Vec::new(),
+            accepting: false,
+            accept_at_us: None,
+        })
+    }
+
+    /// Begins to wait for connections. Where the system refuses, that is tried again.
+    pub fn register(&mut self, registry: &mut dyn Registry) {
+        if self.set_accepting(true, registry).is_err() {
+            self.accept_at_us = Some(0);
+        }
+    }
+
+    /// Whether a token is one of this link's.
+    pub fn owns(&self, token: u32) -> bool {
+        TOKENS.contains(&token)
+    }
+
+    /// When to call [`FrontLink::overdue`] at the latest, in microseconds of the monotonic clock: somebody has
+    /// to authenticate by then, or accepting is to be tried again.
+    pub fn deadline_us(&self) -> Option<u64> {
+        let silent = self.connections.values().filter(|c| !self.front.is_open(c.peer));
+        silent.map(|c| c.authenticate_by_us).chain(self.accept_at_us).min()
+    }
+
+    /// Whether anybody is connected.
+    pub fn is_connected(&self) -> bool {
+        !self.connections.is_empty()
+    }
+
+    fn set_accepting(&mut self, accept: bool, registry: &mut dyn Registry) -> io::Result<()> {
+        if self.accepting == accept {
+            return Ok(());
+        }
+        if accept {
+            let interest = Interest { read: true, write: false };
+            registry.register(self.listener.as_fd(), LISTENER, interest)?;
+        } else {
+            registry.unregister(self.listener.as_fd());
+        }
+        self.accepting = accept;
+        Ok(())
+    }
+
+    /// A descriptor of this link is ready. Does what can be done without waiting and returns what clients
+    /// ask of the engine; each is answered by an [`Effect::Reply`] that [`FrontLink::effect`] is shown.
+    pub fn ready(&mut self, ready: Ready, runtime: &mut dyn Runtime) -> Vec<Request> {
+        if ready.token == LISTENER {
+            self.accept(runtime.now_us(), runtime);
+        }
+        if !self.owns(ready.token) {
+            return Vec::new();
+        }
+        if ready.write && !self.write(ready.token, runtime) {
+            self.close(ready.token, runtime);
+        }
+        if ready.read {
+            self.read(ready.token, runtime);
+        }
+        let requests = self.take_requests(runtime);
+        self.settle(ready.token, runtime);
+        requests
+    }
+
+    fn accept(&mut self, now_us: u64, registry: &mut dyn Registry) {
+        for _ in 0..ACCEPT_BATCH {
+            if self.connections.len() >= PEERS_MAX && !self.make_room(now_us, registry) {
+                return;
+            }
+            match self.listener.accept() {
+                Ok(Some((stream, caller))) => self.admit(stream, caller, now_us, registry),
+                Ok(None) => return,
+                Err(_) => return self.pause(Some(now_us + PAUSE_US), registry),
+            }
+        }
+    }
+
+    /// Closes who is connected for long and says nothing, for the sake of who waits. Without such a one,
+    /// accepting pauses until there is, or until somebody leaves.
+    fn make_room(&mut self, now_us: u64, registry: &mut dyn Registry) -> bool {
+        let silent = self.connections.iter().filter(|(_, c)| !self.front.is_open(c.peer));
+        let oldest = silent.map(|(token, c)| (c.authenticate_by_us, *token)).min();
+        let over = oldest.map(|(by_us, token)| (by_us - AUTHENTICATE_US + AUTHENTICATE_FULL_US, token));
+        match over {
+            Some((over_us, token)) if over_us <= now_us => self.close(token, registry),
+            over => self.pause(over.map(|(over_us, _)| over_us), registry),
+        }
+        self.connections.len() < PEERS_MAX
+    }
+
+    /// Leaves further clients in the kernel's queue until a connection is closed, or until then.
+    fn pause(&mut self, until_us: Option<u64>, registry: &mut dyn Registry) {
+        // Unregistering can't fail.
+        let _ = self.set_accepting(false, registry);
+        self.accept_at_us = until_us;
+    }
+
+    fn admit(&mut self, stream: UnixStream, caller: Caller, now_us: u64, registry: &mut dyn Registry) {
+        let token = TOKENS.skip(1).find(|token| !self.connections.contains_key(token));
+        let (Some(token), Some(peer)) = (token, self.front.connect(caller)) else { return };
+        let interest = Interest { read: true, write: false };
+        if registry.register(stream.as_fd(), token, interest).is_err() {
+            self.front.disconnect(peer);
+            return;
+        }
+        let authenticate_by_us = now_us + AUTHENTICATE_US;
+        self.connections.insert(token, Connection { stream, peer, interest, authenticate_by_us });
+    }
+
+    fn read(&mut self, token: u32, runtime: &mut dyn Runtime) {
+        let Some(connection) = self.connections.get_mut(&token) else { return };
+        if !self.front.wants_input(connection.peer) {
+            return;
+        }
+        let mut buffer = [0; READ_BYTES];
+        match connection.stream.read(&mut buffer) {
+            Ok(0) => self.close(token, runtime),
+            Ok(length) => {
+                let mut model = EngineModel { runtime };
+                // Whoever is condemned by that is closed at the end of the turn.
+                let _ = self.front.receive(connection.peer, &buffer[..length], &mut model);
+            }
+            Err(error) if is_transient(&error) => {}
+            Err(_) => self.close(token, runtime),
+        }
+    }
+
+    /// Writes what a connection takes now; false where it is broken.
+    fn write(&mut self, token: u32, runtime: &mut dyn Runtime) -> bool {
+        let Some(connection) = self.connections.get_mut(&token) else { return true };
+        while !self.front.outgoing(connection.peer).is_empty() {
+            match connection.stream.write(self.front.outgoing(connection.peer)) {
+                Ok(length) => {
+                    let mut model = EngineModel { runtime: &mut *runtime };
+                    // As in `read`.
+                    let _ = self.front.sent(connection.peer, length, &mut model);
+                }
+                Err(error) => return is_transient(&error),
+            }
+        }
+        true
+    }
+
+    /// Writes, then closes the connection or waits for what it needs next. Whoever is held back is written
+    /// to when it is ready only, for it may go on asking then.
+    fn settle(&mut self, token: u32, runtime: &mut dyn Runtime) {
+        let Some(connection) = self.connections.get(&token) else { return };
+        if self.front.wants_input(connection.peer) && !self.write(token, runtime) {
+            return self.close(token, runtime);
+        }
+        self.wait(token, runtime);
+    }
+
+    fn wait(&mut self, token: u32, registry: &mut dyn Registry) {
+        let Some(connection) = self.connections.get_mut(&token) else { return };
+        let read = self.front.wants_input(connection.peer);
+        let write = !self.front.outgoing(connection.peer).is_empty();
+        let interest = Interest { read, write };
+        if interest != connection.interest {
+            connection.interest = interest;
+            if registry.register(connection.stream.as_fd(), token, interest).is_err() {
+                self.close(token, registry);
+            }
+        }
+    }
+
+    fn close(&mut self, token: u32, registry: &mut dyn Registry) {
+        let Some(connection) = self.connections.remove(&token) else { return };
+        registry.unregister(connection.stream.as_fd());
+        self.front.disconnect(connection.peer);
+        drop(connection);
+        if self.connections.is_empty() {
+            self.changed.clear();
+            self.fresh = Vec::new();
+        }
+        self.accept_at_us = None;
+        if self.set_accepting(true, registry).is_err() {
+            self.accept_at_us = Some(0);
+        }
+    }
+
+    /// Ends a turn: tells clients which units changed, writes what they take, closes those that broke the
+    /// protocol or do not read. To be called when the effects of everything that was ready are done.
+    pub fn flush(&mut self, runtime: &mut dyn Runtime) {
+        if self.connections.is_empty() {
+            return;
+        }
+        for unit in std::mem::take(&mut self.changed) {
+            self.front.unit_changed(&unit_view(runtime.engine(), unit));
+        }
+        let tokens: Vec<u32> = self.connections.keys().copied().collect();
+        for token in tokens {
+            self.settle(token, runtime);
+        }
+        self.close_where(runtime, |link, connection| {
+            link.front.condemned().any(|(peer, _)| peer == connection.peer)
+        });
+    }
+
+    /// Closes who took too long to authenticate and goes on accepting where the system had no room.
+    pub fn overdue(&mut self, now_us: u64, registry: &mut dyn Registry) {
+        if self.accept_at_us.take_if(|at_us| *at_us <= now_us).is_some() {
+            let again = self.set_accepting(true, registry);
+            self.accept_at_us = again.err().map(|_| now_us + PAUSE_US);
+        }
+        self.close_where(registry, |link, connection| {
+            now_us >= connection.authenticate_by_us && !link.front.is_open(connection.peer)
+        });
+    }
+
+    fn close_where(&mut self, registry: &mut dyn Registry, over: impl Fn(&FrontLink, &Connection) -> bool) {
+        let over = self.connections.iter().filter(|(_, connection)| over(self, connection));
+        let over: Vec<u32> = over.map(|(token, _)| *token).collect();
+        for token in over {
+            self.close(token, registry);
+        }
+    }
+
+    fn take_requests(&mut self, runtime: &mut dyn Runtime) -> Vec<Request> {
+        let mut requests = Vec::new();
+        while let Some(asked) = self.front.poll_request() {
+            let (verb, kind, job, detailed) = match ask::translate(asked.command, runtime) {
+                Ok((Want::Request(verb, kind), job, detailed)) => (verb, kind, job, detailed),
+                Ok((Want::Reload, ..)) => {
+                    self.front.reloading(true);
+                    let done = runtime.reload(client::of(asked.caller, runtime));
+                    self.front.reloading(false);
+                    self.front.reply(asked.token, done.map(|()| Answer::Done));
+                    continue;
+                }
+                Err(refusal) => {
+                    self.front.reply(asked.token, Err(refusal));
+                    continue;
+                }
+            };
+            self.last_request += 1;
+            let token = self.last_request;
+            self.waiting.insert(token, Waiting { token: asked.token, job, detailed });
+            requests.push(Request { token, client: client::of(asked.caller, runtime), verb, kind });
+        }
+        requests
+    }
+
+    /// A record was made: whose state it changes is told to clients when the turn ends.
+    pub fn record(&mut self, record: &Record, engine: &Engine) {
+        if self.connections.is_empty() {
+            return;
+        }
+        let visible = matches!(
+            record.fact,
+            Fact::StateChanged { .. }
+                | Fact::Loaded { .. }
+                | Fact::Notified { .. }
+                | Fact::ProcessExited { .. }
+                | Fact::ProcessStarted { .. }
+        );
+        if visible && let Some(unit) = record.unit.as_deref().and_then(|name| engine.find(name)) {
+            self.changed.insert(unit);
+        }
+    }
+
+    /// The engine has an effect that clients are to hear of; the others are not for the link.
+    pub fn effect(&mut self, effect: &Effect, runtime: &mut dyn Runtime) {
+        self.tell(effect, runtime.engine());
+        // Whoever has something to read now is written to when its descriptor says that it can be.
+        let idle = self.connections.iter().filter(|(_, c)| !c.interest.write);
+        let idle: Vec<u32> = idle.map(|(token, _)| *token).collect();
+        for token in idle {
+            self.wait(token, runtime);
+        }
+    }
+
+    fn tell(&mut self, effect: &Effect, engine: &Engine) {
+        match effect {
+            Effect::JobNew { job, unit } if self.is_connected() => {
+                let name = engine.unit(*unit).name().as_str();
+                self.front.job_new(job.0, name);
+                self.changed.insert(*unit);
+                let wanted = self.waiting.values().any(|waiting| waiting.detailed);
+                if wanted && self.fresh.len() < OTHERS_MAX {
+                    let ended =
+                        || JobView { id: job.0, unit: name.into(), job_type: "nop", state: "running" };
+                    let view = engine.job(*job).map_or_else(ended, |job| job_view(engine, job));
+                    self.fresh.push(view);
+                }
+            }
+            Effect::JobRemoved { job, unit, result, .. } if self.is_connected() => {
+                // Who waits for the job looks at the unit as soon as it is over.
+                self.changed.remove(unit);
+                let view = unit_view(engine, *unit);
+                self.front.unit_changed(&view);
+                self.front.job_removed(job.0, &view.row.id, result.as_str());
+            }
+            Effect::Reply { token, result } => match result {
+                Ok(job) => self.reply(*token, job.map(|job| job.0), engine),
+                Err(refusal) => {
+                    let (name, text) = refusal.parts();
+                    if let Some(waiting) = self.waiting.remove(token) {
+                        let refusal = Refusal::new(error_name(name), text.to_string());
+                        self.front.reply(waiting.token, Err(refusal));
+                    }
+                }
+            },
+            _ => {}
+        }
+    }
+
+    fn reply(&mut self, number: u64, job: Option<u32>, engine: &Engine) {
+        let others = std::mem::take(&mut self.fresh);
+        let Some(waiting) = self.waiting.remove(&number) else { return };
+        let Some((unit, job_type)) = waiting.job else {
+            return self.front.reply(waiting.token, Ok(Answer::Done));
+        };
+        let id = job.unwrap_or_else(|| {
+            self.last_no_job = self.last_no_job.checked_add(1).unwrap_or(NO_JOB);
+            self.last_no_job
+        });
+        let known = engine.job(hence_engine::JobId(id)).map(|job| job_view(engine, job));
+        let view = known.unwrap_or(JobView { id, unit: unit.clone(), job_type, state: "running" });
+        let others = others.into_iter().filter(|other| other.id != id && waiting.detailed).collect();
+        self.front.reply(waiting.token, Ok(Answer::Job { job: view, others }));
+        if job.is_none() {
+            self.front.job_removed(id, &unit, "done");
+        }
+    }
+}
+
+fn is_transient(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted)
+}
+
+/// The error of this name within org.freedesktop.systemd1.
+fn error_name(name: &str) -> ErrorName {
+    let full = |error: &&ErrorName| error.as_str().strip_prefix("org.freedesktop.systemd1.") == Some(name);
+    ErrorName::ALL.iter().find(full).copied().unwrap_or(ErrorName::Failed)
 }

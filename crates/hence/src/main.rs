@@ -2,10 +2,13 @@
 //! people; it makes no decisions.
 
 mod cli;
+mod control;
 mod exit;
 mod front_link;
+mod model;
 mod narrator;
 mod pump;
+mod report;
 mod run;
 mod survivors;
 mod units;
@@ -28,6 +31,8 @@ fn main() -> ExitCode {
 fn recorder(ledger: Option<PathBuf>) -> ExitCode {
     let socket = std::io::stdin().as_fd().try_clone_to_owned();
     let (Some(ledger), Ok(socket)) = (ledger, socket) else { return ExitCode::from(exit::USAGE) };
-    let options = hence_host::store::RecorderOptions::new(|old, segment, limit| hence_ledger::fold::fold(old, segment.into_iter(), limit));
+    let options = hence_host::store::RecorderOptions::new(|old, segment, limit| {
+        hence_ledger::fold::fold(old, segment.into_iter(), limit)
+    });
     hence_host::store::recorder_main(&ledger, socket, options)
 }

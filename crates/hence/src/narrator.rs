@@ -86,6 +86,7 @@ fn is_told(fact: &Fact) -> bool {
             | Fact::JobMerged { .. }
             | Fact::JobDropped { .. }
             | Fact::Traffic { .. }
+            | Fact::SignalSent { .. }
             | Fact::Request { .. }
     )
 }
@@ -146,10 +147,23 @@ impl Story {
         let Some(unit) = record.unit.clone() else {
             if let Fact::ManagerSignal { signal, .. } = record.fact {
                 self.ending = true;
-                self.line(record, "hence", &format!("asked to end by {}: stopping everything in order", signal_name(i32::from(signal))), Tone::Plain);
+                self.line(
+                    record,
+                    "hence",
+                    &format!(
+                        "asked to end by {}: stopping everything in order",
+                        signal_name(i32::from(signal))
+                    ),
+                    Tone::Plain,
+                );
             } else if let Fact::DeadlineReached { deadline: DeadlineKind::RunFor, after_us } = record.fact {
                 self.ending = true;
-                self.line(record, "hence", &format!("{} are over: stopping everything in order", span(after_us)), Tone::Plain);
+                self.line(
+                    record,
+                    "hence",
+                    &format!("{} are over: stopping everything in order", span(after_us)),
+                    Tone::Plain,
+                );
             }
             return;
         };
@@ -159,21 +173,41 @@ impl Story {
             }
             Fact::SpawnFailed { role, step, errno, subject } => {
                 let why = std::io::Error::from_raw_os_error(*errno);
-                self.once(record, &unit, &format!("{role} could not be started: {step}: {subject}: {why}"), Tone::Bad);
+                self.once(
+                    record,
+                    &unit,
+                    &format!("{role} could not be started: {step}: {subject}: {why}"),
+                    Tone::Bad,
+                );
             }
             Fact::LeftBehind { processes, total, allowed } => {
                 let thread = self.units.entry(unit.clone()).or_default();
                 thread.left = u64::from(*total);
                 thread.left_bytes += processes.iter().filter_map(|p| p.bytes).sum::<u64>();
                 if thread.turns < LOOP && !*allowed {
-                    let names: Vec<String> = processes.iter().take(3).map(|p| format!("{} ({})", p.pid, clean(&p.command))).collect();
-                    let rule = record.causes.first().and_then(|c| c.rule.as_ref()).map(rule_text).unwrap_or_default();
-                    let text = format!("left {} behind: {}{}", plural(processes.len() as u64, "process", "processes"), names.join(", "), rule);
+                    let names: Vec<String> = processes
+                        .iter()
+                        .take(3)
+                        .map(|p| format!("{} ({})", p.pid, clean(&p.command)))
+                        .collect();
+                    let rule = record
+                        .causes
+                        .first()
+                        .and_then(|c| c.rule.as_ref())
+                        .map(rule_text)
+                        .unwrap_or_default();
+                    let text = format!(
+                        "left {} behind: {}{}",
+                        plural(processes.len() as u64, "process", "processes"),
+                        names.join(", "),
+                        rule
+                    );
                     self.line(record, &unit, &text, Tone::Bad);
                 }
             }
             Fact::StartLimitHit { burst, interval_us } => {
-                let text = format!("started more than {burst} times in {}: not started again", span(*interval_us));
+                let text =
+                    format!("started more than {burst} times in {}: not started again", span(*interval_us));
                 self.line(record, &unit, &text, Tone::Bad);
             }
             Fact::ConditionFailed { condition, .. } => {
@@ -183,12 +217,21 @@ impl Story {
             Fact::JobDropped { job_type, reason } => {
                 self.line(record, &unit, &format!("{job_type} left out: {reason}"), Tone::Bad);
             }
-            Fact::OomKill { .. } => self.line(record, &unit, "out of memory: the kernel killed a process", Tone::Bad),
+            Fact::OomKill { .. } => {
+                self.line(record, &unit, "out of memory: the kernel killed a process", Tone::Bad)
+            }
             _ => {}
         }
     }
 
-    fn state(&mut self, record: &Record, unit: &Text, (from, to): (ActiveState, ActiveState), sub: SubState, result: &str) {
+    fn state(
+        &mut self,
+        record: &Record,
+        unit: &Text,
+        (from, to): (ActiveState, ActiveState),
+        sub: SubState,
+        result: &str,
+    ) {
         use ActiveState::*;
         let service = unit.ends_with(".service") || unit.ends_with(".socket");
         let up = |s| matches!(s, Active | Reloading);
@@ -198,13 +241,21 @@ impl Story {
         if up(to) && !up(from) {
             let looping = self.units.get(unit).is_some_and(|t| t.turns >= 2);
             if !looping {
-                let word = match sub { SubState::Listening => "listening", SubState::Exited => "done", _ => "up" };
+                let word = match sub {
+                    SubState::Listening => "listening",
+                    SubState::Exited => "done",
+                    _ => "up",
+                };
                 self.line(record, unit, word, Tone::Good);
             }
-        } else if to == Failed || (to == Inactive && from != Failed) {
+        } else if to == Failed || (to == Inactive && !matches!(from, Failed | Activating)) {
             self.down(record, unit, to == Failed, result);
-        } else if to == Activating && sub == SubState::AutoRestart && self.units.get(unit).is_some_and(|t| t.turns < 2) {
-            let delay = record.causes.first().and_then(|c| c.rule.as_ref()).map(rule_text).unwrap_or_default();
+        } else if to == Activating
+            && sub == SubState::AutoRestart
+            && self.units.get(unit).is_some_and(|t| t.turns < 2)
+        {
+            let delay =
+                record.causes.first().and_then(|c| c.rule.as_ref()).map(rule_text).unwrap_or_default();
             self.line(record, unit, &format!("will be started again{delay}"), Tone::Plain);
         }
     }
@@ -246,7 +297,11 @@ impl Story {
         for cause in &record.causes {
             if let Some((of, text)) = self.reason(cause.record) {
                 let rule = cause.rule.as_ref().map(rule_text).unwrap_or_default();
-                best = if of == unit || of.is_empty() { format!(": {text}{rule}") } else { format!(": {of} {text}{rule}") };
+                best = if of == unit || of.is_empty() {
+                    format!(": {text}{rule}")
+                } else {
+                    format!(": {of} {text}{rule}")
+                };
                 break;
             }
         }
@@ -260,7 +315,9 @@ impl Story {
             Fact::ProcessExited { role, exit, .. } => {
                 let signal = record.causes.iter().find_map(|c| self.reason(c.record));
                 match signal {
-                    Some((_, text)) if exit.kind != ExitKind::Exited || exit.status == 0 => Some(text.clone()),
+                    Some((_, text)) if exit.kind != ExitKind::Exited || exit.status == 0 => {
+                        Some(text.clone())
+                    }
                     _ => Some(exit_text(*role, *exit).into()),
                 }
             }
@@ -268,9 +325,13 @@ impl Story {
                 handed_on().map(|(_, (_, text))| text.clone())
             }
             Fact::DeadlineReached { deadline: DeadlineKind::RunFor, .. } => Some("the run is over".into()),
-            Fact::DeadlineReached { deadline, after_us } => Some(format!("{deadline}={} is over", span(*after_us)).into()),
+            Fact::DeadlineReached { deadline, after_us } => {
+                Some(format!("{deadline}={} is over", span(*after_us)).into())
+            }
             Fact::ManagerSignal { .. } => Some("hence was asked to end".into()),
-            Fact::Request { verb, client, .. } => Some(format!("{verb} asked for by pid {} ({})", client.pid, clean(&client.command)).into()),
+            Fact::Request { verb, client, .. } => {
+                Some(format!("{verb} asked for by pid {} ({})", client.pid, clean(&client.command)).into())
+            }
             Fact::OomKill { .. } => Some("out of memory".into()),
             Fact::StartLimitHit { .. } => Some("the start limit was hit".into()),
             Fact::SpawnFailed { step, .. } => Some(format!("could not be started ({step})").into()),
@@ -376,7 +437,10 @@ fn exit_text(role: ProcessRole, exit: Exit) -> String {
 
 fn signal_name(number: i32) -> String {
     let name = u8::try_from(number).ok().and_then(hence_unit::value::signal_name);
-    name.map_or_else(|| format!("signal {number}"), |n| if n.starts_with("SIG") { n.to_string() } else { format!("SIG{n}") })
+    name.map_or_else(
+        || format!("signal {number}"),
+        |n| if n.starts_with("SIG") { n.to_string() } else { format!("SIG{n}") },
+    )
 }
 
 fn rule_text(rule: &hence_ledger::Rule) -> String {

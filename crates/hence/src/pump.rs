@@ -5,10 +5,10 @@
 
 use crate::front_link::FrontLink;
 use crate::narrator::Narrator;
-use hence_engine::{Effect, Engine, Event, Request, UnitId};
+use hence_engine::{Effect, Engine, Event, Request};
 use hence_host::store::{RecorderLink, Ring};
 use hence_host::{Host, Interest, Ready};
-use hence_ledger::{Cause, Fact, Record, RecordId, UnitResult};
+use hence_ledger::{Cause, Fact, Record, RecordId};
 use hence_unit::UnitName;
 use std::cell::RefCell;
 use std::collections::{BTreeSet, VecDeque};
@@ -148,6 +148,7 @@ impl Pump {
         let mut foreign = Vec::new();
         loop {
             self.settle();
+            self.tell_clients();
             if let Some(status) = self.finished {
                 return status;
             }
@@ -194,6 +195,7 @@ impl Pump {
         }
         if let Some(mut front) = self.front.take() {
             front.overdue(now_us, &mut self.host);
+            front.flush(self);
             self.front = Some(front);
         }
     }
@@ -239,6 +241,9 @@ impl Pump {
             self.trouble.note(&record);
             if let Some(narrator) = &mut self.narrator {
                 narrator.tell(&record);
+            }
+            if let Some(front) = &mut self.front {
+                front.record(&record, &self.engine);
             }
             self.batch.push(record);
         }
@@ -290,7 +295,11 @@ impl Pump {
         for request in requests {
             self.request(request);
         }
-        if let Some(mut front) = self.front.take() {
+    }
+
+    /// Sends clients what changed in this turn.
+    fn tell_clients(&mut self) {
+        if let Some(mut front) = self.front.take_if(|f| f.is_connected()) {
             front.flush(self);
             self.front = Some(front);
         }
@@ -310,12 +319,6 @@ impl Pump {
         if self.engine.find(name).is_none() {
             self.happen(Event::Referenced(name.clone()));
         }
-    }
-
-    /// Units that are failed now.
-    pub fn failed_units(&self) -> Vec<UnitId> {
-        let failed = |u: &&hence_engine::Unit| u.result() != UnitResult::Success;
-        self.engine.units().iter().filter(failed).map(|u| u.id).collect()
     }
 
     /// Takes the parts apart after the run: the last records are stored, then the host's groups go.

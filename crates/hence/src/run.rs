@@ -10,9 +10,7 @@ use crate::units::Sources;
 use hence_engine::{Engine, Request, RequestKind, Settings};
 use hence_host::store::{RecorderCommand, RecorderLink, Ring, RingOptions, default_ledger};
 use hence_host::{Capture, Host, HostOptions};
-use hence_ledger::{
-    Client, Fact, FORMAT_VERSION, RecordId, Stream, Text, Tracking, Verb, record::Invocation,
-};
+use hence_ledger::{Client, Fact, RecordId, Stream, Text, Tracking, Verb, record::Invocation};
 use hence_unit::config::JobMode;
 use std::cell::RefCell;
 use std::ffi::OsString;
@@ -100,7 +98,11 @@ fn run(args: &Args) -> Result<u8, Refused> {
     let now = Host::now();
     let recorder = RecorderLink::start(recorder_command(&ledger), now.monotonic_us).map_err(bad_ledger)?;
     let recorder = Rc::new(RefCell::new(recorder));
+    let locale = std::env::vars().filter(|(name, _)| name == "LANG" || name.starts_with("LC_"));
+    let mut environment = HostOptions::default().environment;
+    environment.extend(locale.map(|(name, value)| format!("{name}={value}").into()));
     let mut options = HostOptions {
+        environment,
         runtime_directory: runtime_directory(),
         capture: Some(Box::new(ToRecorder(recorder.clone()))),
         load: Some(Box::new(move |name| units.load(name))),
@@ -154,7 +156,12 @@ fn run(args: &Args) -> Result<u8, Refused> {
         pump.load(&unit);
         pump.request(Request {
             token: 0,
-            client: Client { pid: std::process::id(), uid: rustix::process::geteuid().as_raw(), command: command.clone(), unit: None },
+            client: Client {
+                pid: std::process::id(),
+                uid: rustix::process::geteuid().as_raw(),
+                command: command.clone(),
+                unit: None,
+            },
             verb: Verb::Run,
             kind: RequestKind::Job { unit, mode: JobMode::Replace },
         });
@@ -166,14 +173,22 @@ fn run(args: &Args) -> Result<u8, Refused> {
     let lost = pump.close(status);
     survivors::mark_ended(&ledger, leaves);
     if lost > 0 {
-        eprintln!("hence: {lost} records found no room in the ledger {}; it says where they are missing", ledger.display());
+        eprintln!(
+            "hence: {lost} records found no room in the ledger {}; it says where they are missing",
+            ledger.display()
+        );
     }
     Ok(status)
 }
 
 /// The first lines: how processes are tracked, and what can't be promised.
 fn announce(report: &hence_host::TrackingReport, ledger: &Path) {
-    println!("hence {}: processes are tracked by {}; ledger {}", env!("CARGO_PKG_VERSION"), report.level, ledger.display());
+    println!(
+        "hence {}: processes are tracked by {}; ledger {}",
+        env!("CARGO_PKG_VERSION"),
+        report.level,
+        ledger.display()
+    );
     if report.level == Tracking::Ancestry {
         for limit in &report.limits {
             println!("  {limit}");
@@ -227,7 +242,8 @@ pub fn runtime_directory() -> Option<PathBuf> {
 
 fn user_roots() -> [PathBuf; 5] {
     let home = PathBuf::from(std::env::var_os("HOME").unwrap_or_else(|| "/".into()));
-    let var = |name: &str, below: &str| std::env::var_os(name).map_or_else(|| home.join(below), PathBuf::from);
+    let var =
+        |name: &str, below: &str| std::env::var_os(name).map_or_else(|| home.join(below), PathBuf::from);
     let state = var("XDG_STATE_HOME", ".local/state");
     let runtime = std::env::var_os("XDG_RUNTIME_DIR").map_or_else(std::env::temp_dir, PathBuf::from);
     let logs = state.join("log");
@@ -255,6 +271,3 @@ fn seed() -> [u8; 16] {
     }
     seed
 }
-
-/// Which format the ledger has, for `--version`.
-pub const LEDGER_FORMAT: u16 = FORMAT_VERSION;

@@ -141,7 +141,9 @@ impl Sources {
         }
         if start.is_empty() {
             let folders = self.started.join(", ");
-            return Err(format!("{folders}: no unit to start there (units end in .service, .socket, .target)"));
+            return Err(format!(
+                "{folders}: no unit to start there (units end in .service, .socket, .target)"
+            ));
         }
         Ok(start)
     }
@@ -222,7 +224,8 @@ fn environs(user: bool) -> Environs {
         if root { system.to_owned() } else { variable(var, &format!("{home}/{below}")) }
     };
     let release = os_release();
-    let field = |key: &str| release.iter().find(|(k, _)| k == key).map(|(_, v)| v.clone()).unwrap_or_default();
+    let field =
+        |key: &str| release.iter().find(|(k, _)| k == key).map(|(_, v)| v.clone()).unwrap_or_default();
     Environs {
         user,
         host_name: name(system.nodename()),
@@ -257,7 +260,8 @@ fn environs(user: bool) -> Environs {
 }
 
 fn os_release() -> Vec<(String, String)> {
-    let text = ["/etc/os-release", "/usr/lib/os-release"].iter().find_map(|p| std::fs::read_to_string(p).ok());
+    let text =
+        ["/etc/os-release", "/usr/lib/os-release"].iter().find_map(|p| std::fs::read_to_string(p).ok());
     let line = |line: &str| {
         let (key, value) = line.split_once('=')?;
         Some((key.trim().to_owned(), value.trim().trim_matches(['"', '\'']).to_owned()))

@@ -98,7 +98,7 @@ impl Engine {
     /// How many processes beside main and control got the signal: recorded where there were any.
     pub(crate) fn killed(&mut self, unit: UnitId, others: u32, empty: bool) {
         let State::Service(s) = &mut self.units[unit.0 as usize].state else { return };
-        let alone = s.main_pid().is_none() && s.control_pid().is_none();
+        let alone = s.is_alone();
         s.group_empty = empty && alone;
         let signal = s.signal_record;
         if others > 0

@@ -12,7 +12,8 @@ impl Engine {
     /// there was left behind.
     pub(crate) fn census(&mut self, unit: UnitId, processes: Vec<Process>) {
         if let State::Service(s) = &mut self.units[unit.0 as usize].state {
-            s.group_empty = processes.is_empty() && s.main_pid().is_none() && s.control_pid().is_none();
+            // A start that was asked for meanwhile isn't in the count.
+            s.group_empty = processes.is_empty() && s.is_alone();
             if let Some(awaited) = s.awaiting.take() {
                 self.kill_after_census(unit, awaited, processes.len() as u32);
                 return;

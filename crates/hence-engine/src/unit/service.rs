@@ -160,6 +160,12 @@ impl Service {
         self.control.and_then(|c| c.pid)
     }
 
+    /// It has neither a main nor a control process, and none is being started.
+    pub(crate) fn is_alone(&self) -> bool {
+        let processes = self.main_pid().is_some() || self.control_pid().is_some();
+        !processes && self.main_start.is_none() && self.control_start.is_none()
+    }
+
     fn worsen(&mut self, result: UnitResult) {
         if self.result == UnitResult::Success {
             self.result = result;
@@ -186,6 +192,7 @@ impl Engine {
     fn service_state(&mut self, unit: UnitId, to: SubState, cause: Cause) -> RecordId {
         let service = self.service_mut(unit);
         let mut deadline = service.deadline.take();
+        service.pid_file_awaited = false;
         let restart = service.will_restart;
         let reload_failed = service.sub == SubState::Reload && service.reload_result != UnitResult::Success;
         let mut watchdog = None;

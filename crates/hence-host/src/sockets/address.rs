@@ -38,10 +38,8 @@ impl Address {
         if let Some(name) = text.strip_prefix('@') {
             return Ok(Address::Unix(SocketAddrUnix::new_abstract_name(name.as_bytes())?));
         }
-        if let Ok(port) = text.parse::<u16>() {
-            if port > 0 {
-                return Ok(Address::Port(port));
-            }
+        if let Ok(port @ 1..) = text.parse::<u16>() {
+            return Ok(Address::Port(port));
         }
         match text.parse::<SocketAddr>() {
             Ok(address) if address.port() > 0 => Ok(Address::Ip(address)),

@@ -90,6 +90,62 @@ pub unsafe fn clone3<T>(args: &CloneArgs, entry: unsafe extern "C" fn(*mut T) ->
     result
 }
 
+/// As [`clone3`] by the older clone(2), for kernels and sandboxes that refuse clone3: the group and the reset
+/// of handlers aren't asked for, the rest of `args` is.
+///
+/// # Safety
+/// As [`clone3`].
+pub unsafe fn clone<T>(args: &CloneArgs, entry: unsafe extern "C" fn(*mut T) -> !, argument: *mut T) -> i64 {
+    let flags = (args.flags & 0xffff_ffff) | args.exit_signal;
+    let result: i64;
+    // SAFETY: as in `clone3`.
+    #[cfg(target_arch = "x86_64")]
+    unsafe {
+        asm!(
+            "syscall",
+            "test rax, rax",
+            "jnz 2f",
+            "xor ebp, ebp",
+            "mov rdi, r12",
+            "call r13",
+            "ud2",
+            "2:",
+            inlateout("rax") libc::SYS_clone => result,
+            in("rdi") flags,
+            in("rsi") args.stack + args.stack_size,
+            in("rdx") 0usize,
+            in("r10") args.child_tid,
+            in("r8") 0usize,
+            in("r12") argument,
+            in("r13") entry,
+            lateout("rcx") _,
+            lateout("r11") _,
+        );
+    }
+    // SAFETY: as in `clone3`.
+    #[cfg(target_arch = "aarch64")]
+    unsafe {
+        asm!(
+            "svc 0",
+            "cbnz x0, 2f",
+            "mov x29, xzr",
+            "mov x0, x9",
+            "blr x10",
+            "brk 1",
+            "2:",
+            inlateout("x0") flags => result,
+            in("x1") args.stack + args.stack_size,
+            in("x2") 0usize,
+            in("x3") 0usize,
+            in("x4") args.child_tid,
+            in("x8") libc::SYS_clone,
+            in("x9") argument,
+            in("x10") entry,
+        );
+    }
+    result
+}
+
 /// A system call with up to five arguments; returns its result or -errno.
 ///
 /// # Safety

@@ -38,10 +38,11 @@ pub struct Reaped {
 /// # Errors
 /// Where the signalfd can't be opened.
 pub fn take_over() -> io::Result<OwnedFd> {
-    let caught: Vec<i32> = [libc::SIGCHLD, libc::SIGTERM, libc::SIGINT, libc::SIGHUP, libc::SIGUSR1, libc::SIGUSR2]
-        .into_iter()
-        .chain(libc::SIGRTMIN()..=libc::SIGRTMAX())
-        .collect();
+    let caught: Vec<i32> =
+        [libc::SIGCHLD, libc::SIGTERM, libc::SIGINT, libc::SIGHUP, libc::SIGUSR1, libc::SIGUSR2]
+            .into_iter()
+            .chain(libc::SIGRTMIN()..=libc::SIGRTMAX())
+            .collect();
     // SAFETY: the set is a local; handlers are replaced by the default or "ignore" only, except for those
     // that report faults, which stay as the runtime has set them.
     unsafe {
@@ -112,7 +113,11 @@ pub fn send(pid: u32, signal: u8) -> io::Result<()> {
         return Err(io::Error::from_raw_os_error(libc::ESRCH));
     }
     // SAFETY: no memory is involved.
-    if unsafe { libc::kill(pid as i32, i32::from(signal)) } < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+    if unsafe { libc::kill(pid as i32, i32::from(signal)) } < 0 {
+        Err(io::Error::last_os_error())
+    } else {
+        Ok(())
+    }
 }
 
 /// Reaps one child that has ended, whichever; `None` where none has.
@@ -148,8 +153,7 @@ pub fn reap() -> Option<Reaped> {
 /// Where the kernel doesn't know close_range(2) with that flag (before 5.11) and /proc isn't there either.
 pub fn close_on_exec_from(first: u32) -> io::Result<()> {
     // SAFETY: no memory is involved; descriptors stay open in this process.
-    let result =
-        unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, libc::CLOSE_RANGE_CLOEXEC as u32) };
+    let result = unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, libc::CLOSE_RANGE_CLOEXEC) };
     if result == 0 {
         return Ok(());
     }

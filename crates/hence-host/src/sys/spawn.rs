@@ -8,11 +8,11 @@
 //! No handler of ours can run in a child: CLONE_CLEAR_SIGHAND resets them all. Pidfds are not asked for:
 //! a child's pid isn't used again before we reap it.
 
-use super::clone::{CLONE_CLEAR_SIGHAND, CLONE_INTO_CGROUP, CloneArgs, clone3, raw};
+use super::clone::{CLONE_CLEAR_SIGHAND, CLONE_INTO_CGROUP, CloneArgs, clone, clone3, raw};
 use hence_ledger::SpawnStep;
 use std::{
     cell::UnsafeCell,
-    os::fd::{AsRawFd, BorrowedFd},
+    os::fd::{AsRawFd, BorrowedFd, OwnedFd},
     ptr,
     sync::atomic::{AtomicU32, AtomicU64, Ordering},
 };
@@ -22,6 +22,8 @@ const PARALLEL: usize = 8;
 const STACK_BYTES: usize = 16 * 1024;
 /// Buffers above this are given back after use.
 const KEEP_BYTES: usize = 64 * 1024;
+/// Failed starts whose end hasn't been reaped yet, at most.
+const REMEMBERED: usize = 4096;
 const FAILED: u64 = 1 << 63;
 
 /// Exit statuses of a child that never became its program; systemd.exec(5), "Process Exit Codes".
@@ -165,9 +167,12 @@ struct Slot {
 
 /// Starts processes. One per hence.
 pub struct Launcher {
-    slots: Vec<Box<UnsafeCell<Slot>>>,
+    /// Never grows: children hold pointers into it.
+    slots: Vec<UnsafeCell<Slot>>,
     next: usize,
     failed: Vec<(u32, SpawnStep, i32)>,
+    /// clone3 is refused here (a sandbox, a kernel before 5.7): children join their group by themselves.
+    old: bool,
 }
 
 /// A slot that was claimed for one start.
@@ -186,17 +191,22 @@ impl Launcher {
     /// With all slots free. Stacks are touched when they are first used.
     pub fn new() -> Launcher {
         let slot = || {
-            Box::new(UnsafeCell::new(Slot {
+            UnsafeCell::new(Slot {
                 busy: AtomicU32::new(0),
                 error: AtomicU64::new(0),
                 pid: 0,
                 image: Image::default(),
                 pointers: Vec::new(),
                 stack: Vec::new(),
-            }))
+            })
         };
         // Slot 0 serves the starts that wait.
-        Launcher { slots: (0..=PARALLEL).map(|_| slot()).collect(), next: 0, failed: Vec::new() }
+        Launcher { slots: (0..=PARALLEL).map(|_| slot()).collect(), next: 0, failed: Vec::new(), old: false }
+    }
+
+    /// Uses clone(2) only, as where clone3 is refused.
+    pub fn without_clone3(&mut self) {
+        self.old = true;
     }
 
     /// Takes a free slot with an empty image. With `confirm`, or where none is free, the start will wait
@@ -232,6 +242,9 @@ impl Launcher {
         let error = slot.error.swap(0, Ordering::Acquire);
         if error & FAILED != 0 {
             let (step, errno) = unpack(error);
+            if self.failed.len() >= REMEMBERED {
+                self.failed.remove(0);
+            }
             self.failed.push((slot.pid, step, errno));
         }
     }
@@ -293,8 +306,30 @@ impl Launcher {
             ..CloneArgs::default()
         };
         let shared = self.slots[claim.slot].get();
-        // SAFETY: the slot and its stack stay untouched while `busy` is set; `child` only makes system calls.
-        let result = unsafe { clone3(&args, child, shared) };
+        let mut result = -i64::from(libc::ENOSYS);
+        if !self.old {
+            // SAFETY: the slot and its stack stay untouched while `busy` is set; `child` only makes system
+            // calls.
+            result = unsafe { clone3(&args, child, shared) };
+        }
+        const REFUSED: [i64; 3] = [-(libc::ENOSYS as i64), -(libc::EPERM as i64), -(libc::E2BIG as i64)];
+        if REFUSED.contains(&result) {
+            self.old = true;
+            let joined = cgroup.map(open_members).transpose();
+            // SAFETY: no child runs in this slot yet; then as above.
+            unsafe {
+                result = match &joined {
+                    Ok(members) => {
+                        (*shared).image.join.extend(members.as_ref().map(AsRawFd::as_raw_fd));
+                        clone(&args, child, shared)
+                    }
+                    Err(e) => {
+                        (*shared).busy.store(0, Ordering::Relaxed);
+                        return Err((SpawnStep::Cgroup, e.raw_os_error()));
+                    }
+                };
+            }
+        }
         // SAFETY: `busy` and `error` are atomics, `pid` and `pointers` aren't used by the child in a way
         // that this conflicts with: it never reads `pid`.
         unsafe {
@@ -314,6 +349,12 @@ impl Launcher {
         }
         Ok(result as u32)
     }
+}
+
+/// The file by which a process joins a group.
+fn open_members(group: BorrowedFd<'_>) -> Result<OwnedFd, rustix::io::Errno> {
+    use rustix::fs::{Mode, OFlags, openat};
+    openat(group, "cgroup.procs", OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty())
 }
 
 /// Whether clone3 refused a process or the group that it was to be born in.
@@ -438,7 +479,7 @@ unsafe fn attributes(slot: *mut Slot, image: *const Image) {
     }
 }
 
-/// Writes the adjustment to /proc; what the kernel refuses to an ordinary user fails the start, as systemd's does.
+/// Writes the adjustment to /proc; what the kernel refuses to an ordinary user fails the start.
 ///
 /// # Safety
 /// As [`child`].

@@ -7,7 +7,8 @@ use hence_ledger::{Exit, ExitKind, FileRole, SpawnStep, Stream, Text, record::In
 use hence_unit::{
     Config, Kind, Place, SocketConfig, UnitName,
     config::{
-        DirectoryKind, EnvironmentFile, Listen, ListenKind, ManagedDirectory, PathConfig, ResourceLimit, Stdio,
+        DirectoryKind, EnvironmentFile, Listen, ListenKind, ManagedDirectory, PathConfig, ResourceLimit,
+        Stdio,
     },
 };
 use std::{
@@ -67,7 +68,9 @@ pub fn helper(what: &str) -> ExitCode {
 
 pub fn exec_failure_confirmed() {
     let mut rig = Rig::new();
-    for (argv, errno) in [("/no/such/program", libc::ENOENT), ("/etc", libc::EACCES), ("no-such", libc::ENOENT)] {
+    for (argv, errno) in
+        [("/no/such/program", libc::ENOENT), ("/etc", libc::EACCES), ("no-such", libc::ENOENT)]
+    {
         let config = Arc::new(service("bad.service", &[argv]));
         let mut spawn = spawn_of(0, &config);
         spawn.confirm = true;
@@ -94,13 +97,24 @@ pub fn exec_failure_confirmed() {
 
 fn failed_end(rig: &mut Rig, pid: u32) -> (Exit, Option<(SpawnStep, i32)>) {
     rig.until("a failed start's end", |e| match e {
-        Event::Exited { pid: p, exit: Some(exit), spawn_error, .. } if *p == pid => Some((*exit, *spawn_error)),
+        Event::Exited { pid: p, exit: Some(exit), spawn_error, .. } if *p == pid => {
+            Some((*exit, *spawn_error))
+        }
         _ => None,
     })
 }
 
 pub fn exec_failure_unconfirmed() {
+    failures_are_told(Rig::new());
+}
+
+pub fn exec_failure_without_clone3() {
     let mut rig = Rig::new();
+    rig.host.without_clone3();
+    failures_are_told(rig);
+}
+
+fn failures_are_told(mut rig: Rig) {
     let (_, pid) = rig.start(service("bad.service", &["/no/such/program"]));
     let end = failed_end(&mut rig, pid);
     assert_eq!(end, (Exit { kind: ExitKind::Exited, status: 203 }, Some((SpawnStep::Exec, libc::ENOENT))));
@@ -191,22 +205,33 @@ pub fn environment() {
     let folder = Folder::new();
     fs::write(folder.path("env"), "# c\nA=file\nQ=\"a b\"\n").unwrap();
     let mut rig = Rig::new();
-    let mut config = service("e.service", &["/usr/bin/env", "sh", "-c", "env > $OUT.tmp; echo ${Q} >> $OUT.tmp; mv $OUT.tmp $OUT"]);
+    let mut config = service(
+        "e.service",
+        &["/usr/bin/env", "sh", "-c", "env > $OUT.tmp; echo ${Q} >> $OUT.tmp; mv $OUT.tmp $OUT"],
+    );
     let context = &mut part(&mut config).context;
     context.environment = vec!["A=unit".into(), "B=1".into(), format!("OUT={}", folder.path("out")).into()];
     context.unset_environment = vec!["B".into()];
-    context.environment_files =
-        [("env", false), ("none", true)].map(|(f, optional)| EnvironmentFile { path: folder.path(f).into(), optional }).into();
+    context.environment_files = [("env", false), ("none", true)]
+        .map(|(f, optional)| EnvironmentFile { path: folder.path(f).into(), optional })
+        .into();
     let config = Arc::new(config);
     let mut spawn = spawn_of(0, &config);
     spawn.environment = vec![("MAINPID", "5".into()), ("WATCHDOG_USEC", "7".into())];
-    let Event::Spawned { pid, inputs, .. } = rig.ask(Effect::Spawn(Box::new(spawn))) else { panic!("not started") };
+    let Event::Spawned { pid, inputs, .. } = rig.ask(Effect::Spawn(Box::new(spawn))) else {
+        panic!("not started")
+    };
     let id = spawn_of(0, &config).invocation.to_string();
     assert!(inputs.iter().any(|f| f.role == FileRole::Environment && f.version.is_some()));
     let out = folder.read("out");
     for line in [
-        "A=file", "Q=a b", "MAINPID=5", "WATCHDOG_USEC=7", &format!("WATCHDOG_PID={pid}"),
-        &format!("SYSTEMD_EXEC_PID={pid}"), &format!("INVOCATION_ID={id}"),
+        "A=file",
+        "Q=a b",
+        "MAINPID=5",
+        "WATCHDOG_USEC=7",
+        &format!("WATCHDOG_PID={pid}"),
+        &format!("SYSTEMD_EXEC_PID={pid}"),
+        &format!("INVOCATION_ID={id}"),
         "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
     ] {
         assert!(out.lines().any(|l| l == line), "{line} in {out}");
@@ -217,8 +242,8 @@ pub fn environment() {
         vec![EnvironmentFile { path: "/no/such/env".into(), optional: false }];
     let answer = rig.ask(Effect::Spawn(Box::new(spawn_of(1, &Arc::new(bad)))));
     assert!(
-        matches!(&answer, Event::SpawnFailed { step: SpawnStep::Environment, errno: libc::ENOENT, subject, .. }
-            if &**subject == "/no/such/env"),
+        matches!(&answer, Event::SpawnFailed { step: SpawnStep::Environment, errno, subject, .. }
+            if *errno == libc::ENOENT && &**subject == "/no/such/env"),
         "{answer:?}"
     );
     rig.exited(pid);
@@ -254,8 +279,11 @@ pub fn inputs_are_found() {
 pub fn limits_and_nice() {
     let folder = Folder::new();
     let mut rig = Rig::new();
-    let script = format!("exec > {}; ulimit -n; ulimit -c; nice; umask; cat /proc/self/oom_score_adj; \
-                          grep NoNewPrivs /proc/self/status; grep SigIgn /proc/self/status", folder.path("out"));
+    let script = format!(
+        "exec > {}; ulimit -n; ulimit -c; nice; umask; cat /proc/self/oom_score_adj; \
+                          grep NoNewPrivs /proc/self/status; grep SigIgn /proc/self/status",
+        folder.path("out")
+    );
     let mut config = shell("l.service", &script);
     let context = &mut part(&mut config).context;
     context.limits = vec![
@@ -481,7 +509,9 @@ pub fn connection_is_accepted() {
         part(&mut config).context.stdout = Stdio::Socket;
         let mut spawn = spawn_of(round, &Arc::new(config));
         spawn.connection = Some(connection);
-        let Event::Spawned { pid, .. } = rig.ask(Effect::Spawn(Box::new(spawn))) else { panic!("not started") };
+        let Event::Spawned { pid, .. } = rig.ask(Effect::Spawn(Box::new(spawn))) else {
+            panic!("not started")
+        };
         client.write_all(b"this\n").unwrap();
         client.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
         let mut text = String::new();
@@ -506,11 +536,14 @@ pub fn ip_connection_is_accepted() {
     let address = probe.local_addr().unwrap();
     drop(probe);
     let mut rig = Rig::new();
-    opened(&mut rig, &socket_unit(&address.to_string(), |s| {
-        s.accept = true;
-        s.no_delay = true;
-        s.keep_alive = true;
-    }));
+    opened(
+        &mut rig,
+        &socket_unit(&address.to_string(), |s| {
+            s.accept = true;
+            s.no_delay = true;
+            s.keep_alive = true;
+        }),
+    );
     let client = std::net::TcpStream::connect(address).unwrap();
     let local = client.local_addr().unwrap();
     let (peer, connection) = traffic(&mut rig);
@@ -539,7 +572,8 @@ pub fn executor_switches_user() {
     std::os::unix::fs::chown(folder.path("out"), Some(65534), None).unwrap();
     let mut rig = Rig::with(HostOptions { directory_roots: roots, ..options() });
     let script = format!(
-        "(id -u; id -g; pwd; echo $USER $RUNTIME_DIRECTORY; ls /proc/self/fd | wc -w; grep SigBlk /proc/self/status; \
+        "(id -u; id -g; pwd; echo $USER $RUNTIME_DIRECTORY; ls /proc/self/fd | wc -w; \
+         grep SigBlk /proc/self/status; \
          cut -d' ' -f1 /proc/self/stat > /dev/null; echo $SYSTEMD_EXEC_PID) > {}",
         folder.path("out")
     );
@@ -554,10 +588,8 @@ pub fn executor_switches_user() {
     assert_eq!((end.0.status, end.1), (0, None));
     let out = fs::read_to_string(folder.path("out")).unwrap();
     let mine = root.join("mine/sub");
-    let expected = format!(
-        "65534\n65534\n/tmp\nnobody {}\n4\nSigBlk:\t0000000000000000\n{pid}\n",
-        mine.display()
-    );
+    let expected =
+        format!("65534\n65534\n/tmp\nnobody {}\n4\nSigBlk:\t0000000000000000\n{pid}\n", mine.display());
     assert_eq!(out, expected);
     let made = fs::metadata(&mine).unwrap();
     assert_eq!((made.uid(), made.gid(), made.mode() & 0o7777), (65534, 65534, 0o750));
@@ -599,7 +631,8 @@ pub fn pid_file() {
     });
     assert_eq!(fs::read_to_string(&path).unwrap().trim(), main.to_string());
     rig.exited(pid);
-    assert!(matches!(rig.ask(Effect::GuessMainPid(UnitId(unit))), Event::PidFile { pid: Some(p), .. } if p == main));
+    let guess = Effect::GuessMainPid(UnitId(unit));
+    assert!(matches!(rig.ask(guess), Event::PidFile { pid: Some(p), .. } if p == main));
     rig.tell(Effect::WatchProcess { unit: UnitId(unit), pid: main });
     rig.ask(Effect::Kill(kill_of(unit, KillScope::Known, Some(main), libc::SIGTERM)));
     assert_eq!(rig.exited(main), Exit { kind: ExitKind::Killed, status: libc::SIGTERM });

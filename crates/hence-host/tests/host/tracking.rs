@@ -23,14 +23,31 @@ fn members(rig: &Rig, name: &str) -> Vec<u32> {
 }
 
 pub fn born_in_its_group() {
+    born(Rig::new());
+}
+
+pub fn joins_its_group() {
     let mut rig = Rig::new();
+    rig.host.without_clone3();
+    born(rig);
+}
+
+fn born(mut rig: Rig) {
     assert_eq!(rig.host.tracking().level, Tracking::Cgroup);
     for round in 0..20 {
         let config = Arc::new(service("a.service", &["/bin/sleep", "1000"]));
-        let Event::Spawned { pid, start_ticks, .. } = rig.ask(Effect::Spawn(Box::new(spawn_of(round, &config))))
+        let Event::Spawned { pid, start_ticks, .. } =
+            rig.ask(Effect::Spawn(Box::new(spawn_of(round, &config))))
         else {
             panic!("not started")
         };
+        // Where it has to join by itself it does so shortly after.
+        for _ in 0..200 {
+            if !members(&rig, "a.service").is_empty() {
+                break;
+            }
+            thread::sleep(SETTLE);
+        }
         assert_eq!(members(&rig, "a.service"), [pid]);
         let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
         let ticks = stat.rsplit(") ").next().unwrap().split(' ').nth(19).unwrap();
@@ -44,8 +61,9 @@ pub fn born_in_its_group() {
 }
 
 /// A child, one that was left by its parent, and one in a session of its own with another name.
-const TREE: &str = "sleep 1000 & (sleep 1001 & exit 0); setsid bash -c 'exec -a renamed sleep 1002' & \
-                    (env -i setsid sleep 1003 &) ; trap '' TERM; while :; do sleep 1; done";
+const TREE: &str = "trap '' TERM; sleep 1000 & (sleep 1001 & exit 0); \
+                    setsid bash -c 'exec -a renamed sleep 1002' & \
+                    (env -i setsid sleep 1003 &) ; while :; do sleep 1; done";
 
 pub fn tree_is_killed() {
     let mut rig = Rig::new();
@@ -70,7 +88,8 @@ pub fn tree_is_killed() {
 }
 
 fn storm(name: &str) -> hence_unit::Config {
-    let mut config = service(name, &["/bin/bash", "-c", "f() { while :; do (f) & done 2>/dev/null; }; f; wait"]);
+    let mut config =
+        service(name, &["/bin/bash", "-c", "f() { while :; do (f) & done 2>/dev/null; }; f; wait"]);
     part(&mut config).resources.tasks_max = Some(Limit::Absolute(60));
     config
 }
@@ -99,7 +118,8 @@ pub fn tasks_are_limited() {
         println!("skipped: no pids controller");
         return rig.host.close();
     }
-    let mut config = shell("few.service", "exec 2>/dev/null; for i in 1 2 3 4 5 6 7 8 9; do sleep 1000 & done; wait");
+    let mut config =
+        shell("few.service", "exec 2>/dev/null; for i in 1 2 3 4 5 6 7 8 9; do sleep 1000 & done; wait");
     part(&mut config).resources.tasks_max = Some(Limit::Absolute(5));
     let (unit, _) = rig.start(config);
     thread::sleep(Duration::from_millis(300));
@@ -116,12 +136,13 @@ fn leaves(rig: &mut Rig, script: &str) {
     let mut left = Vec::new();
     // The child may not have become its program yet.
     for _ in 0..200 {
-        let Event::Census { processes, .. } = rig.ask(Effect::Census { unit: UnitId(unit), expected: vec![pid] })
+        let Event::Census { processes, .. } =
+            rig.ask(Effect::Census { unit: UnitId(unit), expected: vec![pid] })
         else {
             panic!("no census")
         };
         left = processes;
-        if left.iter().any(|p| p.process.command.contains("sleep 1004")) {
+        if left.iter().any(|p| &*p.process.command == "sleep 1004") {
             break;
         }
         thread::sleep(SETTLE);
@@ -168,7 +189,8 @@ pub fn tree_is_killed_by_ancestry() {
     let mut rig = Rig::by_ancestry();
     let (unit, pid) = rig.start(service("tree.service", &["/bin/bash", "-c", TREE]));
     let others = loop {
-        let Event::Census { processes, .. } = rig.ask(Effect::Census { unit: UnitId(unit), expected: vec![pid] })
+        let Event::Census { processes, .. } =
+            rig.ask(Effect::Census { unit: UnitId(unit), expected: vec![pid] })
         else {
             panic!("no census")
         };
@@ -236,7 +258,8 @@ pub fn vanished_group() {
     assert!(matches!(census, Event::Census { processes, .. } if processes.is_empty()));
     let config = Arc::new(service("gone.service", &["/bin/true"]));
     let again = rig.ask(Effect::Spawn(Box::new(spawn_of(unit, &config))));
-    assert!(matches!(again, Event::Spawned { .. }), "{again:?}");
+    let Event::Spawned { pid, .. } = again else { panic!("not started again: {again:?}") };
+    rig.exited(pid);
     rig.tell(Effect::Release { unit: UnitId(unit), keep_directories: false });
     rig.host.close();
 }

@@ -84,7 +84,10 @@ impl Engine {
         let phase = self.service_mut(unit).control.take().map(|c| c.phase);
         let (cause, failed) = (Self::here(record), UnitResult::Resources);
         match phase.filter(|_| !main) {
-            Some(ExecPhase::Condition | ExecPhase::StartPre) => self.enter_dead(unit, failed, true, cause),
+            // systemd leaves alone what earlier commands of these phases left running.
+            Some(ExecPhase::Condition | ExecPhase::StartPre) => {
+                self.enter_signal(unit, SubState::FinalSigterm, failed, cause);
+            }
             Some(ExecPhase::Reload) => {
                 self.service_mut(unit).reload_result = failed;
                 self.enter_running(unit, UnitResult::Success, cause);
@@ -278,7 +281,7 @@ impl Engine {
                 self.enter_signal(unit, StopSigterm, result, cause);
             }
             Start if control.phase == ExecPhase::Start => self.find_main(unit, cause),
-            StartPost => self.enter_running(unit, UnitResult::Success, cause),
+            StartPost => self.start_post_done(unit, cause),
             Reload => {
                 self.service_mut(unit).reload_result = result;
                 self.enter_running(unit, UnitResult::Success, cause);
@@ -298,18 +301,34 @@ impl Engine {
         let guess = config.guess_main_pid;
         match config.pid_file.clone() {
             Some(path) => {
-                self.service_mut(unit).pid_file_awaited = true;
-                self.effect(Effect::ReadPidFile { unit, path, wait: true });
                 if has_post {
-                    // ExecStartPost= may be what writes it.
+                    // ExecStartPost= may be what writes it: then it is read again.
                     self.enter_start_post(unit, cause);
                 }
+                self.read_pid_file(unit, path, !has_post);
             }
             None if guess => {
                 self.service_mut(unit).pid_file_awaited = true;
                 self.effect(Effect::GuessMainPid(unit));
             }
             None => self.enter_start_post(unit, cause),
+        }
+    }
+
+    fn read_pid_file(&mut self, unit: UnitId, path: alloc::boxed::Box<str>, wait: bool) {
+        self.service_mut(unit).pid_file_awaited = true;
+        self.effect(Effect::ReadPidFile { unit, path, wait });
+    }
+
+    /// ExecStartPost= has ended well. A forking service runs only when PIDFile= says who it is.
+    fn start_post_done(&mut self, unit: UnitId, cause: Cause) {
+        let config = self.service_config(unit);
+        let forking = config.service_type == ServiceType::Forking;
+        match config.pid_file.clone().filter(|_| forking) {
+            Some(path) if self.service_ref(unit).main == MainProcess::Unknown => {
+                self.read_pid_file(unit, path, true);
+            }
+            _ => self.enter_running(unit, UnitResult::Success, cause),
         }
     }
 
@@ -323,8 +342,13 @@ impl Engine {
             return;
         }
         let cause = Self::here(self.units[unit.0 as usize].record);
+        let post = self.service_ref(unit).sub == SubState::StartPost;
+        let control = self.service_ref(unit).control.is_some();
+        // A control process is never the main one.
+        let pid = pid.filter(|p| self.service_ref(unit).control_pid() != Some(*p));
         match pid {
             Some(pid) => self.adopt_main(unit, pid, cause.record),
+            None if post && control => return,
             // Without a file the group speaks for the service; with one, it is awaited further.
             None if has_file => {
                 self.service_mut(unit).pid_file_awaited = true;
@@ -335,6 +359,8 @@ impl Engine {
         }
         if self.service_ref(unit).sub == SubState::Start {
             self.enter_start_post(unit, cause);
+        } else if post && !control {
+            self.enter_running(unit, UnitResult::Success, cause);
         }
     }
 

@@ -1,0 +1,137 @@
+//! The host's part: every effect is done on the modelled processes, and answered where it asks.
+
+use super::{Happening, World};
+use crate::{Effect, Event, Kill, KillScope, UnitId};
+use hence_ledger::Text;
+use hence_unit::Config;
+
+impl World {
+    /// Does what the engine wants; the answer, where it asks.
+    pub(super) fn perform(&mut self, effect: Effect) -> Option<Event> {
+        match effect {
+            Effect::Load(name) => Some(self.load(&name)),
+            Effect::Check(unit, _) => Some(Event::Checked { unit, outcome: self.condition(unit) }),
+            Effect::Spawn(spawn) => Some(self.spawn(&spawn)),
+            Effect::Kill(kill) => Some(self.kill(&kill)),
+            Effect::Census { unit, expected } => {
+                let of_unit =
+                    self.processes.iter().filter(|(pid, p)| p.unit == unit && !expected.contains(pid));
+                let processes = of_unit.map(|(pid, p)| p.left_over(*pid)).collect();
+                Some(Event::Census { unit, processes })
+            }
+            Effect::OpenSockets(unit, _) => {
+                let fails = self.sockets_fail.contains(self.engine.unit(unit).name());
+                let result = if fails { Err((98, Text::from("address"))) } else { Ok(()) };
+                Some(Event::SocketsOpened { unit, result })
+            }
+            Effect::WatchSockets { unit, watch } => {
+                if watch {
+                    self.watched.insert(unit);
+                    self.happen(self.now_us + 1_000, Happening::Readable(unit));
+                } else {
+                    self.watched.remove(&unit);
+                }
+                None
+            }
+            Effect::CloseSockets { unit, .. } => {
+                self.watched.remove(&unit);
+                self.waiting_traffic.remove(&unit);
+                None
+            }
+            Effect::ReadPidFile { unit, wait, .. } => {
+                let pid = self.pid_files.get(&unit).copied();
+                let pid = pid.filter(|p| self.processes.get(p).is_some_and(|p| p.unit == unit));
+                if pid.is_none() && wait {
+                    self.pid_files_awaited.insert(unit);
+                }
+                Some(Event::PidFile { unit, pid })
+            }
+            Effect::GuessMainPid(unit) => {
+                let group = self.group(unit);
+                let pid = group.first().copied().filter(|_| group.len() == 1);
+                Some(Event::PidFile { unit, pid })
+            }
+            Effect::ReportEmpty(unit) => {
+                self.reports.insert(unit);
+                self.happen(self.now_us, Happening::Empty(unit));
+                None
+            }
+            Effect::Finished(status) => {
+                let again = self.finished.replace(status).is_some();
+                if again {
+                    self.violations.push("Finished came twice".into());
+                }
+                None
+            }
+            Effect::WatchPaths { unit, config } => {
+                if config.is_some() {
+                    self.paths_watched.insert(unit);
+                } else {
+                    self.paths_watched.remove(&unit);
+                }
+                None
+            }
+            Effect::Reply { token, result } => {
+                self.replies.insert(token, result);
+                None
+            }
+            // Whose main process a process is makes no difference to how its end is heard of here.
+            Effect::WatchProcess { .. }
+            | Effect::CloseConnection(_)
+            | Effect::Release { .. }
+            | Effect::LastWords { .. }
+            | Effect::JobNew { .. }
+            | Effect::JobRemoved { .. } => None,
+        }
+    }
+
+    fn kill(&mut self, kill: &Kill) -> Event {
+        let known = [kill.main, kill.control];
+        let is_known = |pid: &u32| known.contains(&Some(*pid));
+        let group = self.group(kill.unit);
+        let mut others = 0;
+        for pid in group {
+            let (wanted, counted) = match kill.scope {
+                KillScope::Known => (is_known(&pid), false),
+                KillScope::Group => (true, !is_known(&pid)),
+                KillScope::Others => (!is_known(&pid), true),
+            };
+            if wanted {
+                others += u32::from(counted);
+                self.hit(pid, kill.signal);
+                if kill.hangup {
+                    self.hit(pid, 1);
+                }
+            }
+        }
+        if kill.report_empty {
+            self.reports.insert(kill.unit);
+            self.happen(self.now_us, Happening::Empty(kill.unit));
+        }
+        let empty = kill.scope != KillScope::Known && self.group(kill.unit).is_empty();
+        Event::Killed { unit: kill.unit, others, empty }
+    }
+
+    /// A socket that is watched has traffic: hence hears of it, as often as it doesn't take it.
+    pub(super) fn readable(&mut self, unit: UnitId) {
+        let waiting = self.waiting_traffic.get(&unit).copied().unwrap_or(0);
+        if waiting == 0 || !self.watched.contains(&unit) {
+            return;
+        }
+        let accept = self.engine.unit(unit).config.socket().is_some_and(|s| s.accept);
+        let listen = Text::from(listen_of(&self.engine.unit(unit).config));
+        let connection = if accept {
+            self.waiting_traffic.insert(unit, waiting - 1);
+            let (id, instance) = self.connection();
+            Some((id, Text::from(instance.as_str())))
+        } else {
+            None
+        };
+        self.happen(self.now_us + 1_000, Happening::Readable(unit));
+        self.handle(Event::Traffic { unit, listen, peer: None, connection });
+    }
+}
+
+fn listen_of(config: &Config) -> &str {
+    config.socket().and_then(|s| s.listen.first()).map_or("", |l| &l.address)
+}

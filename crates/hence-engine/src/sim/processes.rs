@@ -1,0 +1,249 @@
+//! Modelled processes: how they are started, forked, signalled and ended.
+
+use super::behaviour::{Behaviour, signal};
+use super::{Act, Happening, Whom, World};
+use crate::{Event, Notification, Spawn, UnitId};
+use alloc::{string::String, vec::Vec};
+use hence_ledger::{Exit, ExitKind, LeftOver, ProcessRole, record::Invocation};
+use hence_unit::{UnitName, config::ExecPhase, config::ServiceType};
+
+/// A process that is alive.
+#[derive(Debug)]
+pub(super) struct Modelled {
+    pub unit: UnitId,
+    pub invocation: Invocation,
+    pub start_ticks: u64,
+    /// hence started it; otherwise another process did.
+    pub direct: bool,
+    pub parent: u32,
+    pub children: Vec<u32>,
+    behaviour: Behaviour,
+    /// Only SIGKILL ends it.
+    stubborn: bool,
+    command: String,
+}
+
+impl Modelled {
+    pub fn left_over(&self, pid: u32) -> crate::Process {
+        crate::Process {
+            process: LeftOver {
+                pid,
+                start_ticks: self.start_ticks,
+                command: self.command.as_str().into(),
+                bytes: None,
+            },
+            invocation: Some(self.invocation),
+        }
+    }
+}
+
+impl World {
+    pub(super) fn spawn(&mut self, spawn: &Spawn) -> Event {
+        let behaviour = self.behaviour_of(spawn);
+        let command = spawn.config.service().and_then(|s| s.commands(spawn.phase).get(spawn.index as usize));
+        let command: String = command.map(|c| (*c.path).into()).unwrap_or_default();
+        if let Some((step, errno)) = behaviour.fails
+            && (spawn.confirm || crate::unit::status_of(step).is_none())
+        {
+            let subject = command.as_str().into();
+            return Event::SpawnFailed { exec: spawn.exec, step, errno, subject };
+        }
+        if !behaviour.deaf {
+            for socket in &spawn.sockets {
+                self.waiting_traffic.remove(socket);
+            }
+        }
+        let start_ticks = self.now_us / 10_000;
+        let modelled = Modelled {
+            unit: spawn.unit,
+            invocation: spawn.invocation,
+            start_ticks,
+            direct: true,
+            parent: 1,
+            children: Vec::new(),
+            behaviour: Behaviour::default(),
+            stubborn: false,
+            command,
+        };
+        let pid = self.begin(modelled, &behaviour);
+        if let Some((step, errno)) = behaviour.fails {
+            self.spawn_errors.insert(pid, (step, errno));
+            let status = crate::unit::status_of(step).unwrap_or(1);
+            let lag = self.lag(100);
+            self.happen(self.now_us + lag, Happening::End(pid, Exit { kind: ExitKind::Exited, status }));
+        }
+        Event::Spawned { exec: spawn.exec, pid, start_ticks, inputs: Vec::new() }
+    }
+
+    fn behaviour_of(&mut self, spawn: &Spawn) -> Behaviour {
+        let directive = match spawn.phase {
+            ExecPhase::Condition => "ExecCondition",
+            ExecPhase::StartPre => "ExecStartPre",
+            ExecPhase::Start => "ExecStart",
+            ExecPhase::StartPost => "ExecStartPost",
+            ExecPhase::Reload => "ExecReload",
+            ExecPhase::Stop => "ExecStop",
+            ExecPhase::StopPost => "ExecStopPost",
+        };
+        let starts = self.starts.entry((spawn.unit, directive.into())).or_default();
+        let start = core::mem::replace(starts, *starts + 1);
+        let name = self.engine.unit(spawn.unit).name();
+        let key = |name: &str| (String::from(name), String::from(directive));
+        let template = name.template();
+        let script = self
+            .scripts
+            .get(&key(name.as_str()))
+            .or_else(|| template.and_then(|t| self.scripts.get(&key(t.as_str()))));
+        if let Some(behaviour) = script.and_then(|s| s.of(start)) {
+            return behaviour.clone();
+        }
+        let ends = |after_us| Some((after_us, Exit { kind: ExitKind::Exited, status: 0 }));
+        let kind = spawn.config.service().map(|s| s.service_type);
+        match (spawn.role, kind) {
+            (ProcessRole::Main, Some(ServiceType::Oneshot)) => {
+                Behaviour { ends: ends(1_000), ..Behaviour::default() }
+            }
+            (ProcessRole::Main, Some(ServiceType::Notify)) => {
+                Behaviour { says: [(1_000, "READY=1".into())].into(), ..Behaviour::default() }
+            }
+            (ProcessRole::Main, _) => Behaviour::default(),
+            (ProcessRole::Start, _) => Behaviour {
+                ends: ends(2_000),
+                children: [(false, None)].into(),
+                writes_pid: Some(1_000),
+                ..Behaviour::default()
+            },
+            _ => Behaviour { ends: ends(1_000), ..Behaviour::default() },
+        }
+    }
+
+    fn begin(&mut self, mut modelled: Modelled, behaviour: &Behaviour) -> u32 {
+        let pid = self.next_pid;
+        self.next_pid += 1;
+        modelled.behaviour = behaviour.clone();
+        let child = |stubborn| Modelled {
+            unit: modelled.unit,
+            invocation: modelled.invocation,
+            start_ticks: modelled.start_ticks,
+            direct: false,
+            parent: pid,
+            children: Vec::new(),
+            behaviour: Behaviour::default(),
+            stubborn,
+            command: modelled.command.clone(),
+        };
+        let children: Vec<_> = behaviour.children.iter().map(|&(s, ends)| (child(s), ends)).collect();
+        let now_us = self.now_us;
+        for (child, ends) in children {
+            let child = self.begin(child, &Behaviour::default());
+            modelled.children.push(child);
+            if let Some(after_us) = ends {
+                let exit = Exit { kind: ExitKind::Exited, status: 0 };
+                self.happen(now_us + after_us, Happening::End(child, exit));
+            }
+        }
+        self.processes.insert(pid, modelled);
+        if let Some((after_us, exit)) = behaviour.ends {
+            self.happen(now_us + after_us, Happening::End(pid, exit));
+        }
+        for (after_us, text) in &behaviour.says {
+            self.happen(now_us + after_us, Happening::Say(pid, text.clone()));
+        }
+        if let Some((every, lasts)) = behaviour.pings {
+            self.happen(now_us + every, Happening::Ping { pid, every, until: now_us + lasts });
+        }
+        if let Some(after_us) = behaviour.writes_pid {
+            self.happen(now_us + after_us, Happening::WritePid(pid));
+        }
+        pid
+    }
+
+    /// A process ends. hence hears of it, and of an empty group, in either order.
+    pub(super) fn end_process(&mut self, pid: u32, exit: Exit) {
+        let Some(ended) = self.processes.remove(&pid) else { return };
+        let (unit, start_ticks) = (ended.unit, ended.start_ticks);
+        let orphan = !self.processes.contains_key(&ended.parent);
+        let exit = (ended.direct || orphan).then_some(exit);
+        let spawn_error = self.spawn_errors.contains_key(&pid);
+        let lag = self.lag(0);
+        let reaped = Happening::Reaped { unit, pid, start_ticks, exit, spawn_error };
+        self.happen(self.now_us + lag, reaped);
+        let lag = self.lag(0);
+        self.happen(self.now_us + lag, Happening::Empty(unit));
+    }
+
+    /// A process gets a signal.
+    pub(super) fn hit(&mut self, pid: u32, number: u8) {
+        const HARMLESS: [u8; 4] = [0, 17, 18, 23];
+        let Some(process) = self.processes.get(&pid) else { return };
+        let killed = Exit { kind: ExitKind::Killed, status: number.into() };
+        let answer = process.behaviour.answers.iter().find(|(s, ..)| *s == number).copied();
+        let ignored = process.stubborn || process.behaviour.ignores.contains(&number);
+        match (number, answer) {
+            (9, _) => {
+                let lag = self.lag(0);
+                self.happen(self.now_us + lag, Happening::End(pid, killed));
+            }
+            (n, _) if HARMLESS.contains(&n) => {}
+            (_, Some((_, after_us, exit))) => {
+                self.happen(self.now_us + after_us, Happening::End(pid, exit));
+            }
+            (_, None) if ignored => {}
+            (_, None) => {
+                let lag = self.lag(1_000);
+                self.happen(self.now_us + lag, Happening::End(pid, killed));
+            }
+        }
+    }
+
+    pub(super) fn strike(&mut self, unit: &UnitName, whom: Whom, number: u8) {
+        let Some(unit) = self.engine.find(unit) else { return };
+        let (main, control) = self.engine.known_processes(unit);
+        let pids = match whom {
+            Whom::Main => main.into_iter().collect(),
+            Whom::Control => control.into_iter().collect(),
+            Whom::All => self.group(unit),
+        };
+        for pid in pids {
+            self.hit(pid, number);
+        }
+    }
+
+    pub(super) fn say(&mut self, pid: u32, text: &str) {
+        let Some(process) = self.processes.get(&pid) else { return };
+        let unit = process.unit;
+        let (key, value) = text.split_once('=').unwrap_or((text, ""));
+        let mut message = Notification::default();
+        match key {
+            "READY" => message.ready = true,
+            "RELOADING" => message.reloading = true,
+            "STOPPING" => message.stopping = true,
+            "WATCHDOG" if value == "trigger" => message.watchdog_trigger = true,
+            "WATCHDOG" => message.watchdog = true,
+            "STATUS" => message.status = Some(value.into()),
+            "EXTEND_TIMEOUT_USEC" => message.extend_timeout_us = value.parse().ok(),
+            "WATCHDOG_USEC" => message.watchdog_us = value.parse().ok(),
+            "MAINPID" => message.main_pid = process.children.first().copied(),
+            _ => {}
+        }
+        self.handle(Event::Notify { unit, pid, uid: 0, message });
+    }
+
+    pub(super) fn write_pid(&mut self, pid: u32) {
+        let Some(process) = self.processes.get(&pid) else { return };
+        let unit = process.unit;
+        let named = process.children.first().copied().unwrap_or(pid);
+        self.pid_files.insert(unit, named);
+        if self.pid_files_awaited.remove(&unit) {
+            let pid = Some(named).filter(|p| self.processes.contains_key(p));
+            self.handle(Event::PidFile { unit, pid });
+        }
+    }
+}
+
+impl Act {
+    /// A signal by its name, as a step of a scenario has it.
+    pub fn signal(name: &str) -> Option<u8> {
+        signal(name.strip_prefix("SIG").unwrap_or(name))
+    }
+}

@@ -1,0 +1,156 @@
+//! Verbs that change something: jobs, signals, failures forgotten.
+
+use super::{Args, Failed, exit_status, status_of};
+use crate::control::{Control, ControlError};
+use hence_bus::wire::Value;
+
+/// The method of a verb that makes a job.
+pub fn method(verb: &str) -> Option<&'static str> {
+    Some(match verb {
+        "start" => "StartUnit",
+        "stop" => "StopUnit",
+        "restart" => "RestartUnit",
+        "try-restart" | "condrestart" => "TryRestartUnit",
+        "reload" => "ReloadUnit",
+        "reload-or-restart" => "ReloadOrRestartUnit",
+        "try-reload-or-restart" => "ReloadOrTryRestartUnit",
+        "isolate" => "StartUnit",
+        _ => return None,
+    })
+}
+
+/// Queues a job for each unit, then waits for all.
+pub fn run(control: &mut Control, args: &Args, method: &'static str, units: &[String]) -> Result<u8, Failed> {
+    let mode = if args.verb == "isolate" { "isolate" } else { args.job_mode.as_str() };
+    let mut status = 0;
+    let mut jobs = Vec::new();
+    for unit in units {
+        let asked = control.ask(method, vec![unit.clone().into(), mode.to_owned().into()]);
+        match asked.as_deref().map(|body| body.first().and_then(Value::as_str)) {
+            Ok(Some(job)) => jobs.push((unit, job.to_owned())),
+            Ok(None) => return Err(ControlError::Unexpected("the job").into()),
+            Err(error @ ControlError::Refused(_)) => {
+                eprintln!("Failed to {} {unit}: {error}", args.verb);
+                status = status_of(error);
+            }
+            Err(error) => return Err(Failed(exit_status::FAILURE, error.to_string())),
+        }
+    }
+    if args.no_block {
+        return Ok(status);
+    }
+    for (unit, job) in jobs {
+        let result = control.wait_for_job(&job)?;
+        if let Some(sentence) = complaint(unit, &result) {
+            eprintln!("{sentence}");
+            status = status.max(exit_status::FAILURE);
+        }
+    }
+    Ok(status)
+}
+
+/// What to say of a job that did not do what it was for.
+fn complaint(unit: &str, result: &str) -> Option<String> {
+    Some(match result {
+        "done" | "skipped" => return None,
+        "canceled" | "collected" => format!("Job for {unit} canceled."),
+        "timeout" => format!("Job for {unit} timed out."),
+        "dependency" => {
+            format!("A dependency job for {unit} failed. See \"hence why {unit}\" for details.")
+        }
+        "invalid" => format!("{unit} is not active, cannot reload."),
+        "assert" => format!("Assertion failed on job for {unit}."),
+        "unsupported" => format!("Operation on or unit type of {unit} not supported on this system."),
+        "once" => format!("Unit {unit} was started already once and can't be started again."),
+        _ => format!(
+            "Job for {unit} failed.\nSee \"hence systemctl status {unit}\" and \"hence why {unit}\" for details."
+        ),
+    })
+}
+
+/// Sends a signal.
+pub fn kill(control: &mut Control, args: &Args, units: &[String]) -> Result<u8, Failed> {
+    let Some(signal) = signal(&args.signal) else {
+        return Err(Failed(exit_status::FAILURE, format!("Failed to parse signal string {}.", args.signal)));
+    };
+    let whom = args.kill_whom.as_str();
+    each(units, |unit| {
+        control.ask("KillUnit", vec![unit.to_owned().into(), whom.to_owned().into(), Value::Int32(signal)])
+    })
+}
+
+/// Forgets failures, of all units where none is named.
+pub fn reset_failed(control: &mut Control, units: &[String]) -> Result<u8, Failed> {
+    if units.is_empty() {
+        control.ask("ResetFailed", Vec::new())?;
+        return Ok(0);
+    }
+    each(units, |unit| control.ask("ResetFailedUnit", vec![unit.to_owned().into()]))
+}
+
+/// Cancels jobs, all where none is named.
+pub fn cancel(control: &mut Control, args: &Args) -> Result<u8, Failed> {
+    if args.units.is_empty() {
+        control.ask("ClearJobs", Vec::new())?;
+        return Ok(0);
+    }
+    let mut status = 0;
+    for job in &args.units {
+        let Ok(id) = job.parse::<u32>() else {
+            return Err(Failed(exit_status::FAILURE, format!("Failed to parse job id \"{job}\".")));
+        };
+        if let Err(error) = control.ask("CancelJob", vec![id.into()]) {
+            eprintln!("Failed to cancel job {job}: {error}");
+            status = exit_status::FAILURE;
+        }
+    }
+    Ok(status)
+}
+
+fn each(
+    units: &[String],
+    mut ask: impl FnMut(&str) -> Result<Vec<Value>, ControlError>,
+) -> Result<u8, Failed> {
+    let mut status = 0;
+    for unit in units {
+        match ask(unit) {
+            Ok(_) => {}
+            Err(error @ ControlError::Refused(_)) => {
+                eprintln!("{unit}: {error}");
+                status = exit_status::FAILURE;
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(status)
+}
+
+/// A signal by its number or its name, with or without `SIG`; signal(7).
+fn signal(text: &str) -> Option<i32> {
+    const NAMES: [&str; 31] = [
+        "HUP", "INT", "QUIT", "ILL", "TRAP", "ABRT", "BUS", "FPE", "KILL", "USR1", "SEGV", "USR2", "PIPE",
+        "ALRM", "TERM", "STKFLT", "CHLD", "CONT", "STOP", "TSTP", "TTIN", "TTOU", "URG", "XCPU", "XFSZ",
+        "VTALRM", "PROF", "WINCH", "IO", "PWR", "SYS",
+    ];
+    if let Ok(number) = text.parse::<i32>() {
+        return (1..=64).contains(&number).then_some(number);
+    }
+    let name = text.strip_prefix("SIG").unwrap_or(text);
+    NAMES.iter().position(|known| *known == name).and_then(|at| i32::try_from(at + 1).ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn signals_by_name_and_number() {
+        for (text, number) in [("HUP", 1), ("SIGKILL", 9), ("TERM", 15), ("31", 31), ("SYS", 31), ("64", 64)]
+        {
+            assert_eq!(signal(text), Some(number), "{text}");
+        }
+        for text in ["0", "65", "-1", "SIG", "hup", ""] {
+            assert_eq!(signal(text), None, "{text}");
+        }
+    }
+}

@@ -1,0 +1,198 @@
+//! What the run loop and the machine say of units, for clients that ask: control groups and processes are
+//! read when somebody asks and at no other time.
+
+use super::Registry;
+use crate::model::{Runtime, Usage};
+use crate::pump::Pump;
+use hence_bus::front::{ErrorName, ManagerView, ProcessView, Refusal, Timestamp};
+use hence_engine::{Effect, Engine, Event, UnitId};
+use hence_host::{Host, Interest};
+use hence_ledger::Client;
+use hence_unit::{LoadState, UnitName};
+use std::collections::VecDeque;
+use std::fs;
+use std::io;
+use std::os::fd::BorrowedFd;
+use std::path::{Path, PathBuf};
+
+/// Most processes of one unit that are named.
+const PROCESSES_MAX: usize = 4096;
+
+impl Registry for Host {
+    fn register(&mut self, fd: BorrowedFd<'_>, token: u32, interest: Interest) -> io::Result<()> {
+        Host::register(self, fd, token, interest).map_err(io::Error::other)
+    }
+
+    fn unregister(&mut self, fd: BorrowedFd<'_>) {
+        Host::unregister(self, fd);
+    }
+}
+
+impl Registry for Pump {
+    fn register(&mut self, fd: BorrowedFd<'_>, token: u32, interest: Interest) -> io::Result<()> {
+        Registry::register(&mut self.host, fd, token, interest)
+    }
+
+    fn unregister(&mut self, fd: BorrowedFd<'_>) {
+        Registry::unregister(&mut self.host, fd);
+    }
+}
+
+impl Runtime for Pump {
+    fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
+    fn now_us(&self) -> u64 {
+        Host::now().monotonic_us
+    }
+
+    fn load(&mut self, name: &UnitName) -> Option<UnitId> {
+        let known = self.engine.find(name.as_str());
+        let mut answers = VecDeque::new();
+        // Read first, so that the engine hears only of names that mean something.
+        self.host.perform(Effect::Load(name.clone()), &mut answers);
+        let Some(Event::Loaded { config, files }) = answers.pop_front() else { return known };
+        if config.load == LoadState::NotFound {
+            return known;
+        }
+        self.happen(Event::Loaded { config, files });
+        self.engine.find(name.as_str())
+    }
+
+    fn reload(&mut self, _client: Client) -> Result<(), Refusal> {
+        let text = "hence does not read unit files anew while it runs; start it again.";
+        Err(Refusal::new(ErrorName::NotSupported, text))
+    }
+
+    fn usage(&self, unit: UnitId) -> Usage {
+        let Some(group) = Group::of(self, unit) else { return Usage::default() };
+        let number = |file: &str| fs::read_to_string(group.folder.join(file)).ok()?.trim().parse().ok();
+        let cpu = fs::read_to_string(group.folder.join("cpu.stat")).unwrap_or_default();
+        let cpu_us = cpu.lines().find_map(|line| line.strip_prefix("usage_usec ")?.parse::<u64>().ok());
+        Usage {
+            tasks_current: number("pids.current"),
+            memory_current: number("memory.current"),
+            cpu_usage_ns: cpu_us.map(|us| us.saturating_mul(1000)),
+            control_group: group.path,
+        }
+    }
+
+    fn processes(&self, unit: UnitId) -> Vec<ProcessView> {
+        let mut found = Vec::new();
+        match Group::of(self, unit) {
+            Some(group) => group.processes(&mut found),
+            None => {
+                let view = |pid| ProcessView { cgroup: String::new(), pid, command: command(pid) };
+                found.extend(known_processes(&self.engine, unit).into_iter().map(view));
+            }
+        }
+        found
+    }
+
+    fn unit_of_pid(&self, pid: u32) -> Option<UnitId> {
+        let root = self.host.tracking().cgroup;
+        let name = hence_host::unit_in(Path::new(&*root), pid)?;
+        self.engine.find(&name)
+    }
+
+    fn is_stale(&self, _unit: UnitId) -> bool {
+        false
+    }
+
+    fn unit_folders(&self) -> Vec<String> {
+        let mut folders: Vec<String> = Vec::new();
+        for unit in self.engine.units().iter().filter(|u| u.config.load == LoadState::Loaded) {
+            let fragment = unit.config.sources.first().and_then(|source| Path::new(&*source.path).parent());
+            let folder = fragment.and_then(Path::to_str).filter(|folder| !folder.ends_with(".d"));
+            if let Some(folder) = folder
+                && !folders.iter().any(|known| known == folder)
+            {
+                folders.push(folder.to_owned());
+            }
+        }
+        folders
+    }
+
+    fn machine_id(&self) -> String {
+        fs::read_to_string("/etc/machine-id").unwrap_or_default().trim().to_owned()
+    }
+
+    fn describe(&self, view: &mut ManagerView) {
+        let own = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
+        let own = own.lines().find_map(|line| line.strip_prefix("0::"));
+        view.control_group = own.unwrap_or_default().to_owned();
+        // The folder of a process is as old as its first lookup, which is early in its life.
+        let now = Host::now();
+        let born = fs::metadata("/proc/self").and_then(|about| about.modified()).ok();
+        let age = born.and_then(|born| born.elapsed().ok());
+        let age_us = age.and_then(|age| u64::try_from(age.as_micros()).ok()).unwrap_or(0);
+        view.userspace = Timestamp {
+            realtime_us: now.realtime_us.saturating_sub(age_us),
+            monotonic_us: now.monotonic_us.saturating_sub(age_us),
+        };
+    }
+}
+
+/// Main and control process, then what earlier runs left.
+fn known_processes(engine: &Engine, unit: UnitId) -> Vec<u32> {
+    let unit = engine.unit(unit);
+    let service = unit.service();
+    let main = service.and_then(|service| service.main_pid());
+    let control = service.and_then(|service| service.control_pid());
+    main.into_iter().chain(control).chain(unit.left_over.iter().map(|process| process.pid)).collect()
+}
+
+fn command(pid: u32) -> String {
+    hence_host::describe(pid).map_or(String::new(), |process| process.command.to_string())
+}
+
+/// A unit's control group.
+struct Group {
+    /// Below the root of the hierarchy.
+    path: String,
+    folder: PathBuf,
+}
+
+impl Group {
+    /// Where the unit's processes are; `None` where it has none, or no group of its own.
+    fn of(pump: &Pump, unit: UnitId) -> Option<Group> {
+        let root = pump.host.tracking().cgroup;
+        let root = Path::new(&*root);
+        let name = pump.engine.unit(unit).name().as_str();
+        known_processes(&pump.engine, unit).into_iter().find_map(|pid| Group::of_process(root, pid, name))
+    }
+
+    fn of_process(root: &Path, pid: u32, unit: &str) -> Option<Group> {
+        let text = fs::read_to_string(format!("/proc/{pid}/cgroup")).ok()?;
+        let own = text.lines().find_map(|line| line.strip_prefix("0::"))?;
+        // A process may have gone into a group below its unit's.
+        let end = own
+            .match_indices('/')
+            .map(|(at, _)| at + 1)
+            .find(|&at| own[at..].split('/').next() == Some(unit))?;
+        let path = own[..end + unit.len()].to_owned();
+        let folder = root.ancestors().map(|mount| mount.join(path.trim_start_matches('/')));
+        let folder = folder.into_iter().find(|folder| folder.join("cgroup.procs").exists())?;
+        Some(Group { path, folder })
+    }
+
+    fn processes(&self, found: &mut Vec<ProcessView>) {
+        let mut groups = vec![(self.path.clone(), self.folder.clone())];
+        while let Some((path, folder)) = groups.pop() {
+            let listed = fs::read_to_string(folder.join("cgroup.procs")).unwrap_or_default();
+            for pid in listed.lines().filter_map(|line| line.parse().ok()) {
+                if found.len() >= PROCESSES_MAX {
+                    return;
+                }
+                found.push(ProcessView { cgroup: path.clone(), pid, command: command(pid) });
+            }
+            for entry in fs::read_dir(&folder).into_iter().flatten().flatten() {
+                let is_group = entry.file_type().is_ok_and(|kind| kind.is_dir());
+                if let Some(name) = entry.file_name().to_str().filter(|_| is_group) {
+                    groups.push((format!("{path}/{name}"), entry.path()));
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,330 @@
+//! A unit's snapshot from the engine's state and the unit's configuration. It asks the machine nothing:
+//! usage is added by who needs it.
+
+use super::Usage;
+use hence_bus::front::{
+    CgroupView, ConditionView, ExecView, ServiceView, SocketView, TestView, TimerView, Timestamp, UnitRow,
+    UnitView,
+};
+use hence_engine::{Engine, State, Time, Unit, UnitId, unit::Service};
+use hence_unit::config::{
+    Command, Condition, ExecPhase, INFINITY, Limit, ListenKind, NotifyAccess, Privilege, ResourceConfig,
+    ServiceConfig, ServiceType, TimerBase, TimerConfig,
+};
+use hence_unit::{Atom, Config, DependencyKind, Kind, LoadState, SourceRole, directive};
+
+fn at(time: Time) -> Timestamp {
+    Timestamp { realtime_us: time.realtime_us, monotonic_us: time.monotonic_us }
+}
+
+fn owned(texts: &[Box<str>]) -> Vec<String> {
+    texts.iter().map(|text| text.to_string()).collect()
+}
+
+fn optional(text: Option<&str>) -> String {
+    text.unwrap_or_default().to_owned()
+}
+
+/// A line of the list of units.
+pub fn row(engine: &Engine, unit: &Unit) -> UnitRow {
+    let job = unit.job.and_then(|id| engine.job(id));
+    UnitRow {
+        id: unit.name().as_str().to_owned(),
+        description: unit.config.shown_description().to_owned(),
+        load_state: unit.config.load.as_str(),
+        active_state: unit.active_state().as_str(),
+        sub_state: unit.sub_state().as_str(),
+        following: String::new(),
+        job: job.map(|job| (job.id.0, job.job_type.as_str())),
+    }
+}
+
+/// A unit as clients see it, without what the host knows of it.
+pub fn unit_view(engine: &Engine, id: UnitId) -> UnitView {
+    let unit = engine.unit(id);
+    let config = &*unit.config;
+    let name = unit.name().as_str();
+    let mut view = UnitView::new(unit.name().kind(), name);
+    view.row = row(engine, unit);
+    view.names.extend(config.aliases.iter().map(|alias| alias.as_str().to_owned()));
+    view.documentation = owned(&config.documentation);
+    view.dependencies = dependencies(engine, unit);
+    if !config.requires_mounts_for.is_empty() {
+        view.dependencies.push(("RequiresMountsFor", owned(&config.requires_mounts_for)));
+    }
+    for source in &config.sources {
+        match source.role {
+            SourceRole::Fragment => view.fragment_path = source.path.to_string(),
+            SourceRole::DropIn => view.drop_in_paths.push(source.path.to_string()),
+        }
+    }
+    view.load_error = load_error(config.load, name);
+    view.state_change = at(unit.times.state_change);
+    view.inactive_exit = at(unit.times.inactive_exit);
+    view.active_enter = at(unit.times.active_enter);
+    view.active_exit = at(unit.times.active_exit);
+    view.inactive_enter = at(unit.times.inactive_enter);
+    let flags = config.flags;
+    let acted_on = config.load == LoadState::Loaded && !matches!(unit.state, State::Other);
+    view.can_start = acted_on && !flags.refuse_manual_start;
+    view.can_stop = acted_on && !flags.refuse_manual_stop;
+    view.can_reload = engine.can_reload(id);
+    view.can_isolate = view.can_start && flags.allow_isolate;
+    view.conditions = tests("Condition", &config.conditions, unit);
+    view.asserts = tests("Assert", &config.asserts, unit);
+    view.invocation_id = unit.invocation.map(|invocation| invocation.0);
+    view.start_limit_interval_us = config.start_limit_interval;
+    view.start_limit_burst = config.start_limit_burst;
+    view.result = unit.result().as_str();
+    view.cgroup = resources(engine, unit);
+    match (&config.kind, &unit.state) {
+        (Kind::Service(config), State::Service(state)) => view.service = service(config, state),
+        (Kind::Socket(config), State::Socket(state)) => {
+            let listen = config.listen.iter().map(|l| (listen_word(l.kind), l.address.to_string()));
+            view.socket = SocketView {
+                listen: listen.collect(),
+                accept: config.accept,
+                n_connections: state.connections,
+                n_accepted: state.accepted,
+                n_refused: state.refused,
+                control_pid: 0,
+                descriptor_name: config.fd_name.as_deref().unwrap_or(name).to_owned(),
+            };
+        }
+        (Kind::Timer(config), State::Timer(state)) => {
+            let triggered = view.dependency("Triggers").first().cloned().unwrap_or_default();
+            view.timer = timer(config, triggered, state.next_us(), state.last_trigger);
+        }
+        _ => {}
+    }
+    view
+}
+
+/// Adds what a unit uses now.
+pub fn add_usage(view: &mut UnitView, usage: Usage) {
+    let cgroup = &mut view.cgroup;
+    cgroup.accounting = !usage.control_group.is_empty();
+    cgroup.control_group = usage.control_group;
+    cgroup.tasks_current = usage.tasks_current;
+    cgroup.memory_current = usage.memory_current;
+    cgroup.cpu_usage_ns = usage.cpu_usage_ns;
+}
+
+/// Why a unit can't be used: error name and text.
+pub fn load_error(load: LoadState, name: &str) -> Option<(String, String)> {
+    let (error, text) = match load {
+        LoadState::Loaded | LoadState::Stub => return None,
+        LoadState::NotFound => ("NoSuchUnit", format!("Unit {name} not found.")),
+        LoadState::BadSetting => ("BadUnitSetting", format!("Unit {name} has a bad unit file setting.")),
+        LoadState::Error => ("LoadFailed", format!("Unit {name} failed to load properly.")),
+        LoadState::Masked => ("UnitMasked", format!("Unit {name} is masked.")),
+    };
+    Some((format!("org.freedesktop.systemd1.{error}"), text))
+}
+
+/// Units by the properties that list them.
+fn dependencies(engine: &Engine, unit: &Unit) -> Vec<(&'static str, Vec<String>)> {
+    let mut lists = Vec::new();
+    for &kind in DependencyKind::ALL {
+        // A unit's slice has a property of its own.
+        if kind == DependencyKind::InSlice {
+            continue;
+        }
+        let mut others: Vec<UnitId> = unit.edges.iter().filter(|e| e.kind == kind).map(|e| e.other).collect();
+        if !others.is_empty() {
+            others.sort_unstable();
+            others.dedup();
+            let names = others.iter().map(|&other| engine.unit(other).name().as_str().to_owned());
+            lists.push((kind.name(), names.collect()));
+        }
+    }
+    lists
+}
+
+fn tests(prefix: &str, conditions: &[Condition], unit: &Unit) -> TestView {
+    // A unit that once left inactive had all its conditions hold then.
+    let passed = unit.times.inactive_exit.monotonic_us > 0;
+    let rows = directive::rows();
+    let directive = |check: &str| {
+        let row = rows.iter().find(|row| row.name.strip_prefix(prefix) == Some(check));
+        row.map_or("", |row| row.name)
+    };
+    let view = |c: &Condition| ConditionView {
+        directive: directive(c.check),
+        trigger: c.trigger,
+        negate: c.negate,
+        parameter: c.argument.to_string(),
+        state: i32::from(passed),
+    };
+    TestView {
+        result: passed,
+        at: if passed { at(unit.times.inactive_exit) } else { Timestamp::default() },
+        conditions: conditions.iter().map(view).collect(),
+    }
+}
+
+fn resource_config(config: &Config) -> Option<&ResourceConfig> {
+    match &config.kind {
+        Kind::Service(service) => Some(&service.resources),
+        Kind::Socket(socket) => Some(&socket.resources),
+        Kind::Slice(resources) => Some(resources),
+        Kind::Target | Kind::Timer(_) | Kind::Path(_) | Kind::Other(_) => None,
+    }
+}
+
+fn resources(engine: &Engine, unit: &Unit) -> CgroupView {
+    let Some(config) = resource_config(&unit.config) else { return CgroupView::default() };
+    let slice = unit.edges.iter().find(|e| e.kind.has(Atom::InSlice));
+    let absolute = |limit: Option<Limit>| match limit {
+        Some(Limit::Absolute(INFINITY) | Limit::Share(_)) | None => None,
+        Some(Limit::Absolute(number)) => Some(number),
+    };
+    CgroupView {
+        slice: slice.map_or(String::new(), |e| engine.unit(e.other).name().as_str().to_owned()),
+        tasks_max: absolute(config.tasks_max),
+        memory_max: absolute(config.memory_max),
+        memory_high: absolute(config.memory_high),
+        cpu_weight: config.cpu_weight,
+        // Hundredths of a percent of one CPU: 10,000 is a second per second.
+        cpu_quota_us: config.cpu_quota.map(|quota| u64::from(quota) * 100),
+        delegate: config.delegate,
+        ..CgroupView::default()
+    }
+}
+
+fn service(config: &ServiceConfig, state: &Service) -> ServiceView {
+    let main = main_run(state);
+    let exec = ExecPhase::ALL.into_iter().filter(|&phase| !config.commands(phase).is_empty()).map(|phase| {
+        let commands = config.commands(phase);
+        let run = |command: &Command| {
+            let view = exec_view(command);
+            // The engine keeps the last run of the main process only.
+            match phase {
+                ExecPhase::Start if commands.len() == 1 && config.service_type != ServiceType::Forking => {
+                    ExecView { path: view.path, argv: view.argv, flags: view.flags, ..main.clone() }
+                }
+                _ => view,
+            }
+        };
+        (phase.directive(), commands.iter().map(run).collect())
+    });
+    ServiceView {
+        service_type: type_word(config.service_type),
+        restart: config.restart.as_str(),
+        restart_us: config.restart_delay,
+        pid_file: optional(config.pid_file.as_deref()),
+        notify_access: access_word(config.notify_access),
+        timeout_start_us: config.timeout_start,
+        timeout_stop_us: config.timeout_stop,
+        watchdog_us: config.watchdog,
+        remain_after_exit: config.remain_after_exit,
+        main_pid: state.main_pid().unwrap_or(0),
+        control_pid: state.control_pid().unwrap_or(0),
+        status_text: optional(state.status_text.as_deref()),
+        status_errno: state.status_errno,
+        bus_name: optional(config.bus_name.as_deref()),
+        n_restarts: state.restarts,
+        exec: exec.collect(),
+        exec_main: main,
+        kill_mode: config.kill.mode.as_str(),
+        kill_signal: i32::from(config.kill.signal),
+        send_sigkill: config.kill.send_sigkill,
+        user: optional(config.context.user.as_deref()),
+        environment: owned(&config.context.environment),
+        working_directory: optional(config.context.working_directory.as_deref()),
+    }
+}
+
+/// The last main process; while it runs it has not ended.
+fn main_run(state: &Service) -> ExecView {
+    let ended = if state.main_pid().is_some() { None } else { state.main_exit };
+    ExecView {
+        start: at(state.main_started),
+        exit: if state.main_pid().is_some() { Timestamp::default() } else { at(state.main_ended) },
+        pid: state.last_main_pid,
+        // The ledger's numbers are those of waitid(2).
+        code: ended.map_or(0, |exit| i32::from(exit.kind.tag())),
+        status: ended.map_or(0, |exit| exit.status),
+        ..ExecView::default()
+    }
+}
+
+fn exec_view(command: &Command) -> ExecView {
+    let mut flags = Vec::new();
+    if command.ignore_failure {
+        flags.push("ignore-failure");
+    }
+    match command.privilege {
+        Privilege::Unit => {}
+        Privilege::Full => flags.push("privileged"),
+        Privilege::Elevated => flags.push("no-setuid"),
+        Privilege::ElevatedFallback => flags.push("ambient"),
+    }
+    if command.no_substitution {
+        flags.push("no-env-expand");
+    }
+    let (path, argv) = (command.path.to_string(), owned(&command.argv));
+    ExecView { path, argv, flags, ..ExecView::default() }
+}
+
+fn timer(config: &TimerConfig, unit: String, next_us: Option<u64>, last: Option<Time>) -> TimerView {
+    // The engine arms the line that is due first; with a single line it is that one.
+    let single = if config.elapse.len() == 1 { next_us } else { None };
+    let line = |(base, delay): (TimerBase, u64)| (base_word(base), delay, single.unwrap_or(0));
+    TimerView {
+        unit,
+        monotonic: config.elapse.iter().map(|e| line((e.base, e.delay))).collect(),
+        calendar: config.calendar.iter().map(|expression| (expression.to_string(), 0)).collect(),
+        next_realtime_us: 0,
+        next_monotonic_us: next_us.unwrap_or(0),
+        last_trigger: last.map(at).unwrap_or_default(),
+        accuracy_us: config.accuracy,
+        randomized_delay_us: config.randomized_delay,
+        persistent: config.persistent,
+    }
+}
+
+fn type_word(service_type: ServiceType) -> &'static str {
+    match service_type {
+        ServiceType::Simple => "simple",
+        ServiceType::Exec => "exec",
+        ServiceType::Forking => "forking",
+        ServiceType::Oneshot => "oneshot",
+        ServiceType::Dbus => "dbus",
+        ServiceType::Notify => "notify",
+        ServiceType::NotifyReload => "notify-reload",
+        ServiceType::Idle => "idle",
+    }
+}
+
+fn access_word(access: NotifyAccess) -> &'static str {
+    match access {
+        NotifyAccess::None => "none",
+        NotifyAccess::Main => "main",
+        NotifyAccess::Exec => "exec",
+        NotifyAccess::All => "all",
+    }
+}
+
+fn listen_word(kind: ListenKind) -> &'static str {
+    match kind {
+        ListenKind::Stream => "Stream",
+        ListenKind::Datagram => "Datagram",
+        ListenKind::SequentialPacket => "SequentialPacket",
+        ListenKind::Fifo => "FIFO",
+        ListenKind::Special => "Special",
+        ListenKind::Netlink => "Netlink",
+        ListenKind::MessageQueue => "MessageQueue",
+        ListenKind::UsbFunction => "USBFunction",
+    }
+}
+
+fn base_word(base: TimerBase) -> &'static str {
+    match base {
+        TimerBase::Active => "OnActiveUSec",
+        TimerBase::Boot => "OnBootUSec",
+        TimerBase::Startup => "OnStartupUSec",
+        TimerBase::UnitActive => "OnUnitActiveUSec",
+        TimerBase::UnitInactive => "OnUnitInactiveUSec",
+    }
+}
