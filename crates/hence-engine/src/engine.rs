@@ -326,7 +326,7 @@ impl Engine {
         let before = self.units[id.0 as usize].config.load;
         self.drop_own_edges(id);
         self.units[id.0 as usize].files_changed = true;
-        self.units[id.0 as usize].files.clone_from(&files);
+        self.units[id.0 as usize].files = files.as_slice().into();
         let loaded = Fact::Loaded {
             load: config.load.as_str().into(),
             files,

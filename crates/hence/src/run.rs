@@ -82,6 +82,7 @@ pub fn main(args: Args) -> ExitCode {
 }
 
 fn run(args: &Args) -> Result<u8, Refused> {
+    hence_host::sys::heap::share();
     let first = std::process::id() == 1;
     let sources = Sources::new(&args.paths, &args.unit_path).map_err(|m| Refused(exit::NO_UNITS, m))?;
     let units = sources.loader();
