@@ -5,7 +5,8 @@
 use hence_ledger::{
     ActiveState, DeadlineKind, Exit, ExitKind, Fact, ProcessRole, Record, RecordId, SubState, Text,
 };
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
 use std::io::{IsTerminal, Write};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::thread::JoinHandle;
@@ -78,6 +79,7 @@ fn is_told(fact: &Fact) -> bool {
             | Fact::Traffic { .. }
             | Fact::SignalSent { .. }
             | Fact::Request { .. }
+            | Fact::Loaded { .. }
     )
 }
 
@@ -104,6 +106,8 @@ struct Story {
     order: VecDeque<RecordId>,
     shown_live: bool,
     ending: bool,
+    /// Diagnostics that were told, by their hash.
+    told: HashSet<u64>,
 }
 
 impl Story {
@@ -119,6 +123,7 @@ impl Story {
             order: VecDeque::new(),
             shown_live: false,
             ending: false,
+            told: HashSet::new(),
         }
     }
 
@@ -158,6 +163,7 @@ impl Story {
             return;
         };
         match &record.fact {
+            Fact::Loaded { load, diagnostics, .. } => self.loaded(record, &unit, load, diagnostics),
             Fact::StateChanged { from_active, to_active, to, result, .. } => {
                 self.state(record, &unit, (*from_active, *to_active), *to, result.as_str());
             }
@@ -211,6 +217,23 @@ impl Story {
                 self.line(record, &unit, "out of memory: the kernel killed a process", Tone::Bad)
             }
             _ => {}
+        }
+    }
+
+    /// What is wrong with a unit's files, each thing once, though units are read again and again.
+    fn loaded(&mut self, record: &Record, unit: &Text, load: &Text, diagnostics: &[Text]) {
+        if &**load == "masked" {
+            self.line(record, unit, "masked: it will not be started", Tone::Bad);
+        }
+        for text in diagnostics {
+            let hash = BuildHasherDefault::<DefaultHasher>::default().hash_one(text);
+            let new = self.told.len() < REMEMBERED && self.told.insert(hash);
+            if new && !text.contains(": note: ") {
+                if std::mem::take(&mut self.shown_live) {
+                    let _ = writeln!(std::io::stdout());
+                }
+                let _ = writeln!(std::io::stderr(), "hence: {}", clean(text));
+            }
         }
     }
 
