@@ -1,12 +1,13 @@
 //! The one core type. See [`Engine`].
 
+use crate::alike::Alike;
 use crate::deadline::{DeadlineFor, Deadlines};
 use crate::job::{Job, is_down, is_up};
 use crate::unit::{Rules, State, Unit};
 use crate::{Effect, Event, ExecId, JobId, Refusal, Request, RequestKind, Time, UnitId};
 use alloc::{
     boxed::Box,
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     format,
     sync::Arc,
     vec,
@@ -66,6 +67,8 @@ pub struct Engine {
     pub(crate) steady: Vec<(UnitId, RecordId)>,
     /// Accepted connections that wait for their instance to be loaded: (instance, socket, connection, cause).
     pub(crate) connections: Vec<(UnitId, UnitId, crate::ConnectionId, RecordId)>,
+    /// Units whose files are being read.
+    pub(crate) loading: BTreeSet<UnitName>,
     /// The record that made hence end, once it is ending, and the exit status.
     pub(crate) ending: Option<(RecordId, u8)>,
     finished: bool,
@@ -77,6 +80,8 @@ pub struct Engine {
     next_job: u32,
     next_exec: u32,
     invocations: u64,
+    /// What the units that were loaded last have alike.
+    alike: Alike,
     records: VecDeque<Record>,
     effects: VecDeque<Effect>,
 }
@@ -99,6 +104,7 @@ impl Engine {
             unneeded: Vec::new(),
             steady: Vec::new(),
             connections: Vec::new(),
+            loading: BTreeSet::new(),
             ending: None,
             finished: false,
             started: None,
@@ -106,6 +112,7 @@ impl Engine {
             next_job: 1,
             next_exec: 1,
             invocations: 0,
+            alike: Alike::default(),
             records: VecDeque::new(),
             effects: VecDeque::new(),
         }
@@ -296,6 +303,7 @@ impl Engine {
         let id = UnitId(self.units.len() as u32);
         self.names.insert(name.clone(), id);
         self.units.push(Unit::new(id, Config::stub(name.clone())));
+        self.loading.insert(name.clone());
         self.effect(Effect::Load(name.clone()));
         id
     }
@@ -334,10 +342,9 @@ impl Engine {
             }
             self.add_edge(id, dependency.kind, other, index as u16);
         }
-        config.dependencies.shrink_to_fit();
-        config.settings.shrink_to_fit();
+        self.alike.share(&mut config);
         let config = Arc::new(config);
-        self.units[id.0 as usize].set_config(config);
+        self.units[id.0 as usize].set_config(config.clone());
         self.drop_void_edges(id);
         if noteworthy {
             self.record(Some(id), Vec::new(), loaded);
@@ -345,7 +352,16 @@ impl Engine {
         if self.units[id.0 as usize].is_perpetual() && is_down(self.active_state(id)) {
             self.units[id.0 as usize].state = State::Slice { up: true };
         }
-        self.connection_loaded(id);
+        self.loading.remove(config.id());
+        for alias in &config.aliases {
+            self.loading.remove(alias);
+        }
+        // What an instance depends on is as unknown as itself at first: all of it is read before it starts.
+        while self.loading.is_empty()
+            && let Some((service, ..)) = self.connections.first().copied()
+        {
+            self.connection_loaded(service);
+        }
     }
 
     fn add_edge(&mut self, from: UnitId, kind: DependencyKind, to: UnitId, index: u16) {
@@ -423,14 +439,14 @@ impl Engine {
 
     fn rule_of(&self, unit: UnitId, edge: &Edge) -> Option<Rule> {
         let owner = if edge.own { unit } else { edge.other };
-        let dependency = self.units[owner.0 as usize].config.dependencies.get(edge.index as usize)?;
+        let config = &self.units[owner.0 as usize].config;
+        let dependency = config.dependencies.get(edge.index as usize)?;
+        let file = |position| Some(config.place(position).file);
         let line = |name: &str| -> Text { format!("{name}={}", dependency.other).into() };
         Some(match &dependency.origin {
-            Origin::Directive(place) => Rule {
-                directive: line(dependency.kind.name()),
-                file: Some(place.file.clone()),
-                line: place.line,
-            },
+            Origin::Directive(position) => {
+                Rule { directive: line(dependency.kind.name()), file: file(*position), line: position.line }
+            }
             Origin::Folder(path) => {
                 Rule { directive: line(dependency.kind.name()), file: Some(path.clone()), line: 0 }
             }
@@ -439,10 +455,10 @@ impl Engine {
                 file: None,
                 line: 0,
             },
-            Origin::Implied { directive, place } => Rule {
+            Origin::Implied { directive, position } => Rule {
                 directive: format!("{} (implied by {directive}=)", line(dependency.kind.name())).into(),
-                file: place.as_ref().map(|p| p.file.clone()),
-                line: place.as_ref().map_or(0, |p| p.line),
+                file: position.and_then(file),
+                line: position.map_or(0, |p| p.line),
             },
         })
     }

@@ -6,6 +6,7 @@
 //! systemd.unit(5), systemctl(1); measured rules: merge and collapse tables, "stop goes first".
 
 use crate::deadline::{Armed, DeadlineFor};
+use crate::unit::State;
 use crate::{Effect, Engine, JobId, UnitId};
 use alloc::{vec, vec::Vec};
 use hence_ledger::{ActiveState, Cause, Fact, JobResult, JobType, RecordId};
@@ -367,6 +368,12 @@ impl Engine {
         }
         if matches!(result, JobResult::Timeout | JobResult::Dependency) {
             self.start_on(unit, Atom::OnFailure, record);
+        }
+        if recursive
+            && result != JobResult::Done
+            && matches!(self.units[unit.0 as usize].state, State::Service(_))
+        {
+            self.restart_given_up(unit, Cause { record, rule: None });
         }
         self.trigger_notify(unit, record);
         self.unneeded.push(unit);

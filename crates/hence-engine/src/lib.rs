@@ -34,6 +34,7 @@ pub struct ConnectionId(pub u32);
 /// A moment, on both clocks.
 pub type Time = hence_ledger::Stamp;
 
+mod alike;
 mod deadline;
 pub mod engine;
 mod job;

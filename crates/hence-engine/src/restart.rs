@@ -1,7 +1,7 @@
 //! Whether a service is started again, and how often a unit may be: decisions that return their reason.
 
 use hence_ledger::{Exit, ExitKind, RestartReason, UnitResult};
-use hence_unit::config::{ExitStatusSet, Restart, ServiceConfig};
+use hence_unit::config::{ExitStatusSet, Restart, ServiceSettings};
 
 /// At most `burst` times in an interval that begins with the first; systemd's rate limit.
 #[derive(Clone, Copy, Debug, Default)]
@@ -70,7 +70,7 @@ pub(crate) fn result_of(exit: Exit, daemon: bool, success: &ExitStatusSet) -> Un
 /// Whether a service that ended is to be started again; systemd.service(5), Restart= and the exceptions
 /// from it, in their order of precedence.
 pub(crate) fn shall_restart(
-    service: &ServiceConfig,
+    service: &ServiceSettings,
     result: UnitResult,
     main_exit: Option<Exit>,
     stop_requested: bool,
@@ -114,7 +114,7 @@ mod tests {
     fn exceptions_go_before_the_policy() {
         let exit = Exit { kind: ExitKind::Exited, status: 3 };
         let codes = ExitStatusSet { codes: [3].into(), signals: [].into() };
-        let mut s = ServiceConfig { restart: Restart::Always, ..ServiceConfig::default() };
+        let mut s = ServiceSettings { restart: Restart::Always, ..ServiceSettings::default() };
         assert!(shall_restart(&s, UnitResult::ExitCode, Some(exit), false).0);
         assert_eq!(
             shall_restart(&s, UnitResult::ExitCode, Some(exit), true),
@@ -125,7 +125,7 @@ mod tests {
             shall_restart(&s, UnitResult::ExitCode, Some(exit), false),
             (false, RestartReason::PreventExitStatus)
         );
-        s = ServiceConfig { restart_force_exit_status: codes, ..ServiceConfig::default() };
+        s = ServiceSettings { restart_force_exit_status: codes, ..ServiceSettings::default() };
         assert_eq!(
             shall_restart(&s, UnitResult::Success, Some(exit), false),
             (true, RestartReason::ForceExitStatus)

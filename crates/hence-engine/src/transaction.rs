@@ -5,6 +5,7 @@
 //! systemctl(1), "--job-mode="; systemd.unit(5). Nothing is installed unless everything passes.
 
 use crate::job::{collapse, is_down, is_redundant, merge, waits_for};
+use crate::unit::State;
 use crate::{Engine, JobId, Refusal, UnitId};
 use alloc::{collections::BTreeMap, format, string::String, vec, vec::Vec};
 use hence_ledger::{ActiveState, Cause, Fact, JobResult, JobType, RecordId, Rule, Text};
@@ -427,11 +428,24 @@ impl Engine {
             self.minimize_impact(tr);
         }
         self.drop_redundant(tr);
+        // A unit with two entries shows the order only one of them: merged, there may be a cycle after all.
+        loop {
+            self.break_cycles(tr, mode, name)?;
+            self.merge_all(tr, mode)?;
+            self.drop_redundant(tr);
+            if self.find_cycle(tr).is_none() {
+                break;
+            }
+        }
+        self.check_destructive(tr, mode, name)
+    }
+
+    fn break_cycles(&self, tr: &mut Transaction, mode: JobMode, name: &str) -> Result<(), Refusal> {
         loop {
             if mode != JobMode::Isolate {
                 tr.collect_garbage();
             }
-            let Some((path, text)) = self.find_cycle(tr) else { break };
+            let Some((path, text)) = self.find_cycle(tr) else { return Ok(()) };
             let droppable = path.iter().find(|u| {
                 let list = tr.alive_of(**u);
                 !list.is_empty() && list.iter().all(|&i| !tr.entries[i].matters)
@@ -447,16 +461,17 @@ impl Engine {
                 tr.delete(i, true);
             }
         }
+    }
+
+    fn merge_all(&self, tr: &mut Transaction, mode: JobMode) -> Result<(), Refusal> {
         loop {
             match self.merge_entries(tr) {
-                Ok(()) => break,
+                Ok(()) => return Ok(()),
                 Err(Some(refusal)) => return Err(refusal),
                 Err(None) if mode != JobMode::Isolate => tr.collect_garbage(),
                 Err(None) => {}
             }
         }
-        self.drop_redundant(tr);
-        self.check_destructive(tr, mode, name)
     }
 
     fn minimize_impact(&self, tr: &mut Transaction) {
@@ -648,7 +663,13 @@ impl Engine {
                 if mode == JobMode::Isolate && unit.config.flags.ignore_on_isolate {
                     continue;
                 }
+                let unit = self.jobs[&id].unit;
                 self.finish_job(id, JobResult::Canceled, false, anchor_causes.clone());
+                if let (State::Service(_), Some(cause)) =
+                    (&self.units[unit.0 as usize].state, anchor_causes.first())
+                {
+                    self.restart_given_up(unit, cause.clone());
+                }
             }
         }
         for (unit, job_type, reason) in &tr.dropped {

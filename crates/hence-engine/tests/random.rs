@@ -31,6 +31,15 @@ fn random_worlds() {
     assert_eq!(failed, 0, "worlds failed, see above");
 }
 
+#[test]
+fn a_seed_gives_the_same_records_again() {
+    for seed in [7, 45, 184, 1041] {
+        let (first, second) = (generate(seed).run().world, generate(seed).run().world);
+        assert!(first.records == second.records && first.effects == second.effects, "seed {seed}");
+        assert!(!first.records.is_empty());
+    }
+}
+
 /// The first thing that must never be.
 fn failure_of(scenario: &Scenario) -> Option<String> {
     match catch_unwind(AssertUnwindSafe(|| scenario.run())) {

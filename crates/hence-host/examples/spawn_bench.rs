@@ -5,7 +5,7 @@ use hence_engine::{Effect, Event, ExecId, Kill, KillScope, Spawn, UnitId};
 use hence_host::{Host, HostOptions};
 use hence_ledger::{ProcessRole, SignalReason, record::Invocation};
 use hence_unit::{
-    Config, Kind, Place, ServiceConfig, UnitName,
+    Config, Kind, Position, ServiceConfig, UnitName,
     config::{Command, ExecPhase, Privilege, Stdio},
 };
 use std::{collections::VecDeque, sync::Arc};
@@ -19,10 +19,10 @@ fn config(name: &str, argv: &[String]) -> Option<Config> {
         ignore_failure: false,
         no_substitution: false,
         privilege: Privilege::Unit,
-        place: Place { file: "/bench".into(), line: 1, column: 1 },
+        position: Position { source: 0, line: 1, column: 1 },
     });
     let mut config = Config::stub(UnitName::new(name)?);
-    config.kind = Kind::Service(Box::new(service));
+    config.kind = Kind::Service(std::sync::Arc::new(service));
     Some(config)
 }
 

@@ -20,7 +20,7 @@ use std::{
 
 /// Most processes that are listed of one group.
 pub const MEMBERS: usize = 10_000;
-/// Passes over a group without `cgroup.kill` before its forks are given up on for this signal.
+/// Passes over a group before its forks are given up on for this signal.
 const KILL_PASSES: usize = 1000;
 /// Subgroups of a unit's group that are looked at.
 const SUBGROUPS: usize = 1000;
@@ -46,7 +46,6 @@ pub struct Groups {
     /// v1 `pids`: our root there, and whether it has been made.
     pids: Option<(PathBuf, bool)>,
     controllers: Vec<String>,
-    kill_file: bool,
     /// Settings that some unit has and nothing here can enforce.
     pub unenforced: BTreeSet<&'static str>,
 }
@@ -127,20 +126,16 @@ impl Groups {
         }
         let listed = fs::read_to_string(root.join("cgroup.controllers")).unwrap_or_default();
         let usable = |c: &&&str| listed.split_whitespace().any(|l| l == **c);
-        let mut groups = Groups {
+        let groups = Groups {
             slices: vec![Slice { path: "".into(), fd: open_folder(&root).map_err(refused)?, limited: false }],
             by_name: HashMap::new(),
             pids: found.pids.map(|p| (below(&p), false)),
             controllers: CONTROLLERS.iter().filter(usable).map(|c| (*c).to_owned()).collect(),
-            kill_file: false,
             unenforced: BTreeSet::new(),
             prefix,
             root,
         };
         groups.hand_on(&groups.root.clone());
-        let probe = groups.root.join("init.scope");
-        let probe = if pid == 1 { probe } else { groups.root.clone() };
-        groups.kill_file = probe.join("cgroup.kill").exists();
         Ok(groups)
     }
 
@@ -330,22 +325,14 @@ impl Groups {
         pids
     }
 
-    /// Kills everything in the group at once; false where the kernel can't (before 5.14).
-    pub fn kill(&self, slice: SliceId, name: &str) -> bool {
-        if !self.kill_file {
-            return false;
-        }
+    /// Stops everything in the group, or lets it go on. What is frozen still dies of SIGKILL.
+    pub fn freeze(&self, slice: SliceId, name: &str, frozen: bool) {
         let above = &self.slices[usize::from(slice)].fd;
-        let file = rustix::fs::openat(
-            above,
-            format!("{name}/cgroup.kill"),
-            OFlags::WRONLY | OFlags::CLOEXEC,
-            Mode::empty(),
-        );
-        match file {
-            Ok(file) => rustix::io::write(&file, b"1").is_ok(),
-            Err(rustix::io::Errno::NOENT) => true,
-            Err(_) => false,
+        let path = format!("{name}/cgroup.freeze");
+        let file = rustix::fs::openat(above, path, OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty());
+        if let Ok(file) = file {
+            // A group that is gone needs neither.
+            let _ = rustix::io::write(&file, if frozen { b"1" } else { b"0" });
         }
     }
 
@@ -428,7 +415,7 @@ pub fn sweep(folder: &Path) {
     }
 }
 
-/// For version 1, and kernels without `cgroup.kill`.
+/// For version 1, and kernels without `cgroup.kill` (before 5.14).
 fn kill_below(folder: &Path) {
     let text = fs::read_to_string(folder.join("cgroup.procs")).unwrap_or_default();
     for pid in text.lines().filter_map(|l| l.parse().ok()) {

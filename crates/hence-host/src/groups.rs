@@ -23,6 +23,8 @@ use std::{collections::VecDeque, fs, path::Path};
 
 /// Processes that aren't our children and are watched one by one.
 const PIDFDS: usize = 4096;
+/// In this pass over a group that still has new members it is frozen: it forks faster than it is listed.
+const FROZEN_PASS: u32 = 3;
 /// Longest PIDFile= that is read, in bytes.
 const PID_FILE_BYTES: usize = 64;
 
@@ -77,15 +79,21 @@ impl Host {
         }
         let mut others = 0;
         if kill.scope != KillScope::Known {
-            let whole = kill.scope == KillScope::Group || known.is_empty();
-            let at_once = if is_kill && whole { self.kill_group(kill.unit, &known) } else { None };
-            others = at_once.unwrap_or_else(|| {
-                let mut members = || self.members(kill.unit);
-                let done = signal_all(&mut members, &known, &mut |pid| {
-                    send(pid);
-                });
-                done.len() as u32
+            let mut passes = 0;
+            let mut members = || {
+                passes += 1;
+                if passes == FROZEN_PASS && is_kill {
+                    self.freeze(kill.unit, true);
+                }
+                self.members(kill.unit)
+            };
+            let done = signal_all(&mut members, &known, &mut |pid| {
+                send(pid);
             });
+            others = done.len() as u32;
+            if passes >= FROZEN_PASS && is_kill {
+                self.freeze(kill.unit, false);
+            }
         }
         let empty = !alive && others == 0 && self.is_empty(kill.unit);
         answers.push_back(Event::Killed { unit: kill.unit, others, empty });
@@ -108,19 +116,12 @@ impl Host {
         self.recheck(unit, answers);
     }
 
-    /// Kills a whole group where the kernel does that; how many beside the known ones were in it.
-    fn kill_group(&self, unit: UnitId, known: &[u32]) -> Option<u32> {
-        let row = self.row(unit)?;
-        let Tracker::Groups(groups) = &self.tracker else { return None };
-        if !row.grouped {
-            return Some(0);
+    /// Stops or continues a whole group. `cgroup.kill` would be one call, but the kernel then kills whatever is
+    /// born into that group by clone3(2) later as well, ExecStopPost= for one.
+    fn freeze(&self, unit: UnitId, frozen: bool) {
+        if let (Some(row), Tracker::Groups(groups)) = (self.row(unit), &self.tracker) {
+            groups.freeze(row.slice, row.config.id(), frozen);
         }
-        let members = groups.members(row.slice, row.config.id());
-        let others = members.iter().filter(|p| !known.contains(p)).count() as u32;
-        if others == 0 && members.is_empty() {
-            return Some(0);
-        }
-        groups.kill(row.slice, row.config.id()).then_some(others)
     }
 
     /// Looks whether a unit that somebody waits for has run empty, and makes sure to be told when it does.

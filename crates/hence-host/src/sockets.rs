@@ -115,6 +115,15 @@ impl Sockets {
         self.connections.get(&id.0).map(AsRawFd::as_raw_fd)
     }
 
+    /// REMOTE_ADDR and REMOTE_PORT of a waiting connection; systemd.socket(5), Accept=.
+    pub fn remote(&self, id: ConnectionId) -> Vec<(&'static str, String)> {
+        let peer = self.connections.get(&id.0).and_then(|fd| rustix::net::getpeername(fd).ok().flatten());
+        match peer.and_then(|p| std::net::SocketAddr::try_from(p).ok()) {
+            Some(peer) => vec![("REMOTE_ADDR", peer.ip().to_string()), ("REMOTE_PORT", peer.port().to_string())],
+            None => Vec::new(),
+        }
+    }
+
     /// Takes a waiting connection out; dropping it closes our end.
     pub fn take(&mut self, id: ConnectionId) -> Option<OwnedFd> {
         self.connections.remove(&id.0)

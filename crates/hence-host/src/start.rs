@@ -97,7 +97,7 @@ impl Host {
         self.enter(spawn)?;
         let elevated = recipe.command.privilege != Privilege::Unit;
         let plan = plan(recipe.context, elevated);
-        let passed = self.passed(spawn);
+        let passed = self.passed(spawn, recipe.context);
         let prepared = self.prepared(spawn, &recipe, plan.is_some(), &passed)?;
         let null = self.null.as_raw_fd();
         let named: Vec<(RawFd, &str)> = passed.iter().map(|(fd, name)| (*fd, name.as_str())).collect();
@@ -184,8 +184,11 @@ impl Host {
     }
 
     /// The descriptors that are passed from number 3 up, with their names; sd_listen_fds(3).
-    fn passed(&self, spawn: &Spawn) -> Vec<(RawFd, String)> {
+    /// A connection that is a standard stream isn't passed a second time.
+    fn passed(&self, spawn: &Spawn, context: &ExecConfig) -> Vec<(RawFd, String)> {
+        let stream = [&context.stdin, &context.stdout, &context.stderr].contains(&&hence_unit::config::Stdio::Socket);
         match spawn.connection.and_then(|c| self.sockets.connection(c)) {
+            Some(_) if stream => Vec::new(),
             Some(fd) => vec![(fd, "connection".to_owned())],
             None => spawn.sockets.iter().flat_map(|&unit| self.sockets.descriptors(unit)).collect(),
         }
@@ -232,6 +235,9 @@ impl Host {
             let names: Vec<&str> = passed.iter().map(|(_, name)| name.as_str()).collect();
             environment.set(&format!("LISTEN_FDS={}", passed.len()));
             environment.set(&format!("LISTEN_FDNAMES={}", names.join(":")));
+        }
+        for (name, value) in spawn.connection.into_iter().flat_map(|c| self.sockets.remote(c)) {
+            environment.set(&format!("{name}={value}"));
         }
         for (name, kind) in DIRECTORY_VARIABLES {
             let of_kind = context.directories.iter().filter(|d| d.kind == kind);

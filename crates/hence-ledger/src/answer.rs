@@ -16,7 +16,8 @@ pub struct Answer {
     /// The process that was asked about.
     pub pid: Option<u32>,
     /// What happened: `stopped`, `restarted`, `finished`, `failed`, `started`, `not started`, `running`,
-    /// `starting` and `stopping` while it is on its way, `waiting` for its first job to run, and for processes `left behind`, `exited`, `killed`.
+    /// `starting` and `stopping` while it is on its way, `waiting` for its first job to run, and for
+    /// processes `left behind`, `exited`, `killed`.
     pub event: &'static str,
     /// When.
     pub at: Stamp,

@@ -3,7 +3,10 @@
 //! Each enum has explicit numbers, which are its encoding: never reused, never renumbered.
 
 macro_rules! words {
-    ($(#[$meta:meta])* $name:ident { $($variant:ident = $tag:literal $word:literal $doc:literal),* $(,)? }) => {
+    (
+        $(#[$meta:meta])*
+        $name:ident { $($variant:ident = $tag:literal $word:literal $doc:literal),* $(,)? }
+    ) => {
         $(#[$meta])*
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
         #[repr(u8)]
@@ -16,12 +19,18 @@ macro_rules! words {
             /// The number in the encoding.
             pub const fn tag(self) -> u8 { self as u8 }
             /// The value of this number.
-            pub fn from_tag(tag: u8) -> Option<$name> { match tag { $($tag => Some($name::$variant),)* _ => None } }
+            pub fn from_tag(tag: u8) -> Option<$name> {
+                match tag { $($tag => Some($name::$variant),)* _ => None }
+            }
             /// The first value of this word.
-            pub fn parse(word: &str) -> Option<$name> { Self::ALL.iter().copied().find(|w| w.as_str() == word) }
+            pub fn parse(word: &str) -> Option<$name> {
+                Self::ALL.iter().copied().find(|w| w.as_str() == word)
+            }
         }
         impl core::fmt::Display for $name {
-            fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result { f.write_str(self.as_str()) }
+            fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+                f.write_str(self.as_str())
+            }
         }
     };
 }
@@ -196,7 +205,8 @@ words! {
     /// How processes are tracked.
     Tracking {
         Cgroup = 0 "control groups" "Each unit has its own cgroup: exact.",
-        Ancestry = 1 "process ancestry" "Subreaper, parents, sessions and the invocation id in the environment.",
+        Ancestry = 1 "process ancestry"
+            "Subreaper, parents, sessions and the invocation id in the environment.",
     }
 }
 

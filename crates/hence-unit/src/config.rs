@@ -3,8 +3,9 @@
 //! Built by `load`; every field says which directive sets it. Directives without a field here are kept as
 //! text in [`Config::settings`]. Times are microseconds; [`INFINITY`] means "never".
 
-use crate::{Dependency, Diagnostic, Place, Text, UnitKind, UnitName};
-use alloc::{boxed::Box, string::String, vec::Vec};
+use crate::{Dependency, Diagnostic, Place, Position, Text, UnitKind, UnitName};
+use alloc::{boxed::Box, string::String, sync::Arc, vec::Vec};
+use core::ops::{Deref, DerefMut};
 
 /// A time span or a number without limit.
 pub const INFINITY: u64 = u64::MAX;
@@ -85,12 +86,34 @@ pub struct Config {
     pub load: LoadState,
     /// Files, the fragment first, then drop-ins in their order.
     pub sources: Vec<Source>,
-    /// Assignments in effect, in file order.
-    pub settings: Vec<Setting>,
     /// What was wrong.
     pub diagnostics: Vec<Diagnostic>,
     /// Description=; empty where none is given.
     pub description: Box<str>,
+    /// What units of any kind have, and often have alike. Its fields are reached through the unit.
+    pub unit: Arc<UnitConfig>,
+    /// The part that belongs to the unit's kind.
+    pub kind: Kind,
+}
+
+impl Deref for Config {
+    type Target = UnitConfig;
+    fn deref(&self) -> &UnitConfig {
+        &self.unit
+    }
+}
+impl DerefMut for Config {
+    fn deref_mut(&mut self) -> &mut UnitConfig {
+        Arc::make_mut(&mut self.unit)
+    }
+}
+
+/// [Unit] and [Install], but for what names the unit. It says nothing of where the unit's files lie, so that
+/// units that are configured alike can share it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UnitConfig {
+    /// Assignments in effect, in file order.
+    pub settings: Vec<Setting>,
     /// Documentation=
     pub documentation: Vec<Box<str>>,
     /// Dependencies, declared, default and implied.
@@ -129,27 +152,72 @@ pub struct Config {
     pub on_success_job_mode: JobMode,
     /// What [Install] asks for; acted on by enable and disable only.
     pub install: Install,
-    /// The part that belongs to the unit's kind.
-    pub kind: Kind,
+}
+
+impl Default for UnitConfig {
+    fn default() -> Self {
+        UnitConfig {
+            settings: Vec::new(),
+            documentation: Vec::new(),
+            dependencies: Vec::new(),
+            requires_mounts_for: Vec::new(),
+            conditions: Vec::new(),
+            asserts: Vec::new(),
+            flags: UnitFlags::default(),
+            start_limit_interval: 10_000_000,
+            start_limit_burst: 5,
+            start_limit_action: EmergencyAction::None,
+            failure_action: EmergencyAction::None,
+            success_action: EmergencyAction::None,
+            failure_action_exit_status: None,
+            success_action_exit_status: None,
+            job_timeout: INFINITY,
+            job_running_timeout: INFINITY,
+            job_timeout_action: EmergencyAction::None,
+            on_failure_job_mode: JobMode::default(),
+            on_success_job_mode: JobMode::default(),
+            install: Install::default(),
+        }
+    }
 }
 
 impl Config {
     /// A unit without any file, as the engine holds one before loading.
     pub fn stub(name: UnitName) -> Config {
-        Config {
-            kind: Kind::default_of(name.kind()),
-            name: Some(name),
-            start_limit_interval: 10_000_000,
-            start_limit_burst: 5,
-            job_timeout: INFINITY,
-            job_running_timeout: INFINITY,
-            ..Config::default()
-        }
+        Config { kind: Kind::default_of(name.kind()), name: Some(name), ..Config::default() }
     }
 
     /// The name; every loaded unit has one.
     pub fn id(&self) -> &UnitName {
         self.name.as_ref().expect("Config::stub and load set the name")
+    }
+
+    /// A position in one of its files, with the file's path.
+    pub fn place(&self, position: Position) -> Place {
+        let source = self.sources.get(usize::from(position.source));
+        let file = source.map_or_else(|| self.id().text().clone(), |s| s.path.clone());
+        Place { file, line: position.line, column: position.column }
+    }
+
+    /// Gives back the room that loading needed.
+    pub fn shrink(&mut self) {
+        self.aliases.shrink_to_fit();
+        self.sources.shrink_to_fit();
+        self.diagnostics.shrink_to_fit();
+        self.settings.shrink_to_fit();
+        self.dependencies.shrink_to_fit();
+        self.documentation.shrink_to_fit();
+        self.conditions.shrink_to_fit();
+        self.asserts.shrink_to_fit();
+        self.install.wanted_by.shrink_to_fit();
+        if let Kind::Service(service) = &mut self.kind {
+            let service = Arc::make_mut(service);
+            for commands in &mut service.exec {
+                commands.shrink_to_fit();
+                commands.iter_mut().for_each(|command| command.argv.shrink_to_fit());
+            }
+            service.context.environment.shrink_to_fit();
+        }
     }
 
     /// Description=, or the name, as systemd shows it.
@@ -242,7 +310,7 @@ pub struct Condition {
     /// `|`: at least one of those with this mark must hold.
     pub trigger: bool,
     /// Where it stands.
-    pub place: Place,
+    pub position: Position,
 }
 
 /// FailureAction= and its kin.
@@ -313,7 +381,7 @@ impl JobMode {
 #[derive(Clone, Debug, Default)]
 #[allow(missing_docs, reason = "the variants are the unit kinds")]
 pub enum Kind {
-    Service(Box<ServiceConfig>),
+    Service(Arc<ServiceConfig>),
     Socket(Box<SocketConfig>),
     #[default]
     Target,
@@ -328,7 +396,7 @@ impl Kind {
     /// The default configuration of a kind.
     pub fn default_of(kind: UnitKind) -> Kind {
         match kind {
-            UnitKind::Service => Kind::Service(Box::default()),
+            UnitKind::Service => Kind::Service(Arc::default()),
             UnitKind::Socket => Kind::Socket(Box::default()),
             UnitKind::Target => Kind::Target,
             UnitKind::Slice => Kind::Slice(Box::default()),
@@ -432,15 +500,35 @@ pub struct ExitStatusSet {
     pub signals: Vec<u8>,
 }
 
-/// [Service].
-#[derive(Clone, Debug)]
+/// [Service]: the commands, which differ from service to service, and the settings, which many have alike
+/// and then share. Those are reached through it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ServiceConfig {
+    /// Commands, by [`ExecPhase`] order.
+    pub exec: [Vec<Command>; 7],
+    /// Everything else.
+    pub settings: Arc<ServiceSettings>,
+}
+
+impl Deref for ServiceConfig {
+    type Target = ServiceSettings;
+    fn deref(&self) -> &ServiceSettings {
+        &self.settings
+    }
+}
+impl DerefMut for ServiceConfig {
+    fn deref_mut(&mut self) -> &mut ServiceSettings {
+        Arc::make_mut(&mut self.settings)
+    }
+}
+
+/// [Service] without its commands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServiceSettings {
     /// Type=
     pub service_type: ServiceType,
     /// ExitType=
     pub exit_type: ExitType,
-    /// Commands, by [`ExecPhase`] order.
-    pub exec: [Vec<Command>; 7],
     /// Restart=
     pub restart: Restart,
     /// RestartSec=
@@ -495,12 +583,11 @@ pub struct ServiceConfig {
     pub resources: ResourceConfig,
 }
 
-impl Default for ServiceConfig {
+impl Default for ServiceSettings {
     fn default() -> Self {
-        ServiceConfig {
+        ServiceSettings {
             service_type: ServiceType::Simple,
             exit_type: ExitType::Main,
-            exec: Default::default(),
             restart: Restart::No,
             restart_delay: 100_000,
             timeout_start: 90_000_000,
@@ -591,7 +678,7 @@ pub struct Command {
     /// `+`, `!` or `!!`.
     pub privilege: Privilege,
     /// Where it stands.
-    pub place: Place,
+    pub position: Position,
 }
 
 /// With which privileges a command runs.
@@ -679,7 +766,7 @@ pub enum DirectoryKind {
 }
 
 /// systemd.exec(5), as far as it is acted on.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ExecConfig {
     /// User=
     pub user: Option<Box<str>>,

@@ -3,7 +3,7 @@
 //! Each kind is a set of [`Atom`]s; jobs and states look for an atom, never for a kind. The inverse of a
 //! kind is what the other unit carries. Measured against systemd 252; systemd.unit(5), "[Unit] Section".
 
-use crate::{Place, Text, UnitName};
+use crate::{Position, Text, UnitName};
 
 /// One effect of a dependency of A on B, as A carries it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -140,7 +140,7 @@ impl DependencyKind {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Origin {
     /// A line of a unit file: the directive is the kind's name.
-    Directive(Place),
+    Directive(Position),
     /// A link in a folder `foo.target.wants/`, `.requires/` or `.upholds/`; the path of the link.
     Folder(Text),
     /// DefaultDependencies=yes of the unit's kind.
@@ -150,7 +150,7 @@ pub enum Origin {
         /// The directive that implies it.
         directive: &'static str,
         /// Where it stands; `None` where the implication needs no line.
-        place: Option<Place>,
+        position: Option<Position>,
     },
 }
 

@@ -15,6 +15,18 @@ pub struct Place {
     pub column: u32,
 }
 
+/// A position in one of the files of a unit; [`crate::Config::place`] has its path. Small, and alike in units
+/// whose files are alike.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Position {
+    /// Index into [`crate::Config::sources`].
+    pub source: u16,
+    /// Line, from 1; 0 where the file as a whole is meant.
+    pub line: u32,
+    /// Column, as of [`Place`].
+    pub column: u32,
+}
+
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.file)?;

@@ -5,7 +5,7 @@
 //! systemd.syntax(7), systemd.directives(7).
 
 use crate::{
-    Config, Diagnostic, Level, Place, SourceRole, UnitKind, UnitName,
+    Config, Diagnostic, Level, Place, Position, SourceRole, UnitKind, UnitName,
     config::{Environs, Setting},
     specifier,
     syntax::Assignment,
@@ -424,6 +424,11 @@ fn unknown_directive(loading: &mut Loading<'_>, section: Section, assignment: &A
 }
 
 impl Loading<'_> {
+    /// A place in the file that is being loaded, without its path.
+    pub(crate) fn position(&self, place: &Place) -> Position {
+        Position { source: self.source, line: place.line, column: place.column }
+    }
+
     /// Adds a diagnostic.
     pub fn diagnose(
         &mut self,

@@ -4,7 +4,7 @@
 //! It neither looks commands up nor runs them, and knows no environment of its own.
 
 use crate::{
-    Diagnostic, Level, Place,
+    Diagnostic, Level, Place, Position,
     config::{Command, Privilege},
     specifier::SpecifierError,
     words::{self, Escapes, WordErrorKind},
@@ -21,9 +21,14 @@ pub type Specify<'a> = dyn FnMut(&str) -> Result<String, SpecifierError> + 'a;
 
 /// The commands of a value. A command that can't be used is a diagnostic: an error, or a warning where its
 /// `-` makes systemd pass over it; what follows it in the value is given up. `place` is where the value
-/// stands; commands and diagnostics carry it.
-pub fn parse(value: &str, place: &Place, specify: &mut Specify<'_>) -> (Vec<Command>, Vec<Diagnostic>) {
-    let mut line = Line { value, at: 0, place, specify, ignore: false, diagnostics: Vec::new() };
+/// stands, with the index of its file among the unit's; diagnostics and commands carry it.
+pub fn parse(
+    value: &str,
+    (place, source): (&Place, u16),
+    specify: &mut Specify<'_>,
+) -> (Vec<Command>, Vec<Diagnostic>) {
+    let position = Position { source, line: place.line, column: place.column };
+    let mut line = Line { value, at: 0, place, position, specify, ignore: false, diagnostics: Vec::new() };
     let mut commands = Vec::new();
     loop {
         match line.command() {
@@ -51,6 +56,7 @@ struct Line<'a, 's> {
     value: &'a str,
     at: usize,
     place: &'a Place,
+    position: Position,
     specify: &'a mut Specify<'s>,
     /// The command has the prefix `-`.
     ignore: bool,
@@ -170,7 +176,7 @@ impl Line<'_, '_> {
             ignore_failure: prefixes.ignore_failure,
             no_substitution: prefixes.no_substitution,
             privilege: prefixes.privilege,
-            place: self.place.clone(),
+            position: self.position,
         };
         Step::Command(command, more)
     }
@@ -303,7 +309,7 @@ mod tests {
     }
 
     fn read(value: &str) -> (Vec<Command>, Vec<Diagnostic>) {
-        parse(value, &place(), &mut |word| match word.find("%Z") {
+        parse(value, (&place(), 2), &mut |word| match word.find("%Z") {
             Some(_) => Err(SpecifierError::Unknown('Z')),
             None => Ok(word.replace("%i", "in st").replace("%%", "%")),
         })
@@ -343,7 +349,7 @@ mod tests {
         assert_eq!(of("!/bin/a").privilege, Privilege::Elevated);
         assert_eq!(of("/bin//a").argv[0].as_ref(), "/bin//a");
         assert_eq!(of("true").path.as_ref(), "true");
-        assert_eq!(of("true").place, place());
+        assert_eq!(of("true").position, Position { source: 2, line: 3, column: 11 });
     }
 
     #[test]

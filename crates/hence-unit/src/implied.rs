@@ -6,9 +6,9 @@
 //! ([`crate::Config::requires_mounts_for`]), and inverses to the engine.
 
 use crate::{
-    Config, Dependency, DependencyKind, Origin, Place, UnitKind, UnitName,
+    Config, Dependency, DependencyKind, Origin, Position, UnitKind, UnitName,
     config::{DirectoryKind, Environs, ExecConfig, Kind, ResourceConfig, ServiceType, Stdio},
-    load::{place_of, text_of},
+    load::{position_of, text_of},
     settle::{ROOT_SLICE, accepts_connections, slice_parent},
     specifier, value,
 };
@@ -24,10 +24,10 @@ pub(crate) fn add(config: &mut Config, environs: &Environs) {
         Kind::Service(service) => {
             let exec = (&service.context, service.resources.slice.as_ref());
             if service.service_type == ServiceType::Dbus {
-                let origin = implied("BusName", place_of(config, "BusName"));
+                let origin = implied("BusName", position_of(config, "BusName"));
                 adding.named(&[Requires, After], "dbus.socket", &origin);
             }
-            let origin = implied("Sockets", place_of(config, "Sockets"));
+            let origin = implied("Sockets", position_of(config, "Sockets"));
             for socket in &service.sockets {
                 adding.unit(&[Wants, After, TriggeredBy], socket, &origin);
             }
@@ -99,8 +99,8 @@ pub fn is_void(target: &Config, dependency: &Dependency, other: &Config) -> bool
                 .any(|d| d.kind == After && (d.other == *target.id() || target.aliases.contains(&d.other))))
 }
 
-fn implied(directive: &'static str, place: Option<Place>) -> Origin {
-    Origin::Implied { directive, place }
+fn implied(directive: &'static str, position: Option<Position>) -> Origin {
+    Origin::Implied { directive, position }
 }
 
 struct Adding {
@@ -155,9 +155,9 @@ impl Adding {
 
     /// The unit that this one starts.
     fn triggers(&mut self, config: &Config, unit: Option<UnitName>, directive: &'static str) {
-        let place = unit.as_ref().and_then(|_| place_of(config, directive));
+        let position = unit.as_ref().and_then(|_| position_of(config, directive));
         let unit = unit.unwrap_or_else(|| config.id().with_kind(UnitKind::Service));
-        self.unit(&[Before, Triggers], &unit, &implied(directive, place));
+        self.unit(&[Before, Triggers], &unit, &implied(directive, position));
     }
 
     /// What systemd.exec(5) implies.
@@ -178,7 +178,7 @@ impl Adding {
         let private_tmp = text_of(config, "PrivateTmp").and_then(value::boolean) == Some(true);
         if private_tmp && !self.user {
             mounts.extend(["/tmp", "/var/tmp"].map(Box::from));
-            let origin = implied("PrivateTmp", place_of(config, "PrivateTmp"));
+            let origin = implied("PrivateTmp", position_of(config, "PrivateTmp"));
             self.named(&[After], "systemd-tmpfiles-setup.service", &origin);
         }
         let mut writes = None;
@@ -197,7 +197,7 @@ impl Adding {
             return;
         }
         if let Some(directive) = writes {
-            let origin = implied(directive, place_of(config, directive));
+            let origin = implied(directive, position_of(config, directive));
             self.named(&[After], "systemd-remount-fs.service", &origin);
         }
         let journal = |stdio: &Stdio| matches!(stdio, Stdio::Journal);
@@ -205,7 +205,7 @@ impl Adding {
         let inherits = matches!(context.stdin, Stdio::Tty | Stdio::Socket | Stdio::Fd(_));
         let by_default = matches!(context.stdout, Stdio::Default) && !inherits;
         if journal(&context.stdout) || journal(&context.stderr) || by_default {
-            let origin = implied("StandardOutput", place_of(config, "StandardOutput"));
+            let origin = implied("StandardOutput", position_of(config, "StandardOutput"));
             self.named(&[After], "systemd-journald.socket", &origin);
         }
     }
@@ -214,12 +214,12 @@ impl Adding {
     /// all services.
     fn slice(&mut self, config: &Config, resources: Option<&ResourceConfig>) {
         let name = config.id();
-        let (slice, place) = match resources.and_then(|resources| resources.slice.clone()) {
-            Some(slice) => (Some(slice), place_of(config, "Slice")),
+        let (slice, position) = match resources.and_then(|resources| resources.slice.clone()) {
+            Some(slice) => (Some(slice), position_of(config, "Slice")),
             None => (default_slice(name, self.user), None),
         };
         if let Some(slice) = slice {
-            self.unit(&[InSlice, After, Requires], &slice, &implied("Slice", place));
+            self.unit(&[InSlice, After, Requires], &slice, &implied("Slice", position));
         }
     }
 

@@ -25,10 +25,11 @@ pub mod value;
 pub mod words;
 
 pub use config::{
-    Config, ExecConfig, JobMode, KillConfig, Kind, LoadState, ServiceConfig, SocketConfig, Source, SourceRole,
+    Config, ExecConfig, JobMode, KillConfig, Kind, LoadState, ServiceConfig, ServiceSettings, SocketConfig,
+    Source, SourceRole, UnitConfig,
 };
 pub use dependency::{Atom, Dependency, DependencyKind, Origin};
-pub use diagnostic::{Diagnostic, Level, Place};
+pub use diagnostic::{Diagnostic, Level, Place, Position};
 pub use load::load;
 pub use name::{UnitKind, UnitName};
 pub use settle::slice_parent;

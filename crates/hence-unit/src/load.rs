@@ -5,8 +5,8 @@
 //! started. It knows no directive; those are the rows of [`crate::directive`].
 
 use crate::{
-    Config, Dependency, DependencyKind, Diagnostic, Level, LoadState, Origin, Place, Source, SourceRole,
-    Text, UnitKind, UnitName,
+    Config, Dependency, DependencyKind, Diagnostic, Level, LoadState, Origin, Place, Position, Source,
+    SourceRole, Text, UnitKind, UnitName,
     config::{Environs, Setting},
     directive::{self, Loading},
     implied, settle, syntax,
@@ -64,6 +64,7 @@ pub fn load(path: &UnitPath, files: &dyn Files, environs: &Environs, name: &Unit
         }
         settle::dependencies(loader.config);
     }
+    config.shrink();
     config
 }
 
@@ -256,11 +257,15 @@ fn setting<'c>(config: &'c Config, directive: &str) -> Option<&'c Setting> {
     config.settings.iter().rev().find(named)
 }
 
-/// The place of the setting that is in effect for a directive, by its name.
+/// The position of the setting that is in effect for a directive, by its name.
+pub(crate) fn position_of(config: &Config, directive: &str) -> Option<Position> {
+    let Setting { source, line, column, .. } = *setting(config, directive)?;
+    Some(Position { source, line, column })
+}
+
+/// The same, with the path of its file.
 pub(crate) fn place_of(config: &Config, directive: &str) -> Option<Place> {
-    let setting = setting(config, directive)?;
-    let file = config.sources.get(usize::from(setting.source))?.path.clone();
-    Some(Place { file, line: setting.line, column: setting.column })
+    position_of(config, directive).map(|position| config.place(position))
 }
 
 /// The value in effect of a directive that has no typed field, by its name.

@@ -14,6 +14,7 @@ use crate::{
 use alloc::{
     format,
     string::{String, ToString},
+    sync::Arc,
 };
 
 /// A refusal or a hint: its rule, level, message, fix, and the directive at whose place it is shown.
@@ -46,7 +47,7 @@ pub(crate) fn settle(config: &mut Config) {
     let start_timeout_given = is_set(config, &["TimeoutStartSec", "TimeoutSec"]);
     let type_given = is_set(config, &["Type"]);
     if let Kind::Service(service) = &mut config.kind {
-        service_defaults(service, type_given, start_timeout_given);
+        service_defaults(Arc::make_mut(service), type_given, start_timeout_given);
     }
     let finding = match &config.kind {
         Kind::Service(service) => refuse_service(config, service),
@@ -141,7 +142,7 @@ fn refuse_service(config: &Config, service: &ServiceConfig) -> Option<Finding> {
         let message = "more than one command in ExecStart=, which only Type=oneshot may have";
         let fix =
             "set Type=oneshot, or put an empty ExecStart= in front of the one that is to replace the others";
-        let place = Some(second.place.clone());
+        let place = Some(config.place(second.position));
         return Some(Finding { place, ..Finding::error("several-exec-start", message, fix) });
     }
     if oneshot && matches!(service.restart, Restart::Always | Restart::OnSuccess) {
@@ -264,7 +265,8 @@ pub(crate) fn dependencies(config: &mut Config) {
         !itself
     });
     config.aliases = aliases;
-    if let Some(crate::Dependency { kind, origin: crate::Origin::Directive(place), .. }) = own {
+    if let Some(crate::Dependency { kind, origin: crate::Origin::Directive(position), .. }) = own {
+        let place = config.place(position);
         let message = format!("{}= of the unit itself has no effect", kind.name());
         let fix = Some("remove it".into());
         let level = Level::Warning;

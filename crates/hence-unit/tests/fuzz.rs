@@ -175,7 +175,7 @@ fn values_of_any_content() {
             assert!(error.is_none_or(|error| (1..=length).contains(&error.column)), "{line:?} {error:?}");
         }
         let mut specify = |text: &str| specifier::expand(text, &unit, &environs);
-        let (commands, diagnostics) = exec_line::parse(&line, &place, &mut specify);
+        let (commands, diagnostics) = exec_line::parse(&line, (&place, 0), &mut specify);
         assert!(diagnostics.iter().filter(|d| d.level == Level::Error).count() <= 1, "{line:?}");
         for command in commands {
             assert!(!command.path.is_empty() && !command.argv.is_empty());

@@ -54,7 +54,7 @@ fn quoting_and_splitting() {
         ]
     );
     let lines: Vec<u32> =
-        config.service().unwrap().commands(ExecPhase::Start).iter().map(|c| c.place.line).collect();
+        config.service().unwrap().commands(ExecPhase::Start).iter().map(|c| c.position.line).collect();
     assert_eq!(lines, [5, 6, 7, 8, 9, 13]);
 }
 
@@ -362,10 +362,10 @@ fn dependencies_of_services() {
         assert!(dependencies(&bus).contains(&expected.into()), "{expected}");
     }
     let slice = bus.dependencies.iter().find(|d| d.other.as_str() == "big-small.slice").unwrap();
-    let Origin::Implied { directive: "Slice", place: Some(place) } = &slice.origin else {
+    let Origin::Implied { directive: "Slice", position: Some(position) } = &slice.origin else {
         panic!("{:?}", slice.origin);
     };
-    assert_eq!((place.line, place.column), (4, 7));
+    assert_eq!((position.line, position.column), (4, 7));
     let with = map.load("with.service");
     for expected in [
         "After=systemd-tmpfiles-setup.service",

@@ -25,9 +25,9 @@ Exit status:
   0  done
   1  it could not be done; the message says why
   2  the command line can't be understood
-  3  the answer is no: a unit is not active, or --check found leaks or loops
+  3  the answer is no: a unit is not active, --check found leaks or loops
   4  no such unit, or no record of it
-  5  the ledger can't be used: it is missing, forbidden, in use or of a newer format
+  5  the ledger can't be used: missing, forbidden, in use, of a newer format
   6  the host refuses what hence needs to run processes
   7  the ledger was damaged or changed (verify)";
 

@@ -1,7 +1,7 @@
 //! Between the D-Bus front and everything else: sockets, connections and the translation of what clients
 //! ask for and of what the engine answers. It decides nothing about units, and it never waits.
 //!
-//! With nobody connected it holds its listeners and nothing more: no buffer, no list of changed units.
+//! With nobody connected it holds its listener and nothing more: no buffer, no list of changed units.
 
 mod ask;
 mod client;
@@ -13,7 +13,7 @@ pub(crate) mod tests;
 use crate::model::{EngineModel, Runtime, job_view, unit_view};
 use crate::pump;
 use ask::Want;
-use hence_bus::front::{Answer, Caller, ErrorName, Front, JobView, PeerId, Refusal, Token};
+use hence_bus::front::{Answer, Caller, ErrorName, Front, JobView, PEERS_MAX, PeerId, Refusal, Token};
 use hence_engine::{Effect, Engine, Request, UnitId};
 use hence_host::{Interest, Ready};
 use hence_ledger::{Fact, Record};
@@ -37,18 +37,18 @@ pub trait Registry {
 
 /// How long a connection may take to authenticate.
 const AUTHENTICATE_US: u64 = 10_000_000;
+/// How long a connection may take where all places are taken and others wait.
+const AUTHENTICATE_FULL_US: u64 = 200_000;
 /// How long accepting pauses where the system has no descriptors left and none of ours can be closed.
 const PAUSE_US: u64 = 1_000_000;
 /// Most connections that one wake accepts.
 const ACCEPT_BATCH: usize = 32;
 /// Most bytes that one wake takes from a connection.
 const READ_BYTES: usize = 16 * 1024;
-/// Most listeners; their tokens come first.
-const LISTENERS_MAX: u32 = 4;
-/// The link's tokens begin here.
-const FIRST_TOKEN: u32 = pump::FRONT;
-/// Tokens that a link needs: listeners, then connections.
-pub const TOKENS: u32 = LISTENERS_MAX + hence_bus::front::PEERS_MAX as u32;
+/// The listener's token; those of connections follow.
+const LISTENER: u32 = pump::FRONT;
+/// The link's tokens.
+const TOKENS: std::ops::RangeInclusive<u32> = LISTENER..=LISTENER + PEERS_MAX as u32;
 /// Most jobs of one transaction that are named to a client that asked for them.
 const OTHERS_MAX: usize = 1024;
 /// Numbers of jobs that never were: for clients that wait for the end of what turned out to need none.
@@ -74,7 +74,7 @@ struct Waiting {
 /// The private socket.
 pub struct FrontLink {
     front: Front,
-    listeners: Vec<Listener>,
+    listener: Listener,
     connections: BTreeMap<u32, Connection>,
     waiting: BTreeMap<u64, Waiting>,
     last_request: u64,
@@ -100,7 +100,7 @@ impl FrontLink {
         rustix::rand::getrandom(&mut guid, rustix::rand::GetRandomFlags::NONBLOCK)?;
         Ok(FrontLink {
             front: Front::new(guid, owner_uid),
-            listeners: vec![Listener::open(path)?],
+            listener: Listener::open(path)?,
             connections: BTreeMap::new(),
             waiting: BTreeMap::new(),
             last_request: 0,
@@ -112,18 +112,6 @@ impl FrontLink {
         })
     }
 
-    /// Listens on a further path, before [`FrontLink::register`].
-    ///
-    /// # Errors
-    /// As [`FrontLink::open`].
-    pub fn listen(&mut self, path: &Path) -> io::Result<()> {
-        if self.listeners.len() >= LISTENERS_MAX as usize {
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, "too many sockets to listen on"));
-        }
-        self.listeners.push(Listener::open(path)?);
-        Ok(())
-    }
-
     /// Begins to wait for connections. Where the system refuses, that is tried again.
     pub fn register(&mut self, registry: &mut dyn Registry) {
         if self.set_accepting(true, registry).is_err() {
@@ -133,7 +121,7 @@ impl FrontLink {
 
     /// Whether a token is one of this link's.
     pub fn owns(&self, token: u32) -> bool {
-        token.wrapping_sub(FIRST_TOKEN) < TOKENS
+        TOKENS.contains(&token)
     }
 
     /// When to call [`FrontLink::overdue`] at the latest, in microseconds of the monotonic clock: somebody has
@@ -152,12 +140,11 @@ impl FrontLink {
         if self.accepting == accept {
             return Ok(());
         }
-        for (token, listener) in (FIRST_TOKEN..).zip(&self.listeners) {
-            if accept {
-                registry.register(listener.as_fd(), token, Interest { read: true, write: false })?;
-            } else {
-                registry.unregister(listener.as_fd());
-            }
+        if accept {
+            let interest = Interest { read: true, write: false };
+            registry.register(self.listener.as_fd(), LISTENER, interest)?;
+        } else {
+            registry.unregister(self.listener.as_fd());
         }
         self.accepting = accept;
         Ok(())
@@ -166,9 +153,10 @@ impl FrontLink {
     /// A descriptor of this link is ready. Does what can be done without waiting and returns what clients
     /// ask of the engine; each is answered by an [`Effect::Reply`] that [`FrontLink::effect`] is shown.
     pub fn ready(&mut self, ready: Ready, runtime: &mut dyn Runtime) -> Vec<Request> {
-        let index = ready.token.wrapping_sub(FIRST_TOKEN);
-        if index < LISTENERS_MAX {
-            self.accept(index as usize, runtime.now_us(), runtime);
+        if ready.token == LISTENER {
+            self.accept(runtime.now_us(), runtime);
+        }
+        if !self.owns(ready.token) {
             return Vec::new();
         }
         if ready.write && !self.write(ready.token, runtime) {
@@ -182,19 +170,30 @@ impl FrontLink {
         requests
     }
 
-    fn accept(&mut self, index: usize, now_us: u64, registry: &mut dyn Registry) {
+    fn accept(&mut self, now_us: u64, registry: &mut dyn Registry) {
         for _ in 0..ACCEPT_BATCH {
-            let Some(listener) = self.listeners.get(index).filter(|_| self.accepting) else { return };
-            let (stream, caller) = match listener.accept() {
-                Ok(Some(accepted)) => accepted,
+            if self.connections.len() >= PEERS_MAX && !self.make_room(now_us, registry) {
+                return;
+            }
+            match self.listener.accept() {
+                Ok(Some((stream, caller))) => self.admit(stream, caller, now_us, registry),
                 Ok(None) => return,
                 Err(_) => return self.pause(Some(now_us + PAUSE_US), registry),
-            };
-            self.admit(stream, caller, now_us, registry);
-            if self.connections.len() >= hence_bus::front::PEERS_MAX {
-                return self.pause(None, registry);
             }
         }
+    }
+
+    /// Closes who is connected for long and says nothing, for the sake of who waits. Without such a one,
+    /// accepting pauses until there is, or until somebody leaves.
+    fn make_room(&mut self, now_us: u64, registry: &mut dyn Registry) -> bool {
+        let silent = self.connections.iter().filter(|(_, c)| !self.front.is_open(c.peer));
+        let oldest = silent.map(|(token, c)| (c.authenticate_by_us, *token)).min();
+        let over = oldest.map(|(by_us, token)| (by_us - AUTHENTICATE_US + AUTHENTICATE_FULL_US, token));
+        match over {
+            Some((over_us, token)) if over_us <= now_us => self.close(token, registry),
+            over => self.pause(over.map(|(over_us, _)| over_us), registry),
+        }
+        self.connections.len() < PEERS_MAX
     }
 
     /// Leaves further clients in the kernel's queue until a connection is closed, or until then.
@@ -205,8 +204,7 @@ impl FrontLink {
     }
 
     fn admit(&mut self, stream: UnixStream, caller: Caller, now_us: u64, registry: &mut dyn Registry) {
-        let first = FIRST_TOKEN + LISTENERS_MAX;
-        let token = (first..).find(|token| !self.connections.contains_key(token));
+        let token = TOKENS.skip(1).find(|token| !self.connections.contains_key(token));
         let (Some(token), Some(peer)) = (token, self.front.connect(caller)) else { return };
         let interest = Interest { read: true, write: false };
         if registry.register(stream.as_fd(), token, interest).is_err() {
@@ -432,12 +430,6 @@ impl FrontLink {
         if job.is_none() {
             self.front.job_removed(id, &unit, "done");
         }
-    }
-
-    /// Tells clients that the first transaction is over; microseconds in firmware, loader, kernel, initrd,
-    /// userspace and in total.
-    pub fn startup_finished(&mut self, times_us: [u64; 6]) {
-        self.front.startup_finished(times_us);
     }
 }
 

@@ -5,10 +5,12 @@
 use hence_ledger::{
     ActiveState, DeadlineKind, Exit, ExitKind, Fact, ProcessRole, Record, RecordId, SubState, Text,
 };
-use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
 use std::io::{IsTerminal, Write};
-use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
 
 /// Records that may wait to be told.
@@ -21,7 +23,9 @@ const LOOP: u64 = 3;
 /// The sending half, in the run loop.
 #[derive(Debug)]
 pub struct Narrator {
-    sender: SyncSender<Record>,
+    sender: Sender<Record>,
+    /// Records that wait. A channel that bounds itself would hold room for all of them from the start.
+    waiting: Arc<AtomicUsize>,
     thread: JoinHandle<()>,
     dropped: u64,
 }
@@ -29,12 +33,14 @@ pub struct Narrator {
 impl Narrator {
     /// Starts to tell. `quiet`: only what a person must know.
     pub fn start(quiet: bool) -> std::io::Result<Narrator> {
-        let (sender, receiver) = sync_channel(QUEUE);
+        let (sender, receiver) = channel();
+        let waiting = Arc::new(AtomicUsize::new(0));
+        let told = waiting.clone();
         let thread = std::thread::Builder::new()
             .name("narrator".into())
             .stack_size(256 << 10)
-            .spawn(move || Story::new(quiet).tell_all(&receiver))?;
-        Ok(Narrator { sender, thread, dropped: 0 })
+            .spawn(move || Story::new(quiet).tell_all(&receiver, &told))?;
+        Ok(Narrator { sender, waiting, thread, dropped: 0 })
     }
 
     /// Tells one record, if there is anything in it for a person.
@@ -42,9 +48,13 @@ impl Narrator {
         if !is_told(&record.fact) {
             return;
         }
-        if let Err(TrySendError::Full(_)) = self.sender.try_send(record.clone()) {
+        if self.waiting.load(Ordering::Relaxed) >= QUEUE {
             self.dropped += 1;
+            return;
         }
+        self.waiting.fetch_add(1, Ordering::Relaxed);
+        // Fails only where the thread has ended early, and then there is nobody to tell.
+        let _ = self.sender.send(record.clone());
     }
 
     /// Waits until all is told.
@@ -102,8 +112,8 @@ struct Story {
     live: bool,
     begun_us: Option<u64>,
     units: BTreeMap<Text, Thread>,
-    reasons: HashMap<RecordId, (Text, String)>,
-    order: VecDeque<RecordId>,
+    /// By the record, whose numbers only rise. Records that hand a reason on share its text.
+    reasons: VecDeque<(RecordId, Text, Text)>,
     shown_live: bool,
     ending: bool,
     /// Diagnostics that were told, by their hash.
@@ -119,16 +129,16 @@ impl Story {
             live: terminal,
             begun_us: None,
             units: BTreeMap::new(),
-            reasons: HashMap::new(),
-            order: VecDeque::new(),
+            reasons: VecDeque::new(),
             shown_live: false,
             ending: false,
             told: HashSet::new(),
         }
     }
 
-    fn tell_all(mut self, receiver: &Receiver<Record>) {
+    fn tell_all(mut self, receiver: &Receiver<Record>, waiting: &AtomicUsize) {
         while let Ok(record) = receiver.recv() {
+            waiting.fetch_sub(1, Ordering::Relaxed);
             self.tell(&record);
         }
         self.summary();
@@ -308,7 +318,7 @@ impl Story {
     fn because(&self, record: &Record, unit: &Text) -> String {
         let mut best = String::new();
         for cause in &record.causes {
-            if let Some((of, text)) = self.reasons.get(&cause.record) {
+            if let Some((of, text)) = self.reason(cause.record) {
                 let rule = cause.rule.as_ref().map(rule_text).unwrap_or_default();
                 best = if of == unit || of.is_empty() {
                     format!(": {text}{rule}")
@@ -322,16 +332,16 @@ impl Story {
     }
 
     /// What a record says as the reason of a later one. A state change hands on the reason it has itself.
-    fn reason_of(&self, record: &Record) -> Option<String> {
-        let handed_on = || record.causes.iter().find_map(|c| self.reasons.get(&c.record).map(|r| (c, r)));
+    fn reason_of(&self, record: &Record) -> Option<Text> {
+        let handed_on = || record.causes.iter().find_map(|c| self.reason(c.record).map(|r| (c, r)));
         match &record.fact {
             Fact::ProcessExited { role, exit, .. } => {
-                let signal = record.causes.iter().find_map(|c| self.reasons.get(&c.record));
+                let signal = record.causes.iter().find_map(|c| self.reason(c.record));
                 match signal {
                     Some((_, text)) if exit.kind != ExitKind::Exited || exit.status == 0 => {
                         Some(text.clone())
                     }
-                    _ => Some(exit_text(*role, *exit)),
+                    _ => Some(exit_text(*role, *exit).into()),
                 }
             }
             Fact::DeadlineReached { deadline: DeadlineKind::RestartDelay, .. } => {
@@ -339,15 +349,15 @@ impl Story {
             }
             Fact::DeadlineReached { deadline: DeadlineKind::RunFor, .. } => Some("the run is over".into()),
             Fact::DeadlineReached { deadline, after_us } => {
-                Some(format!("{deadline}={} is over", span(*after_us)))
+                Some(format!("{deadline}={} is over", span(*after_us)).into())
             }
             Fact::ManagerSignal { .. } => Some("hence was asked to end".into()),
             Fact::Request { verb, client, .. } => {
-                Some(format!("{verb} asked for by pid {} ({})", client.pid, clean(&client.command)))
+                Some(format!("{verb} asked for by pid {} ({})", client.pid, clean(&client.command)).into())
             }
             Fact::OomKill { .. } => Some("out of memory".into()),
             Fact::StartLimitHit { .. } => Some("the start limit was hit".into()),
-            Fact::SpawnFailed { step, .. } => Some(format!("could not be started ({step})")),
+            Fact::SpawnFailed { step, .. } => Some(format!("could not be started ({step})").into()),
             Fact::JobQueued { .. } | Fact::JobMerged { .. } => {
                 let (cause, (of, text)) = handed_on()?;
                 let unit = record.unit.as_ref()?;
@@ -355,21 +365,24 @@ impl Story {
                 if of == unit || of.as_ref() == "hence" || text.contains("asked for by") {
                     Some(text.clone())
                 } else {
-                    Some(format!("{of} is restarted or stopped{rule}"))
+                    Some(format!("{of} is restarted or stopped{rule}").into())
                 }
             }
             _ => handed_on().map(|(_, (_, text))| text.clone()),
         }
     }
 
-    fn remember(&mut self, id: RecordId, unit: Text, reason: String) {
-        self.reasons.insert(id, (unit, reason));
-        self.order.push_back(id);
-        if self.order.len() > REMEMBERED
-            && let Some(old) = self.order.pop_front()
-        {
-            self.reasons.remove(&old);
+    /// What a record that is remembered says as a reason, and the unit it says it of.
+    fn reason(&self, id: RecordId) -> Option<(&Text, &Text)> {
+        let at = self.reasons.binary_search_by_key(&id, |(known, ..)| *known).ok()?;
+        self.reasons.get(at).map(|(_, unit, reason)| (unit, reason))
+    }
+
+    fn remember(&mut self, id: RecordId, unit: Text, reason: Text) {
+        if self.reasons.len() >= REMEMBERED {
+            self.reasons.pop_front();
         }
+        self.reasons.push_back((id, unit, reason));
     }
 
     /// A line that is told again only when it changes.

@@ -97,7 +97,11 @@ fn run(args: &Args) -> Result<u8, Refused> {
     let now = Host::now();
     let recorder = RecorderLink::start(recorder_command(&ledger), now.monotonic_us).map_err(bad_ledger)?;
     let recorder = Rc::new(RefCell::new(recorder));
+    let locale = std::env::vars().filter(|(name, _)| name == "LANG" || name.starts_with("LC_"));
+    let mut environment = HostOptions::default().environment;
+    environment.extend(locale.map(|(name, value)| format!("{name}={value}").into()));
     let mut options = HostOptions {
+        environment,
         runtime_directory: runtime_directory(),
         capture: Some(Box::new(ToRecorder(recorder.clone()))),
         load: Some(Box::new(move |name| units.load(name))),

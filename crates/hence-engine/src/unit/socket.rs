@@ -4,8 +4,8 @@
 use super::State;
 use crate::job::{Performed, is_down};
 use crate::restart::RateLimit;
-use crate::{ConnectionId, Effect, Engine, UnitId};
-use alloc::{vec, vec::Vec};
+use crate::{ConnectionId, Effect, Engine, Refusal, UnitId};
+use alloc::{format, vec, vec::Vec};
 use hence_ledger::{Cause, DeadlineKind, Fact, JobResult, JobType, RecordId, SubState, Text, UnitResult};
 use hence_unit::{Atom, LoadState, UnitKind, UnitName, config::JobMode, config::SocketConfig};
 
@@ -83,6 +83,12 @@ impl Engine {
         if !limits.accept {
             for (service, _) in self.linked(unit, Atom::Triggers) {
                 let state = self.active_state(service);
+                if self.units[service.0 as usize].config.load != LoadState::Loaded {
+                    let name = self.units[service.0 as usize].name();
+                    let text = format!("Socket service {name} not loaded, refusing.");
+                    self.refused(Some(unit), vec![cause.clone()], &Refusal::NoSuchUnit(text.into()));
+                    return Performed::End(JobResult::Failed);
+                }
                 if !is_down(state) && !self.units[service.0 as usize].will_restart() {
                     return Performed::End(JobResult::Failed);
                 }
@@ -212,7 +218,7 @@ impl Engine {
         }
         let service = self.reference(&name);
         self.connections.push((service, unit, id, root));
-        if self.units[service.0 as usize].config.load != LoadState::Stub {
+        if self.loading.is_empty() {
             self.connection_loaded(service);
         }
     }

@@ -4,7 +4,7 @@ use hence_engine::{Effect, Event, ExecId, Kill, KillScope, Spawn, UnitId};
 use hence_host::{Host, HostOptions, Ready};
 use hence_ledger::{Exit, ProcessRole, SignalReason, Tracking, record::Invocation};
 use hence_unit::{
-    Config, Kind, Place, ServiceConfig, UnitName,
+    Config, Kind, Position, ServiceConfig, UnitName,
     config::{Command, ExecPhase, Privilege},
 };
 use std::{collections::VecDeque, sync::Arc, time::Instant};
@@ -30,7 +30,7 @@ pub fn command(argv: &[&str]) -> Command {
         ignore_failure: false,
         no_substitution: false,
         privilege: Privilege::Unit,
-        place: Place { file: "/test".into(), line: 1, column: 1 },
+        position: Position { source: 0, line: 1, column: 1 },
     }
 }
 
@@ -39,13 +39,13 @@ pub fn service(name: &str, argv: &[&str]) -> Config {
     let mut config = Config::stub(UnitName::new(name).unwrap());
     let mut service = ServiceConfig::default();
     service.exec[ExecPhase::Start as usize].push(command(argv));
-    config.kind = Kind::Service(Box::new(service));
+    config.kind = Kind::Service(Arc::new(service));
     config
 }
 
 pub fn part(config: &mut Config) -> &mut ServiceConfig {
     match &mut config.kind {
-        Kind::Service(service) => service,
+        Kind::Service(service) => Arc::make_mut(service),
         _ => panic!("not a service"),
     }
 }

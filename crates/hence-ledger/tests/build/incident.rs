@@ -12,8 +12,8 @@ const PROGRAM: &str = "/usr/bin/aws-otel-collector";
 const CONFIG: &str = "/etc/otel.yaml";
 
 const LAST_WORDS: &str = "Error: failed to get config: cannot unmarshal the configuration: decoding failed \
-    due to the following error(s):\n'service.telemetry.metrics' decoding failed due to the following error(s):\n\
-    '' has invalid keys: address\n";
+    due to the following error(s):\n'service.telemetry.metrics' decoding failed due to the following \
+    error(s):\n'' has invalid keys: address\n";
 
 fn files(program: Version) -> Vec<FileIdentity> {
     let file = |path: &str, role, version| FileIdentity { path: path.into(), role, version: Some(version) };

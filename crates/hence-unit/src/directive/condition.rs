@@ -87,8 +87,8 @@ fn take(loading: &mut Loading<'_>, assignment: &Assignment, prefix: &'static str
         loading.bad_value(assignment, format!("{}= takes {}", assignment.key, value::ABSOLUTE), None);
         return Outcome::Rejected;
     };
-    let place = assignment.value_place();
-    let condition = Condition { check: check.name, argument: argument.into(), negate, trigger, place };
+    let position = loading.position(&assignment.value_place());
+    let condition = Condition { check: check.name, argument: argument.into(), negate, trigger, position };
     kept(loading, prefix).push(condition);
     Outcome::Added
 }

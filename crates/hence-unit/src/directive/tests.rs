@@ -131,7 +131,7 @@ fn a_service() {
         (first.check, &*first.argument, first.negate, first.trigger),
         ("PathExists", "/run/7", true, true)
     );
-    assert_eq!((first.place.line, first.place.column), (9, 21));
+    assert_eq!((first.position.line, first.position.column), (9, 21));
     assert_eq!((config.conditions.len(), config.asserts.len()), (2, 1));
     assert!(config.flags.left_behind_allowed);
     assert_eq!(&*config.install.wanted_by[0], "multi-user.target");

@@ -12,7 +12,7 @@ use crate::{
     value,
     words::Word,
 };
-use alloc::{boxed::Box, format, string::String, vec::Vec};
+use alloc::{boxed::Box, format, string::String, sync::Arc, vec::Vec};
 
 /// The part of a configuration that a field lies in; `None` where the unit has no such part.
 pub(crate) type Part<T> = fn(&mut Config) -> Option<&mut T>;
@@ -23,7 +23,7 @@ pub(crate) fn unit(config: &mut Config) -> Option<&mut Config> {
 
 pub(crate) fn service(config: &mut Config) -> Option<&mut ServiceConfig> {
     match &mut config.kind {
-        Kind::Service(service) => Some(service),
+        Kind::Service(service) => Some(Arc::make_mut(service)),
         _ => None,
     }
 }
@@ -51,7 +51,7 @@ pub(crate) fn path_unit(config: &mut Config) -> Option<&mut PathConfig> {
 
 pub(crate) fn context(config: &mut Config) -> Option<&mut ExecConfig> {
     match &mut config.kind {
-        Kind::Service(service) => Some(&mut service.context),
+        Kind::Service(service) => Some(&mut Arc::make_mut(service).context),
         Kind::Socket(socket) => Some(&mut socket.context),
         _ => None,
     }
@@ -59,7 +59,7 @@ pub(crate) fn context(config: &mut Config) -> Option<&mut ExecConfig> {
 
 pub(crate) fn kill(config: &mut Config) -> Option<&mut KillConfig> {
     match &mut config.kind {
-        Kind::Service(service) => Some(&mut service.kill),
+        Kind::Service(service) => Some(&mut Arc::make_mut(service).kill),
         Kind::Socket(socket) => Some(&mut socket.kill),
         _ => None,
     }
@@ -67,7 +67,7 @@ pub(crate) fn kill(config: &mut Config) -> Option<&mut KillConfig> {
 
 pub(crate) fn resources(config: &mut Config) -> Option<&mut ResourceConfig> {
     match &mut config.kind {
-        Kind::Service(service) => Some(&mut service.resources),
+        Kind::Service(service) => Some(&mut Arc::make_mut(service).resources),
         Kind::Socket(socket) => Some(&mut socket.resources),
         Kind::Slice(resources) => Some(resources),
         _ => None,
@@ -376,11 +376,11 @@ pub(crate) fn commands(
         return Outcome::Reset;
     }
     let place = assignment.value_place();
-    let (unit, environs) = (loading.unit, loading.environs);
+    let (unit, environs, source) = (loading.unit, loading.environs, loading.source);
     let fragment = loading.config.sources.iter().find(|s| s.role == SourceRole::Fragment);
     let fragment = fragment.map(|s| &*s.path);
     let mut specify = |text: &str| crate::specifier::expand_in(text, unit, environs, fragment);
-    let (commands, diagnostics) = crate::exec_line::parse(&assignment.value, &place, &mut specify);
+    let (commands, diagnostics) = crate::exec_line::parse(&assignment.value, (&place, source), &mut specify);
     loading.config.diagnostics.extend(diagnostics);
     if commands.is_empty() {
         return Outcome::Rejected;

@@ -34,7 +34,7 @@ fn depend(loading: &mut super::Loading<'_>, assignment: &Assignment) -> Outcome 
         return Outcome::Rejected;
     }
     unit_names(loading, assignment, |loading, other| {
-        let origin = Origin::Directive(assignment.place.clone());
+        let origin = Origin::Directive(loading.position(&assignment.place));
         loading.config.dependencies.push(Dependency { kind, other, origin });
     })
 }

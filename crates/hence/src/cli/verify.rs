@@ -9,7 +9,8 @@ use hence_ledger::speech::count;
 /// Checks that no record of the ledger was changed or removed since it was written.
 ///
 /// Each record is chained to the one before it by a hash. The last hash is printed: kept elsewhere, it tells
-/// later that nothing before it was changed. Records in the ring, at most some seconds old, are not yet chained.
+/// later that nothing before it was changed. Records in the ring, at most some seconds old, are not yet
+/// chained.
 #[derive(Debug, clap::Args)]
 pub struct Verify {
     #[command(flatten)]

@@ -4,11 +4,12 @@
 use super::Registry;
 use crate::model::{Runtime, Usage};
 use crate::pump::Pump;
-use hence_bus::front::{ErrorName, ManagerView, ProcessView, Refusal};
-use hence_engine::{Engine, UnitId};
+use hence_bus::front::{ErrorName, ManagerView, ProcessView, Refusal, Timestamp};
+use hence_engine::{Effect, Engine, Event, UnitId};
 use hence_host::{Host, Interest};
 use hence_ledger::Client;
 use hence_unit::{LoadState, UnitName};
+use std::collections::VecDeque;
 use std::fs;
 use std::io;
 use std::os::fd::BorrowedFd;
@@ -47,7 +48,15 @@ impl Runtime for Pump {
     }
 
     fn load(&mut self, name: &UnitName) -> Option<UnitId> {
-        Pump::load(self, name);
+        let known = self.engine.find(name.as_str());
+        let mut answers = VecDeque::new();
+        // Read first, so that the engine hears only of names that mean something.
+        self.host.perform(Effect::Load(name.clone()), &mut answers);
+        let Some(Event::Loaded { config, files }) = answers.pop_front() else { return known };
+        if config.load == LoadState::NotFound {
+            return known;
+        }
+        self.happen(Event::Loaded { config, files });
         self.engine.find(name.as_str())
     }
 
@@ -110,7 +119,18 @@ impl Runtime for Pump {
     }
 
     fn describe(&self, view: &mut ManagerView) {
-        view.control_group = self.host.tracking().cgroup.to_string();
+        let own = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
+        let own = own.lines().find_map(|line| line.strip_prefix("0::"));
+        view.control_group = own.unwrap_or_default().to_owned();
+        // The folder of a process is as old as its first lookup, which is early in its life.
+        let now = Host::now();
+        let born = fs::metadata("/proc/self").and_then(|about| about.modified()).ok();
+        let age = born.and_then(|born| born.elapsed().ok());
+        let age_us = age.and_then(|age| u64::try_from(age.as_micros()).ok()).unwrap_or(0);
+        view.userspace = Timestamp {
+            realtime_us: now.realtime_us.saturating_sub(age_us),
+            monotonic_us: now.monotonic_us.saturating_sub(age_us),
+        };
     }
 }
 

@@ -95,7 +95,8 @@ fn head(page: &mut Page, answer: &Answer, clock: &Clock, past: bool) {
     if answer.times > 1 {
         let lasted = answer.at.realtime_us.saturating_sub(answer.since.realtime_us);
         // What happened just now is counted up to now; what is long over is not stretched.
-        if answer.ago_us <= answer.period_us.unwrap_or_default().max(lasted / 10) {
+        let pause = answer.period_us.unwrap_or(lasted / (answer.times - 1));
+        if answer.ago_us <= pause.saturating_mul(3) {
             let whole = answer.now.realtime_us.saturating_sub(answer.since.realtime_us);
             text.push_str(&format!(", as {} times in the last {}", answer.times, tight(&span(whole))));
         } else {
@@ -148,20 +149,20 @@ fn causes(page: &mut Page, answer: &Answer, clock: &Clock) {
         page.paragraph("", "", &[(Bad, "No cause is on record.")]);
         return;
     };
-    let mut before = event;
-    for (nth, step) in causes.iter().enumerate() {
+    // The step above on the page, whose unit "it" and "its" refer to.
+    let mut above = event;
+    for (nth, (effect, step)) in answer.chain.iter().zip(causes).enumerate() {
         // The root stays in sight however long the chain.
         let hidden = causes.len().saturating_sub(STEPS);
         if hidden > 0 && (STEPS - 1..STEPS - 1 + hidden).contains(&nth) {
             if nth == STEPS - 1 {
-                let text =
-                    format!("... {} more between; --json has all", count(hidden as u64, "step", "steps"));
+                let text = format!("... {}; --json has all", count(hidden as u64, "more step", "more steps"));
                 page.paragraph("", "", &[(Faint, &text)]);
             }
         } else {
-            cause(page, before, step, clock);
+            cause(page, effect, step, &clause(above, step), clock);
+            above = step;
         }
-        before = step;
     }
     if causes.is_empty() {
         let text = match answer.notes.is_empty() {
@@ -182,27 +183,23 @@ fn causes(page: &mut Page, answer: &Answer, clock: &Clock) {
     }
 }
 
-fn cause(page: &mut Page, effect: &Step, step: &Step, clock: &Clock) {
+fn cause(page: &mut Page, effect: &Step, step: &Step, clause: &str, clock: &Clock) {
     let at = clock.short(step.at.realtime_us);
     let indent = " ".repeat(at.len() + 2);
     let seen = if step.certainty == Certainty::Inferred { " (concluded,\u{a0}not\u{a0}seen)" } else { "" };
     let lead = tight(&format!("{at}  because "));
     let (lead, word) = lead.split_at(lead.len() - "because\u{a0}".len());
-    page.paragraph(
-        "",
-        &indent,
-        &[(Faint, lead), (Plain, word), (Strong, &clause(effect, step)), (Faint, seen)],
-    );
+    page.paragraph("", &indent, &[(Faint, lead), (Plain, word), (Strong, clause), (Faint, seen)]);
     for rule in effect.rule.iter().chain(&effect.other_rules) {
         page.paragraph(&indent, &format!("{indent}  "), &[(Faint, &self::rule(rule))]);
     }
 }
 
 /// A step as a clause with its unit: `foo.service was restarted`, `its main process 7 exited with status 1`.
-fn clause(before: &Step, step: &Step) -> String {
+fn clause(above: &Step, step: &Step) -> String {
     let what = step.what.as_str();
     let Some(unit) = step.unit.as_deref() else { return what.into() };
-    let same = before.unit == step.unit;
+    let same = above.unit == step.unit;
     let subject = if same { "it" } else { unit };
     // `30 s after: WatchdogSec= is over`
     if let Some((length, kind)) =

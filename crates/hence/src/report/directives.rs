@@ -38,7 +38,8 @@ pub fn page(rows: &[Entry]) -> String {
     page.finish()
 }
 
-/// The same as JSON: a list of `section`, `directive`, `support`, `why`, `since`, `page`, `doc`, `replaced_by`.
+/// The same as JSON: a list of `section`, `directive`, `support`, `why`, `since`, `page`, `doc` and
+/// `replaced_by`.
 pub fn json(rows: &[Entry]) -> Json {
     let text = |value: &str| Json::Text(value.into());
     let or_null = |value: Option<&str>| value.map_or(Json::Null, text);

@@ -57,7 +57,10 @@ fn line(entry: &Entry, clock: &Clock) -> String {
             Some((unit, asked)) if !unit.contains(' ') && asked.contains(" asked for ") => {
                 line.push_str(&format!(": process {asked} of {unit}"));
             }
-            _ => line.push_str(&format!(": {}", entry.because)),
+            _ => {
+                let own = entry.because.strip_prefix(&format!("{subject}: "));
+                line.push_str(&format!(": {}", own.unwrap_or(&entry.because)));
+            }
         }
     }
     line

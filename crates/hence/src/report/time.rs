@@ -8,9 +8,13 @@ use jiff::{Timestamp, ToSpan, tz::TimeZone};
 
 /// The forms, for `--help`.
 pub const HELP: &str = "\
-TIME is one of: 10:15 or 10:15:30 (the last time it was that late), '2026-11-22 10:15', 2026-11-22 (its
-beginning), 2026-11-22T10:15:30Z or with an offset as in +01:00, -5min, '2 hours ago', '1h 30min ago', now, today,
-yesterday, @SECONDS since 1970. Times are those of the machine's time zone, or of TZ; ' UTC' may follow.";
+TIME is one of:
+  10:15, 10:15:30                        the last time it was that late
+  2026-11-22, '2026-11-22 10:15[:30]'    a day's beginning, a time of it
+  2026-11-22T10:15:30Z, ...+01:00        RFC 3339
+  -5min, '2 hours ago', '1h 30min ago'   before now
+  now, today, yesterday, @SECONDS        @ counts from 1970
+It is a time of the machine's zone, or of TZ; ' UTC' may follow.";
 
 const SECOND: u64 = 1_000_000;
 const MINUTE: u64 = 60 * SECOND;

@@ -181,6 +181,42 @@ fn times_are_local_and_the_page_is_as_wide_as_the_terminal() {
     assert!(!page.contains('\x1b'), "{page}");
 }
 
+/// What it writes to a terminal.
+fn on_a_terminal(mut command: Command) -> String {
+    use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+    let terminal = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).expect("a terminal");
+    grantpt(&terminal).and_then(|()| unlockpt(&terminal)).expect("its other side");
+    let name = ptsname(&terminal, Vec::new()).expect("its name").into_string().expect("UTF-8");
+    let side = std::fs::OpenOptions::new().read(true).write(true).open(name).expect("its other side");
+    let mut child = command.stdout(side).spawn().expect("hence runs");
+    drop(command);
+    let mut text = Vec::new();
+    let mut chunk = [0; 4096];
+    // The last writer's end is an error here.
+    while let Ok(got @ 1..) = rustix::io::read(&terminal, &mut chunk) {
+        text.extend_from_slice(&chunk[..got]);
+    }
+    assert!(child.wait().expect("an end").success());
+    String::from_utf8(text).expect("UTF-8")
+}
+
+#[test]
+fn colour_is_for_terminals_and_for_those_who_want_it() {
+    let scene = incident(3);
+    let ledger = Ledger::of("colour", &scene);
+    let at = now(&scene);
+    let command = |name: &str, value: &str| {
+        let mut command = ledger.command(&["why", "foo", "--at", &at]);
+        command.env("TERM", "xterm").env(name, value);
+        on_a_terminal(command)
+    };
+    let coloured = command("TERM", "xterm");
+    assert!(coloured.contains("\x1b[1mfoo.service was stopped"), "{coloured:?}");
+    let plain = ledger.says(&["why", "foo", "--at", &at]).replace('\n', "\r\n");
+    assert_eq!(command("NO_COLOR", "1"), plain);
+    assert_eq!(command("TERM", "dumb"), plain);
+}
+
 #[test]
 fn graphs() {
     let ledger = Ledger::of("graphs", &incident(42));

@@ -26,6 +26,8 @@ pub fn all() -> Vec<(&'static str, &'static str, Scene)> {
         ("hostile", WEB, hostile()),
         ("running", WEB, running()),
         ("timer", "backup.service", timer()),
+        ("summed-up", WEB, summed_up()),
+        ("long-chain", "unit12.service", long_chain()),
     ]
 }
 
@@ -212,5 +214,46 @@ fn timer() -> Scene {
         scene.wait(2_000).fail(unit, run, 200 + nth, 0, None);
     }
     scene.wait(600_000);
+    scene
+}
+
+/// The single records had to make room.
+fn summed_up() -> Scene {
+    let mut scene = Scene::new();
+    let first = scene.now();
+    scene.wait(40 * 86_400_000);
+    let last = scene.now();
+    let chain = ["web.service: failed (Restart=always)", "web.service: main process exited with status 1"];
+    let fact = Fact::Tally {
+        what: "failed".into(),
+        times: 691_200,
+        first,
+        last,
+        rule: Some(rule("Restart=always", FILE, 5)),
+        chain: chain.map(Text::from).to_vec(),
+        left_behind: 0,
+    };
+    scene.add(Some(WEB), Vec::new(), fact);
+    scene.wait(3 * 86_400_000);
+    scene
+}
+
+/// A restart that twelve units pass on, and a process that ended at its root.
+fn long_chain() -> Scene {
+    let mut scene = Scene::new();
+    let name = |nth: u32| format!("unit{nth}.service");
+    let runs: Vec<u32> = (0..=12).map(|nth| up(&mut scene, &name(nth), 100 + nth)).collect();
+    let restart = Some((rule("Restart=always", "/etc/systemd/system/unit0.service", 7), 100_000));
+    let (_, scheduled) = scene.wait(60_000).fail(&name(0), runs[0], 100, 1, restart);
+    let deadline = Fact::DeadlineReached { deadline: DeadlineKind::RestartDelay, after_us: 100_000 };
+    let deadline = scene.wait(100).add_to(Some(&name(0)), Some(runs[0]), by(scheduled), deadline);
+    let mut job = scene.job(&name(0), JobType::Restart, by(deadline));
+    for nth in 1..=12 {
+        let part_of = format!("PartOf={}", name(nth - 1));
+        let file = format!("/etc/systemd/system/{}", name(nth));
+        job = scene.job(&name(nth), JobType::Restart, by_rule(job, rule(&part_of, &file, 3)));
+    }
+    scene.stop(&name(12), runs[12], 112, job);
+    scene.wait(5_000);
     scene
 }

@@ -129,7 +129,7 @@ impl Engine {
         };
         let policy = self.service_config(unit).restart;
         let (restart, reason) = match may_restart {
-            true if stop_queued => (false, RestartReason::StopQueued),
+            true if stop_queued && !stop_requested => (false, RestartReason::StopQueued),
             true => shall_restart(self.service_config(unit), result, main_exit, stop_requested),
             false => (false, RestartReason::PolicyNo),
         };
@@ -212,6 +212,18 @@ impl Engine {
                 self.enter_dead(unit, UnitResult::Resources, false, Self::here(record));
             }
         }
+    }
+
+    /// The job of a service that waits to be restarted has ended some other way (cancelled, timed out): where
+    /// RestartSec= is over, nothing else will start it.
+    pub(crate) fn restart_given_up(&mut self, unit: UnitId, cause: Cause) {
+        let service = self.service_ref(unit);
+        if service.sub != SubState::AutoRestart || service.deadline.is_some() {
+            return;
+        }
+        let failed = service.result != UnitResult::Success;
+        self.service_state(unit, if failed { SubState::Failed } else { SubState::Dead }, cause);
+        self.release_if_down(unit);
     }
 
     /// Whether stopping has to wait until the group is empty.

@@ -84,7 +84,10 @@ impl Engine {
         let phase = self.service_mut(unit).control.take().map(|c| c.phase);
         let (cause, failed) = (Self::here(record), UnitResult::Resources);
         match phase.filter(|_| !main) {
-            Some(ExecPhase::Condition | ExecPhase::StartPre) => self.enter_dead(unit, failed, true, cause),
+            // systemd leaves alone what earlier commands of these phases left running.
+            Some(ExecPhase::Condition | ExecPhase::StartPre) => {
+                self.enter_signal(unit, SubState::FinalSigterm, failed, cause);
+            }
             Some(ExecPhase::Reload) => {
                 self.service_mut(unit).reload_result = failed;
                 self.enter_running(unit, UnitResult::Success, cause);

@@ -44,7 +44,7 @@ impl Engine {
         }
         let new_main = message.main_pid.filter(|&p| Some(p) != main && Some(p) != control && p > 1);
         if let Some(new) = new_main
-            && (uid == 0 || self.processes.get(&new).is_none())
+            && (uid == 0 || !self.processes.contains_key(&new))
         {
             let record = self.units[unit.0 as usize].record;
             self.adopt_main(unit, new, record);

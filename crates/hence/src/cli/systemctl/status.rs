@@ -129,8 +129,9 @@ fn processes(control: &mut Control, unit: &str, out: &mut impl Write) -> Result<
 fn age(at_us: u64) -> String {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let now_us = u64::try_from(now.as_micros()).unwrap_or(u64::MAX);
-    let seconds = now_us.saturating_sub(at_us) / 1_000_000;
-    span(seconds * 1_000_000).split(' ').take(2).collect::<Vec<_>>().join(" ")
+    let us = now_us.saturating_sub(at_us);
+    let precision = if us < 1_000_000 { 1000 } else { 1_000_000 };
+    span(us / precision * precision).split(' ').take(2).collect::<Vec<_>>().join(" ")
 }
 
 /// Prints rows in columns, the last one as it is.
