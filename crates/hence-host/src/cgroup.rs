@@ -424,6 +424,22 @@ fn kill_below(folder: &Path) {
     subfolders(folder).for_each(|sub| kill_below(&folder.join(sub)));
 }
 
+/// Removes the groups of an earlier hence at and below `folder` that have no processes, and those of the
+/// same name that held the limits. Whether none is left.
+pub fn remove_empty_groups(folder: &Path) -> bool {
+    if folder.join("cgroup.procs").exists() {
+        remove_tree(folder);
+    }
+    let read = |path| fs::read_to_string(path).unwrap_or_default();
+    let limits = layout(&read("/proc/self/mounts"), &read("/proc/self/cgroup")).pids;
+    if let (Some(limits), Some(name)) = (limits, folder.file_name())
+        && name.to_string_lossy().starts_with("hence-")
+    {
+        remove_tree(&limits.join(name));
+    }
+    !folder.exists()
+}
+
 fn make(folder: &Path) -> io::Result<()> {
     match fs::create_dir(folder) {
         Err(e) if e.kind() == io::ErrorKind::AlreadyExists => Ok(()),

@@ -464,6 +464,16 @@ impl Host {
         }
     }
 
+    /// Watches for the ends of processes, by pid and start time, that an earlier hence left behind.
+    pub fn watch_left_over(&mut self, unit: UnitId, processes: &[(u32, u64)]) {
+        for &(pid, start_ticks) in processes {
+            let tracked = Tracked { start_ticks, unit, pidfd: None, end: End::Gone };
+            if !process::is_alive(pid, start_ticks) || !self.track(pid, tracked, false) {
+                self.pending.push_back(Event::Gone { unit, pid, start_ticks, exit: None });
+            }
+        }
+    }
+
     /// What an invocation left: for callers that look for survivors of an earlier run.
     pub fn invocation_of(pid: u32) -> Option<Invocation> {
         process::invocation(pid)

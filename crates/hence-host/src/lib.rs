@@ -29,11 +29,11 @@ pub mod store;
 pub mod sys;
 mod wait;
 
-pub use cgroup::sweep;
+pub use cgroup::{remove_empty_groups, sweep};
 pub use conditions::unknown as unknown_conditions;
 pub use error::{HostError, HostStep};
 pub use executor::executor_main;
 pub use files::{DiskFiles, identities};
 pub use host::{Capture, Host, HostOptions, Loader, TrackingReport};
-pub use process::{describe, invocation as invocation_of, is_alive, processes, unit_in};
+pub use process::{Stat, describe, invocation as invocation_of, is_alive, processes, stat, unit_in};
 pub use wait::{Interest, Ready};

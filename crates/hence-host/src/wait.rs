@@ -112,6 +112,17 @@ pub(crate) struct LoopState {
     pub dropped_messages: u64,
 }
 
+/// Removes the sockets of those that were killed.
+fn remove_stale_sockets(folder: &Path) {
+    for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let owner = name.to_str().and_then(|n| n.strip_prefix("notify-")).and_then(|n| n.parse::<u32>().ok());
+        if owner.is_some_and(|pid| crate::process::stat(pid).is_none()) {
+            let _ = std::fs::remove_file(entry.path());
+        }
+    }
+}
+
 /// Opens the socket that services report to: in our folder, or without one in the abstract namespace.
 pub(crate) fn notify_socket(folder: Option<&Path>) -> io::Result<(OwnedFd, String)> {
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
@@ -121,9 +132,12 @@ pub(crate) fn notify_socket(folder: Option<&Path>) -> io::Result<(OwnedFd, Strin
     let _ = rustix::net::sockopt::set_socket_recv_buffer_size_force(&socket, 8 << 20);
     let (address, text) = match folder {
         Some(folder) => {
-            let path = folder.join("notify");
             std::fs::create_dir_all(folder)?;
+            let own = std::process::id();
+            // Of several, each has a socket of its own.
+            let path = folder.join(if own == 1 { "notify".to_owned() } else { format!("notify-{own}") });
             let _ = std::fs::remove_file(&path);
+            remove_stale_sockets(folder);
             let text = path.display().to_string();
             (SocketAddrUnix::new(&path)?, text)
         }

@@ -5,7 +5,8 @@
 use hence_ledger::{
     ActiveState, DeadlineKind, Exit, ExitKind, Fact, ProcessRole, Record, RecordId, SubState, Text,
 };
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, HashSet, VecDeque};
+use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
 use std::io::{IsTerminal, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -88,6 +89,7 @@ fn is_told(fact: &Fact) -> bool {
             | Fact::Traffic { .. }
             | Fact::SignalSent { .. }
             | Fact::Request { .. }
+            | Fact::Loaded { .. }
     )
 }
 
@@ -114,6 +116,8 @@ struct Story {
     reasons: VecDeque<(RecordId, Text, Text)>,
     shown_live: bool,
     ending: bool,
+    /// Diagnostics that were told, by their hash.
+    told: HashSet<u64>,
 }
 
 impl Story {
@@ -128,6 +132,7 @@ impl Story {
             reasons: VecDeque::new(),
             shown_live: false,
             ending: false,
+            told: HashSet::new(),
         }
     }
 
@@ -168,6 +173,7 @@ impl Story {
             return;
         };
         match &record.fact {
+            Fact::Loaded { load, diagnostics, .. } => self.loaded(record, &unit, load, diagnostics),
             Fact::StateChanged { from_active, to_active, to, result, .. } => {
                 self.state(record, &unit, (*from_active, *to_active), *to, result.as_str());
             }
@@ -221,6 +227,23 @@ impl Story {
                 self.line(record, &unit, "out of memory: the kernel killed a process", Tone::Bad)
             }
             _ => {}
+        }
+    }
+
+    /// What is wrong with a unit's files, each thing once, though units are read again and again.
+    fn loaded(&mut self, record: &Record, unit: &Text, load: &Text, diagnostics: &[Text]) {
+        if &**load == "masked" {
+            self.line(record, unit, "masked: it will not be started", Tone::Bad);
+        }
+        for text in diagnostics {
+            let hash = BuildHasherDefault::<DefaultHasher>::default().hash_one(text);
+            let new = self.told.len() < REMEMBERED && self.told.insert(hash);
+            if new && !text.contains(": note: ") {
+                if std::mem::take(&mut self.shown_live) {
+                    let _ = writeln!(std::io::stdout());
+                }
+                let _ = writeln!(std::io::stderr(), "hence: {}", clean(text));
+            }
         }
     }
 

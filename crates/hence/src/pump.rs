@@ -5,7 +5,7 @@
 
 use crate::front_link::FrontLink;
 use crate::narrator::Narrator;
-use hence_engine::{Effect, Engine, Event, Request};
+use hence_engine::{Process, Effect, Engine, Event, Request};
 use hence_host::store::{RecorderLink, Ring};
 use hence_host::{Host, Interest, Ready};
 use hence_ledger::{Cause, Fact, Record, RecordId};
@@ -311,6 +311,17 @@ impl Pump {
             let interest = Interest { read: true, write: recorder.wants_write() };
             // Refused only where epoll itself has no room: then the ring holds what the recorder misses.
             let _ = self.host.register(socket, RECORDER, interest);
+        }
+    }
+
+    /// Takes note of processes of a unit that an earlier hence left, and watches for their ends.
+    pub fn survivors(&mut self, unit: UnitName, processes: Vec<Process>) {
+        let known: Vec<(u32, u64)> =
+            processes.iter().map(|p| (p.process.pid, p.process.start_ticks)).collect();
+        let invocation = processes.first().and_then(|p| p.invocation);
+        self.happen(Event::Survivors { unit: unit.clone(), invocation, processes });
+        if let Some(unit) = self.engine.find(&unit) {
+            self.host.watch_left_over(unit, &known);
         }
     }
 

@@ -129,6 +129,7 @@ fn run(args: &Args) -> Result<u8, Refused> {
     }
     let narrator = if first { None } else { Narrator::start(args.quiet).ok() };
     let mut pump = Pump::new(engine, host, ring, recorder, narrator, !first && !args.stay);
+    before.mark_running(&ledger, &report.cgroup);
     let command: Text = std::env::args().collect::<Vec<_>>().join(" ").into();
     pump.note(
         Vec::new(),
@@ -142,10 +143,10 @@ fn run(args: &Args) -> Result<u8, Refused> {
             after_crash: before.crashed(),
         },
     );
-    for event in before.survivors(&ledger) {
-        pump.happen(event);
+    for (unit, processes) in before.survivors() {
+        pump.survivors(unit, processes);
     }
-    survivors::mark_running(&ledger, &report.cgroup);
+    drop(before);
     if let Some(front) = open_front(args, first) {
         pump.serve(front);
     }
