@@ -227,7 +227,7 @@ fn check(
 }
 
 /// The header where there is a sound one.
-fn usable(path: &Path, bytes: &[u8]) -> Result<Option<segment::Header>, StoreError> {
+pub(super) fn usable(path: &Path, bytes: &[u8]) -> Result<Option<segment::Header>, StoreError> {
     match segment::Header::parse(bytes) {
         Ok(header) => Ok(Some(header)),
         Err(segment::HeaderError::Damaged) => Ok(None),

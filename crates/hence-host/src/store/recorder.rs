@@ -270,7 +270,7 @@ impl Recorder {
         let mut buffer = [0; LONGEST];
         while let Some(socket) = &self.socket {
             match sys::receive(socket.as_fd(), &mut buffer) {
-                Ok((0, _)) => self.socket = None,
+                Ok((0, _)) => self.owner_is_gone(),
                 Ok((n, fd)) => {
                     if let Some(message) = ToRecorder::decode(&buffer[..n]) {
                         self.message(message, fd);
@@ -281,8 +281,15 @@ impl Recorder {
                     return;
                 }
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-                Err(_) => self.socket = None,
+                Err(_) => self.owner_is_gone(),
             }
+        }
+    }
+
+    /// Closing it does not end its being watched: this process has the socket as its standard input too.
+    fn owner_is_gone(&mut self) {
+        if let Some(socket) = self.socket.take() {
+            let _ = epoll::delete(&self.epoll, &socket);
         }
     }
 

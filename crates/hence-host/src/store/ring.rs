@@ -84,6 +84,7 @@ impl Ring {
         let places = Places::new(ledger);
         places.create()?;
         let lock = lock::own(&places)?;
+        newest_is_known(&places)?;
         let path = place(&places, &options.place)?;
         let boot = layout::boot_id();
         let existing = match open_existing(&path)? {
@@ -294,6 +295,19 @@ fn gap(unsaid: Unsaid) -> Record {
 }
 
 /// The path of the ring's file; makes the link to it where it is elsewhere.
+/// Refuses a ledger that a newer hence has written to: its recorder could not go on with it.
+fn newest_is_known(places: &Places) -> Result<(), StoreError> {
+    let newest = super::segment::list(places)?.last().map(|(number, _)| places.segment(*number));
+    for path in newest.into_iter().chain([places.folded()]) {
+        let mut start = [0; super::segment::HEADER];
+        let read = File::open(&path).and_then(|file| Ok(file.read_at(&mut start, 0)?));
+        if let Ok(count) = read {
+            super::reader::usable(&path, &start[..count])?;
+        }
+    }
+    Ok(())
+}
+
 fn place(places: &Places, wanted: &RingPlace) -> Result<PathBuf, StoreError> {
     let in_ledger = places.ring();
     match std::fs::symlink_metadata(&in_ledger) {

@@ -60,7 +60,7 @@ fn a_unit_that_may_not_be_read() {
 fn a_file_that_holds_no_unit() {
     let site = Site::new("binary", Level::Best);
     std::fs::write(site.units().join("x.service"), [0u8, 159, 146, 150, 10, 0xff]).expect("a file");
-    site.unit("empty.service", "");
+    site.unit("empty.service", "[Unit]\nDescription=nothing to do\n");
     assert_ne!(site.run(&[]), 0, "{}", site.said());
     let said = site.said();
     assert!(said.contains("x.service:1"), "{said}");
@@ -82,11 +82,11 @@ fn an_ordering_cycle_is_named_and_what_was_dropped_is_recorded() {
     for unit in ["a.service", "b.service", "c.service"] {
         assert!(reason.contains(unit), "{reason}");
     }
-    assert!(reason.contains("->"), "{reason}");
+    assert!(reason.starts_with("ordering cycle "), "{reason}");
     // The others run.
     until("two services", || (site.marked().len() == 2).then_some(()));
     hence.interrupt();
-    assert!(site.read("out").contains("->"), "{}", site.said());
+    assert!(site.read("out").contains(&reason), "{}", site.said());
 }
 
 #[test]
@@ -193,8 +193,6 @@ fn no_room_for_the_ledger() {
     let level = if is_root() { Level::User } else { Level::Best };
     let site = Site::new("forbidden", level);
     site.unit("a.service", "[Service]\nExecStart=/bin/true\n");
-    let output = Command::new("true").status();
-    assert!(output.is_ok());
     let mut command = if is_root() {
         let mut command = Command::new("setpriv");
         command.args(["--reuid", "65534", "--regid", "65534", "--clear-groups", "--"]);

@@ -270,6 +270,13 @@ impl Drop for Site {
             }
         }
         self.kill_marked();
+        // Recorders end when nobody is left who writes to them; this is for those that don't.
+        for pid in hence_host::processes() {
+            let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+            if String::from_utf8_lossy(&line).contains(&format!("recorder\0{ledger}")) {
+                send(pid, rustix::process::Signal::KILL);
+            }
+        }
         for &pid in self.started.borrow().iter() {
             for root in cgroup_roots(pid) {
                 hence_host::sweep(&root);

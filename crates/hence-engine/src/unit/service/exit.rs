@@ -126,7 +126,7 @@ impl Engine {
             causes.push(Self::here(record));
         }
         if let Some((step, errno)) = spawn_error {
-            let failed = Fact::SpawnFailed { role, step, errno, subject: self.command_of(unit, main) };
+            let failed = Fact::SpawnFailed { role, step, errno, subject: self.subject_of(unit, main, step) };
             let own = Self::here(self.units[unit.0 as usize].record);
             let record = self.record(Some(unit), vec![own], failed);
             causes.push(Self::here(record));
@@ -138,6 +138,18 @@ impl Engine {
         } else {
             self.control_exited(unit, known, Self::here(record));
         }
+    }
+
+    /// On what a step of starting a process failed.
+    fn subject_of(&self, unit: UnitId, main: bool, step: SpawnStep) -> Text {
+        let context = &self.service_config(unit).context;
+        let named = match step {
+            SpawnStep::Chdir => &context.working_directory,
+            SpawnStep::User if context.user.is_some() => &context.user,
+            SpawnStep::User => &context.group,
+            _ => &None,
+        };
+        named.as_deref().map_or_else(|| self.command_of(unit, main), Text::from)
     }
 
     fn command_of(&self, unit: UnitId, main: bool) -> Text {
