@@ -29,7 +29,10 @@ fn units(site: &Site) {
         "leaves.service",
         "[Unit]\nStartLimitIntervalSec=0\n[Service]\nKillMode=process\nRestart=always\nRestartSec=40ms\nExecStart=/bin/sh -c 'setsid sleep 3 MARK & sleep 0.02'\n",
     );
-    site.unit("forks.service", "[Service]\nExecStart=/bin/sh -c 'sleep 1000 MARK & sleep 1000 MARK & wait'\n");
+    site.unit(
+        "forks.service",
+        "[Service]\nExecStart=/bin/sh -c 'sleep 1000 MARK & sleep 1000 MARK & wait'\n",
+    );
     site.unit("still.service", "[Service]\nExecStart=/bin/sleep 1000 MARK\n");
     site.unit(
         "double.service",
@@ -74,9 +77,11 @@ fn all_named(site: &Site, records: &[Record], from: usize, alive: &[(u32, u64)],
         // One that ended meanwhile can't be named.
         .filter(|(pid, ticks)| !named.contains(&(*pid, *ticks)) && start_ticks(*pid) == Some(*ticks))
         .map(|(pid, _)| {
-            let read = |name: &str| std::fs::read_to_string(format!("/proc/{pid}/{name}")).unwrap_or_default();
+            let read =
+                |name: &str| std::fs::read_to_string(format!("/proc/{pid}/{name}")).unwrap_or_default();
             let environ = read("environ");
-            let id = environ.split('\0').find(|v| v.starts_with("INVOCATION_ID")).unwrap_or("no id").to_owned();
+            let id =
+                environ.split('\0').find(|v| v.starts_with("INVOCATION_ID")).unwrap_or("no id").to_owned();
             format!("{pid}: {} in {} with {id}", read("cmdline").replace('\0', " "), read("cgroup"))
         })
         .collect();

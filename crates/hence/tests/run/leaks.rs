@@ -101,15 +101,19 @@ fn one_that_clears_its_environment_too() {
         let site = Site::new("cleared", level);
         service(&site, "(env -i setsid sh -c \"(setsid sleep 1000 MARK &) ; exit 0\" &) &", "control-group");
         let (hence, hidden) = ended_service(&site, 1);
-        let ancestry = site.records().iter().any(|r| {
-            matches!(r.fact, Fact::Started { tracking: hence_ledger::Tracking::Ancestry, .. })
-        });
+        let ancestry = site
+            .records()
+            .iter()
+            .any(|r| matches!(r.fact, Fact::Started { tracking: hence_ledger::Tracking::Ancestry, .. }));
         if !ancestry {
             until("its end", || site.marked().is_empty().then_some(()));
         } else {
             site.recorded("the service's end", |r| {
                 (r.unit.as_deref() == Some("leaky.service")
-                    && matches!(r.fact, Fact::StateChanged { to_active: hence_ledger::ActiveState::Inactive, .. }))
+                    && matches!(
+                        r.fact,
+                        Fact::StateChanged { to_active: hence_ledger::ActiveState::Inactive, .. }
+                    ))
                 .then_some(())
             });
             let out = site.read("out");

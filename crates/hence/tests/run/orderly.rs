@@ -41,7 +41,10 @@ fn a_signal_stops_everything_in_reverse_order() {
             let records = site.records();
             assert_eq!(order(&records, ActiveState::Active), ["a.service", "b.service", "c.service"]);
             assert_eq!(order(&records, ActiveState::Inactive), ["c.service", "b.service", "a.service"]);
-            assert!(matches!(records.last().map(|r| &r.fact), Some(Fact::Ended { status: 0 })), "{records:?}");
+            assert!(
+                matches!(records.last().map(|r| &r.fact), Some(Fact::Ended { status: 0 })),
+                "{records:?}"
+            );
             // Why each went down: the signal, and who sent it.
             let why = site.json(&["why", "a.service", "--json"]);
             assert_eq!(why["roots"][0]["kind"], "signal", "{why}");
@@ -79,7 +82,8 @@ fn a_second_interrupt_hurries() {
     assert!(begun.elapsed() < Duration::from_secs(15), "{:?}", begun.elapsed());
     assert_eq!(site.marked(), [0; 0]);
     assert!(status.code().is_some(), "{status}\n{}", site.said());
-    let killed = |r: &Record| matches!(r.fact, Fact::ProcessExited { exit, .. } if exit.kind == ExitKind::Killed);
+    let killed =
+        |r: &Record| matches!(r.fact, Fact::ProcessExited { exit, .. } if exit.kind == ExitKind::Killed);
     assert!(site.records().iter().any(killed), "{:?}", site.records());
 }
 
@@ -99,7 +103,10 @@ fn a_run_has_its_time() {
 fn oneshots_end_by_themselves() {
     for level in levels() {
         let site = Site::new("oneshot", level);
-        site.unit("first.service", "[Service]\nType=oneshot\nExecStart=/bin/sh -c 'echo first >>FOLDER/order'\n");
+        site.unit(
+            "first.service",
+            "[Service]\nType=oneshot\nExecStart=/bin/sh -c 'echo first >>FOLDER/order'\n",
+        );
         site.unit(
             "second.service",
             "[Unit]\nAfter=first.service\n[Service]\nType=oneshot\nExecStart=/bin/sh -c 'echo second >>FOLDER/order'\n",

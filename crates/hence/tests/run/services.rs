@@ -75,7 +75,8 @@ fn environment_files_and_folders() {
         let invocation = said.split_whitespace().last().expect("an id").to_owned();
         let folder = site.units();
         assert_eq!(said, format!("0 1 two words {} {invocation}\n", folder.display()));
-        let recorded = site.records().iter().any(|r| r.invocation.is_some_and(|i| i.to_string() == invocation));
+        let recorded =
+            site.records().iter().any(|r| r.invocation.is_some_and(|i| i.to_string() == invocation));
         assert!(recorded, "{invocation}");
     }
 }
