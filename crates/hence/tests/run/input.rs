@@ -219,7 +219,8 @@ fn no_room_for_the_ledger() {
     let (units, room) = (site.path("units"), site.path("room"));
     for (options, sentence) in [("size=64k", "No space left"), ("ro", "ead-only")] {
         let script = format!(
-            "mkdir -p {room} && mount -t tmpfs -o {options} none {room} && exec {hence} run {units} --socket {room}.bus --ledger {room}/l"
+            "mkdir -p {room} && mount -t tmpfs -o {options} none {room} && exec {hence} run {units} \
+             --socket {room}.bus --ledger {room}/l"
         );
         let output = Command::new("unshare").args(["-m", "sh", "-c", &script]).output().expect("unshare");
         let said = String::from_utf8_lossy(&output.stderr).into_owned();

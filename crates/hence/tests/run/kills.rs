@@ -23,11 +23,13 @@ impl Chance {
 fn units(site: &Site) {
     site.unit(
         "restarts.service",
-        "[Unit]\nStartLimitIntervalSec=0\n[Service]\nRestart=always\nRestartSec=5ms\nExecStart=/bin/sh -c 'sleep 0.02 MARK'\n",
+        "[Unit]\nStartLimitIntervalSec=0\n[Service]\nRestart=always\nRestartSec=5ms\n\
+         ExecStart=/bin/sh -c 'sleep 0.02 MARK'\n",
     );
     site.unit(
         "leaves.service",
-        "[Unit]\nStartLimitIntervalSec=0\n[Service]\nKillMode=process\nRestart=always\nRestartSec=40ms\nExecStart=/bin/sh -c 'setsid sleep 3 MARK & sleep 0.02'\n",
+        "[Unit]\nStartLimitIntervalSec=0\n[Service]\nKillMode=process\nRestart=always\nRestartSec=40ms\n\
+         ExecStart=/bin/sh -c 'setsid sleep 3 MARK & sleep 0.02'\n",
     );
     site.unit(
         "forks.service",
@@ -36,7 +38,8 @@ fn units(site: &Site) {
     site.unit("still.service", "[Service]\nExecStart=/bin/sleep 1000 MARK\n");
     site.unit(
         "double.service",
-        "[Service]\nType=forking\nTimeoutStartSec=20\nExecStart=/bin/sh -c '(setsid sleep 2 MARK &) & exit 0'\n",
+        "[Service]\nType=forking\nTimeoutStartSec=20\n\
+         ExecStart=/bin/sh -c '(setsid sleep 2 MARK &) & exit 0'\n",
     );
 }
 

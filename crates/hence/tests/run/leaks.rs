@@ -15,7 +15,8 @@ const WAYS: [(&str, &str, usize); 5] = [
 
 fn service(site: &Site, script: &str, mode: &str) {
     let text = format!(
-        "[Service]\nKillMode={mode}\nTimeoutStopSec=5\nExecStart=/bin/sh -c '{script} echo ready; exec sleep 2000'\n"
+        "[Service]\nKillMode={mode}\nTimeoutStopSec=5\n\
+         ExecStart=/bin/sh -c '{script} echo ready; exec sleep 2000'\n"
     );
     site.unit("leaky.service", &text);
 }
@@ -131,7 +132,10 @@ fn storm(site: &Site, mode: &str) -> bool {
     let program = site.script("storm", STORM);
     site.unit(
         "leaky.service",
-        &format!("[Service]\nKillMode={mode}\nTasksMax=40\nExecStart=/bin/sh -c '{program} MARK & echo ready; exec sleep 2000'\n"),
+        &format!(
+            "[Service]\nKillMode={mode}\nTasksMax=40\n\
+        ExecStart=/bin/sh -c '{program} MARK & echo ready; exec sleep 2000'\n"
+        ),
     );
     let hence = site.start(&["--stay", "--for", "1h"]);
     until("a first line", || Some(site.read("out")).filter(|o| o.contains("ledger")));
