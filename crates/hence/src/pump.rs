@@ -5,7 +5,7 @@
 
 use crate::front_link::FrontLink;
 use crate::narrator::Narrator;
-use hence_engine::{Process, Effect, Engine, Event, Request};
+use hence_engine::{Effect, Engine, Event, Process, Request};
 use hence_host::store::{RecorderLink, Ring};
 use hence_host::{Host, Interest, Ready};
 use hence_ledger::{Cause, Fact, Record, RecordId};

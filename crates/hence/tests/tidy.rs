@@ -113,7 +113,8 @@ fn arrows_between_crates() {
 #[test]
 fn the_reader_of_manifests_sees_every_form() {
     let manifest = "[package]\nname = \"x\"\n[dependencies]\na.workspace = true\nb = \"1\"\n# c = 1\n\
-                    [dependencies.d]\nversion = \"1\"\n[target.'cfg(unix)'.dev-dependencies]\n\"e\" = \"2\"\n";
+                    [dependencies.d]\nversion = \"1\"\n[target.'cfg(unix)'.dev-dependencies]\n\
+                    \"e\" = \"2\"\n";
     assert_eq!(dependencies(manifest), ["a", "b", "d", "e"]);
 }
 

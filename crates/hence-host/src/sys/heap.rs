@@ -14,8 +14,8 @@ pub fn trim() {
     }
 }
 
-/// Has all threads share one heap, so that what one frees serves the others: for programs whose threads seldom
-/// allocate. M_ARENA_MAX of mallopt(3); nothing where the allocator has no such call.
+/// Has all threads share one heap, so that what one frees serves the others: for programs whose threads
+/// seldom allocate. M_ARENA_MAX of mallopt(3); nothing where the allocator has no such call.
 pub fn share() {
     #[cfg(target_env = "gnu")]
     // SAFETY: mallopt only sets parameters of the allocator, under the allocator's own lock.

@@ -42,8 +42,8 @@ pub fn folder(option: &LedgerOption) -> PathBuf {
 impl Reading {
     /// Reads a ledger, while hence writes to it or not.
     ///
-    /// While hence runs it records when a left-over process is gone. Where it doesn't, that is looked up here,
-    /// and said as inferred: those that are no longer there have ended since.
+    /// While hence runs it records when a left-over process is gone. Where it doesn't, that is looked up
+    /// here, and said as inferred: those that are no longer there have ended since.
     pub fn open(option: &LedgerOption) -> Result<Reading, Trouble> {
         let reading = Reading::with(option, Vec::new())?;
         if reading.boot != Some(boot_id()) || is_running(&folder(option)) {
