@@ -91,19 +91,24 @@ fn check(ledger: &Path, acknowledged: &[u64], round: u64) {
     }
 }
 
-/// How many kills; `HENCE_KILLS` names more.
-fn kills(least: u64) -> u64 {
-    number("HENCE_KILLS", 0).max(least)
+/// Seeds for as many ledgers as it takes to have `HENCE_KILLS` kills, with so many each: a ledger is read
+/// again and again, so that one that grew for ever would be slow.
+fn ledgers(seed: u64, kills: u64) -> impl Iterator<Item = u64> {
+    (0..number("HENCE_KILLS", 0).div_ceil(kills).max(1)).map(move |n| seed + n)
 }
 
 /// 120 kills of an owner with a recorder that drains all the while.
 #[test]
 fn owner_killed_while_the_recorder_drains() {
+    ledgers(0x9e37_79b9, 120).for_each(while_the_recorder_drains);
+}
+
+fn while_the_recorder_drains(seed: u64) {
     let folder = Folder::new("kill-draining");
-    let mut chance = Chance(0x9e37_79b9);
+    let mut chance = Chance(seed);
     let mut acknowledged = Vec::new();
     let mut most = 0;
-    for n in 0..kills(120) {
+    for n in 0..120 {
         let new = round(&folder.0, false, &mut chance);
         most = most.max(new.len());
         acknowledged.extend(new);
@@ -120,10 +125,14 @@ fn owner_killed_while_the_recorder_drains() {
 /// 120 kills of an owner whose ring nobody drains until the end of each round.
 #[test]
 fn owner_killed_without_a_recorder() {
+    ledgers(0x1234_5678, 120).for_each(without_a_recorder);
+}
+
+fn without_a_recorder(seed: u64) {
     let folder = Folder::new("kill-alone");
-    let mut chance = Chance(0x1234_5678);
+    let mut chance = Chance(seed);
     let mut acknowledged = Vec::new();
-    for n in 0..kills(120) {
+    for n in 0..120 {
         acknowledged.extend(round(&folder.0, true, &mut chance));
         check(&folder.0, &acknowledged, n);
         if n % 3 == 2 {
@@ -140,11 +149,15 @@ fn owner_killed_without_a_recorder() {
 /// 60 kills of the recorder; its owner starts it again.
 #[test]
 fn recorder_killed() {
+    ledgers(77, 60).for_each(kill_the_recorder);
+}
+
+fn kill_the_recorder(seed: u64) {
     let folder = Folder::new("kill-recorder");
     let mut owner = Owner::start(&folder.0, 4 << 20, Some((64 << 10, 1 << 30)));
-    let mut chance = Chance(77);
+    let mut chance = Chance(seed);
     let mut next = 1;
-    for _ in 0..kills(60) {
+    for _ in 0..60 {
         let before = next;
         while next < before + 300 {
             let batch: Vec<Record> = (0..10).map(|n| record(next + n)).collect();

@@ -67,7 +67,8 @@ fn a_second_interrupt_hurries() {
     let site = Site::new("hurry", Level::Best);
     site.unit(
         "deaf.service",
-        "[Service]\nTimeoutStopSec=60\nExecStart=/bin/sh -c 'trap \"\" INT TERM; echo ready; while :; do sleep 0.2; done; : MARK'\n",
+        "[Service]\nTimeoutStopSec=60\n\
+         ExecStart=/bin/sh -c 'trap \"\" INT TERM; echo ready; while :; do sleep 0.2; done; : MARK'\n",
     );
     let hence = site.start(&[]);
     site.written("ledger/logs/deaf.service.log");
@@ -79,7 +80,8 @@ fn a_second_interrupt_hurries() {
     assert!(begun.elapsed() < Duration::from_secs(15), "{:?}", begun.elapsed());
     assert_eq!(site.marked(), [0; 0]);
     assert!(status.code().is_some(), "{status}\n{}", site.said());
-    let killed = |r: &Record| matches!(r.fact, Fact::ProcessExited { exit, .. } if exit.kind == ExitKind::Killed);
+    let killed =
+        |r: &Record| matches!(r.fact, Fact::ProcessExited { exit, .. } if exit.kind == ExitKind::Killed);
     assert!(site.records().iter().any(killed), "{:?}", site.records());
 }
 
@@ -99,10 +101,15 @@ fn a_run_has_its_time() {
 fn oneshots_end_by_themselves() {
     for level in levels() {
         let site = Site::new("oneshot", level);
-        site.unit("first.service", "[Service]\nType=oneshot\nExecStart=/bin/sh -c 'echo first >>FOLDER/order'\n");
+        site.unit(
+            "first.service",
+            "[Service]\nType=oneshot\n\
+        ExecStart=/bin/sh -c 'echo first >>FOLDER/order'\n",
+        );
         site.unit(
             "second.service",
-            "[Unit]\nAfter=first.service\n[Service]\nType=oneshot\nExecStart=/bin/sh -c 'echo second >>FOLDER/order'\n",
+            "[Unit]\nAfter=first.service\n[Service]\nType=oneshot\n\
+             ExecStart=/bin/sh -c 'echo second >>FOLDER/order'\n",
         );
         assert_eq!(site.run(&[]), 0, "{level:?} {}", site.said());
         assert_eq!(site.read("order"), "first\nsecond\n");
@@ -137,7 +144,8 @@ fn a_recorder_that_is_killed_loses_nothing() {
     let site = Site::new("recorder", Level::Best);
     site.unit(
         "turn.service",
-        "[Service]\nExecStart=/bin/sh -c 'echo a turn; sleep 0.01'\nRestart=always\nRestartSec=10ms\nStartLimitBurst=100000\n[Unit]\nStartLimitIntervalSec=0\n",
+        "[Service]\nExecStart=/bin/sh -c 'echo a turn; sleep 0.01'\nRestart=always\nRestartSec=10ms\n\
+         StartLimitBurst=100000\n[Unit]\nStartLimitIntervalSec=0\n",
     );
     site.unit("still.service", "[Service]\nExecStart=/bin/sleep 1000 MARK\n");
     let hence = site.start(&[]);
