@@ -329,7 +329,15 @@ impl Engine {
         let loaded = Fact::Loaded {
             load: config.load.as_str().into(),
             files,
-            diagnostics: config.diagnostics.iter().map(|d| format!("{d}").into()).collect(),
+            diagnostics: config
+                .diagnostics
+                .iter()
+                .map(|d| format!("{d}").into())
+                .chain(config.unprotected().map(|names| {
+                    let name = config.id();
+                    format!("{name}: note: {names} is not applied here: the unit runs without").into()
+                }))
+                .collect(),
         };
         let noteworthy = config.load != LoadState::NotFound || before != LoadState::Stub;
         for index in 0..config.dependencies.len() {
