@@ -103,12 +103,7 @@ fn oneshots_end_by_themselves() {
         let site = Site::new("oneshot", level);
         site.unit(
             "first.service",
-<<<<<<< HEAD
-            "[Service]\nType=oneshot\n\
-        ExecStart=/bin/sh -c 'echo first >>FOLDER/order'\n",
-=======
             "[Service]\nType=oneshot\nExecStart=/bin/sh -c 'echo first >>FOLDER/order'\n",
->>>>>>> main
         );
         site.unit(
             "second.service",
