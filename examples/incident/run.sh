@@ -13,9 +13,9 @@ set -eu
 
 here=$(CDPATH='' cd -- "$(dirname -- "$0")" && pwd)
 root=$(CDPATH='' cd -- "$here/../.." && pwd)
-upgrade_at=6 # seconds into a run
-seconds_before=32
-seconds_mended=16
+upgrade_at=4 # seconds into a run
+seconds_before=38
+seconds_mended=14
 
 say() { printf '\n== %s\n' "$*"; }
 note() { printf '   [%s] %s\n' "$label" "$*"; }
@@ -138,10 +138,11 @@ upgrade() {
     kill -TERM "$pid"
 }
 
-# Runs the units of $1 for $2 seconds under hence. Counts by itself, without asking hence:
+# Runs the units of $1 for $2 seconds under hence, and asks why about $3 shortly before the end, while it
+# still runs. Counts by itself, without asking hence:
 # most: most foo processes at one time; foos: the pids of all of them, in the order seen.
 play() {
-    label=$1 most=0 foos='' last='' upgraded=''
+    label=$1 most=0 foos='' last='' upgraded='' asked=''
     "$hence" run "$dir/$1/units" --ledger "$dir/$1/ledger" --for "${2}s" &
     manager=$!
     begin=$(date +%s)
@@ -160,6 +161,10 @@ play() {
         if [ -z "$upgraded" ] && [ "$second" -ge "$upgrade_at" ]; then
             upgrade "$1"
             upgraded=yes
+        fi
+        if [ -z "$asked" ] && [ "$second" -ge $(($2 - 3)) ]; then
+            asked=yes
+            ask why "$3"
         fi
         [ "$second" -lt $(($2 + 20)) ] || fail "hence run did not end after $2 s"
         sleep 1
@@ -181,17 +186,15 @@ lay_out before units bin
 lay_out mended units-mended bin-mended
 
 say "The incident, $seconds_before s: foo requires a collector that an upgrade breaks"
-play before "$seconds_before"
+play before "$seconds_before" foo.service
 before=$most
-ask why foo.service
 ask leaks
 ask loops
 end_processes
 
 say "The same upgrade with the mended units, $seconds_mended s"
-play mended "$seconds_mended"
+play mended "$seconds_mended" aws-otel-collector.service
 mended=$most mended_foos=$foos mended_left=$(count mended/bin/foo)
-ask why aws-otel-collector.service
 ask leaks
 ask loops
 

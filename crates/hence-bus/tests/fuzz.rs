@@ -1,5 +1,6 @@
 //! Mutated sessions into authentication, codec and front: whatever arrives, nothing panics or hangs, and what
-//! is kept stays within the caps. The mutations follow from a fixed seed; `HENCE_FUZZ_ROUNDS` sets how many.
+//! is kept stays within the caps. The mutations follow from a fixed seed; `HENCE_FUZZ_SECONDS` sets for
+//! how long.
 
 mod toy;
 
@@ -22,6 +23,13 @@ impl Chance {
     fn below(&mut self, limit: usize) -> usize {
         (self.next() % limit.max(1) as u64) as usize
     }
+}
+
+/// The numbers of the rounds: at least so many, and on while HENCE_FUZZ_SECONDS last.
+fn rounds(least: u64) -> impl Iterator<Item = u64> {
+    let seconds = std::env::var("HENCE_FUZZ_SECONDS").ok().and_then(|s| s.parse().ok()).unwrap_or(0);
+    let (begun, most) = (std::time::Instant::now(), std::time::Duration::from_secs(seconds));
+    (0..).take_while(move |round| *round < least || begun.elapsed() < most)
 }
 
 const PROPERTIES: &str = "org.freedesktop.DBus.Properties";
@@ -96,12 +104,13 @@ fn peak_kib() -> usize {
 
 #[test]
 fn mutated_sessions() {
-    let rounds = std::env::var("HENCE_FUZZ_ROUNDS").ok().and_then(|n| n.parse().ok()).unwrap_or(6_000);
     let (mut chance, whole) = (Chance(0x9e37_79b9_7f4a_7c15), session());
     let mut front = Front::new([3; 16], 0);
     let mut toy = Toy::new();
     let (mut served, mut closed, mut asked) = (0, 0, 0);
-    for round in 0..rounds {
+    let mut rounds_done = 0;
+    for round in rounds(6_000) {
+        rounds_done = round as usize;
         let mut bytes = whole.clone();
         if round > 0 {
             mutate(&mut bytes, &mut chance);
@@ -132,7 +141,10 @@ fn mutated_sessions() {
         front.disconnect(id);
     }
     // Mutations have to reach beyond the first checks, and to be noticed.
-    assert!(closed > rounds / 20 && asked > rounds / 4 && served > rounds * 100, "{closed} {asked} {served}");
+    assert!(
+        closed > rounds_done / 20 && asked > rounds_done / 4 && served > rounds_done * 100,
+        "{closed} {asked} {served}"
+    );
     assert_eq!(front.peers().count(), 0);
 }
 
@@ -146,7 +158,7 @@ fn mutated_answers_to_our_client() {
     }
     let mut chance = Chance(0x1234_5678_9abc_def1);
     let (mut answers, mut errors) = (0, 0);
-    for _ in 0..3_000 {
+    for _ in rounds(3_000) {
         let mut bytes = out.clone();
         mutate(&mut bytes, &mut chance);
         let mut client = Client::new();

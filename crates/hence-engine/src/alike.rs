@@ -1,6 +1,7 @@
 //! What many units have alike is kept once. It compares; it knows nothing of what it compares.
 
 use alloc::{collections::VecDeque, sync::Arc};
+use hence_ledger::{FileIdentity, Version};
 use hence_unit::{
     Config, Kind,
     config::{ServiceConfig, ServiceSettings, UnitConfig},
@@ -26,6 +27,26 @@ impl Alike {
             self.services.share(service);
         }
     }
+}
+
+/// A number that tells versions of files apart: FNV-1a over 64 bits. It is compared with the last one of the
+/// same unit only, so that a chance likeness needs no guarding against.
+pub(crate) fn fingerprint(files: &[FileIdentity]) -> u64 {
+    let mut hash = 0xcbf2_9ce4_8422_2325;
+    let mut take = |bytes: &[u8]| {
+        for &byte in bytes {
+            hash = (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
+        }
+    };
+    for FileIdentity { path, role, version } in files {
+        take(path.as_bytes());
+        take(&[0, *role as u8, u8::from(version.is_some())]);
+        let Version { device, inode, size, modified_ns, changed_ns } = version.unwrap_or_default();
+        for number in [device, inode, size, modified_ns as u64, changed_ns as u64] {
+            take(&number.to_le_bytes());
+        }
+    }
+    hash
 }
 
 /// Different values, the one that was met last in front.
@@ -57,6 +78,7 @@ impl<T: PartialEq> Recent<T> {
 mod tests {
     use super::*;
     use alloc::{boxed::Box, vec::Vec};
+    use hence_ledger::FileRole;
     use hence_unit::UnitName;
 
     fn unit(name: &str, documentation: &str) -> Config {
@@ -77,6 +99,19 @@ mod tests {
         assert!(Arc::ptr_eq(of_a, of_c));
         b.documentation.clear();
         assert_eq!((a.documentation.len(), b.documentation.len()), (1, 0));
+    }
+
+    #[test]
+    fn fingerprints_tell_versions_apart() {
+        let file =
+            |path: &str, version| FileIdentity { path: path.into(), role: FileRole::Argument, version };
+        let version = Version { device: 1, inode: 2, size: 3, modified_ns: 4, changed_ns: 5 };
+        let known = fingerprint(&[file("/a", Some(version))]);
+        assert_eq!(known, fingerprint(&[file("/a", Some(version))]));
+        let edited = Version { changed_ns: 6, ..version };
+        let others = [file("/b", Some(version)), file("/a", Some(edited)), file("/a", None)];
+        assert!(others.iter().all(|other| fingerprint(core::slice::from_ref(other)) != known));
+        assert_ne!(fingerprint(&[file("/a", None)]), fingerprint(&[file("/a", Some(Version::default()))]));
     }
 
     #[test]

@@ -326,11 +326,19 @@ impl Engine {
         let before = self.units[id.0 as usize].config.load;
         self.drop_own_edges(id);
         self.units[id.0 as usize].files_changed = true;
-        self.units[id.0 as usize].files.clone_from(&files);
+        self.units[id.0 as usize].files = files.as_slice().into();
         let loaded = Fact::Loaded {
             load: config.load.as_str().into(),
             files,
-            diagnostics: config.diagnostics.iter().map(|d| format!("{d}").into()).collect(),
+            diagnostics: config
+                .diagnostics
+                .iter()
+                .map(|d| format!("{d}").into())
+                .chain(config.unprotected().map(|names| {
+                    let name = config.id();
+                    format!("{name}: note: {names} is not applied here: the unit runs without").into()
+                }))
+                .collect(),
         };
         let noteworthy = config.load != LoadState::NotFound || before != LoadState::Stub;
         for index in 0..config.dependencies.len() {

@@ -15,6 +15,7 @@ pub use service::{ControlProcess, MainProcess, Service};
 pub use socket::Socket;
 pub use timer::Timer;
 
+use crate::alike::fingerprint;
 use crate::engine::{Edge, is_resting};
 use crate::job::{Performed, is_down};
 use crate::restart::RateLimit;
@@ -54,9 +55,9 @@ pub struct Unit {
     /// The start of this unit was asked by OnFailure= or OnSuccess= of that one.
     pub(crate) monitored: Option<UnitId>,
     /// Its files, as they were when it was loaded.
-    pub(crate) files: Vec<FileIdentity>,
-    /// What the last start depended on beside them: recorded again only when it differs.
-    inputs: Vec<FileIdentity>,
+    pub(crate) files: Box<[FileIdentity]>,
+    /// What the last start depended on beside them, as a fingerprint: recorded again only when it differs.
+    inputs: u64,
     /// Its files were read again since the last record of what a start depends on.
     pub(crate) files_changed: bool,
     /// A start waits for its conditions to be checked.
@@ -186,8 +187,8 @@ impl Unit {
             uphold_limit: RateLimit::default(),
             trigger_limit: RateLimit::default(),
             monitored: None,
-            files: Vec::new(),
-            inputs: Vec::new(),
+            files: Box::default(),
+            inputs: 0,
             files_changed: true,
             checking: false,
         }
@@ -441,10 +442,11 @@ impl Engine {
         let Some(unit) = self.starts.remove(&exec) else { return };
         self.processes.insert(pid, unit);
         let u = &mut self.units[unit.0 as usize];
-        if !inputs.is_empty() && (u.files_changed || u.inputs != inputs) {
+        let fingerprint = fingerprint(&inputs);
+        if !inputs.is_empty() && (u.files_changed || u.inputs != fingerprint) {
             u.files_changed = false;
-            let files = u.files.iter().chain(&inputs).cloned().collect();
-            u.inputs = inputs;
+            u.inputs = fingerprint;
+            let files = u.files.iter().cloned().chain(inputs).collect();
             let cause = Cause { record: u.record, rule: None };
             self.record(Some(unit), vec![cause], Fact::Inputs { files });
         }

@@ -410,12 +410,18 @@ fn os_release(argument: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use hence_unit::{UnitName, diagnostic::Position};
+    use hence_unit::{Position, UnitName};
 
     fn condition(check: &'static str, argument: &str) -> Condition {
         let position = Position { source: 0, line: 1, column: 1 };
         let negate = argument.starts_with('!');
-        Condition { check, argument: argument.trim_start_matches('!').into(), negate, trigger: false, position }
+        Condition {
+            check,
+            argument: argument.trim_start_matches('!').into(),
+            negate,
+            trigger: false,
+            position,
+        }
     }
 
     fn machine() -> Machine<'static> {

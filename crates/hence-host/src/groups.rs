@@ -116,8 +116,8 @@ impl Host {
         self.recheck(unit, answers);
     }
 
-    /// Stops or continues a whole group. `cgroup.kill` would be one call, but the kernel then kills whatever is
-    /// born into that group by clone3(2) later as well, ExecStopPost= for one.
+    /// Stops or continues a whole group. `cgroup.kill` would be one call, but the kernel then kills whatever
+    /// is born into that group by clone3(2) later as well, ExecStopPost= for one.
     fn freeze(&self, unit: UnitId, frozen: bool) {
         if let (Some(row), Tracker::Groups(groups)) = (self.row(unit), &self.tracker) {
             groups.freeze(row.slice, row.config.id(), frozen);

@@ -77,6 +77,13 @@ mod tests {
         assert!(!parse(&long).ready);
     }
 
+    /// The numbers of the rounds: at least so many, and on while HENCE_FUZZ_SECONDS last.
+    fn rounds(least: u64) -> impl Iterator<Item = u64> {
+        let seconds = std::env::var("HENCE_FUZZ_SECONDS").ok().and_then(|s| s.parse().ok()).unwrap_or(0);
+        let (begun, most) = (std::time::Instant::now(), std::time::Duration::from_secs(seconds));
+        (0..).take_while(move |round| *round < least || begun.elapsed() < most)
+    }
+
     #[test]
     fn any_bytes_are_survived() {
         let words: [&[u8]; 14] = [
@@ -96,7 +103,7 @@ mod tests {
             "é".as_bytes(),
         ];
         let mut state = 1u64;
-        for _ in 0..20_000 {
+        for _ in rounds(20_000) {
             let mut message = Vec::new();
             while message.len() < 2000 {
                 state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);

@@ -119,7 +119,9 @@ impl Sockets {
     pub fn remote(&self, id: ConnectionId) -> Vec<(&'static str, String)> {
         let peer = self.connections.get(&id.0).and_then(|fd| rustix::net::getpeername(fd).ok().flatten());
         match peer.and_then(|p| std::net::SocketAddr::try_from(p).ok()) {
-            Some(peer) => vec![("REMOTE_ADDR", peer.ip().to_string()), ("REMOTE_PORT", peer.port().to_string())],
+            Some(peer) => {
+                vec![("REMOTE_ADDR", peer.ip().to_string()), ("REMOTE_PORT", peer.port().to_string())]
+            }
             None => Vec::new(),
         }
     }

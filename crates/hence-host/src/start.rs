@@ -186,7 +186,8 @@ impl Host {
     /// The descriptors that are passed from number 3 up, with their names; sd_listen_fds(3).
     /// A connection that is a standard stream isn't passed a second time.
     fn passed(&self, spawn: &Spawn, context: &ExecConfig) -> Vec<(RawFd, String)> {
-        let stream = [&context.stdin, &context.stdout, &context.stderr].contains(&&hence_unit::config::Stdio::Socket);
+        let stream =
+            [&context.stdin, &context.stdout, &context.stderr].contains(&&hence_unit::config::Stdio::Socket);
         match spawn.connection.and_then(|c| self.sockets.connection(c)) {
             Some(_) if stream => Vec::new(),
             Some(fd) => vec![(fd, "connection".to_owned())],

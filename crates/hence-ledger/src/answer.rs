@@ -57,6 +57,8 @@ pub struct Answer {
     pub gaps: Vec<Missing>,
     /// How processes were tracked.
     pub tracking: Option<Tracking>,
+    /// When hence itself ended, where that was after the event and took the unit down.
+    pub ended: Option<Stamp>,
     /// What else must be said: where the chain is cut, what was only concluded.
     pub notes: Vec<String>,
     /// What to do, most useful first.

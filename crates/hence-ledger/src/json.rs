@@ -258,6 +258,7 @@ pub fn answer(answer: &Answer) -> Json {
         ("period_s", or_null(answer.period_us, period)),
         ("state", or_null(answer.state.as_ref(), state)),
         ("up_again", or_null(answer.up_again, time)),
+        ("ended", or_null(answer.ended, time)),
         ("chain", list(&answer.chain, step)),
         ("roots", list(&answer.roots, root)),
         ("last_words", or_null(answer.last_words.as_ref(), words)),

@@ -6,10 +6,10 @@ use crate::changes::{self, Comparison};
 use crate::index::{At, EventKind, Index, is_down};
 use crate::leaks;
 use crate::path::{self, Step, Told, path, roots, steps};
-use crate::record::{Certainty, Fact, RecordId, Stamp};
+use crate::record::{Certainty, Fact, Record, RecordId, Stamp};
 use crate::series::{Likes, Series, likes, series};
 use crate::speech;
-use crate::word::{ActiveState, ExitKind, Tracking};
+use crate::word::{ActiveState, DeadlineKind, ExitKind, Tracking, Verb};
 use alloc::{
     format,
     string::{String, ToString},
@@ -22,9 +22,45 @@ const RUNS_WITH_WORDS: usize = 5;
 
 /// Why the last thing that matters happened to a unit, as seen at `at` (`None`: by all that is on record).
 ///
+/// Where hence itself has ended since and took the unit down with it, that is a note; what is explained is
+/// the trouble that the unit had before, if it had any.
+///
 /// `None` where the ledger knows nothing of the unit up to then.
 pub fn why(index: &Index, unit: &str, at: Option<Stamp>, now: Stamp) -> Option<Answer> {
     let until = until(index, at)?;
+    if at.is_none()
+        && let Some((before, ended)) = before_the_end(index, until)
+        && let Some(mut answer) = why_until(index, unit, before, now)
+        && matches!(answer.event, "stopped" | "failed" | "restarted" | "not started")
+    {
+        // What is left and how the unit is are those of now.
+        let last = why_until(index, unit, until, now)?;
+        (answer.state, answer.left_behind) = (last.state, last.left_behind);
+        answer.ended = Some(index.records[ended].at);
+        answer.advice = advice::advise(&answer);
+        return Some(answer);
+    }
+    why_until(index, unit, until, now)
+}
+
+/// If hence has ended in order by `until`: the place before it was told to, and that of its end.
+fn before_the_end(index: &Index, until: At) -> Option<(At, At)> {
+    let records = &index.records[..=until];
+    let ended = records.iter().rposition(|r| matches!(r.fact, Fact::Ended { .. } | Fact::Started { .. }))?;
+    if matches!(records[ended].fact, Fact::Started { .. }) {
+        return None;
+    }
+    let begun = records[..ended].iter().rposition(|r| matches!(r.fact, Fact::Started { .. })).unwrap_or(0);
+    let told = |r: &Record| match r.fact {
+        Fact::ManagerSignal { .. } | Fact::Request { verb: Verb::Exit, .. } => true,
+        Fact::DeadlineReached { deadline, .. } => deadline == DeadlineKind::RunFor,
+        _ => false,
+    };
+    let root = begun + records[begun..ended].iter().position(told)?;
+    Some((root.checked_sub(1)?, ended))
+}
+
+fn why_until(index: &Index, unit: &str, until: At, now: Stamp) -> Option<Answer> {
     let (name, records) = index.units.get_key_value(unit)?;
     let likes = likes(index, unit, until);
     let mut answer = match pick(index, &likes) {
@@ -206,6 +242,7 @@ fn explain(index: &Index, unit: &Text, told: &Told, counted: Series, until: At, 
         compared: None,
         gaps: gaps(index, began, until),
         tracking,
+        ended: None,
         notes: notes(index, told, began, tracking),
         advice: Vec::new(),
     }

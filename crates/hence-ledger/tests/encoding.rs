@@ -6,6 +6,13 @@ use build::{chance::Chance, every};
 use hence_ledger::encoding::{DecodeError, decode, encode};
 use hence_ledger::*;
 
+/// The numbers of the rounds: at least so many, and on while HENCE_FUZZ_SECONDS last.
+fn rounds(least: u64) -> impl Iterator<Item = u64> {
+    let seconds = std::env::var("HENCE_FUZZ_SECONDS").ok().and_then(|s| s.parse().ok()).unwrap_or(0);
+    let (begun, most) = (std::time::Instant::now(), std::time::Duration::from_secs(seconds));
+    (0..).take_while(move |round| *round < least || begun.elapsed() < most)
+}
+
 fn bytes_of(record: &Record) -> Vec<u8> {
     let mut bytes = Vec::new();
     encode(record, &mut bytes);
@@ -91,7 +98,7 @@ fn what_a_newer_version_wrote_is_kept() {
 fn damaged_bytes_never_panic() {
     let mut chance = Chance(11);
     let mut intact = 0;
-    for _ in 0..60 {
+    for _ in rounds(60) {
         for tag in 1..=every::KINDS {
             let bytes = bytes_of(&every::record(tag, &mut chance));
             for _ in 0..30 {
@@ -111,7 +118,7 @@ fn damaged_bytes_never_panic() {
         }
     }
     assert!(intact > 0);
-    for _ in 0..20_000 {
+    for _ in rounds(20_000) {
         let noise: Vec<u8> = (0..chance.below(200)).map(|_| chance.next() as u8).collect();
         let _ = decode(&noise);
     }

@@ -225,6 +225,17 @@ impl Config {
         if self.description.is_empty() { self.id().as_str() } else { &self.description }
     }
 
+    /// The directives of systemd.exec(5) that the unit sets and nothing here applies, as people write them.
+    pub fn unprotected(&self) -> Option<String> {
+        let names = match &self.kind {
+            Kind::Service(s) => &s.context.not_applied,
+            Kind::Socket(s) => &s.context.not_applied,
+            _ => return None,
+        };
+        let written: Vec<String> = names.iter().map(|n| alloc::format!("{n}=")).collect();
+        (!written.is_empty()).then(|| written.join(", "))
+    }
+
     /// The service part, where this is one.
     pub fn service(&self) -> Option<&ServiceConfig> {
         match &self.kind {

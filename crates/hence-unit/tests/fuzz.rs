@@ -1,4 +1,5 @@
 //! The parsers on input that nobody writes: they end, do not panic, and name places inside of the file.
+//! `HENCE_FUZZ_SECONDS` sets for how long.
 
 mod files;
 
@@ -28,6 +29,13 @@ impl Chance {
     fn pick<'a>(&mut self, list: &[&'a str]) -> &'a str {
         list[self.below(list.len())]
     }
+}
+
+/// The numbers of the rounds: at least so many, and on while HENCE_FUZZ_SECONDS last.
+fn rounds(least: u64) -> impl Iterator<Item = u64> {
+    let seconds = std::env::var("HENCE_FUZZ_SECONDS").ok().and_then(|s| s.parse().ok()).unwrap_or(0);
+    let (begun, most) = (std::time::Instant::now(), std::time::Duration::from_secs(seconds));
+    (0..).take_while(move |round| *round < least || begun.elapsed() < most)
 }
 
 const UNITS: &[&str] = &[
@@ -139,7 +147,7 @@ fn within(place: &Place, text: &str) {
 #[test]
 fn files_of_any_content() {
     let mut chance = Chance(1);
-    for _ in 0..4_000 {
+    for _ in rounds(4_000) {
         let bytes = mutated(&mut chance);
         let text = String::from_utf8_lossy(&bytes);
         let (assignments, diagnostics) = syntax::parse(&"f".into(), &text);
@@ -166,7 +174,7 @@ fn values_of_any_content() {
     let place = Place { file: "f".into(), line: 1, column: 1 };
     let unit = UnitName::new("a-b@c\\x2dd.service").unwrap();
     let environs = environs();
-    for _ in 0..20_000 {
+    for _ in rounds(20_000) {
         let line = line_of_pieces(&mut chance);
         for escapes in [Escapes::Resolve, Escapes::Relaxed, Escapes::Retain, Escapes::Quote] {
             let (found, error) = words::split_with(&line, escapes);
@@ -208,7 +216,7 @@ fn check(config: &Config, map: &Map) {
 #[test]
 fn units_of_any_content() {
     let mut chance = Chance(3);
-    for _ in 0..300 {
+    for _ in rounds(300) {
         let mut map = Map::default();
         for name in
             ["a.service", "a@.service", "a.socket", "a.timer", "a.path", "a-b.slice", "a.target", "a.mount"]

@@ -124,8 +124,8 @@ impl FrontLink {
         TOKENS.contains(&token)
     }
 
-    /// When to call [`FrontLink::overdue`] at the latest, in microseconds of the monotonic clock: somebody has
-    /// to authenticate by then, or accepting is to be tried again.
+    /// When to call [`FrontLink::overdue`] at the latest, in microseconds of the monotonic clock: somebody
+    /// has to authenticate by then, or accepting is to be tried again.
     pub fn deadline_us(&self) -> Option<u64> {
         let silent = self.connections.values().filter(|c| !self.front.is_open(c.peer));
         silent.map(|c| c.authenticate_by_us).chain(self.accept_at_us).min()

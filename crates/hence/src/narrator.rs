@@ -16,7 +16,7 @@ use std::thread::JoinHandle;
 /// Records that may wait to be told.
 const QUEUE: usize = 4096;
 /// Records that are remembered as reasons.
-const REMEMBERED: usize = 4096;
+const REMEMBERED: usize = 2048;
 /// Like turns after which a unit's events are told as a loop.
 const LOOP: u64 = 3;
 

@@ -5,7 +5,7 @@
 
 use crate::front_link::FrontLink;
 use crate::narrator::Narrator;
-use hence_engine::{Process, Effect, Engine, Event, Request};
+use hence_engine::{Effect, Engine, Event, Process, Request};
 use hence_host::store::{RecorderLink, Ring};
 use hence_host::{Host, Interest, Ready};
 use hence_ledger::{Cause, Fact, Record, RecordId};
@@ -17,8 +17,10 @@ use std::rc::Rc;
 
 /// Effects done between two writes to the ring. Bounds how long a wave keeps messages and signals waiting.
 const WAVE: usize = 128;
-/// Records at once after which memory is given back when there is time.
+/// Records after which memory is given back as soon as it is quiet.
 const BURST: usize = 512;
+/// How long nothing must happen for it to be quiet, in microseconds.
+const QUIET_US: u64 = 300_000;
 /// Tokens of the loop's own descriptors; those above belong to the front.
 const RECORDER: u32 = 0;
 /// First token that the front may use.
@@ -76,7 +78,8 @@ pub struct Pump {
     batch: Vec<Record>,
     finished: Option<u8>,
     run_until_us: Option<(u64, u64)>,
-    burst: bool,
+    /// Records since memory was last given back.
+    told: usize,
     end_when_idle: bool,
     /// What went wrong so far.
     pub trouble: Trouble,
@@ -103,7 +106,8 @@ impl Pump {
             batch: Vec::new(),
             finished: None,
             run_until_us: None,
-            burst: false,
+            // Starting up is a burst too.
+            told: BURST,
             end_when_idle,
             trouble: Trouble::default(),
         };
@@ -151,21 +155,24 @@ impl Pump {
             if self.end_when_idle && self.engine.is_idle() {
                 return 0;
             }
-            if std::mem::take(&mut self.burst) {
-                self.engine.shrink();
-                hence_host::sys::heap::trim();
-            }
-            let deadline = self.deadline();
+            let quiet_at = (self.told >= BURST).then(|| Host::now().monotonic_us + QUIET_US);
+            let deadline = [self.deadline(), quiet_at].into_iter().flatten().min();
             if let Err(error) = self.host.wait(deadline, &mut self.events, &mut foreign) {
                 // Without its event loop hence is deaf; what it can still do is to end in order.
                 eprintln!("hence: {error}");
                 self.engine.handle(Host::now(), Event::Signal { signal: 15, pid: 0, uid: 0 });
             }
+            let nothing = foreign.is_empty() && self.events.iter().all(|e| matches!(e, Event::Deadline));
             self.guarded();
             for ready in foreign.drain(..) {
                 self.foreign(ready);
             }
             self.overdue();
+            if nothing && quiet_at.is_some_and(|at| at <= Host::now().monotonic_us) {
+                self.told = 0;
+                self.engine.shrink();
+                hence_host::sys::heap::trim();
+            }
         }
     }
 
@@ -244,11 +251,9 @@ impl Pump {
             return;
         }
         self.ring.append(&self.batch);
+        self.told = self.told.saturating_add(self.batch.len());
         self.batch.clear();
-        if self.batch.capacity() > BURST {
-            self.batch = Vec::new();
-            self.burst = true;
-        }
+        self.batch.shrink_to(BURST);
         let mut recorder = self.recorder.borrow_mut();
         let wanted = recorder.wants_write();
         recorder.appended(&mut self.ring);

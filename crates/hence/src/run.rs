@@ -82,6 +82,7 @@ pub fn main(args: Args) -> ExitCode {
 }
 
 fn run(args: &Args) -> Result<u8, Refused> {
+    hence_host::sys::heap::share();
     let first = std::process::id() == 1;
     let sources = Sources::new(&args.paths, &args.unit_path).map_err(|m| Refused(exit::NO_UNITS, m))?;
     let units = sources.loader();
@@ -250,7 +251,8 @@ fn user_roots() -> [PathBuf; 5] {
     [runtime, state, var("XDG_CACHE_HOME", ".cache"), logs, var("XDG_CONFIG_HOME", ".config")]
 }
 
-fn boot_id() -> Invocation {
+/// The kernel's id of this boot.
+pub fn boot_id() -> Invocation {
     let text = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
     let digits: Vec<u8> = text.bytes().filter(u8::is_ascii_hexdigit).collect();
     let mut id = [0; 16];

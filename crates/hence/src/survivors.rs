@@ -106,7 +106,10 @@ impl Before {
         let mut others: Vec<(u32, u32)> = Vec::new();
         let mut tell = |name: UnitName, pid: u32| {
             if let Some(process) = hence_host::describe(pid) {
-                found.entry(name).or_default().push(Process { process, invocation: hence_host::invocation_of(pid) });
+                found
+                    .entry(name)
+                    .or_default()
+                    .push(Process { process, invocation: hence_host::invocation_of(pid) });
             }
         };
         for pid in hence_host::processes() {

@@ -112,31 +112,30 @@ impl Sources {
         if let Some(default) = own.iter().find(|n| n.as_str() == "default.target") {
             return Ok(vec![default.clone()]);
         }
-        let loaded: Vec<Config> = own.iter().filter(|n| !n.is_template()).map(|n| units.load(n).0).collect();
-        let mut triggered: BTreeSet<&UnitName> = BTreeSet::new();
-        let mut wanted: BTreeSet<&UnitName> = BTreeSet::new();
-        for config in &loaded {
+        let mut loaded: Vec<(UnitName, LoadState)> = Vec::new();
+        let mut triggered: BTreeSet<UnitName> = BTreeSet::new();
+        let mut wanted: BTreeSet<UnitName> = BTreeSet::new();
+        for config in own.iter().filter(|n| !n.is_template()).map(|n| units.load(n).0) {
             for dependency in &config.dependencies {
                 use hence_unit::DependencyKind as K;
-                match dependency.kind {
-                    K::Triggers => {
-                        triggered.insert(&dependency.other);
-                    }
-                    K::Wants | K::Requires | K::BindsTo | K::Upholds => {
-                        wanted.insert(&dependency.other);
-                    }
-                    _ => {}
+                let named = match dependency.kind {
+                    K::Triggers => &mut triggered,
+                    K::Wants | K::Requires | K::BindsTo | K::Upholds => &mut wanted,
+                    _ => continue,
+                };
+                if !named.contains(&dependency.other) {
+                    named.insert(dependency.other.clone());
                 }
             }
+            loaded.push((config.id().clone(), config.load));
         }
-        for config in &loaded {
-            let name = config.id();
+        for (name, load) in &loaded {
             let kind = matches!(
                 name.kind(),
                 UnitKind::Service | UnitKind::Socket | UnitKind::Target | UnitKind::Timer | UnitKind::Path
             );
             let by_itself = !triggered.contains(name) || wanted.contains(name);
-            if kind && by_itself && config.load != LoadState::Masked && !start.contains(name) {
+            if kind && by_itself && *load != LoadState::Masked && !start.contains(name) {
                 start.push(name.clone());
             }
         }

@@ -115,6 +115,8 @@ struct Recorder {
     drain_at_us: Option<u64>,
     stalled: Option<GapReason>,
     synced_us: u64,
+    /// Bytes drained since memory was last given back; digests count as a batch.
+    worked: u64,
     outbox: VecDeque<ToOwner>,
 }
 
@@ -160,6 +162,8 @@ impl Recorder {
             drain_at_us: Some(now_us),
             stalled: None,
             synced_us: now_us,
+            // Starting up is a burst too.
+            worked: BATCH as u64,
             outbox: VecDeque::new(),
         })
     }
@@ -175,6 +179,7 @@ impl Recorder {
             }
             if self.digests.has_work() {
                 self.digests.work();
+                self.worked = self.worked.max(BATCH as u64);
                 self.watch_query();
             }
             self.write_digests();
@@ -221,6 +226,10 @@ impl Recorder {
         } else {
             due.into_iter().flatten().min().map(|at| at.saturating_sub(now_us))
         };
+        if timeout_us.is_none() && self.worked >= BATCH as u64 {
+            self.worked = 0;
+            crate::sys::heap::trim();
+        }
         let timeout = timeout_us.map(|us| rustix::event::Timespec {
             tv_sec: (us / 1_000_000) as _,
             tv_nsec: (us % 1_000_000 * 1000) as _,
@@ -365,9 +374,7 @@ impl Recorder {
             }
         }
         self.cursor.refresh();
-        if self.tail - before > BATCH as u64 {
-            sys::give_memory_back();
-        }
+        self.worked += self.tail - before;
         // Last words are taken either way: pipes don't wait for disks.
         while let Some(wanted) = self.wanted.pop_front() {
             self.last_words(wanted);

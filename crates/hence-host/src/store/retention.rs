@@ -6,7 +6,6 @@
 
 use super::segment::{Header, HeaderError, Kind, Step, Walk, Writer, put_frame, sync_folder};
 use super::{Fold, Places, StoreError, open_private};
-use crate::sys::store as sys;
 use hence_ledger::{Record, decode, encode};
 use std::io::Write;
 
@@ -60,7 +59,7 @@ pub(crate) fn keep(
         folded = true;
     }
     if folded {
-        sys::give_memory_back();
+        crate::sys::heap::trim();
     }
     Ok(())
 }

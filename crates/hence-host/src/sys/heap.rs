@@ -1,11 +1,71 @@
-//! The heap. It is given back after a burst; nothing else is done with it here.
+//! Memory that is given back to the kernel after a burst: free heap, and code that is not in use.
 
-/// Gives the free pages of the heap back to the kernel. Costs a walk over the heap: for after a burst, not
-/// for every event. malloc_trim(3); nothing where the allocator has no such call.
+use std::ffi::{c_int, c_void};
+
+/// Gives back what a burst of work needed: the free pages of the heap, and the pages of this program that the
+/// burst had run through. Costs a walk over the heap, and a page fault for each part of the program that is
+/// used again: for after a burst, not for every event.
 pub fn trim() {
+    trim_heap();
+    // SAFETY: the function has the signature that is asked for, keeps nothing that it is handed, and leaves
+    // the pointer to its own data alone.
+    unsafe {
+        libc::dl_iterate_phdr(Some(let_go), std::ptr::null_mut());
+    }
+}
+
+/// Has all threads share one heap, so that what one frees serves the others: for programs whose threads
+/// seldom allocate. M_ARENA_MAX of mallopt(3); nothing where the allocator has no such call.
+pub fn share() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: mallopt only sets parameters of the allocator, under the allocator's own lock.
+    unsafe {
+        libc::mallopt(libc::M_ARENA_MAX, 1);
+    }
+}
+
+/// malloc_trim(3); nothing where the allocator has no such call.
+fn trim_heap() {
     #[cfg(target_env = "gnu")]
     // SAFETY: malloc_trim only touches free memory of the allocator, under the allocator's own lock.
     unsafe {
         libc::malloc_trim(0);
+    }
+}
+
+/// Lets go of the segments of an object that are never written. Their pages are those of the file; the kernel
+/// maps them again when they are used, mostly without reading anything. Ends with the first object, which is
+/// the program itself: libraries are shared with others anyway.
+unsafe extern "C" fn let_go(object: *mut libc::dl_phdr_info, _size: usize, _own: *mut c_void) -> c_int {
+    // SAFETY: the C library hands a valid object, whose headers are as many as it says, for this call.
+    let (base, headers) = unsafe {
+        let object = &*object;
+        (object.dlpi_addr, std::slice::from_raw_parts(object.dlpi_phdr, usize::from(object.dlpi_phnum)))
+    };
+    let page = rustix::param::page_size() as u64;
+    for header in headers.iter().filter(|h| h.p_type == libc::PT_LOAD && h.p_flags & libc::PF_W == 0) {
+        let from = (base + header.p_vaddr).next_multiple_of(page);
+        let to = (base + header.p_vaddr + header.p_memsz) / page * page;
+        if from < to {
+            // SAFETY: these whole pages belong to one mapping of the program's file that was mapped without
+            // the right to write and never got it: what comes back is what was there.
+            unsafe {
+                libc::madvise(from as *mut c_void, (to - from) as usize, libc::MADV_DONTNEED);
+            }
+        }
+    }
+    1
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_program_goes_on() {
+        static WORDS: [&str; 3] = ["as", "it", "was"];
+        let kept: Vec<String> = WORDS.iter().map(ToString::to_string).collect();
+        trim();
+        assert_eq!(kept, WORDS);
     }
 }

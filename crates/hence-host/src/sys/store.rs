@@ -105,12 +105,3 @@ pub fn ignore_termination() {
         unsafe { libc::signal(signal, libc::SIG_IGN) };
     }
 }
-
-/// Gives memory that is free back to the kernel, where the C library can.
-pub fn give_memory_back() {
-    #[cfg(target_env = "gnu")]
-    // SAFETY: malloc_trim(3) may be called at any time; it frees only what nobody owns.
-    unsafe {
-        libc::malloc_trim(0);
-    }
-}

@@ -183,8 +183,9 @@ fn mutated_bytes() {
     sample(&folder.0);
     let mut chance = Chance(0xfeed);
     let start = Instant::now();
+    let least = Duration::from_secs(number("HENCE_FUZZ_SECONDS", 0));
     let (mut damaged, mut rounds) = (0, 0);
-    while rounds < 400 && start.elapsed() < Duration::from_secs(60) {
+    while rounds < 400 && start.elapsed() < Duration::from_secs(60) || start.elapsed() < least {
         rounds += 1;
         copy(&folder.0, &mutant.0);
         for path in segments(&mutant.0).into_iter().chain([mutant.0.join("ring")]) {

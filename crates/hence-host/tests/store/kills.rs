@@ -91,6 +91,11 @@ fn check(ledger: &Path, acknowledged: &[u64], round: u64) {
     }
 }
 
+/// How many kills; `HENCE_KILLS` names more.
+fn kills(least: u64) -> u64 {
+    number("HENCE_KILLS", 0).max(least)
+}
+
 /// 120 kills of an owner with a recorder that drains all the while.
 #[test]
 fn owner_killed_while_the_recorder_drains() {
@@ -98,7 +103,7 @@ fn owner_killed_while_the_recorder_drains() {
     let mut chance = Chance(0x9e37_79b9);
     let mut acknowledged = Vec::new();
     let mut most = 0;
-    for n in 0..120 {
+    for n in 0..kills(120) {
         let new = round(&folder.0, false, &mut chance);
         most = most.max(new.len());
         acknowledged.extend(new);
@@ -118,7 +123,7 @@ fn owner_killed_without_a_recorder() {
     let folder = Folder::new("kill-alone");
     let mut chance = Chance(0x1234_5678);
     let mut acknowledged = Vec::new();
-    for n in 0..120 {
+    for n in 0..kills(120) {
         acknowledged.extend(round(&folder.0, true, &mut chance));
         check(&folder.0, &acknowledged, n);
         if n % 3 == 2 {
@@ -139,7 +144,7 @@ fn recorder_killed() {
     let mut owner = Owner::start(&folder.0, 4 << 20, Some((64 << 10, 1 << 30)));
     let mut chance = Chance(77);
     let mut next = 1;
-    for _ in 0..60 {
+    for _ in 0..kills(60) {
         let before = next;
         while next < before + 300 {
             let batch: Vec<Record> = (0..10).map(|n| record(next + n)).collect();

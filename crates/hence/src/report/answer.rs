@@ -119,6 +119,10 @@ fn head(page: &mut Page, answer: &Answer, clock: &Clock, past: bool) {
             clock.full(answer.first.realtime_us)
         ));
     }
+    if let Some(ended) = answer.ended {
+        let at = clock.short(ended.realtime_us);
+        more.push_str(&format!("hence itself ended at {at} and stopped everything. "));
+    }
     if let Some(state) = answer.state.as_ref().filter(|_| answer.pid.is_none() && answer.event != "running") {
         more.push_str(&now(state, clock, past));
     }

@@ -32,7 +32,7 @@ pub fn page(leaks: &[Leak], reading: &Reading, clock: &Clock) -> String {
             sum(&mut page, of_unit, reading, clock);
         }
     }
-    if let Some(ended) = reading.ended.filter(|_| !leaks.is_empty()) {
+    if let Some(ended) = reading.ended.filter(|_| !leaks.is_empty() && !reading.checked) {
         let text = format!(
             "hence ended at {}; what became of these processes since then is not on record.",
             clock.full(ended.realtime_us)

@@ -106,7 +106,8 @@ fn units_that_cannot_be_spawned() {
             _ => None,
         })
         .collect();
-    let of = |unit: &str| steps.iter().find(|(u, ..)| u == unit).unwrap_or_else(|| panic!("{unit}: {steps:?}"));
+    let of =
+        |unit: &str| steps.iter().find(|(u, ..)| u == unit).unwrap_or_else(|| panic!("{unit}: {steps:?}"));
     assert_eq!(of("missing.service").2, "/no/such/program");
     assert!(of("folder.service").2.contains("/no/such/folder"), "{steps:?}");
     let said = site.said();
@@ -212,7 +213,8 @@ fn no_room_for_the_ledger() {
     } else {
         Command::new(env!("CARGO_BIN_EXE_hence"))
     };
-    let output = command.args(["run", &site.path("units"), "--ledger", "/proc/nowhere"]).output().expect("hence");
+    let output =
+        command.args(["run", &site.path("units"), "--ledger", "/proc/nowhere"]).output().expect("hence");
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.code(), Some(5), "{said}");
     assert!(said.contains("/proc"), "{said}");
@@ -226,7 +228,8 @@ fn no_room_for_the_ledger() {
     let (units, room) = (site.path("units"), site.path("room"));
     for (options, sentence) in [("size=64k", "No space left"), ("ro", "ead-only")] {
         let script = format!(
-            "mkdir -p {room} && mount -t tmpfs -o {options} none {room} && exec {hence} run {units} --socket {room}.bus --ledger {room}/l"
+            "mkdir -p {room} && mount -t tmpfs -o {options} none {room} && exec {hence} run {units} \
+             --socket {room}.bus --ledger {room}/l"
         );
         let output = Command::new("unshare").args(["-m", "sh", "-c", &script]).output().expect("unshare");
         let said = String::from_utf8_lossy(&output.stderr).into_owned();

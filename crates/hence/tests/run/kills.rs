@@ -23,17 +23,23 @@ impl Chance {
 fn units(site: &Site) {
     site.unit(
         "restarts.service",
-        "[Unit]\nStartLimitIntervalSec=0\n[Service]\nRestart=always\nRestartSec=5ms\nExecStart=/bin/sh -c 'sleep 0.02 MARK'\n",
+        "[Unit]\nStartLimitIntervalSec=0\n[Service]\nRestart=always\nRestartSec=5ms\n\
+         ExecStart=/bin/sh -c 'sleep 0.02 MARK'\n",
     );
     site.unit(
         "leaves.service",
-        "[Unit]\nStartLimitIntervalSec=0\n[Service]\nKillMode=process\nRestart=always\nRestartSec=40ms\nExecStart=/bin/sh -c 'setsid sleep 3 MARK & sleep 0.02'\n",
+        "[Unit]\nStartLimitIntervalSec=0\n[Service]\nKillMode=process\nRestart=always\nRestartSec=40ms\n\
+         ExecStart=/bin/sh -c 'setsid sleep 3 MARK & sleep 0.02'\n",
     );
-    site.unit("forks.service", "[Service]\nExecStart=/bin/sh -c 'sleep 1000 MARK & sleep 1000 MARK & wait'\n");
+    site.unit(
+        "forks.service",
+        "[Service]\nExecStart=/bin/sh -c 'sleep 1000 MARK & sleep 1000 MARK & wait'\n",
+    );
     site.unit("still.service", "[Service]\nExecStart=/bin/sleep 1000 MARK\n");
     site.unit(
         "double.service",
-        "[Service]\nType=forking\nTimeoutStartSec=20\nExecStart=/bin/sh -c '(setsid sleep 2 MARK &) & exit 0'\n",
+        "[Service]\nType=forking\nTimeoutStartSec=20\n\
+         ExecStart=/bin/sh -c '(setsid sleep 2 MARK &) & exit 0'\n",
     );
 }
 
@@ -74,9 +80,11 @@ fn all_named(site: &Site, records: &[Record], from: usize, alive: &[(u32, u64)],
         // One that ended meanwhile can't be named.
         .filter(|(pid, ticks)| !named.contains(&(*pid, *ticks)) && start_ticks(*pid) == Some(*ticks))
         .map(|(pid, _)| {
-            let read = |name: &str| std::fs::read_to_string(format!("/proc/{pid}/{name}")).unwrap_or_default();
+            let read =
+                |name: &str| std::fs::read_to_string(format!("/proc/{pid}/{name}")).unwrap_or_default();
             let environ = read("environ");
-            let id = environ.split('\0').find(|v| v.starts_with("INVOCATION_ID")).unwrap_or("no id").to_owned();
+            let id =
+                environ.split('\0').find(|v| v.starts_with("INVOCATION_ID")).unwrap_or("no id").to_owned();
             format!("{pid}: {} in {} with {id}", read("cmdline").replace('\0', " "), read("cgroup"))
         })
         .collect();

@@ -15,7 +15,8 @@ const WAYS: [(&str, &str, usize); 5] = [
 
 fn service(site: &Site, script: &str, mode: &str) {
     let text = format!(
-        "[Service]\nKillMode={mode}\nTimeoutStopSec=5\nExecStart=/bin/sh -c '{script} echo ready; exec sleep 2000'\n"
+        "[Service]\nKillMode={mode}\nTimeoutStopSec=5\n\
+         ExecStart=/bin/sh -c '{script} echo ready; exec sleep 2000'\n"
     );
     site.unit("leaky.service", &text);
 }
@@ -101,15 +102,19 @@ fn one_that_clears_its_environment_too() {
         let site = Site::new("cleared", level);
         service(&site, "(env -i setsid sh -c \"(setsid sleep 1000 MARK &) ; exit 0\" &) &", "control-group");
         let (hence, hidden) = ended_service(&site, 1);
-        let ancestry = site.records().iter().any(|r| {
-            matches!(r.fact, Fact::Started { tracking: hence_ledger::Tracking::Ancestry, .. })
-        });
+        let ancestry = site
+            .records()
+            .iter()
+            .any(|r| matches!(r.fact, Fact::Started { tracking: hence_ledger::Tracking::Ancestry, .. }));
         if !ancestry {
             until("its end", || site.marked().is_empty().then_some(()));
         } else {
             site.recorded("the service's end", |r| {
                 (r.unit.as_deref() == Some("leaky.service")
-                    && matches!(r.fact, Fact::StateChanged { to_active: hence_ledger::ActiveState::Inactive, .. }))
+                    && matches!(
+                        r.fact,
+                        Fact::StateChanged { to_active: hence_ledger::ActiveState::Inactive, .. }
+                    ))
                 .then_some(())
             });
             let out = site.read("out");
@@ -127,7 +132,10 @@ fn storm(site: &Site, mode: &str) -> bool {
     let program = site.script("storm", STORM);
     site.unit(
         "leaky.service",
-        &format!("[Service]\nKillMode={mode}\nTasksMax=40\nExecStart=/bin/sh -c '{program} MARK & echo ready; exec sleep 2000'\n"),
+        &format!(
+            "[Service]\nKillMode={mode}\nTasksMax=40\n\
+        ExecStart=/bin/sh -c '{program} MARK & echo ready; exec sleep 2000'\n"
+        ),
     );
     let hence = site.start(&["--stay", "--for", "1h"]);
     until("a first line", || Some(site.read("out")).filter(|o| o.contains("ledger")));

@@ -79,7 +79,8 @@ fn a_second_interrupt_hurries() {
     assert!(begun.elapsed() < Duration::from_secs(15), "{:?}", begun.elapsed());
     assert_eq!(site.marked(), [0; 0]);
     assert!(status.code().is_some(), "{status}\n{}", site.said());
-    let killed = |r: &Record| matches!(r.fact, Fact::ProcessExited { exit, .. } if exit.kind == ExitKind::Killed);
+    let killed =
+        |r: &Record| matches!(r.fact, Fact::ProcessExited { exit, .. } if exit.kind == ExitKind::Killed);
     assert!(site.records().iter().any(killed), "{:?}", site.records());
 }
 
@@ -99,7 +100,10 @@ fn a_run_has_its_time() {
 fn oneshots_end_by_themselves() {
     for level in levels() {
         let site = Site::new("oneshot", level);
-        site.unit("first.service", "[Service]\nType=oneshot\nExecStart=/bin/sh -c 'echo first >>FOLDER/order'\n");
+        site.unit(
+            "first.service",
+            "[Service]\nType=oneshot\nExecStart=/bin/sh -c 'echo first >>FOLDER/order'\n",
+        );
         site.unit(
             "second.service",
             "[Unit]\nAfter=first.service\n[Service]\nType=oneshot\nExecStart=/bin/sh -c 'echo second >>FOLDER/order'\n",

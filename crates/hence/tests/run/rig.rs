@@ -36,7 +36,9 @@ pub fn levels() -> Vec<Level> {
     if is_root() {
         return vec![Level::Best, Level::Ancestry, Level::User];
     }
-    eprintln!("skipped: running as root and as another user; these tests run as {NOBODY} where root runs them");
+    eprintln!(
+        "skipped: running as root and as another user; these tests run as {NOBODY} where root runs them"
+    );
     vec![Level::Best, Level::Ancestry]
 }
 

@@ -39,7 +39,8 @@ fn a_socket_starts_its_service_on_the_first_traffic() {
     // The listening socket is its standard input: perl takes one client after the other from it.
     let program = site.script(
         "serve",
-        "#!/usr/bin/perl\nuse Socket; $| = 1;\nopen(my $l, '+<&=', 3) or die;\nwhile (accept(my $c, $l)) { my $line = <$c>; syswrite($c, \"$ENV{LISTEN_FDS} $line\"); close $c }\n",
+        "#!/usr/bin/perl\nuse Socket; $| = 1;\nopen(my $l, '+<&=', 3) or die;\n\
+         while (accept(my $c, $l)) { my $line = <$c>; syswrite($c, \"$ENV{LISTEN_FDS} $line\"); close $c }\n",
     );
     site.unit("talk.socket", "[Socket]\nListenStream=FOLDER/talk\n");
     site.unit("talk.service", &format!("[Service]\nExecStart={program} MARK\n"));
@@ -68,14 +69,17 @@ fn environment_files_and_folders() {
         std::fs::write(site.folder.join("env"), "# a comment\nONE=1\nTWO=\"two words\"\n").expect("a file");
         site.unit(
             "e.service",
-            "[Service]\nType=oneshot\nEnvironment=ZERO=0\nEnvironmentFile=FOLDER/env\nEnvironmentFile=-FOLDER/none\nWorkingDirectory=FOLDER/units\nExecStart=/bin/sh -c 'echo \"$ZERO $ONE $TWO $PWD $$INVOCATION_ID\" >FOLDER/said'\n",
+            "[Service]\nType=oneshot\nEnvironment=ZERO=0\nEnvironmentFile=FOLDER/env\n\
+             EnvironmentFile=-FOLDER/none\nWorkingDirectory=FOLDER/units\n\
+             ExecStart=/bin/sh -c 'echo \"$ZERO $ONE $TWO $PWD $$INVOCATION_ID\" >FOLDER/said'\n",
         );
         assert_eq!(site.run(&[]), 0, "{level:?} {}", site.said());
         let said = site.written("said");
         let invocation = said.split_whitespace().last().expect("an id").to_owned();
         let folder = site.units();
         assert_eq!(said, format!("0 1 two words {} {invocation}\n", folder.display()));
-        let recorded = site.records().iter().any(|r| r.invocation.is_some_and(|i| i.to_string() == invocation));
+        let recorded =
+            site.records().iter().any(|r| r.invocation.is_some_and(|i| i.to_string() == invocation));
         assert!(recorded, "{invocation}");
     }
 }
@@ -90,7 +94,10 @@ fn users_and_runtime_directories() {
     std::os::unix::fs::chown(&site.folder, Some(65534), None).expect("a chown");
     site.unit(
         "u.service",
-        &format!("[Service]\nType=oneshot\nUser=nobody\nRuntimeDirectory={name}\nRuntimeDirectoryMode=0750\nExecStart=/bin/sh -c 'id -un >FOLDER/said; stat -c \"%%U %%a\" $RUNTIME_DIRECTORY >>FOLDER/said'\n"),
+        &format!(
+            "[Service]\nType=oneshot\nUser=nobody\nRuntimeDirectory={name}\nRuntimeDirectoryMode=0750\n\
+        ExecStart=/bin/sh -c 'id -un >FOLDER/said; stat -c \"%%U %%a\" $RUNTIME_DIRECTORY >>FOLDER/said'\n"
+        ),
     );
     assert!(is_root());
     assert_eq!(site.run(&[]), 0, "{}", site.said());

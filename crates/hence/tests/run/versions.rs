@@ -20,8 +20,9 @@ fn a_program_that_was_replaced_is_named() {
         until("a service", || (site.marked().len() == 1).then_some(()));
         let digests = |at_least: usize| {
             until("digests", || {
-                let of = |r: &hence_ledger::Record| {
-                    matches!(&r.fact, Fact::Digest { path, sha256: Some(_), .. } if **path == program)
+                let of = |r: &hence_ledger::Record| match &r.fact {
+                    Fact::Digest { path, sha256: Some(_), .. } => **path == program,
+                    _ => false,
                 };
                 (site.records_so_far().iter().filter(|r| of(r)).count() >= at_least).then_some(())
             });

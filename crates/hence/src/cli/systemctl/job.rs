@@ -63,7 +63,8 @@ fn complaint(unit: &str, result: &str) -> Option<String> {
         "unsupported" => format!("Operation on or unit type of {unit} not supported on this system."),
         "once" => format!("Unit {unit} was started already once and can't be started again."),
         _ => format!(
-            "Job for {unit} failed.\nSee \"hence systemctl status {unit}\" and \"hence why {unit}\" for details."
+            "Job for {unit} failed.\nSee \"hence systemctl status {unit}\" and \"hence why {unit}\" for \
+             details."
         ),
     })
 }

@@ -92,7 +92,8 @@ fn command(fields: &[Value]) -> String {
         flags => format!("flags={}", plain(flags)),
     };
     format!(
-        "{{ path={} ; argv[]={} ; {ignored} ; start_time=[{}] ; stop_time=[{}] ; pid={} ; code={} ; status={} }}",
+        "{{ path={} ; argv[]={} ; {ignored} ; start_time=[{}] ; stop_time=[{}] ; \
+         pid={} ; code={} ; status={} }}",
         plain(path),
         plain(argv),
         at(start),
