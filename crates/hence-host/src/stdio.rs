@@ -46,8 +46,14 @@ impl Streams {
     pub fn open(context: &ExecConfig, ends: &Ends<'_>) -> Result<Streams, Failure> {
         let mut streams = Streams::default();
         streams.numbers[0] = streams.input(context, ends)?;
-        streams.numbers[1] = streams.output(context, &context.stdout, Stream::Stdout, ends)?;
-        streams.numbers[2] = match (&context.stderr, &context.stdout) {
+        // What is read from a connection or a terminal is answered there, unless it is said otherwise.
+        let two_way = matches!(context.stdin, Stdio::Socket | Stdio::Tty | Stdio::Fd(_));
+        let stdout = match &context.stdout {
+            Stdio::Default if two_way => &Stdio::Inherit,
+            stdout => stdout,
+        };
+        streams.numbers[1] = streams.output(context, stdout, Stream::Stdout, ends)?;
+        streams.numbers[2] = match (&context.stderr, stdout) {
             // As stdout, but captured apart from it.
             (Stdio::Default | Stdio::Inherit, Stdio::Default | Stdio::Journal) => {
                 streams.output(context, &Stdio::Journal, Stream::Stderr, ends)?

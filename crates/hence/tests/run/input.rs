@@ -172,9 +172,20 @@ fn a_ledger_of_a_newer_version() {
     let site = Site::new("newer", Level::Best);
     site.unit("a.service", "[Service]\nType=oneshot\nExecStart=/bin/true\n");
     assert_eq!(site.run(&[]), 0, "{}", site.said());
-    let segments = std::fs::read_dir(site.ledger().join("segments")).expect("segments");
-    let segment = segments.flatten().map(|e| e.path()).next().expect("a segment");
-    let mut bytes = std::fs::read(&segment).expect("a segment");
+    // The recorder writes it, and may still be at it.
+    let (segment, mut bytes) = until("a segment", || {
+        let mut segments = std::fs::read_dir(site.ledger().join("segments")).ok()?.flatten();
+        let path = segments.next()?.path();
+        let bytes = std::fs::read(&path).ok().filter(|bytes| bytes.len() > 200)?;
+        Some((path, bytes))
+    });
+    until("the recorder's end", || {
+        let recorder = |pid: &u32| {
+            let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+            String::from_utf8_lossy(&line).contains(&format!("recorder\0{}", site.ledger().display()))
+        };
+        (!hence_host::processes().iter().any(recorder)).then_some(())
+    });
     // The version stands behind the magic, in every file of the ledger.
     let version = hence_ledger::FORMAT_VERSION.to_le_bytes();
     let at = bytes[..32].windows(version.len()).position(|w| w == version).expect("a version");

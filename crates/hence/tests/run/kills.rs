@@ -1,7 +1,7 @@
 //! hence is killed at random instants and started again on the same ledger: nothing that was on record is
 //! lost, and no process that it left is missed.
 
-use crate::rig::{Level, Site, levels, start_ticks};
+use crate::rig::{Level, Site, levels, start_ticks, until};
 use hence_host::store::Reader;
 use hence_ledger::{Fact, Record};
 use std::collections::BTreeSet;
@@ -135,10 +135,10 @@ fn killed_again_and_again(level: Level, kills: u64) {
         site.marked().into_iter().filter_map(|pid| Some((pid, start_ticks(pid)?))).collect();
     let hence = site.start(&["--quiet"]);
     let pid = hence.pid();
-    site.recorded("units that start", |r| {
+    until("units that start", || {
         let records = site.records();
         let started = last_started(&records, pid)?;
-        (r.id > records[started].id && matches!(r.fact, Fact::Request { .. })).then_some(())
+        records[started..].iter().any(|r| matches!(r.fact, Fact::Request { .. })).then_some(())
     });
     let records = unbroken(&site, &mut seen, kills);
     all_named(&site, &records, last_started(&records, pid).expect("a start"), &alive, kills);

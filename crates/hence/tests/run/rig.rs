@@ -112,14 +112,14 @@ impl Site {
 
     /// Writes a file of the units' folder; MARK and FOLDER stand for this site's.
     pub fn unit(&self, name: &str, text: &str) -> &Site {
-        let text = text.replace("MARK", &self.mark).replace("FOLDER", &self.path(""));
+        let text = text.replace("MARK", &self.mark).replace("FOLDER", self.path("").trim_end_matches('/'));
         fs::write(self.units().join(name), text).expect("a unit");
         self
     }
 
     /// Writes a program.
     pub fn script(&self, name: &str, text: &str) -> String {
-        let text = text.replace("MARK", &self.mark).replace("FOLDER", &self.path(""));
+        let text = text.replace("MARK", &self.mark).replace("FOLDER", self.path("").trim_end_matches('/'));
         let path = self.path(name);
         fs::write(&path, text).expect("a program");
         fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).expect("a mode");
