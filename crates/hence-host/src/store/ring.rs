@@ -300,7 +300,7 @@ fn newest_is_known(places: &Places) -> Result<(), StoreError> {
     let newest = super::segment::list(places)?.last().map(|(number, _)| places.segment(*number));
     for path in newest.into_iter().chain([places.folded()]) {
         let mut start = [0; super::segment::HEADER];
-        let read = File::open(&path).and_then(|file| Ok(file.read_at(&mut start, 0)?));
+        let read = File::open(&path).and_then(|file| file.read_at(&mut start, 0));
         if let Ok(count) = read {
             super::reader::usable(&path, &start[..count])?;
         }

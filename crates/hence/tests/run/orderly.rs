@@ -67,7 +67,8 @@ fn a_second_interrupt_hurries() {
     let site = Site::new("hurry", Level::Best);
     site.unit(
         "deaf.service",
-        "[Service]\nTimeoutStopSec=60\nExecStart=/bin/sh -c 'trap \"\" INT TERM; echo ready; while :; do sleep 0.2; done; : MARK'\n",
+        "[Service]\nTimeoutStopSec=60\n\
+         ExecStart=/bin/sh -c 'trap \"\" INT TERM; echo ready; while :; do sleep 0.2; done; : MARK'\n",
     );
     let hence = site.start(&[]);
     site.written("ledger/logs/deaf.service.log");
@@ -141,7 +142,8 @@ fn a_recorder_that_is_killed_loses_nothing() {
     let site = Site::new("recorder", Level::Best);
     site.unit(
         "turn.service",
-        "[Service]\nExecStart=/bin/sh -c 'echo a turn; sleep 0.01'\nRestart=always\nRestartSec=10ms\nStartLimitBurst=100000\n[Unit]\nStartLimitIntervalSec=0\n",
+        "[Service]\nExecStart=/bin/sh -c 'echo a turn; sleep 0.01'\n\
+         Restart=always\nRestartSec=10ms\nStartLimitBurst=100000\n[Unit]\nStartLimitIntervalSec=0\n",
     );
     site.unit("still.service", "[Service]\nExecStart=/bin/sleep 1000 MARK\n");
     let hence = site.start(&[]);
