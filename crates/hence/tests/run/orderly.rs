@@ -107,8 +107,7 @@ fn oneshots_end_by_themselves() {
         );
         site.unit(
             "second.service",
-            "[Unit]\nAfter=first.service\n[Service]\nType=oneshot\n\
-             ExecStart=/bin/sh -c 'echo second >>FOLDER/order'\n",
+            "[Unit]\nAfter=first.service\n[Service]\nType=oneshot\nExecStart=/bin/sh -c 'echo second >>FOLDER/order'\n",
         );
         assert_eq!(site.run(&[]), 0, "{level:?} {}", site.said());
         assert_eq!(site.read("order"), "first\nsecond\n");
@@ -143,8 +142,8 @@ fn a_recorder_that_is_killed_loses_nothing() {
     let site = Site::new("recorder", Level::Best);
     site.unit(
         "turn.service",
-        "[Service]\nExecStart=/bin/sh -c 'echo a turn; sleep 0.01'\nRestart=always\nRestartSec=10ms\n\
-         StartLimitBurst=100000\n[Unit]\nStartLimitIntervalSec=0\n",
+        "[Service]\nExecStart=/bin/sh -c 'echo a turn; sleep 0.01'\n\
+         Restart=always\nRestartSec=10ms\nStartLimitBurst=100000\n[Unit]\nStartLimitIntervalSec=0\n",
     );
     site.unit("still.service", "[Service]\nExecStart=/bin/sleep 1000 MARK\n");
     let hence = site.start(&[]);

@@ -32,6 +32,7 @@ fn a_program_that_was_replaced_is_named() {
         site.script("collector", two);
         assert_eq!(site.run(&[]), 1, "{level:?} {}", site.said());
         digests(2);
+        site.recorded("last words", |r| matches!(r.fact, Fact::LastWords { .. }).then_some(()));
         let why = site.json(&["why", "collector.service", "--json"]);
         let changed = why["changed"].as_array().expect("a list");
         let entry = changed.iter().find(|c| c["path"] == program).unwrap_or_else(|| panic!("{why}"));
