@@ -74,7 +74,8 @@ impl Packages {
         self.rpm_at = 0;
         match self.database {
             Database::Dpkg => {
-                let paths: BTreeSet<String> = self.jobs.iter().flat_map(|j| names(&j.path)).collect();
+                let asked = self.jobs.iter().filter(|j| may_be_packaged(&j.path));
+                let paths: BTreeSet<String> = asked.flat_map(|j| names(&j.path)).collect();
                 self.start("dpkg-query", &["-S", "--"], paths, false);
             }
             Database::Rpm => self.next_rpm(),
@@ -235,6 +236,15 @@ fn dpkg_owners(text: &str) -> BTreeMap<String, String> {
         }
     }
     owners
+}
+
+/// Whether a path is one that packages put files at. dpkg-query goes through every file of every package for
+/// each path, so that the many that can't be are not asked for.
+fn may_be_packaged(path: &str) -> bool {
+    const PACKAGED: [&str; 8] = ["/usr/", "/etc/", "/bin/", "/sbin/", "/lib", "/opt/", "/var/lib/", "/boot/"];
+    const LOCAL: [&str; 3] = ["/usr/local/", "/etc/systemd/system/", "/etc/systemd/user/"];
+    let below = |folders: &[&str]| folders.iter().any(|folder| path.starts_with(folder));
+    below(&PACKAGED) && !below(&LOCAL)
 }
 
 #[cfg(test)]
