@@ -107,7 +107,8 @@ fn oneshots_end_by_themselves() {
         );
         site.unit(
             "second.service",
-            "[Unit]\nAfter=first.service\n[Service]\nType=oneshot\nExecStart=/bin/sh -c 'echo second >>FOLDER/order'\n",
+            "[Unit]\nAfter=first.service\n[Service]\nType=oneshot\n\
+             ExecStart=/bin/sh -c 'echo second >>FOLDER/order'\n",
         );
         assert_eq!(site.run(&[]), 0, "{level:?} {}", site.said());
         assert_eq!(site.read("order"), "first\nsecond\n");
