@@ -41,8 +41,8 @@ pub struct RecorderOptions {
 }
 
 impl RecorderOptions {
-    /// The usual bounds: 64 MiB in segments of 1 MiB (what folding one takes in memory), 4 MiB folded, logs of
-    /// 1 MiB.
+    /// The usual bounds: 64 MiB in segments of 1 MiB (what folding one takes in memory), 4 MiB folded,
+    /// logs of 1 MiB.
     pub fn new(fold: Fold) -> RecorderOptions {
         RecorderOptions {
             segment_bytes: 1 << 20,
