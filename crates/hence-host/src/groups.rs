@@ -13,7 +13,6 @@ use crate::{
     wait::Token,
 };
 use hence_engine::{Event, Kill, KillScope, Process, UnitId};
-use hence_ledger::record::Invocation;
 use hence_unit::{Kind, config::DirectoryKind};
 use rustix::{
     fs::inotify,
@@ -472,11 +471,6 @@ impl Host {
                 self.pending.push_back(Event::Gone { unit, pid, start_ticks, exit: None });
             }
         }
-    }
-
-    /// What an invocation left: for callers that look for survivors of an earlier run.
-    pub fn invocation_of(pid: u32) -> Option<Invocation> {
-        process::invocation(pid)
     }
 
     /// A process that was found, not started, has ended.

@@ -58,12 +58,7 @@ pub fn size(bytes: u64) -> String {
 
 /// The name of a signal; signal(7).
 pub fn signal(number: i32) -> String {
-    const NAMES: [&str; 31] = [
-        "HUP", "INT", "QUIT", "ILL", "TRAP", "ABRT", "BUS", "FPE", "KILL", "USR1", "SEGV", "USR2", "PIPE",
-        "ALRM", "TERM", "STKFLT", "CHLD", "CONT", "STOP", "TSTP", "TTIN", "TTOU", "URG", "XCPU", "XFSZ",
-        "VTALRM", "PROF", "WINCH", "IO", "PWR", "SYS",
-    ];
-    match usize::try_from(number).ok().and_then(|n| NAMES.get(n.wrapping_sub(1))) {
+    match u8::try_from(number).ok().and_then(hence_unit::value::signal_name) {
         Some(name) => format!("SIG{name}"),
         None => format!("signal {number}"),
     }

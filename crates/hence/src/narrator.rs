@@ -2,6 +2,7 @@
 //! rather than one per turn. It runs in a thread of its own, so that a terminal that is held back (^S)
 //! holds nobody up; what it can't keep up with is dropped and counted.
 
+use hence_ledger::speech;
 use hence_ledger::{
     ActiveState, DeadlineKind, Exit, ExitKind, Fact, ProcessRole, Record, RecordId, SubState, Text,
 };
@@ -157,7 +158,7 @@ impl Story {
                     "hence",
                     &format!(
                         "asked to end by {}: stopping everything in order",
-                        signal_name(i32::from(signal))
+                        speech::signal(i32::from(signal))
                     ),
                     Tone::Plain,
                 );
@@ -204,7 +205,7 @@ impl Story {
                         .unwrap_or_default();
                     let text = format!(
                         "left {} behind: {}{}",
-                        plural(processes.len() as u64, "process", "processes"),
+                        speech::count(processes.len() as u64, "process", "processes"),
                         names.join(", "),
                         rule
                     );
@@ -432,7 +433,7 @@ impl Story {
         }
         for (unit, thread) in &self.units {
             if thread.left > 0 {
-                let count = plural(thread.left, "process", "processes");
+                let count = speech::count(thread.left, "process", "processes");
                 let _ = writeln!(
                     std::io::stdout(),
                     "        {unit}  leaves {count} behind, {}; ask: hence leaks",
@@ -453,17 +454,9 @@ enum Tone {
 fn exit_text(role: ProcessRole, exit: Exit) -> String {
     match exit.kind {
         ExitKind::Exited => format!("{role} exited with status {}", exit.status),
-        ExitKind::Killed => format!("{role} was killed by {}", signal_name(exit.status)),
-        ExitKind::Dumped => format!("{role} dumped core on {}", signal_name(exit.status)),
+        ExitKind::Killed => format!("{role} was killed by {}", speech::signal(exit.status)),
+        ExitKind::Dumped => format!("{role} dumped core on {}", speech::signal(exit.status)),
     }
-}
-
-fn signal_name(number: i32) -> String {
-    let name = u8::try_from(number).ok().and_then(hence_unit::value::signal_name);
-    name.map_or_else(
-        || format!("signal {number}"),
-        |n| if n.starts_with("SIG") { n.to_string() } else { format!("SIG{n}") },
-    )
 }
 
 fn rule_text(rule: &hence_ledger::Rule) -> String {
@@ -474,10 +467,6 @@ fn rule_text(rule: &hence_ledger::Rule) -> String {
         }
         None => format!(" ({})", rule.directive),
     }
-}
-
-fn plural(count: u64, one: &str, many: &str) -> String {
-    if count == 1 { format!("1 {one}") } else { format!("{count} {many}") }
 }
 
 fn span(us: u64) -> String {

@@ -195,7 +195,6 @@ impl Pump {
         }
         if let Some(mut front) = self.front.take() {
             front.overdue(now_us, &mut self.host);
-            front.flush(self);
             self.front = Some(front);
         }
     }

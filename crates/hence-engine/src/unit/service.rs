@@ -448,13 +448,8 @@ fn push_result(environment: &mut Vec<(&'static str, String)>, prefix: &str, serv
 
 /// A signal's name without SIG, as `kill -l` has it.
 fn signal_name(number: i32) -> String {
-    const NAMES: [&str; 32] = [
-        "0", "HUP", "INT", "QUIT", "ILL", "TRAP", "ABRT", "BUS", "FPE", "KILL", "USR1", "SEGV", "USR2",
-        "PIPE", "ALRM", "TERM", "STKFLT", "CHLD", "CONT", "STOP", "TSTP", "TTIN", "TTOU", "URG", "XCPU",
-        "XFSZ", "VTALRM", "PROF", "WINCH", "IO", "PWR", "SYS",
-    ];
-    match usize::try_from(number).ok().and_then(|n| NAMES.get(n)) {
-        Some(name) => (*name).into(),
+    match u8::try_from(number).ok().and_then(hence_unit::value::signal_name) {
+        Some(name) => name.into(),
         None if number >= 34 => format!("RTMIN+{}", number - 34),
         None => format!("{number}"),
     }
