@@ -178,9 +178,8 @@ impl Pump {
             if nothing && quiet_at.is_some_and(|at| at <= Host::now().monotonic_us) {
                 self.told = 0;
                 self.engine.shrink();
-                self.host.shrink();
                 self.recorder.borrow_mut().shrink();
-                hence_host::sys::heap::trim();
+                self.host.shrink();
             }
         }
     }
