@@ -17,6 +17,12 @@ pub enum Event {
     },
     /// Somebody wants a unit to be known, so that it can be asked about or for.
     Referenced(UnitName),
+    /// Somebody outside needs a unit to stay loaded, up or down; once per such need.
+    Held(UnitName),
+    /// One such need is over.
+    Released(UnitName),
+    /// The answer to [`crate::Effect::Forget`]: no event will name the unit by this number any more.
+    Forgotten(UnitId),
     /// A client asks for something.
     Request(Request),
     /// A process was started.

@@ -149,6 +149,7 @@ impl Pump {
         loop {
             self.settle();
             self.tell_clients();
+            self.collect();
             if let Some(status) = self.finished {
                 return status;
             }
@@ -174,6 +175,19 @@ impl Pump {
                 hence_host::sys::heap::trim();
             }
         }
+    }
+
+    /// Forgets units that nobody needs, now that whoever asked for them has been answered.
+    fn collect(&mut self) {
+        if !self.engine.may_collect() {
+            return;
+        }
+        let collected = catch_unwind(AssertUnwindSafe(|| self.engine.collect(Host::now())));
+        if collected.is_err() {
+            eprintln!("hence: this is a defect of hence; what it was doing is left as it stands");
+        }
+        self.settle();
+        self.tell_clients();
     }
 
     /// When to wake up without an event, on the monotonic clock.
@@ -264,6 +278,9 @@ impl Pump {
     }
 
     fn perform(&mut self, effect: Effect, answers: &mut VecDeque<Event>) {
+        if let (Effect::Forget { name, .. }, Some(front)) = (&effect, &mut self.front) {
+            front.unit_removed(name);
+        }
         let Some(effect) = self.host.perform(effect, answers) else { return };
         match effect {
             Effect::LastWords { unit, invocation, record } => {
@@ -271,7 +288,10 @@ impl Pump {
                 self.recorder.borrow_mut().ended_badly(&name, invocation, record);
             }
             Effect::Finished(status) => self.finished = Some(status),
-            effect @ (Effect::JobNew { .. } | Effect::JobRemoved { .. } | Effect::Reply { .. }) => {
+            effect @ (Effect::UnitNew(_)
+            | Effect::JobNew { .. }
+            | Effect::JobRemoved { .. }
+            | Effect::Reply { .. }) => {
                 if let Some(mut front) = self.front.take() {
                     front.effect(&effect, self);
                     self.front = Some(front);

@@ -170,7 +170,7 @@ fn run(args: &Args) -> Result<u8, Refused> {
     let asked = pump.run();
     let trouble = pump.trouble.any();
     let status = if asked == 0 && trouble { exit::TROUBLE } else { asked };
-    let leaves = pump.engine.units().iter().any(|u| !u.left_over.is_empty());
+    let leaves = pump.engine.units().any(|u| !u.left_over.is_empty());
     let lost = pump.close(status);
     survivors::mark_ended(&ledger, leaves);
     if lost > 0 {

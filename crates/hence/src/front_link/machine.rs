@@ -102,7 +102,7 @@ impl Runtime for Pump {
 
     fn unit_folders(&self) -> Vec<String> {
         let mut folders: Vec<String> = Vec::new();
-        for unit in self.engine.units().iter().filter(|u| u.config.load == LoadState::Loaded) {
+        for unit in self.engine.units().filter(|u| u.config.load == LoadState::Loaded) {
             let fragment = unit.config.sources.first().and_then(|source| Path::new(&*source.path).parent());
             let folder = fragment.and_then(Path::to_str).filter(|folder| !folder.ends_with(".d"));
             if let Some(folder) = folder
