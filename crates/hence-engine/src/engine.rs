@@ -2,6 +2,7 @@
 
 mod collect;
 mod follow;
+mod reload;
 mod request;
 
 use crate::alike::Alike;
@@ -77,6 +78,8 @@ pub struct Engine {
     holds: BTreeMap<UnitId, u32>,
     /// What stands in a slot without a unit.
     vacant: Arc<Config>,
+    /// All unit files are being read anew.
+    reload: Option<reload::Reload>,
     /// The record that made hence end, once it is ending, and the exit status.
     pub(crate) ending: Option<(RecordId, u8)>,
     finished: bool,
@@ -117,6 +120,7 @@ impl Engine {
             free: BTreeSet::new(),
             holds: BTreeMap::new(),
             vacant: Arc::new(Config::stub(UnitName::new("vacant.target").expect("a valid name"))),
+            reload: None,
             ending: None,
             finished: false,
             started: None,
@@ -210,6 +214,9 @@ impl Engine {
             Event::Held(name) => self.hold(&name),
             Event::Released(name) => self.release(&name),
             Event::Forgotten(unit) => self.forgotten(unit),
+            Event::ReloadBegun(client) => self.reload_begun(client),
+            Event::Reread { unit, config, files } => self.reread(unit, config, files),
+            Event::ReloadEnded => self.reload_ended(),
             Event::Request(request) => self.request(request),
             Event::Spawned { exec, pid, start_ticks, inputs } => {
                 self.spawned(exec, pid, start_ticks, inputs);
@@ -245,6 +252,9 @@ impl Engine {
             Event::ClockJump { by_us } => {
                 self.record(None, Vec::new(), Fact::ClockJump { by_us });
             }
+        }
+        if self.reload.is_some() {
+            return;
         }
         self.elapse();
         self.settle();
@@ -532,15 +542,7 @@ impl Engine {
         if !core::mem::take(&mut u.untold) {
             return;
         }
-        let config = &u.config;
-        let note = config.unprotected().map(|names| {
-            format!("{}: note: {names} is not applied here: the unit runs without", config.id()).into()
-        });
-        let fact = Fact::Loaded {
-            load: config.load.as_str().into(),
-            files: u.files.to_vec(),
-            diagnostics: config.diagnostics.iter().map(|d| format!("{d}").into()).chain(note).collect(),
-        };
+        let fact = u.loaded_fact();
         self.record(Some(unit), Vec::new(), fact);
     }
 

@@ -228,6 +228,24 @@ impl Unit {
         self.config.id()
     }
 
+    /// Its files, as they were when it was loaded.
+    pub fn files(&self) -> &[FileIdentity] {
+        &self.files
+    }
+
+    /// What its files say, for the ledger.
+    pub(crate) fn loaded_fact(&self) -> Fact {
+        let config = &self.config;
+        let note = config.unprotected().map(|names| {
+            format!("{}: note: {names} is not applied here: the unit runs without", config.id()).into()
+        });
+        Fact::Loaded {
+            load: config.load.as_str().into(),
+            files: self.files.to_vec(),
+            diagnostics: config.diagnostics.iter().map(|d| format!("{d}").into()).chain(note).collect(),
+        }
+    }
+
     /// SubState.
     pub fn sub_state(&self) -> SubState {
         self.state.sub()

@@ -5,10 +5,11 @@
 
 use crate::front_link::FrontLink;
 use crate::narrator::Narrator;
-use hence_engine::{Effect, Engine, Event, Process, Request};
+use crate::units::Units;
+use hence_engine::{Effect, Engine, Event, Process, Request, UnitId};
 use hence_host::store::{RecorderLink, Ring};
 use hence_host::{Host, Interest, Ready};
-use hence_ledger::{Cause, Fact, Record, RecordId};
+use hence_ledger::{Cause, Client, Fact, Record, RecordId};
 use hence_unit::UnitName;
 use std::cell::RefCell;
 use std::collections::{BTreeSet, VecDeque};
@@ -74,6 +75,7 @@ pub struct Pump {
     recorder: Rc<RefCell<RecorderLink>>,
     narrator: Option<Narrator>,
     front: Option<FrontLink>,
+    units: Option<Rc<RefCell<Units>>>,
     events: VecDeque<Event>,
     batch: Vec<Record>,
     finished: Option<u8>,
@@ -102,6 +104,7 @@ impl Pump {
             recorder,
             narrator,
             front: None,
+            units: None,
             events: VecDeque::new(),
             batch: Vec::new(),
             finished: None,
@@ -113,6 +116,16 @@ impl Pump {
         };
         pump.watch_recorder();
         pump
+    }
+
+    /// Where unit files are read, for a reload of all.
+    pub fn reads(&mut self, units: Rc<RefCell<Units>>) {
+        self.units = Some(units);
+    }
+
+    /// Where unit files are read.
+    pub fn units(&self) -> Option<&Rc<RefCell<Units>>> {
+        self.units.as_ref()
     }
 
     /// Serves clients on this socket.
@@ -342,6 +355,24 @@ impl Pump {
         if let Some(unit) = self.engine.find(&unit) {
             self.host.watch_left_over(unit, &known);
         }
+    }
+
+    /// Reads all unit files anew, because this client asked for it; `false` where nobody knows how.
+    pub fn reload(&mut self, client: Client) -> bool {
+        let Some(units) = self.units.clone() else { return false };
+        self.engine.handle(Host::now(), Event::ReloadBegun(client));
+        self.store();
+        units.borrow_mut().refresh();
+        let known: Vec<(UnitId, UnitName)> =
+            self.engine.units().map(|unit| (unit.id, unit.name().clone())).collect();
+        for (unit, name) in known {
+            let (config, files) = units.borrow().read(&name);
+            self.engine.handle(Host::now(), Event::Reread { unit, config: Box::new(config), files });
+        }
+        self.happen(Event::ReloadEnded);
+        // All configurations were held twice.
+        self.told = self.told.saturating_add(BURST);
+        true
     }
 
     /// Makes a unit known, its files read.

@@ -221,12 +221,15 @@ fn unit_of(event: &Event) -> Option<UnitId> {
         | Event::PathChanged { unit, .. }
         | Event::OomKill { unit, .. } => Some(*unit),
         // Processes and starts are found by their own numbers.
+        Event::Reread { unit, .. } => Some(*unit),
         Event::Spawned { .. } | Event::SpawnFailed { .. } | Event::Exited { .. } => None,
         Event::Loaded { .. }
         | Event::Referenced(_)
         | Event::Held(_)
         | Event::Released(_)
         | Event::Forgotten(_)
+        | Event::ReloadBegun(_)
+        | Event::ReloadEnded
         | Event::Request(_)
         | Event::Survivors { .. }
         | Event::Deadline

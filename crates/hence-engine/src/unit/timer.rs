@@ -132,6 +132,11 @@ impl Engine {
         self.timer_state(unit, SubState::Waiting, cause);
     }
 
+    /// Waits for what the lines say that were read anew.
+    pub(crate) fn rearm_timer(&mut self, unit: UnitId, cause: Cause) {
+        self.arm_timer(unit, cause, false);
+    }
+
     pub(crate) fn timer_deadline(&mut self, unit: UnitId, after_us: u64) {
         let rule = self.timer(unit).and_then(|t| t.due.take()).and_then(|(_, rule)| rule);
         let now = self.now;
