@@ -1,7 +1,7 @@
 //! Which units a run knows and which it starts: the search path, the loader, and the units that need no
 //! file. It knows nothing of jobs.
 
-use hence_host::{DiskFiles, identities, version};
+use hence_host::{DiskFiles, version};
 use hence_ledger::{FileIdentity, Version};
 use hence_unit::unit_path::{Files, UnitPath, UserRoots, system_folders, user_folders};
 use hence_unit::{Config, LoadState, UnitKind, UnitName, config::Environs, load};
@@ -229,14 +229,13 @@ impl Units {
 
     /// Reads a unit's files, of those that there were at the last scan.
     pub fn read(&self, name: &UnitName) -> (Config, Vec<FileIdentity>) {
-        let mut config = load::load(&self.path, &DiskFiles, &self.environs, name);
+        let (mut config, files) = hence_host::load(&self.path, &self.environs, name);
         if config.load == LoadState::NotFound && BUILT_IN.contains(&name.as_str()) {
             config.load = LoadState::Loaded;
             config.description = "built in: there is no file for it".into();
             config.flags.allow_isolate = true;
             config.flags.default_dependencies = false;
         }
-        let files = identities(&config);
         (config, files)
     }
 
