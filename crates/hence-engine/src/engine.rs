@@ -385,11 +385,14 @@ impl Engine {
         self.units[id.0 as usize].untold = config.load != LoadState::NotFound || before != LoadState::Stub;
         for index in 0..config.dependencies.len() {
             let dependency = &mut config.dependencies[index];
-            let other = self.reference(&dependency.other);
-            // Thousands of units name the same few targets: they share the text.
-            if let Some((name, _)) = self.names.get_key_value(&dependency.other) {
-                dependency.other = name.clone();
-            }
+            let other = match self.names.get_key_value(&dependency.other) {
+                Some((name, &other)) => {
+                    // Thousands of units name the same few targets: they share the text.
+                    dependency.other = name.clone();
+                    other
+                }
+                None => self.reference(&dependency.other),
+            };
             self.add_edge(id, dependency.kind, other, index as u16);
         }
         self.alike.share(&mut config);
