@@ -70,6 +70,16 @@ impl Trouble {
     }
 }
 
+/// What clients are to be told and the front could not hear.
+#[derive(Debug, Default)]
+struct Unheard {
+    /// There is a front.
+    wanted: bool,
+    /// Units that records are about.
+    units: Vec<hence_ledger::Text>,
+    effects: Vec<Effect>,
+}
+
 /// Everything that a running hence consists of.
 pub struct Pump {
     /// Decides.
@@ -83,6 +93,8 @@ pub struct Pump {
     narrator: Option<Narrator>,
     front: Option<FrontLink>,
     units: Option<Rc<RefCell<Units>>>,
+    /// What came up while the front was at work, and is told to it then.
+    unheard: Unheard,
     events: VecDeque<Event>,
     batch: Vec<Record>,
     finished: Option<u8>,
@@ -113,6 +125,7 @@ impl Pump {
             narrator,
             front: None,
             units: None,
+            unheard: Unheard::default(),
             events: VecDeque::new(),
             batch: Vec::with_capacity(BATCH),
             finished: None,
@@ -140,6 +153,7 @@ impl Pump {
     pub fn serve(&mut self, mut front: FrontLink) {
         front.register(&mut self.host);
         self.front = Some(front);
+        self.unheard.wanted = true;
     }
 
     /// Ends the run in order after this many microseconds.
@@ -282,8 +296,10 @@ impl Pump {
                 if let Some(narrator) = &mut self.narrator {
                     narrator.tell(&record);
                 }
-                if let Some(front) = &mut self.front {
-                    front.record(&record, &self.engine);
+                match &mut self.front {
+                    Some(front) => front.record(&record, &self.engine),
+                    None if self.unheard.wanted => self.unheard.units.extend(FrontLink::concerns(&record)),
+                    None => {}
                 }
                 self.batch.push(record);
             }
@@ -319,6 +335,8 @@ impl Pump {
                 if let Some(mut front) = self.front.take() {
                     front.effect(&effect, self);
                     self.front = Some(front);
+                } else if self.unheard.wanted {
+                    self.unheard.effects.push(effect);
                 }
             }
             _ => {}
@@ -334,7 +352,7 @@ impl Pump {
         }
         let Some(mut front) = self.front.take() else { return };
         let requests = front.ready(ready, self);
-        self.front = Some(front);
+        self.back_at_rest(front);
         for request in requests {
             self.request(request);
         }
@@ -344,8 +362,19 @@ impl Pump {
     fn tell_clients(&mut self) {
         if let Some(mut front) = self.front.take_if(|f| f.is_connected()) {
             front.flush(self);
-            self.front = Some(front);
+            self.back_at_rest(front);
         }
+    }
+
+    /// The front has done its work: it is told what came up meanwhile.
+    fn back_at_rest(&mut self, mut front: FrontLink) {
+        for unit in std::mem::take(&mut self.unheard.units) {
+            front.changed(&unit, &self.engine);
+        }
+        for effect in std::mem::take(&mut self.unheard.effects) {
+            front.effect(&effect, self);
+        }
+        self.front = Some(front);
     }
 
     fn watch_recorder(&mut self) {

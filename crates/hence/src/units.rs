@@ -311,7 +311,7 @@ fn environs(user: bool) -> Environs {
         uid,
         group_name: if gid == 0 { "root".into() } else { gid.to_string() },
         gid,
-        shell: variable("SHELL", "/bin/sh"),
+        shell: std::env::var("SHELL").ok().or_else(|| shell_of(uid)).unwrap_or_else(|| "/bin/sh".into()),
         runtime_root: if root { "/run".into() } else { variable("XDG_RUNTIME_DIR", "/tmp") },
         state_root: under("XDG_STATE_HOME", ".local/state", "/var/lib"),
         cache_root: under("XDG_CACHE_HOME", ".cache", "/var/cache"),
@@ -327,6 +327,17 @@ fn environs(user: bool) -> Environs {
         home,
         ..Environs::default()
     }
+}
+
+/// The login shell that /etc/passwd has for a user. Name services are not asked: they may hang.
+fn shell_of(uid: u32) -> Option<String> {
+    let text = std::fs::read_to_string("/etc/passwd").ok()?;
+    let shell = |line: &str| {
+        let mut fields = line.split(':').skip(2);
+        let of = fields.next()?.parse::<u32>().ok()?;
+        fields.nth(3).filter(|shell| of == uid && shell.starts_with('/')).map(str::to_owned)
+    };
+    text.lines().find_map(shell)
 }
 
 fn os_release() -> Vec<(String, String)> {
