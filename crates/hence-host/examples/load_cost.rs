@@ -1,5 +1,6 @@
 //! What it costs to load many unit files, and to read all of them anew: `load_cost [UNITS]`, 5,000 unless
-//! told, in CPU time of this process. The files are made in a folder of their own, which is removed. It starts nothing.
+//! told, in CPU time of this process. The files are made in a folder of their own, which is removed. It
+//! starts nothing.
 
 use hence_engine::{Effect, Engine, Event, Request, RequestKind, Settings};
 use hence_host::{DiskFiles, Host};
