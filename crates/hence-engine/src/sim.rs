@@ -66,6 +66,12 @@ pub enum Act {
     Oom(UnitName),
     /// The unit's files are read again.
     Reload(UnitName),
+    /// A line is added to the unit's files, in a section: (unit, section, line).
+    Edit(UnitName, String, String),
+    /// The unit's file is removed.
+    Remove(UnitName),
+    /// All unit files are read again.
+    DaemonReload,
     /// Ends hence.
     Exit(u8),
 }
@@ -128,7 +134,7 @@ pub struct World {
     path: UnitPath,
     environs: Environs,
     scripts: BTreeMap<(String, String), Script>,
-    starts: BTreeMap<(UnitId, String), usize>,
+    starts: BTreeMap<(String, String), usize>,
     processes: BTreeMap<u32, Modelled>,
     next_pid: u32,
     queue: BTreeMap<(u64, u64), Happening>,
@@ -293,10 +299,20 @@ impl World {
         if self.unsteady { self.chance.below(usual * 2 + 2_000) } else { usual }
     }
 
-    /// Gives the engine an event and does everything that it wants then.
+    /// Gives the engine an event and does everything that it wants then. Units that nobody needs are gone
+    /// afterwards.
     fn handle(&mut self, event: Event) {
         let now = self.time();
         self.engine.handle(now, event);
+        self.settle();
+        self.engine.collect(now);
+        self.settle();
+        let found = check::settled(self);
+        self.violations.extend(found);
+    }
+
+    fn settle(&mut self) {
+        let now = self.time();
         let mut answers = VecDeque::new();
         let bundled = self.unsteady && self.chance.percent(50);
         for turn in 0.. {
@@ -321,8 +337,6 @@ impl World {
             let Some(answer) = answers.pop_front() else { break };
             self.engine.handle(now, answer);
         }
-        let found = check::settled(self);
-        self.violations.extend(found);
     }
 
     fn take_records(&mut self) {
@@ -366,6 +380,16 @@ impl World {
     pub fn act(&mut self, act: Act) {
         let request = |world: &mut World, verb: Verb, kind: RequestKind| {
             world.tokens += 1;
+            let unit = match &kind {
+                RequestKind::Job { unit, .. } | RequestKind::Kill { unit, .. } => Some(unit),
+                RequestKind::ResetFailed(unit) => unit.as_ref(),
+                RequestKind::Cancel(_) | RequestKind::Exit(_) => None,
+            };
+            // As the front does: files are read before the request is looked at.
+            if let Some(unit) = unit.filter(|unit| world.engine.find(unit).is_none()) {
+                world.engine.handle(world.time(), Event::Referenced(unit.clone()));
+                world.settle();
+            }
             let client = Client { pid: 1000, uid: 0, command: "client".into(), unit: None };
             world.handle(Event::Request(Request { token: world.tokens, client, verb, kind }));
         };
@@ -414,8 +438,25 @@ impl World {
                 let event = self.load(&unit);
                 self.handle(event);
             }
+            Act::Edit(unit, section, line) => self.files.edit(&unit, format!("[{section}]\n{line}\n")),
+            Act::Remove(unit) => self.files.remove(&unit),
+            Act::DaemonReload => self.reload_all(),
             Act::Exit(status) => request(self, Verb::Exit, RequestKind::Exit(status)),
         }
+    }
+
+    fn reload_all(&mut self) {
+        let now = self.time();
+        let client = Client { pid: 1000, uid: 0, command: "client".into(), unit: None };
+        self.engine.handle(now, Event::ReloadBegun(client));
+        self.path = UnitPath::scan(&self.files, &[files::FOLDER.to_owned()]);
+        let known: Vec<_> = self.engine.units().map(|u| (u.id, u.name().clone())).collect();
+        for (unit, name) in known {
+            let config = hence_unit::load(&self.path, &self.files, &self.environs, &name);
+            let config = Box::new(config);
+            self.engine.handle(now, Event::Reread { unit, config, files: Vec::new() });
+        }
+        self.handle(Event::ReloadEnded);
     }
 
     fn load(&self, name: &UnitName) -> Event {

@@ -5,10 +5,11 @@
 
 use crate::front_link::FrontLink;
 use crate::narrator::Narrator;
-use hence_engine::{Effect, Engine, Event, Process, Request};
+use crate::units::Units;
+use hence_engine::{Effect, Engine, Event, Process, Request, UnitId};
 use hence_host::store::{RecorderLink, Ring};
 use hence_host::{Host, Interest, Ready};
-use hence_ledger::{Cause, Fact, Record, RecordId};
+use hence_ledger::{Cause, Client, Fact, Record, RecordId};
 use hence_unit::UnitName;
 use std::cell::RefCell;
 use std::collections::{BTreeSet, VecDeque};
@@ -68,6 +69,16 @@ impl Trouble {
     }
 }
 
+/// What clients are to be told and the front could not hear.
+#[derive(Debug, Default)]
+struct Unheard {
+    /// There is a front.
+    wanted: bool,
+    /// Units that records are about.
+    units: Vec<hence_ledger::Text>,
+    effects: Vec<Effect>,
+}
+
 /// Everything that a running hence consists of.
 pub struct Pump {
     /// Decides.
@@ -80,6 +91,9 @@ pub struct Pump {
     recorder_interest: Option<Interest>,
     narrator: Option<Narrator>,
     front: Option<FrontLink>,
+    units: Option<Rc<RefCell<Units>>>,
+    /// What came up while the front was at work, and is told to it then.
+    unheard: Unheard,
     events: VecDeque<Event>,
     batch: Vec<Record>,
     finished: Option<u8>,
@@ -109,6 +123,8 @@ impl Pump {
             recorder_interest: None,
             narrator,
             front: None,
+            units: None,
+            unheard: Unheard::default(),
             events: VecDeque::new(),
             batch: Vec::with_capacity(BATCH),
             finished: None,
@@ -122,10 +138,21 @@ impl Pump {
         pump
     }
 
+    /// Where unit files are read, for a reload of all.
+    pub fn reads(&mut self, units: Rc<RefCell<Units>>) {
+        self.units = Some(units);
+    }
+
+    /// Where unit files are read.
+    pub fn units(&self) -> Option<&Rc<RefCell<Units>>> {
+        self.units.as_ref()
+    }
+
     /// Serves clients on this socket.
     pub fn serve(&mut self, mut front: FrontLink) {
         front.register(&mut self.host);
         self.front = Some(front);
+        self.unheard.wanted = true;
     }
 
     /// Ends the run in order after this many microseconds.
@@ -156,6 +183,7 @@ impl Pump {
         loop {
             self.settle();
             self.tell_clients();
+            self.collect();
             if let Some(status) = self.finished {
                 return status;
             }
@@ -182,6 +210,19 @@ impl Pump {
                 self.host.shrink();
             }
         }
+    }
+
+    /// Forgets units that nobody needs, now that whoever asked for them has been answered.
+    fn collect(&mut self) {
+        if !self.engine.may_collect() {
+            return;
+        }
+        let collected = catch_unwind(AssertUnwindSafe(|| self.engine.collect(Host::now())));
+        if collected.is_err() {
+            eprintln!("hence: this is a defect of hence; what it was doing is left as it stands");
+        }
+        self.settle();
+        self.tell_clients();
     }
 
     /// When to wake up without an event, on the monotonic clock.
@@ -257,8 +298,10 @@ impl Pump {
                 if let Some(narrator) = &mut self.narrator {
                     narrator.tell(&record);
                 }
-                if let Some(front) = &mut self.front {
-                    front.record(&record, &self.engine);
+                match &mut self.front {
+                    Some(front) => front.record(&record, &self.engine),
+                    None if self.unheard.wanted => self.unheard.units.extend(FrontLink::concerns(&record)),
+                    None => {}
                 }
                 self.batch.push(record);
             }
@@ -277,6 +320,9 @@ impl Pump {
     }
 
     fn perform(&mut self, effect: Effect, answers: &mut VecDeque<Event>) {
+        if let (Effect::Forget { name, .. }, Some(front)) = (&effect, &mut self.front) {
+            front.unit_removed(name);
+        }
         let Some(effect) = self.host.perform(effect, answers) else { return };
         match effect {
             Effect::LastWords { unit, invocation, record } => {
@@ -284,10 +330,15 @@ impl Pump {
                 self.recorder.borrow_mut().ended_badly(&name, invocation, record);
             }
             Effect::Finished(status) => self.finished = Some(status),
-            effect @ (Effect::JobNew { .. } | Effect::JobRemoved { .. } | Effect::Reply { .. }) => {
+            effect @ (Effect::UnitNew(_)
+            | Effect::JobNew { .. }
+            | Effect::JobRemoved { .. }
+            | Effect::Reply { .. }) => {
                 if let Some(mut front) = self.front.take() {
                     front.effect(&effect, self);
                     self.front = Some(front);
+                } else if self.unheard.wanted {
+                    self.unheard.effects.push(effect);
                 }
             }
             _ => {}
@@ -303,7 +354,7 @@ impl Pump {
         }
         let Some(mut front) = self.front.take() else { return };
         let requests = front.ready(ready, self);
-        self.front = Some(front);
+        self.back_at_rest(front);
         for request in requests {
             self.request(request);
         }
@@ -313,8 +364,19 @@ impl Pump {
     fn tell_clients(&mut self) {
         if let Some(mut front) = self.front.take_if(|f| f.is_connected()) {
             front.flush(self);
-            self.front = Some(front);
+            self.back_at_rest(front);
         }
+    }
+
+    /// The front has done its work: it is told what came up meanwhile.
+    fn back_at_rest(&mut self, mut front: FrontLink) {
+        for unit in std::mem::take(&mut self.unheard.units) {
+            front.changed(&unit, &self.engine);
+        }
+        for effect in std::mem::take(&mut self.unheard.effects) {
+            front.effect(&effect, self);
+        }
+        self.front = Some(front);
     }
 
     fn watch_recorder(&mut self) {
@@ -338,6 +400,24 @@ impl Pump {
         if let Some(unit) = self.engine.find(&unit) {
             self.host.watch_left_over(unit, &known);
         }
+    }
+
+    /// Reads all unit files anew, because this client asked for it; `false` where nobody knows how.
+    pub fn reload(&mut self, client: Client) -> bool {
+        let Some(units) = self.units.clone() else { return false };
+        self.engine.handle(Host::now(), Event::ReloadBegun(client));
+        self.store();
+        units.borrow_mut().refresh();
+        let known: Vec<(UnitId, UnitName)> =
+            self.engine.units().map(|unit| (unit.id, unit.name().clone())).collect();
+        for (unit, name) in known {
+            let (config, files) = units.borrow().read(&name);
+            self.engine.handle(Host::now(), Event::Reread { unit, config: Box::new(config), files });
+        }
+        self.happen(Event::ReloadEnded);
+        // All configurations were held twice.
+        self.told = self.told.saturating_add(BURST);
+        true
     }
 
     /// Makes a unit known, its files read.

@@ -1,8 +1,8 @@
 //! Timer units: systemd.timer(5), the monotonic expressions. OnCalendar= is the rows' "not yet".
 
 use super::State;
-use crate::deadline::{Armed, DeadlineFor};
-use crate::job::{Performed, is_down, is_up};
+use crate::deadline::{Armed, DeadlineFor, Deadlines};
+use crate::job::{Performed, is_down};
 use crate::{Engine, Time, UnitId};
 use alloc::{format, vec};
 use hence_ledger::{Cause, DeadlineKind, Fact, JobType, RecordId, Rule, SubState};
@@ -28,6 +28,11 @@ impl Timer {
     /// When it is due, in microseconds of the monotonic clock.
     pub fn next_us(&self) -> Option<u64> {
         self.due.as_ref().map(|(armed, _)| armed.at_us())
+    }
+
+    pub(super) fn disarm(&mut self, deadlines: &mut Deadlines) {
+        let mut armed = self.due.take().map(|(armed, _)| armed);
+        deadlines.disarm(&mut armed);
     }
 }
 
@@ -103,7 +108,10 @@ impl Engine {
             }
         }
         let Some((at, line)) = best else {
-            let to = if timer.remain_after_elapse { SubState::Elapsed } else { SubState::Dead };
+            // What its unit's times set off may elapse again at any time.
+            let by_unit = |base| matches!(base, TimerBase::UnitActive | TimerBase::UnitInactive);
+            let remains = timer.remain_after_elapse || timer.elapse.iter().any(|line| by_unit(line.base));
+            let to = if remains { SubState::Elapsed } else { SubState::Dead };
             self.timer_state(unit, to, cause);
             return;
         };
@@ -125,6 +133,11 @@ impl Engine {
             t.due = armed.map(|a| (a, Some(rule)));
         }
         self.timer_state(unit, SubState::Waiting, cause);
+    }
+
+    /// Waits for what the lines say that were read anew.
+    pub(crate) fn rearm_timer(&mut self, unit: UnitId, cause: Cause) {
+        self.arm_timer(unit, cause, false);
     }
 
     pub(crate) fn timer_deadline(&mut self, unit: UnitId, after_us: u64) {
@@ -161,10 +174,6 @@ impl Engine {
                 self.arm_timer(unit, Cause { record, rule: None }, false);
             }
             SubState::TriggerRunning if is_down(state) && self.units[other.0 as usize].job.is_none() => {
-                self.arm_timer(unit, Cause { record, rule: None }, false);
-            }
-            SubState::TriggerRunning if is_up(state) => {
-                // A service that stays up is triggered again when its line says so, see OnUnitActiveSec=.
                 self.arm_timer(unit, Cause { record, rule: None }, false);
             }
             _ => {}
