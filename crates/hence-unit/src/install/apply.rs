@@ -132,30 +132,12 @@ impl Install<'_> {
         let instance = template.zip(subject.name.instance());
         let instantiated = instance.and_then(|(template, instance)| template.with_instance(instance));
         let link = instantiated.map_or_else(|| alias.to_owned(), |name| String::from(name.as_str()));
-        match self.validate_alias(&link, &subject.name) {
+        match validate_alias(&link, &subject.name) {
             Ok(()) => Ok(link),
             Err(Fault::Linked) => Err(Fault::Linked),
             Err(Fault::Invalid) => Err(self.fail(Fault::BadAlias, &link, Some(&subject.name))),
             Err(fault) => Err(self.fail(fault, &link, Some(&subject.name))),
         }
-    }
-
-    /// Whether a link of this name to that unit makes it another name of the unit; systemd.unit(5).
-    fn validate_alias(&self, link: &str, unit: &UnitName) -> Result<(), Fault> {
-        let link = UnitName::new(link).ok_or(Fault::Invalid)?;
-        if !may_alias(link.kind()) || (!is_plain(&link) && !may_template(link.kind())) {
-            return Err(Fault::Invalid);
-        }
-        if link == *unit {
-            return Err(Fault::Linked);
-        }
-        let fits = match (link.instance(), unit.instance()) {
-            (Some(a), Some(b)) => a == b,
-            (Some(_), None) => unit.is_template(),
-            (None, Some(_)) => false,
-            (None, None) => link.is_template() == unit.is_template(),
-        };
-        if fits && link.kind() == unit.kind() { Ok(()) } else { Err(Fault::BadAlias) }
     }
 
     fn link_dependencies(
@@ -253,4 +235,23 @@ fn compatible(link: &str, unit: &UnitName, propagates: bool) -> bool {
         return true;
     }
     unit.is_template() && link.template().is_some_and(|template| template == *unit)
+}
+
+/// Whether a link of this name to that unit makes it another name of the unit; systemd.unit(5).
+/// [`Fault::Linked`]: it is the unit's own name.
+pub(super) fn validate_alias(link: &str, unit: &UnitName) -> Result<(), Fault> {
+    let link = UnitName::new(link).ok_or(Fault::Invalid)?;
+    if !may_alias(link.kind()) || (!is_plain(&link) && !may_template(link.kind())) {
+        return Err(Fault::Invalid);
+    }
+    if link == *unit {
+        return Err(Fault::Linked);
+    }
+    let fits = match (link.instance(), unit.instance()) {
+        (Some(a), Some(b)) => a == b,
+        (Some(_), None) => unit.is_template(),
+        (None, Some(_)) => false,
+        (None, None) => link.is_template() == unit.is_template(),
+    };
+    if fits && link.kind() == unit.kind() { Ok(()) } else { Err(Fault::BadAlias) }
 }

@@ -2,6 +2,7 @@
 
 use super::{
     Fault, Install,
+    apply::validate_alias,
     tree::{base, split},
 };
 use crate::{
@@ -202,10 +203,11 @@ impl Install<'_> {
                 self.follow(subjects, at, target, search)?;
                 continue;
             }
-            // An alias: the file is dealt with under its own name.
+            // The file is dealt with under its own name.
+            let alias = subject.mode == Mode::Alias;
             at = subjects.add(&name, None, false)?;
             self.search(subjects, at, search).map_err(|fault| match fault {
-                Fault::NotFound => Fault::Dangling,
+                Fault::NotFound if alias => Fault::Dangling,
                 fault => fault,
             })?;
         }
@@ -317,6 +319,14 @@ impl Install<'_> {
             .search
             .iter()
             .any(|folder| target.strip_prefix(folder.as_str()).is_some_and(|rest| rest.starts_with('/')));
+        if inside {
+            let unit = UnitName::new(base(&target)).ok_or(Fault::Invalid)?;
+            match validate_alias(base(path), &unit) {
+                // A link to the same name in another folder.
+                Ok(()) | Err(Fault::Linked) => {}
+                Err(fault) => return Err(fault),
+            }
+        }
         let empty = match self.tree.is_empty(&target) {
             Ok(empty) => empty,
             Err(Fault::NotFound) => false,

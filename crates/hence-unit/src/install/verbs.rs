@@ -91,17 +91,37 @@ impl Install<'_> {
     pub fn preset_all(&mut self, options: Options, mode: PresetMode) -> Outcome {
         let presets = Presets::read(&self.tree, self.paths);
         let (mut enabled, mut disabled) = (Subjects::default(), Subjects::default());
+        let result = self
+            .sort_all(&presets, &mut enabled, &mut disabled)
+            .and_then(|()| self.carry_out(&mut enabled, &mut disabled, options, mode));
+        self.finish(result)
+    }
+
+    fn sort_all(
+        &mut self,
+        presets: &Presets,
+        enabled: &mut Subjects,
+        disabled: &mut Subjects,
+    ) -> Result<(), Fault> {
+        use Fault::{
+            BadAlias, BadName, BadSpecifier, Exists, Generated, Linked, Masked, NotFound, NotTemplate,
+        };
         for folder in &self.paths.search {
             let Some(listing) = self.tree.list(folder) else { continue };
             for (name, kind) in listing.iter() {
-                if matches!(kind, EntryKind::File | EntryKind::Link) && UnitName::new(name).is_some() {
+                if !matches!(kind, EntryKind::File | EntryKind::Link) || UnitName::new(name).is_none() {
+                    continue;
+                }
+                match self.sort(presets, name, enabled, disabled) {
+                    Ok(()) => {}
                     // Units that can't be enabled are passed over; why is among the changes.
-                    let _ = self.sort(&presets, name, &mut enabled, &mut disabled);
+                    Err(Exists | Masked | Generated | BadSpecifier | NotTemplate) => {}
+                    Err(BadName | Linked | NotFound | BadAlias) => {}
+                    Err(fault) => return Err(fault),
                 }
             }
         }
-        let result = self.carry_out(&mut enabled, &mut disabled, options, mode);
-        self.finish(result)
+        Ok(())
     }
 
     /// Puts a unit to those to be enabled or disabled.
