@@ -17,7 +17,7 @@ pub(super) type Marks = BTreeSet<String>;
 
 impl Install<'_> {
     /// Marks the names of all subjects and of their `Also=`.
-    pub(super) fn mark(&mut self, subjects: &mut Subjects, marks: &mut Marks) -> Result<(), Fault> {
+    pub(super) fn mark(&mut self, subjects: &mut Subjects, marks: &mut Marks) {
         let mut at = 0;
         while at < subjects.list.len() {
             let found = self.traverse(subjects, at, Search::BOTH);
@@ -26,9 +26,8 @@ impl Install<'_> {
             match found {
                 Err(Fault::Dangling) => self.note(ChangeKind::Dangling, subject.path(), None),
                 Err(Fault::NotFound) if subject.auxiliary => {}
-                // What was left of a unit that is gone is removed none the less.
-                Err(Fault::NotFound) => drop(self.fail(Fault::NotFound, subject.path(), None)),
-                Err(fault) => return Err(self.fail(fault, subject.path(), None)),
+                // What was left of a unit that is gone or broken is removed none the less.
+                Err(fault) => drop(self.fail(fault, subject.path(), None)),
                 Ok(_) if subject.mode == Mode::Masked => {
                     self.note(ChangeKind::Masked, subject.path(), None);
                     continue;
@@ -38,7 +37,6 @@ impl Install<'_> {
             }
             marks.insert(subject.name.as_str().into());
         }
-        Ok(())
     }
 
     /// Removes the links below a folder that lead to what is marked, and those that lead to those links.

@@ -222,9 +222,8 @@ impl Install<'_> {
         search: Search,
     ) -> Result<(), Fault> {
         subjects.list[at].mode = Mode::Unread;
-        self.load(subjects, at, &target, search)?;
-        subjects.list[at].path = Some(target);
-        Ok(())
+        subjects.list[at].path = Some(target.clone());
+        self.load(subjects, at, &target, search)
     }
 
     /// Finds what a subject's name stands for in the search path, and its drop-ins.

@@ -53,7 +53,7 @@ impl Install<'_> {
             subjects.add(name, None, false)?;
         }
         let mut marks = Marks::new();
-        self.mark(&mut subjects, &mut marks)?;
+        self.mark(&mut subjects, &mut marks);
         self.remove_marked(&mut marks, &config);
         let installable = subjects.list.iter().any(|s| s.has_rules() || !s.also.is_empty());
         let changed = self.changes.iter().any(|change| change.kind == ChangeKind::Unlink);
@@ -167,7 +167,7 @@ impl Install<'_> {
         let config = self.config(options)?;
         if mode != PresetMode::EnableOnly {
             let mut marks = Marks::new();
-            self.mark(disabled, &mut marks)?;
+            self.mark(disabled, &mut marks);
             self.remove_marked(&mut marks, &config);
         }
         if mode == PresetMode::DisableOnly {
