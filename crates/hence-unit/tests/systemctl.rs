@@ -266,7 +266,12 @@ fn world(roots: &[&Path], chance: &mut Chance) -> String {
 fn systemctl(root: &Path, arguments: &[String]) -> Output {
     let mut command = Command::new("systemctl");
     command.arg(format!("--root={}", root.display())).args(arguments);
-    command.env("SYSTEMCTL_SKIP_SYSV", "1").env("LC_ALL", "C.UTF-8").env("SYSTEMD_LOG_LEVEL", "info").output().unwrap()
+    command
+        .env("SYSTEMCTL_SKIP_SYSV", "1")
+        .env("LC_ALL", "C.UTF-8")
+        .env("SYSTEMD_LOG_LEVEL", "info")
+        .output()
+        .unwrap()
 }
 
 fn is_252() -> bool {
@@ -481,7 +486,7 @@ fn compare_states(theirs: &Path, ours: &Root, paths: &InstallPaths, asked: &str,
         let name = UnitName::new(path.rsplit('/').next().unwrap()).unwrap();
         // For states without a choice systemctl shows no preset.
         let shown = |line: &Vec<String>| line[0] == name.as_str() && line.get(2).is_some_and(|p| p == "-");
-        let preset = if listed.iter().any(shown) { "-" } else { presets.verdict(&name).as_str() };
+        let preset = if listed.iter().any(shown) { "-" } else { presets.state(&name) };
         own.push(vec![name.to_string(), state.as_str().into(), preset.into()]);
     }
     listed.sort();

@@ -92,6 +92,12 @@ impl Presets {
         }
     }
 
+    /// `UnitFilePreset`: what the presets say of a unit. Instances that a rule lists don't count here.
+    pub fn state(&self, name: &UnitName) -> &'static str {
+        let rule = self.rules.iter().find(|rule| pattern::matches(&rule.pattern, name));
+        rule.map_or("enabled", |rule| rule.verdict.as_str())
+    }
+
     /// What holds for a unit; without a rule, it is enabled.
     pub fn verdict(&self, name: &UnitName) -> Verdict {
         for rule in &self.rules {

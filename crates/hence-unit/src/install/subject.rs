@@ -190,24 +190,26 @@ impl Install<'_> {
                 return Err(Fault::Linked);
             }
             let Some(target) = subject.target.clone() else { return Err(Fault::Invalid) };
+            // A file that lies elsewhere is known by the name of the link, whatever its own is.
+            if subject.mode == Mode::Linked {
+                self.follow(subjects, at, target, search)?;
+                continue;
+            }
             let mut name = base(&target).to_owned();
-            if name != *subject.name {
-                let template = UnitName::new(&name).filter(UnitName::is_template);
-                let instance = template.zip(subject.name.instance());
-                let instantiated = instance.and_then(|(template, instance)| template.with_instance(instance));
-                if let Some(instantiated) = instantiated {
-                    name = String::from(instantiated.as_str());
-                }
+            let template = UnitName::new(&name).filter(UnitName::is_template);
+            let instance = template.zip(subject.name.instance());
+            if let Some(name_of) = instance.and_then(|(template, instance)| template.with_instance(instance))
+            {
+                name = String::from(name_of.as_str());
             }
             if name == *subject.name {
                 self.follow(subjects, at, target, search)?;
                 continue;
             }
-            // The file is dealt with under its own name.
-            let alias = subject.mode == Mode::Alias;
+            // An alias: the file is dealt with under its own name.
             at = subjects.add(&name, None, false)?;
             self.search(subjects, at, search).map_err(|fault| match fault {
-                Fault::NotFound if alias => Fault::Dangling,
+                Fault::NotFound => Fault::Dangling,
                 fault => fault,
             })?;
         }
@@ -320,11 +322,7 @@ impl Install<'_> {
             .any(|folder| target.strip_prefix(folder.as_str()).is_some_and(|rest| rest.starts_with('/')));
         if inside {
             let unit = UnitName::new(base(&target)).ok_or(Fault::Invalid)?;
-            match validate_alias(base(path), &unit) {
-                // A link to the same name in another folder.
-                Ok(()) | Err(Fault::Linked) => {}
-                Err(fault) => return Err(fault),
-            }
+            validate_alias(base(path), &unit)?;
         }
         let empty = match self.tree.is_empty(&target) {
             Ok(empty) => empty,
