@@ -62,6 +62,20 @@ pub struct Unit {
     pub(crate) files_changed: bool,
     /// A start waits for its conditions to be checked.
     pub(crate) checking: bool,
+    /// Its files were read and no record says so yet.
+    pub(crate) untold: bool,
+    pub(crate) keep: Keep,
+}
+
+/// Whether a unit is needed, as far as that is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Keep {
+    /// Nothing happened to it since that was last looked at.
+    Settled,
+    /// It is to be looked at.
+    Candidate,
+    /// There is no unit in this slot.
+    Vacant,
 }
 
 /// Moments of a unit, as systemd's properties of these names.
@@ -173,10 +187,19 @@ fn active_of(sub: SubState, idle: bool) -> ActiveState {
 
 impl Unit {
     pub(crate) fn new(id: UnitId, config: Config) -> Unit {
+        Unit::of(id, State::of(config.id().kind()), Arc::new(config), Keep::Settled)
+    }
+
+    /// What stands in a slot whose unit was forgotten.
+    pub(crate) fn vacant(id: UnitId, config: Arc<Config>) -> Unit {
+        Unit::of(id, State::Other, config, Keep::Vacant)
+    }
+
+    fn of(id: UnitId, state: State, config: Arc<Config>, keep: Keep) -> Unit {
         Unit {
             id,
-            state: State::of(config.id().kind()),
-            config: Arc::new(config),
+            state,
+            config,
             job: None,
             record: RecordId(0),
             invocation: None,
@@ -191,6 +214,8 @@ impl Unit {
             inputs: 0,
             files_changed: true,
             checking: false,
+            untold: false,
+            keep,
         }
     }
 
@@ -201,6 +226,24 @@ impl Unit {
     /// Its name.
     pub fn name(&self) -> &UnitName {
         self.config.id()
+    }
+
+    /// Its files, as they were when it was loaded.
+    pub fn files(&self) -> &[FileIdentity] {
+        &self.files
+    }
+
+    /// What its files say, for the ledger.
+    pub(crate) fn loaded_fact(&self) -> Fact {
+        let config = &self.config;
+        let note = config.unprotected().map(|names| {
+            format!("{}: note: {names} is not applied here: the unit runs without", config.id()).into()
+        });
+        Fact::Loaded {
+            load: config.load.as_str().into(),
+            files: self.files.to_vec(),
+            diagnostics: config.diagnostics.iter().map(|d| format!("{d}").into()).chain(note).collect(),
+        }
     }
 
     /// SubState.
@@ -477,6 +520,16 @@ impl Engine {
         match self.units[unit.0 as usize].state {
             State::Service(_) => self.service_deadline(unit, after_us),
             State::Timer(_) => self.timer_deadline(unit, after_us),
+            State::Socket(_) | State::Path(_) => {}
+            State::Target { .. } | State::Slice { .. } | State::Other => {}
+        }
+    }
+
+    /// Takes back every deadline of a unit that is to be forgotten.
+    pub(crate) fn disarm_all(&mut self, unit: &mut Unit) {
+        match &mut unit.state {
+            State::Service(s) => s.disarm(&mut self.deadlines),
+            State::Timer(t) => t.disarm(&mut self.deadlines),
             State::Socket(_) | State::Path(_) => {}
             State::Target { .. } | State::Slice { .. } | State::Other => {}
         }

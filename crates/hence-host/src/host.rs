@@ -296,6 +296,10 @@ impl Host {
             Effect::WatchPaths { unit, config } => {
                 self.paths.watch(&self.path_inotify, unit, config, &mut self.pending);
             }
+            Effect::Forget { unit, name } => {
+                self.forget(unit, &name);
+                answers.push_back(Event::Forgotten(unit));
+            }
             other => return Some(other),
         }
         None
