@@ -257,13 +257,23 @@ pub struct Change {
     pub source: Option<String>,
 }
 
+/// Why something failed, as clients are told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// What is wrong.
+    pub fault: Fault,
+    /// The error of org.freedesktop.systemd1, without its prefix, where it has a name there.
+    pub name: Option<&'static str>,
+    /// One sentence.
+    pub text: String,
+}
+
 impl Change {
-    /// The error of org.freedesktop.systemd1 for a failure, without its prefix, and the sentence; `None` for
-    /// what isn't a failure. Errors without a name of their own have an empty one.
-    pub fn error(&self) -> Option<(&'static str, String)> {
+    /// What a client is told of a failure; `None` for what is none.
+    pub fn failure(&self) -> Option<Failure> {
         let ChangeKind::Failed(fault) = self.kind else { return None };
         let path = &self.path;
-        Some(match (fault, &self.source) {
+        let (name, text) = match (fault, &self.source) {
             (Fault::Exists, Some(source)) => {
                 ("UnitExists", format!("File {path} already exists and is a symlink to {source}."))
             }
@@ -284,7 +294,8 @@ impl Change {
                 ("BadUnitSetting", format!("Destination unit {path} is a non-template unit."))
             }
             (fault, _) => ("", format!("File {path}: {fault}")),
-        })
+        };
+        Some(Failure { fault, name: Some(name).filter(|name| !name.is_empty()), text })
     }
 }
 
@@ -326,13 +337,14 @@ pub struct Outcome {
 }
 
 impl Outcome {
-    /// The error that a client is told, as of [`Change::error`]: the operation failed, or nothing else came
-    /// of it than failures.
-    pub fn error(&self) -> Option<(&'static str, String)> {
-        let first = self.changes.iter().find_map(Change::error);
-        let nothing = || self.changes.iter().all(|change| change.error().is_some());
+    /// What a client is told, where the operation failed or nothing else came of it than failures.
+    pub fn failure(&self) -> Option<Failure> {
+        let first = self.changes.iter().find_map(Change::failure);
+        let nothing = || self.changes.iter().all(|change| change.failure().is_some());
         match self.result {
-            Err(fault) => first.or_else(|| Some(("", fault.description().into()))),
+            Err(fault) => {
+                first.or_else(|| Some(Failure { fault, name: None, text: fault.description().into() }))
+            }
             Ok(_) if nothing() => first,
             Ok(_) => None,
         }

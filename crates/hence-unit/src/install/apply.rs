@@ -187,7 +187,7 @@ impl Install<'_> {
     fn exists(&self, name: &str) -> Option<bool> {
         let mut subjects = Subjects::default();
         let at = subjects.add(name, None, false).ok()?;
-        match self.traverse(&mut subjects, at, Search::BOTH) {
+        match self.traverse(&mut subjects, at, Search::NEITHER) {
             Ok(_) => Some(true),
             Err(Fault::NotFound) => Some(false),
             Err(_) => None,
