@@ -16,7 +16,7 @@ use ask::Want;
 use hence_bus::front::{Answer, Caller, ErrorName, Front, JobView, PEERS_MAX, PeerId, Refusal, Token};
 use hence_engine::{Effect, Engine, Request, UnitId};
 use hence_host::{Interest, Ready};
-use hence_ledger::{Fact, Record};
+use hence_ledger::{Fact, Record, Text};
 use hence_unit::UnitName;
 use listener::Listener;
 use std::collections::{BTreeMap, BTreeSet};
@@ -334,6 +334,7 @@ impl FrontLink {
                     self.front.reloading(true);
                     let done = runtime.reload(client::of(asked.caller, runtime));
                     self.front.reloading(false);
+                    self.front.unit_files_changed();
                     self.front.reply(asked.token, done.map(|()| Answer::Done));
                     continue;
                 }
@@ -361,9 +362,15 @@ impl FrontLink {
 
     /// A record was made: whose state it changes is told to clients when the turn ends.
     pub fn record(&mut self, record: &Record, engine: &Engine) {
-        if self.connections.is_empty() {
-            return;
+        if self.is_connected()
+            && let Some(unit) = FrontLink::concerns(record)
+        {
+            self.changed(&unit, engine);
         }
+    }
+
+    /// The unit whose visible state a record says to be another one.
+    pub fn concerns(record: &Record) -> Option<Text> {
         let visible = matches!(
             record.fact,
             Fact::StateChanged { .. }
@@ -372,8 +379,13 @@ impl FrontLink {
                 | Fact::ProcessExited { .. }
                 | Fact::ProcessStarted { .. }
         );
-        if visible && let Some(unit) = record.unit.as_deref().and_then(|name| engine.find(name)) {
-            self.changed.insert(unit);
+        record.unit.clone().filter(|_| visible)
+    }
+
+    /// A unit changed: clients are told when the turn ends.
+    pub fn changed(&mut self, unit: &str, engine: &Engine) {
+        if self.is_connected() {
+            self.changed.extend(engine.find(unit));
         }
     }
 

@@ -20,6 +20,11 @@ use std::rc::Rc;
 
 /// Effects done between two writes to the ring. Bounds how long a wave keeps messages and signals waiting.
 const WAVE: usize = 128;
+/// Answers that may wait for the end of a wave: a unit's files that were read take a good deal of memory
+/// until the engine has compared them with those of others.
+const ANSWERS: usize = 16;
+/// Records that are encoded at once.
+const BATCH: usize = 64;
 /// Records after which memory is given back as soon as it is quiet.
 const BURST: usize = 512;
 /// How long nothing must happen for it to be quiet, in microseconds.
@@ -67,6 +72,16 @@ impl Trouble {
     }
 }
 
+/// What clients are to be told and the front could not hear.
+#[derive(Debug, Default)]
+struct Unheard {
+    /// There is a front.
+    wanted: bool,
+    /// Units that records are about.
+    units: Vec<hence_ledger::Text>,
+    effects: Vec<Effect>,
+}
+
 /// Everything that a running hence consists of.
 pub struct Pump {
     /// Decides.
@@ -80,6 +95,8 @@ pub struct Pump {
     narrator: Option<Narrator>,
     front: Option<FrontLink>,
     units: Option<Rc<RefCell<Units>>>,
+    /// What came up while the front was at work, and is told to it then.
+    unheard: Unheard,
     events: VecDeque<Event>,
     batch: Vec<Record>,
     finished: Option<u8>,
@@ -110,8 +127,9 @@ impl Pump {
             narrator,
             front: None,
             units: None,
+            unheard: Unheard::default(),
             events: VecDeque::new(),
-            batch: Vec::new(),
+            batch: Vec::with_capacity(BATCH),
             finished: None,
             run_until_us: None,
             // Starting up is a burst too.
@@ -137,6 +155,7 @@ impl Pump {
     pub fn serve(&mut self, mut front: FrontLink) {
         front.register(&mut self.host);
         self.front = Some(front);
+        self.unheard.wanted = true;
     }
 
     /// Ends the run in order after this many microseconds.
@@ -190,6 +209,8 @@ impl Pump {
             if nothing && quiet_at.is_some_and(|at| at <= Host::now().monotonic_us) {
                 self.told = 0;
                 self.engine.shrink();
+                self.host.shrink();
+                self.recorder.borrow_mut().shrink();
                 hence_host::sys::heap::trim();
             }
         }
@@ -252,7 +273,7 @@ impl Pump {
         loop {
             self.store();
             let mut done = 0;
-            while done < WAVE {
+            while done < WAVE && answers.len() < ANSWERS {
                 let Some(effect) = self.engine.poll_effect() else { break };
                 done += 1;
                 self.perform(effect, &mut answers);
@@ -269,29 +290,32 @@ impl Pump {
 
     /// Puts the engine's records into the ring.
     fn store(&mut self) {
-        while let Some(record) = self.engine.poll_record() {
-            self.trouble.note(&record);
-            if let Some(narrator) = &mut self.narrator {
-                narrator.tell(&record);
+        loop {
+            while self.batch.len() < BATCH
+                && let Some(record) = self.engine.poll_record()
+            {
+                self.trouble.note(&record);
+                if let Some(narrator) = &mut self.narrator {
+                    narrator.tell(&record);
+                }
+                match &mut self.front {
+                    Some(front) => front.record(&record, &self.engine),
+                    None if self.unheard.wanted => self.unheard.units.extend(FrontLink::concerns(&record)),
+                    None => {}
+                }
+                self.batch.push(record);
             }
-            if let Some(front) = &mut self.front {
-                front.record(&record, &self.engine);
+            if self.batch.is_empty() {
+                break;
             }
-            self.batch.push(record);
+            self.ring.append(&self.batch);
+            self.told = self.told.saturating_add(self.batch.len());
+            self.batch.clear();
+            self.recorder.borrow_mut().appended(&mut self.ring);
         }
         if let Some(narrator) = &mut self.narrator {
             narrator.flush();
         }
-        if self.batch.is_empty() {
-            return;
-        }
-        self.ring.append(&self.batch);
-        self.told = self.told.saturating_add(self.batch.len());
-        self.batch.clear();
-        self.batch.shrink_to(BURST);
-        let mut recorder = self.recorder.borrow_mut();
-        recorder.appended(&mut self.ring);
-        drop(recorder);
         self.watch_recorder();
     }
 
@@ -313,6 +337,8 @@ impl Pump {
                 if let Some(mut front) = self.front.take() {
                     front.effect(&effect, self);
                     self.front = Some(front);
+                } else if self.unheard.wanted {
+                    self.unheard.effects.push(effect);
                 }
             }
             _ => {}
@@ -328,7 +354,7 @@ impl Pump {
         }
         let Some(mut front) = self.front.take() else { return };
         let requests = front.ready(ready, self);
-        self.front = Some(front);
+        self.back_at_rest(front);
         for request in requests {
             self.request(request);
         }
@@ -338,8 +364,19 @@ impl Pump {
     fn tell_clients(&mut self) {
         if let Some(mut front) = self.front.take_if(|f| f.is_connected()) {
             front.flush(self);
-            self.front = Some(front);
+            self.back_at_rest(front);
         }
+    }
+
+    /// The front has done its work: it is told what came up meanwhile.
+    fn back_at_rest(&mut self, mut front: FrontLink) {
+        for unit in std::mem::take(&mut self.unheard.units) {
+            front.changed(&unit, &self.engine);
+        }
+        for effect in std::mem::take(&mut self.unheard.effects) {
+            front.effect(&effect, self);
+        }
+        self.front = Some(front);
     }
 
     fn watch_recorder(&mut self) {

@@ -2,7 +2,7 @@
 //! file. It knows nothing of jobs.
 
 use crate::model::files::state_of;
-use hence_host::{DiskFiles, identities, version};
+use hence_host::{DiskFiles, version};
 use hence_ledger::{FileIdentity, Version};
 use hence_unit::install::InstallPaths;
 use hence_unit::unit_path::{Files, UnitPath, UserRoots, system_folders, user_folders};
@@ -271,14 +271,13 @@ impl Units {
 
     /// Reads a unit's files, of those that there were at the last scan.
     pub fn read(&self, name: &UnitName) -> (Config, Vec<FileIdentity>) {
-        let mut config = load::load(&self.path, &DiskFiles, &self.environs, name);
+        let (mut config, files) = hence_host::load(&self.path, &self.environs, name);
         if config.load == LoadState::NotFound && BUILT_IN.contains(&name.as_str()) {
             config.load = LoadState::Loaded;
             config.description = "built in: there is no file for it".into();
             config.flags.allow_isolate = true;
             config.flags.default_dependencies = false;
         }
-        let files = identities(&config);
         (config, files)
     }
 
@@ -358,7 +357,7 @@ fn environs(user: bool) -> Environs {
         uid,
         group_name: if gid == 0 { "root".into() } else { gid.to_string() },
         gid,
-        shell: variable("SHELL", "/bin/sh"),
+        shell: std::env::var("SHELL").ok().or_else(|| shell_of(uid)).unwrap_or_else(|| "/bin/sh".into()),
         runtime_root: if root { "/run".into() } else { variable("XDG_RUNTIME_DIR", "/tmp") },
         state_root: under("XDG_STATE_HOME", ".local/state", "/var/lib"),
         cache_root: under("XDG_CACHE_HOME", ".cache", "/var/cache"),
@@ -374,6 +373,17 @@ fn environs(user: bool) -> Environs {
         home,
         ..Environs::default()
     }
+}
+
+/// The login shell that /etc/passwd has for a user. Name services are not asked: they may hang.
+fn shell_of(uid: u32) -> Option<String> {
+    let text = std::fs::read_to_string("/etc/passwd").ok()?;
+    let shell = |line: &str| {
+        let mut fields = line.split(':').skip(2);
+        let of = fields.next()?.parse::<u32>().ok()?;
+        fields.nth(3).filter(|shell| of == uid && shell.starts_with('/')).map(str::to_owned)
+    };
+    text.lines().find_map(shell)
 }
 
 fn os_release() -> Vec<(String, String)> {
