@@ -562,6 +562,15 @@ fn one(seed: u64, scratch: &Path) {
     }
 }
 
+/// A folder that goes with the test, also where it fails.
+struct Scratch(PathBuf);
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
 #[test]
 fn as_systemctl_does_it() {
     if !is_252() {
@@ -571,12 +580,11 @@ fn as_systemctl_does_it() {
     let seconds = env::var("HENCE_FUZZ_SECONDS").ok().and_then(|text| text.parse().ok()).unwrap_or(4);
     let end = Instant::now() + Duration::from_secs(seconds);
     let first: u64 = env::var("HENCE_SEED").ok().and_then(|text| text.parse().ok()).unwrap_or(1);
-    let scratch = env::temp_dir().join(format!("hence-systemctl-{}", process::id()));
+    let scratch = Scratch(env::temp_dir().join(format!("hence-systemctl-{}", process::id())));
     let mut seed = first;
     while Instant::now() < end {
-        one(seed, &scratch);
+        one(seed, &scratch.0);
         seed += 1;
     }
-    let _ = fs::remove_dir_all(&scratch);
     eprintln!("{} worlds", seed - first);
 }
