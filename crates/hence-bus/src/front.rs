@@ -9,11 +9,11 @@ mod dispatch;
 mod introspect;
 mod model;
 mod path;
-mod pattern;
 mod refusal;
 
 pub use crate::peer::{Caller, Fatal};
 pub use command::{Answer, Command, FileChange, FileVerb, Mode, Power, Request, Token, Verb, Whom};
+pub use hence_unit::pattern::matches;
 #[cfg(test)]
 pub(crate) use introspect::interface as describe_interface;
 pub use model::{
@@ -21,7 +21,6 @@ pub use model::{
     SocketView, TestView, TimerView, Timestamp, UnitFileView, UnitRow, UnitView,
 };
 pub use path::{Object, ROOT, job_path, unit_path};
-pub use pattern::matches;
 pub use refusal::{ErrorName, Refusal};
 
 use crate::interface::{self, Emits, Interface};

@@ -200,6 +200,16 @@ impl Engine {
         record
     }
 
+    /// The same of a fact that is about a unit, which need not be known.
+    pub fn note_of(&mut self, now: Time, unit: &UnitName, causes: Vec<Cause>, fact: Fact) -> RecordId {
+        self.now = now;
+        let id = self.record(None, causes, fact);
+        if let Some(record) = self.records.back_mut() {
+            record.unit = Some(unit.text().clone());
+        }
+        id
+    }
+
     /// Handles something that happened at `now`, with everything that follows from it at once.
     pub fn handle(&mut self, now: Time, event: Event) {
         self.now = now;

@@ -27,6 +27,7 @@ mod stdio;
 pub mod store;
 #[allow(unsafe_code)]
 pub mod sys;
+mod unit_files;
 mod wait;
 
 pub use cgroup::{remove_empty_groups, sweep};
@@ -37,4 +38,5 @@ pub use files::{DiskFiles, load};
 pub use host::{Capture, Host, HostOptions, Loader, TrackingReport};
 pub use inputs::version;
 pub use process::{Stat, describe, invocation as invocation_of, is_alive, processes, stat, unit_in};
+pub use unit_files::{StepError, change_unit_files};
 pub use wait::{Interest, Ready};

@@ -228,6 +228,16 @@ words! {
         Exit = 12 "exit" "Stop everything and end.",
         Verify = 13 "verify-active" "Check that it is up.",
         Isolate = 14 "isolate" "Bring it up and stop everything else.",
+        Enable = 32 "enable" "Make the links that its [Install] section asks for.",
+        Disable = 33 "disable" "Remove the links to it.",
+        Reenable = 34 "reenable" "Remove the links to it and make them anew.",
+        Preset = 35 "preset" "Enable or disable it as the presets say.",
+        Mask = 36 "mask" "Link its name to /dev/null, so that it can't be started.",
+        Unmask = 37 "unmask" "Remove that link.",
+        Link = 38 "link" "Link its name to a unit file elsewhere.",
+        Revert = 39 "revert" "Remove drop-ins and what overrides its unit file.",
+        AddDependency = 40 "add-wants" "Make it a dependency of another unit.",
+        SetDefault = 41 "set-default" "Make it the target of the boot.",
     }
 }
 

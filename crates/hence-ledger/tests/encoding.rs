@@ -66,6 +66,12 @@ fn words_have_the_same_value_back() {
         record.fact = Fact::Retroactive { kind: *kind, other: "b.service".into() };
         assert_eq!(decode(&bytes_of(&record)).as_ref(), Ok(&record));
     }
+    for verb in Verb::ALL {
+        let mut record = every::record(3, &mut Chance(3));
+        let mode = hence_unit::JobMode::Replace;
+        record.fact = Fact::Request { verb: *verb, mode, client: Client::default() };
+        assert_eq!(decode(&bytes_of(&record)).as_ref(), Ok(&record));
+    }
     for mode in hence_unit::JobMode::ALL {
         let mut record = every::record(3, &mut Chance(3));
         record.fact = Fact::Request { verb: Verb::Stop, mode, client: Client::default() };

@@ -10,7 +10,7 @@ mod machine;
 #[cfg(test)]
 pub(crate) mod tests;
 
-use crate::model::{EngineModel, Runtime, job_view, unit_view};
+use crate::model::{EngineModel, Runtime, files, job_view, unit_view};
 use crate::pump;
 use ask::Want;
 use hence_bus::front::{Answer, Caller, ErrorName, Front, JobView, PEERS_MAX, PeerId, Refusal, Token};
@@ -336,6 +336,15 @@ impl FrontLink {
                     self.front.reloading(false);
                     self.front.unit_files_changed();
                     self.front.reply(asked.token, done.map(|()| Answer::Done));
+                    continue;
+                }
+                Ok((Want::Files(command), ..)) => {
+                    let client = client::of(asked.caller, runtime);
+                    let (answer, changed) = files::change(&command, client, runtime);
+                    if changed {
+                        self.front.unit_files_changed();
+                    }
+                    self.front.reply(asked.token, answer);
                     continue;
                 }
                 Err(refusal) => {

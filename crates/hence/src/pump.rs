@@ -3,6 +3,8 @@
 //! The order is the promise of the ledger: what happened goes into the engine; its records go into the ring;
 //! only then are its effects done. Answers of effects go back before anything that happened later.
 
+mod unit_files;
+
 use crate::front_link::FrontLink;
 use crate::narrator::Narrator;
 use crate::units::Units;

@@ -1,11 +1,13 @@
 //! Which units a run knows and which it starts: the search path, the loader, and the units that need no
 //! file. It knows nothing of jobs.
 
+use crate::model::files::state_of;
 use hence_host::{DiskFiles, version};
 use hence_ledger::{FileIdentity, Version};
+use hence_unit::install::InstallPaths;
 use hence_unit::unit_path::{Files, UnitPath, UserRoots, system_folders, user_folders};
 use hence_unit::{Config, LoadState, UnitKind, UnitName, config::Environs, load};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 /// Targets that default dependencies name. Where nobody brings a file for one, an empty one stands in, so
@@ -84,6 +86,19 @@ impl Sources {
         Ok(sources)
     }
 
+    /// Where links to unit files are made: for the system's units where systemd makes them, else in the
+    /// first folder.
+    fn install_paths(&self) -> InstallPaths {
+        if !self.system {
+            return InstallPaths::folders(self.folders.clone());
+        }
+        let paths = match rustix::process::geteuid().is_root() {
+            true => InstallPaths::system(),
+            false => with_user_roots(InstallPaths::user),
+        };
+        InstallPaths { search: self.folders.clone(), ..paths }
+    }
+
     /// Scans the folders and makes the loader.
     pub fn loader(&self) -> Units {
         let mut units = Units {
@@ -92,6 +107,8 @@ impl Sources {
             path: UnitPath::default(),
             scanned: Vec::new(),
             environs: Environs::default(),
+            file_states: BTreeMap::new(),
+            install: self.install_paths(),
             before_scan: None,
         };
         units.rescan();
@@ -165,6 +182,9 @@ pub struct Units {
     /// The folders as they were at the scan.
     scanned: Vec<Option<Version>>,
     environs: Environs,
+    /// What is known of unit files' states and presets since the scan.
+    file_states: BTreeMap<UnitName, (String, String)>,
+    install: InstallPaths,
     /// Makes unit files, before a reload scans the folders: generators.
     pub before_scan: Option<Box<dyn FnMut()>>,
 }
@@ -180,6 +200,7 @@ impl Units {
 
     fn rescan(&mut self) {
         // First the moment, then the look: what changes meanwhile is seen the next time.
+        self.file_states.clear();
         self.scanned = self.versions();
         self.path = UnitPath::scan(&DiskFiles, &self.folders);
         self.environs = environs(self.user);
@@ -187,6 +208,27 @@ impl Units {
 
     fn versions(&self) -> Vec<Option<Version>> {
         self.folders.iter().map(|folder| version(Path::new(folder))).collect()
+    }
+
+    /// Where operations on unit files look and make links, and what specifiers stand for.
+    pub fn install(&self) -> (InstallPaths, Environs) {
+        (self.install.clone(), self.environs.clone())
+    }
+
+    /// UnitFileState and UnitFilePreset of a unit, as they were when they were first asked for since the
+    /// last scan.
+    pub fn file_state(&mut self, unit: &UnitName) -> (String, String) {
+        if let Some(known) = self.file_states.get(unit) {
+            return known.clone();
+        }
+        let state = state_of(unit, &self.install, &self.environs);
+        self.file_states.insert(unit.clone(), state.clone());
+        state
+    }
+
+    /// Unit files changed.
+    pub fn forget_file_states(&mut self) {
+        self.file_states.clear();
     }
 
     /// The folders of unit files, first the ones that win.
@@ -261,6 +303,10 @@ fn default_folders() -> Vec<String> {
     if rustix::process::geteuid().is_root() {
         return system_folders();
     }
+    with_user_roots(user_folders)
+}
+
+fn with_user_roots<T>(paths: impl Fn(&UserRoots<'_>) -> T) -> T {
     let variable = |name: &str| std::env::var(name).ok().filter(|v| v.starts_with('/'));
     let home = variable("HOME").unwrap_or_else(|| "/".into());
     let (runtime, config_home, config_dirs, data_home, data_dirs) = (
@@ -270,7 +316,7 @@ fn default_folders() -> Vec<String> {
         variable("XDG_DATA_HOME"),
         variable("XDG_DATA_DIRS"),
     );
-    user_folders(&UserRoots {
+    paths(&UserRoots {
         home: &home,
         runtime: runtime.as_deref(),
         config_home: config_home.as_deref(),

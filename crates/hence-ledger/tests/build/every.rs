@@ -5,7 +5,7 @@ use hence_ledger::*;
 use hence_unit::{DependencyKind, JobMode};
 
 /// How many kinds `fact` knows.
-pub const KINDS: u32 = 34;
+pub const KINDS: u32 = 35;
 
 pub fn text(c: &mut Chance) -> Text {
     c.string().into()
@@ -84,7 +84,7 @@ fn earlier(tag: u32, c: &mut Chance) -> Fact {
             after_crash: c.below(2) == 0,
         },
         2 => Fact::Ended { status: c.next() as u8 },
-        3 => Fact::Request { verb: c.pick(Verb::ALL), mode: c.pick(&JobMode::ALL), client: client(c) },
+        3 => Fact::Request { verb: c.pick(&Verb::ALL[..15]), mode: c.pick(&JobMode::ALL), client: client(c) },
         4 => Fact::Refused { error: text(c), message: text(c) },
         5 => Fact::ProcessExited {
             pid: c.number() as u32,
@@ -174,6 +174,7 @@ fn later(tag: u32, c: &mut Chance) -> Fact {
             chain: c.list(text),
             left_behind: c.number(),
         },
+        35 => Fact::UnitFileChanged { path: text(c), target: c.maybe(text) },
         _ => unreachable!("no fact has the tag {tag}"),
     }
 }

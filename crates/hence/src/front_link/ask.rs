@@ -1,7 +1,7 @@
 //! What clients ask for, in the engine's words, and the refusals of what hence does not do.
 
 use crate::model::Runtime;
-use hence_bus::front::{self, Command, ErrorName, FileVerb, Mode, Power, Refusal, Whom};
+use hence_bus::front::{self, Command, ErrorName, Mode, Power, Refusal, Whom};
 use hence_engine::RequestKind;
 use hence_ledger::Verb;
 use hence_unit::{LoadState, UnitName, config::JobMode};
@@ -12,6 +12,8 @@ pub enum Want {
     Request(Verb, RequestKind),
     /// All unit files read anew.
     Reload,
+    /// Unit files changed.
+    Files(Command),
 }
 
 /// What is wanted; for a job, its unit and type; whether the answer names the whole transaction.
@@ -64,6 +66,9 @@ pub fn translate(command: Command, runtime: &mut dyn Runtime) -> Result<Translat
         Command::ClearJobs => plain(Verb::Cancel, RequestKind::Cancel(None)),
         Command::Exit => plain(Verb::Exit, RequestKind::Exit(0)),
         Command::Reload => Ok((Want::Reload, None, false)),
+        files @ (Command::UnitFiles { .. }
+        | Command::AddDependency { .. }
+        | Command::SetDefaultTarget { .. }) => Ok((Want::Files(files), None, false)),
         other => refused(&other),
     }
 }
@@ -83,21 +88,6 @@ fn refused(command: &Command) -> Result<Translated, Refusal> {
         Command::StartTransient { unit, .. } => {
             unsupported(&format!("make transient units such as {unit}; write a unit file"))
         }
-        Command::UnitFiles { verb, .. } => {
-            let what = match verb {
-                FileVerb::Enable | FileVerb::Reenable => {
-                    "enable unit files; make the link in the .wants folder"
-                }
-                FileVerb::Disable => "disable unit files; remove the link from the .wants folder",
-                FileVerb::Preset => "apply presets to unit files",
-                FileVerb::Mask => "mask unit files; link the name to /dev/null",
-                FileVerb::Unmask => "unmask unit files; remove the link to /dev/null",
-                FileVerb::Link => "link unit files; make the link in the unit folder",
-                FileVerb::Revert => "revert unit files; remove the drop-ins",
-            };
-            unsupported(what)
-        }
-        Command::SetDefaultTarget { .. } => unsupported("set default.target; make the link yourself"),
         Command::Clean { unit, .. } => unsupported(&format!("clean the folders of {unit}")),
         Command::Freeze { unit, thaw: false } => unsupported(&format!("freeze units such as {unit}")),
         Command::Freeze { unit, thaw: true } => unsupported(&format!("thaw units such as {unit}")),
@@ -107,6 +97,9 @@ fn refused(command: &Command) -> Result<Translated, Refusal> {
         | Command::Cancel { .. }
         | Command::ClearJobs
         | Command::Exit
+        | Command::UnitFiles { .. }
+        | Command::AddDependency { .. }
+        | Command::SetDefaultTarget { .. }
         | Command::Reload => unsupported("do that"),
     }
 }
