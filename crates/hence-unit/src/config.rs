@@ -1018,6 +1018,19 @@ pub struct SocketConfig {
     pub resources: ResourceConfig,
 }
 
+impl SocketConfig {
+    /// The commands of a phase; those of [`ExecPhase::Stop`] are ExecStopPre=. A socket has no others.
+    pub fn commands(&self, phase: ExecPhase) -> &[Command] {
+        match phase {
+            ExecPhase::StartPre => &self.exec[0],
+            ExecPhase::StartPost => &self.exec[1],
+            ExecPhase::Stop => &self.exec[2],
+            ExecPhase::StopPost => &self.exec[3],
+            ExecPhase::Condition | ExecPhase::Start | ExecPhase::Reload => &[],
+        }
+    }
+}
+
 impl Default for SocketConfig {
     fn default() -> Self {
         SocketConfig {

@@ -24,13 +24,13 @@ impl Engine {
         }
         let left_by = match &mut self.units[unit.0 as usize].state {
             State::Service(s) => s.left_by.take(),
+            State::Socket(_) => self.socket_census(unit, processes.len() as u32),
             _ => None,
         };
         let Some((invocation, record)) = left_by else { return };
         let u = &self.units[unit.0 as usize];
         let config = u.config.clone();
-        let mode = config.service().map_or(KillMode::ControlGroup, |s| s.kill.mode);
-        let rule = match mode {
+        let rule = match self.kill_mode(unit) {
             KillMode::ControlGroup | KillMode::Mixed => config.rule_with("SendSIGKILL", "no"),
             mode => config.rule_with("KillMode", mode.as_str()),
         };
