@@ -244,6 +244,15 @@ impl Config {
         }
     }
 
+    /// systemd.kill(5) of a service or socket; the default for others.
+    pub fn kill(&self) -> KillConfig {
+        match &self.kind {
+            Kind::Service(service) => service.kill,
+            Kind::Socket(socket) => socket.kill,
+            _ => KillConfig::default(),
+        }
+    }
+
     /// The socket part, where this is one.
     pub fn socket(&self) -> Option<&SocketConfig> {
         match &self.kind {

@@ -157,13 +157,6 @@ impl Engine {
         Ok(())
     }
 
-    /// KillMode= of the unit.
-    pub(crate) fn kill_mode(&self, unit: UnitId) -> KillMode {
-        let config = &self.units[unit.0 as usize].config;
-        let service = config.service().map(|s| s.kill.mode);
-        service.or_else(|| config.socket().map(|s| s.kill.mode)).unwrap_or_default()
-    }
-
     /// hence was asked to end a second time.
     pub(crate) fn kill_service_now(&mut self, unit: UnitId, record: RecordId) {
         let known = self.known_processes(unit);
@@ -174,7 +167,7 @@ impl Engine {
             then_continue: false,
             hangup: false,
         };
-        let scope = match self.kill_mode(unit) {
+        let scope = match self.units[unit.0 as usize].config.kill().mode {
             KillMode::Process | KillMode::None => KillScope::Known,
             KillMode::ControlGroup | KillMode::Mixed => KillScope::Group,
         };

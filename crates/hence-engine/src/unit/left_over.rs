@@ -30,7 +30,7 @@ impl Engine {
         let Some((invocation, record)) = left_by else { return };
         let u = &self.units[unit.0 as usize];
         let config = u.config.clone();
-        let rule = match self.kill_mode(unit) {
+        let rule = match config.kill().mode {
             KillMode::ControlGroup | KillMode::Mixed => config.rule_with("SendSIGKILL", "no"),
             mode => config.rule_with("KillMode", mode.as_str()),
         };

@@ -130,6 +130,8 @@ impl Engine {
         let commands = self.commands_mut(unit);
         let first_of_invocation = !commands.occupied;
         (commands.occupied, commands.used) = (true, true);
+        // A signal to others before it has nothing to do with its end.
+        commands.signal_record = None;
         commands.control = Some(ControlProcess { pid: None, phase, index });
         commands.start = Some(exec);
         let spawn = Spawn {
