@@ -525,8 +525,8 @@ impl Engine {
         }
     }
 
-    /// The processes that the unit runs by itself.
-    pub(crate) fn known_processes(&self, unit: UnitId) -> (Option<u32>, Option<u32>) {
+    /// The processes that the unit runs by itself: the main and the control process.
+    pub fn known_processes(&self, unit: UnitId) -> (Option<u32>, Option<u32>) {
         match &self.units[unit.0 as usize].state {
             State::Service(s) => (s.main_pid(), s.control_pid()),
             State::Socket(s) => (None, s.control_pid()),

@@ -356,6 +356,10 @@ impl Engine {
         }
         // Where hence isn't the parent the status is lost: an end without one counts as clean.
         let exit = exit.unwrap_or(Exit { kind: ExitKind::Exited, status: 0 });
+        if causes.is_empty() && exit.kind == ExitKind::Exited && exit.status == 0 {
+            // It did what it was started for: what led to its start led to what comes now.
+            causes.push(here(self.units[unit.0 as usize].record));
+        }
         let fact = Fact::ProcessExited { pid, role, exit, cpu_us, peak_bytes };
         let record = self.record(Some(unit), causes, fact);
         self.socket_control_exited(unit, exit, here(record));
