@@ -17,7 +17,7 @@ use hence_engine::{Event, Spawn};
 use hence_ledger::{ProcessRole, SpawnStep, Text};
 use hence_unit::{
     Config, ExecConfig, Kind,
-    config::{Command, DirectoryKind, ExecPhase, Privilege, ResourceConfig},
+    config::{Command, DirectoryKind, Privilege, ResourceConfig},
     exec_line,
 };
 use rustix::fs::{Access, AtFlags, CWD};
