@@ -36,9 +36,10 @@ impl Before {
         let crashed = !mark.ended && !ended_on_record(ledger);
         let found = search::search(&mark, ledger);
         for process in &found.nameless {
+            let (pid, command) = (process.pid, &process.command);
             eprintln!(
-                "hence: process {} ({}) was started by an earlier hence; the ledger does not say for which unit",
-                process.pid, process.command
+                "hence: process {pid} ({command}) was started by an earlier hence; the ledger does not say for \
+                 which unit"
             );
         }
         mark.keep(&found);

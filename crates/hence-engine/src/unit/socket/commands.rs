@@ -1,4 +1,5 @@
-//! The commands of a socket, ExecStartPre= to ExecStopPost=, and the signals that end them. systemd.socket(5).
+//! The commands of a socket, ExecStartPre= to ExecStopPost=, and the signals that end them.
+//! systemd.socket(5).
 //!
 //! What the sockets themselves do is not here, and no process is started or signalled: that is asked for by
 //! effects. Beside its control process a socket has no process of its own; what commands leave running in
