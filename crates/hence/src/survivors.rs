@@ -38,8 +38,8 @@ impl Before {
         for process in &found.nameless {
             let (pid, command) = (process.pid, &process.command);
             eprintln!(
-                "hence: process {pid} ({command}) was started by an earlier hence; the ledger does not say for \
-                 which unit"
+                "hence: process {pid} ({command}) was started by an earlier hence; the ledger does not say \
+                 for which unit"
             );
         }
         mark.keep(&found);

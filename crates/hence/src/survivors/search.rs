@@ -226,7 +226,7 @@ impl Wanted {
     }
 
     /// Whether records of this time and before it have nothing more to say. The start of an invocation may
-    /// be long before that of a process of it; but what is said of a process by its pid comes after its start.
+    /// be long before that of a process of it; what is said of a process by its pid comes after its start.
     fn is_done(&self, at_ticks: u64) -> bool {
         self.ids.is_empty() && at_ticks < self.earliest
     }
