@@ -140,8 +140,7 @@ pub struct Spawn {
     pub config: Arc<Config>,
     /// What it will be.
     pub role: ProcessRole,
-    /// Which list of commands: for services [`ExecPhase`], for sockets the index of `SocketConfig::exec`
-    /// in the order StartPre, StartPost, Stop (ExecStopPre=), StopPost.
+    /// Which list of commands; [`ExecPhase::Stop`] of a socket is ExecStopPre=.
     pub phase: ExecPhase,
     /// Which command of the list.
     pub index: u16,

@@ -588,20 +588,7 @@ impl Engine {
     /// A new invocation id: distinct, not secret.
     pub(crate) fn next_invocation(&mut self) -> Invocation {
         self.invocations += 1;
-        let (low, high) = self.settings.seed.split_at(8);
-        let word = |bytes: &[u8]| bytes.iter().fold(0u64, |n, &b| n << 8 | u64::from(b));
-        let mix = |mut x: u64| {
-            // The finaliser of SplitMix64: a bijection, so a rising counter never repeats.
-            x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-            x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-            x ^ (x >> 31)
-        };
-        let a = mix(word(low) ^ self.invocations.wrapping_mul(0x9e37_79b9_7f4a_7c15));
-        let b = mix(word(high) ^ a);
-        let mut id = [0; 16];
-        id[..8].copy_from_slice(&a.to_be_bytes());
-        id[8..].copy_from_slice(&b.to_be_bytes());
-        Invocation(id)
+        crate::invocation::nth(&self.settings.seed, self.invocations)
     }
 
     // ---- states

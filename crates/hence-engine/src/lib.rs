@@ -11,6 +11,7 @@ extern crate std;
 
 pub mod effect;
 pub mod event;
+pub mod invocation;
 
 pub use effect::{Effect, Kill, KillScope, Spawn};
 pub use event::{Checked, Event, Notification, Process, Refusal, Request, RequestKind};

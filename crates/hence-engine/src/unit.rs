@@ -493,13 +493,19 @@ impl Engine {
             let cause = Cause { record: u.record, rule: None };
             self.record(Some(unit), vec![cause], Fact::Inputs { files });
         }
-        self.service_spawned(unit, exec, pid, start_ticks);
+        match self.units[unit.0 as usize].state {
+            State::Socket(_) => self.socket_spawned(unit, exec, pid, start_ticks),
+            _ => self.service_spawned(unit, exec, pid, start_ticks),
+        }
     }
 
     /// A process could not be started.
     pub(crate) fn spawn_failed(&mut self, exec: ExecId, step: SpawnStep, errno: i32, subject: Text) {
         let Some(unit) = self.starts.remove(&exec) else { return };
-        self.service_spawn_failed(unit, exec, step, errno, subject);
+        match self.units[unit.0 as usize].state {
+            State::Socket(_) => self.socket_spawn_failed(unit, exec, step, errno, subject),
+            _ => self.service_spawn_failed(unit, exec, step, errno, subject),
+        }
     }
 
     /// A main or control process ended.
@@ -512,7 +518,10 @@ impl Engine {
         spawn_error: Option<(SpawnStep, i32)>,
     ) {
         let Some(unit) = self.processes.remove(&pid) else { return };
-        self.service_exited(unit, pid, exit, cpu_us, peak_bytes, spawn_error);
+        match self.units[unit.0 as usize].state {
+            State::Socket(_) => self.socket_exited(unit, pid, exit, (cpu_us, peak_bytes), spawn_error),
+            _ => self.service_exited(unit, pid, exit, cpu_us, peak_bytes, spawn_error),
+        }
     }
 
     /// The unit's state has a deadline, and it is reached.
@@ -520,7 +529,8 @@ impl Engine {
         match self.units[unit.0 as usize].state {
             State::Service(_) => self.service_deadline(unit, after_us),
             State::Timer(_) => self.timer_deadline(unit, after_us),
-            State::Socket(_) | State::Path(_) => {}
+            State::Socket(_) => self.socket_deadline(unit, after_us),
+            State::Path(_) => {}
             State::Target { .. } | State::Slice { .. } | State::Other => {}
         }
     }
@@ -558,17 +568,21 @@ impl Engine {
 
     /// hence was asked to end a second time: what is still up is killed now.
     pub(crate) fn hurry(&mut self, unit: UnitId, record: RecordId) {
-        if matches!(self.units[unit.0 as usize].state, State::Service(_))
-            && !is_resting(self.units[unit.0 as usize].sub_state())
-        {
+        let has_processes = match &self.units[unit.0 as usize].state {
+            State::Service(_) => !is_resting(self.units[unit.0 as usize].sub_state()),
+            State::Socket(s) => s.control_pid().is_some(),
+            _ => false,
+        };
+        if has_processes {
             self.kill_service_now(unit, record);
         }
     }
 
-    /// The processes that the unit runs by itself.
-    pub(crate) fn known_processes(&self, unit: UnitId) -> (Option<u32>, Option<u32>) {
+    /// The processes that the unit runs by itself: the main and the control process.
+    pub fn known_processes(&self, unit: UnitId) -> (Option<u32>, Option<u32>) {
         match &self.units[unit.0 as usize].state {
             State::Service(s) => (s.main_pid(), s.control_pid()),
+            State::Socket(s) => (None, s.control_pid()),
             _ => (None, None),
         }
     }

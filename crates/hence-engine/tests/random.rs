@@ -178,7 +178,7 @@ fn generate(seed: u64) -> Scenario {
         if name.ends_with(".service") {
             service(&mut c, name, &mut text, &mut scenario.behaviours);
         } else if name.ends_with(".socket") {
-            text.push_str("[Socket]\nListenStream=/run/s\n");
+            socket(&mut c, name, &mut text, &mut scenario.behaviours);
         } else if name.ends_with(".timer") {
             text.push_str(&format!("[Timer]\nOnActiveSec={}s\n", 1 + c.below(20)));
             if c.percent(50) {
@@ -244,6 +244,22 @@ fn unit_options(c: &mut Chance, text: &mut String) {
     }
     if c.percent(5) {
         text.push_str("AssertPathExists=/x\n");
+    }
+}
+
+fn socket(c: &mut Chance, name: &str, text: &mut String, behaviours: &mut Vec<(String, String, String)>) {
+    text.push_str("[Socket]\nListenStream=/run/s\nTimeoutSec=4\n");
+    if c.percent(40) {
+        return;
+    }
+    text.push_str(&format!("KillMode={}\n", c.pick(&["control-group", "mixed", "process", "none"])));
+    for phase in ["ExecStartPre", "ExecStartPost", "ExecStopPre", "ExecStopPost"] {
+        for _ in 0..c.below(3) {
+            text.push_str(&format!("{phase}=/bin/{}\n", phase.to_lowercase()));
+        }
+        if c.percent(40) {
+            behaviours.push((name.into(), phase.into(), script(c, false)));
+        }
     }
 }
 

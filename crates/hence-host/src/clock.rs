@@ -30,6 +30,12 @@ pub fn boot_ticks() -> u64 {
     t.tv_sec as u64 * per_second + t.tv_nsec as u64 / (1_000_000_000 / per_second)
 }
 
+/// A span in microseconds as clock ticks, rounded down.
+pub fn ticks(us: u64) -> u64 {
+    let per_second = u128::from(rustix::param::clock_ticks_per_second().max(1));
+    u64::try_from(u128::from(us) * per_second / 1_000_000).unwrap_or(u64::MAX)
+}
+
 /// The timer that ends a wait at a deadline. It is set only for an earlier deadline than it has: in a burst
 /// the next deadline moves on with every event, and one early wake-up costs less than setting it each time.
 pub struct Timer {

@@ -31,12 +31,14 @@ mod unit_files;
 mod wait;
 
 pub use cgroup::{remove_empty_groups, sweep};
+pub use clock::{boot_ticks, ticks};
 pub use conditions::unknown as unknown_conditions;
 pub use error::{HostError, HostStep};
 pub use executor::executor_main;
 pub use files::{DiskFiles, load};
 pub use host::{Capture, Host, HostOptions, Loader, TrackingReport};
 pub use inputs::version;
-pub use process::{Stat, describe, invocation as invocation_of, is_alive, processes, stat, unit_in};
+pub use process::{InvocationMark, Stat, describe, invocation as invocation_of, invocation_mark, is_alive};
+pub use process::{processes, stat, unit_in};
 pub use unit_files::{StepError, change_unit_files};
 pub use wait::{Interest, Ready};

@@ -5,12 +5,19 @@ use std::{
     fs::{self, File},
     io::Read,
     path::Path,
+    time::{Duration, Instant},
 };
 
 /// Longest command line that is reported, in bytes.
 const COMMAND_BYTES: usize = 256;
 /// Most that is read of an environment.
 const ENVIRONMENT_BYTES: u64 = 256 * 1024;
+/// How long an exec may take until its process counts as one without environment.
+const EXEC_PATIENCE: Duration = Duration::from_millis(50);
+/// Between two looks at it.
+const EXEC_PAUSE: Duration = Duration::from_micros(200);
+/// PF_KTHREAD of the flags in /proc/PID/stat.
+const KERNEL_THREAD: u64 = 0x0020_0000;
 
 /// The fields of /proc/PID/stat that tell who a process is; proc(5).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -90,13 +97,64 @@ fn private_kib(rollup: &str) -> Option<u64> {
     sum
 }
 
-/// The invocation id in a process's environment, as it was when its program was executed.
+/// What a process's environment says of its invocation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum InvocationMark {
+    /// It names this one.
+    Of(Invocation),
+    /// It names none, or may not be read.
+    None,
+    /// It can't be read yet: the process is on its way from one program into the next.
+    InExec,
+}
+
+/// The invocation id in a process's environment, as it was when its program was executed. One that is just
+/// executing a program is waited for, 50 ms at most: until its new memory is set up the environment reads as
+/// empty or cut, and a process must not be missed for that.
+pub fn invocation_mark(pid: u32) -> InvocationMark {
+    let begun = Instant::now();
+    loop {
+        let mut bytes = Vec::new();
+        let Ok(file) = File::open(format!("/proc/{pid}/environ")) else { return InvocationMark::None };
+        if file.take(ENVIRONMENT_BYTES).read_to_end(&mut bytes).is_err() {
+            return InvocationMark::None;
+        }
+        let value = bytes.split(|&b| b == 0).find_map(|v| v.strip_prefix(b"INVOCATION_ID="));
+        if let Some(id) = value.and_then(parse_invocation) {
+            return InvocationMark::Of(id);
+        }
+        match fs::read(format!("/proc/{pid}/stat")).ok().and_then(|s| environment_of(&s)) {
+            None => return InvocationMark::None,
+            Some((start, end))
+                if end != 0 && bytes.len() as u64 == end.saturating_sub(start).min(ENVIRONMENT_BYTES) =>
+            {
+                return InvocationMark::None;
+            }
+            Some(_) if begun.elapsed() > EXEC_PATIENCE => return InvocationMark::InExec,
+            Some(_) => std::thread::sleep(EXEC_PAUSE),
+        }
+    }
+}
+
+/// As [`invocation_mark`], where what can't be read yet counts as none.
 pub fn invocation(pid: u32) -> Option<Invocation> {
-    let mut bytes = Vec::new();
-    let file = File::open(format!("/proc/{pid}/environ")).ok()?;
-    file.take(ENVIRONMENT_BYTES).read_to_end(&mut bytes).ok()?;
-    let value = bytes.split(|&b| b == 0).find_map(|v| v.strip_prefix(b"INVOCATION_ID="))?;
-    parse_invocation(value)
+    match invocation_mark(pid) {
+        InvocationMark::Of(id) => Some(id),
+        InvocationMark::None | InvocationMark::InExec => None,
+    }
+}
+
+/// Where in its memory the process of a line of /proc/PID/stat has its environment; both 0 in the middle of
+/// an exec. `None`: it has no memory, as a zombie or a thread of the kernel.
+fn environment_of(stat: &[u8]) -> Option<(u64, u64)> {
+    let end = stat.iter().rposition(|&b| b == b')')?;
+    let text = std::str::from_utf8(&stat[end + 1..]).ok()?;
+    let mut fields = text.split_ascii_whitespace();
+    let alive = !matches!(fields.next()?, "Z" | "X");
+    let flags: u64 = fields.nth(5)?.parse().ok()?;
+    let mut places = fields.skip(40).map(str::parse::<u64>);
+    let place = (places.next()?.ok()?, places.next()?.ok()?);
+    (alive && flags & KERNEL_THREAD == 0).then_some(place)
 }
 
 /// 32 hexadecimal digits.
@@ -176,6 +234,52 @@ mod tests {
         let rollup = "Rss: 100 kB\nPrivate_Clean:  3 kB\nPrivate_Dirty: 4 kB\nSwap: 5 kB\n";
         assert_eq!(private_kib(rollup), Some(12));
         assert_eq!(private_kib("Rss: 1 kB"), None);
+    }
+
+    #[test]
+    fn where_an_environment_is() {
+        let line = |state: &str, flags: u64| {
+            let between = "1 ".repeat(40);
+            format!("42 (a) S (b) {state} 7 8 9 0 -1 {flags} {between}140 150 0\n")
+        };
+        assert_eq!(environment_of(line("R", 4_194_560).as_bytes()), Some((140, 150)));
+        assert_eq!(environment_of(line("Z", 4_194_560).as_bytes()), None);
+        assert_eq!(environment_of(line("S", 2_129_984).as_bytes()), None);
+        assert_eq!(environment_of(b""), None);
+        assert_eq!(environment_of(b"1 (x) S 1"), None);
+        let own = fs::read("/proc/self/stat").unwrap();
+        assert!(environment_of(&own).is_some_and(|(start, end)| start != 0 && start < end));
+    }
+
+    #[test]
+    fn a_cleared_environment_is_not_waited_for() {
+        let mut child = std::process::Command::new("sleep").arg("10").env_clear().spawn().unwrap();
+        // Its exec may still go on.
+        while invocation_mark(child.id()) == InvocationMark::InExec {}
+        let begun = Instant::now();
+        let mark = invocation_mark(child.id());
+        let took = begun.elapsed();
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert_eq!((mark, took < EXEC_PATIENCE), (InvocationMark::None, true));
+    }
+
+    /// A process that does nothing but execute its program again and again is known at any moment, but for
+    /// those at which it is said to be in an exec: on a busy machine one takes longer than anyone waits.
+    #[test]
+    fn a_process_in_the_middle_of_an_exec_keeps_its_invocation() {
+        use std::os::unix::fs::PermissionsExt;
+        let path = std::env::temp_dir().join(format!("hence-exec-{}", std::process::id()));
+        fs::write(&path, "#!/bin/sh\nexec \"$0\"\n").unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+        let mut command = std::process::Command::new(&path);
+        let id = "000102030405060708090a0b0c0d0e0f";
+        let mut child = command.env_clear().env("INVOCATION_ID", id).spawn().unwrap();
+        let missed = (0..3000).filter(|_| invocation_mark(child.id()) == InvocationMark::None).count();
+        child.kill().unwrap();
+        child.wait().unwrap();
+        fs::remove_file(&path).unwrap();
+        assert_eq!(missed, 0);
     }
 
     #[test]

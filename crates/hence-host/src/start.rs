@@ -17,7 +17,7 @@ use hence_engine::{Event, Spawn};
 use hence_ledger::{ProcessRole, SpawnStep, Text};
 use hence_unit::{
     Config, ExecConfig, Kind,
-    config::{Command, DirectoryKind, ExecPhase, Privilege, ResourceConfig},
+    config::{Command, DirectoryKind, Privilege, ResourceConfig},
     exec_line,
 };
 use rustix::fs::{Access, AtFlags, CWD};
@@ -51,20 +51,12 @@ fn recipe<'a>(spawn: &Spawn, config: &'a Config) -> Option<Recipe<'a>> {
             resources: &s.resources,
             non_blocking: s.non_blocking,
         }),
-        Kind::Socket(s) => {
-            let list = match spawn.phase {
-                ExecPhase::StartPre => 0,
-                ExecPhase::StartPost => 1,
-                ExecPhase::Stop => 2,
-                _ => 3,
-            };
-            Some(Recipe {
-                command: s.exec[list].get(index)?,
-                context: &s.context,
-                resources: &s.resources,
-                non_blocking: false,
-            })
-        }
+        Kind::Socket(s) => Some(Recipe {
+            command: s.commands(spawn.phase).get(index)?,
+            context: &s.context,
+            resources: &s.resources,
+            non_blocking: false,
+        }),
         _ => None,
     }
 }

@@ -18,7 +18,7 @@ mod ring;
 mod segment;
 
 pub use link::{RecorderCommand, RecorderLink};
-pub use reader::{Break, Damage, Reader, Records, Verified};
+pub use reader::{Break, Damage, NewestFirst, Reader, Records, Verified};
 pub use recorder::{RecorderOptions, recorder_main};
 pub use ring::{Ring, RingOptions, RingPlace};
 

@@ -244,6 +244,15 @@ impl Config {
         }
     }
 
+    /// systemd.kill(5) of a service or socket; the default for others.
+    pub fn kill(&self) -> KillConfig {
+        match &self.kind {
+            Kind::Service(service) => service.kill,
+            Kind::Socket(socket) => socket.kill,
+            _ => KillConfig::default(),
+        }
+    }
+
     /// The socket part, where this is one.
     pub fn socket(&self) -> Option<&SocketConfig> {
         match &self.kind {
@@ -1016,6 +1025,19 @@ pub struct SocketConfig {
     pub kill: KillConfig,
     /// systemd.resource-control(5)
     pub resources: ResourceConfig,
+}
+
+impl SocketConfig {
+    /// The commands of a phase; those of [`ExecPhase::Stop`] are ExecStopPre=. A socket has no others.
+    pub fn commands(&self, phase: ExecPhase) -> &[Command] {
+        match phase {
+            ExecPhase::StartPre => &self.exec[0],
+            ExecPhase::StartPost => &self.exec[1],
+            ExecPhase::Stop => &self.exec[2],
+            ExecPhase::StopPost => &self.exec[3],
+            ExecPhase::Condition | ExecPhase::Start | ExecPhase::Reload => &[],
+        }
+    }
 }
 
 impl Default for SocketConfig {

@@ -11,7 +11,7 @@ use crate::units::Units;
 use hence_engine::{Effect, Engine, Event, Process, Request, UnitId};
 use hence_host::store::{RecorderLink, Ring};
 use hence_host::{Host, Interest, Ready};
-use hence_ledger::{Cause, Client, Fact, Record, RecordId};
+use hence_ledger::{Cause, Client, Fact, Record, RecordId, record::Invocation};
 use hence_unit::UnitName;
 use std::cell::RefCell;
 use std::collections::{BTreeSet, VecDeque};
@@ -394,10 +394,9 @@ impl Pump {
     }
 
     /// Takes note of processes of a unit that an earlier hence left, and watches for their ends.
-    pub fn survivors(&mut self, unit: UnitName, processes: Vec<Process>) {
+    pub fn survivors(&mut self, unit: UnitName, invocation: Option<Invocation>, processes: Vec<Process>) {
         let known: Vec<(u32, u64)> =
             processes.iter().map(|p| (p.process.pid, p.process.start_ticks)).collect();
-        let invocation = processes.first().and_then(|p| p.invocation);
         self.happen(Event::Survivors { unit: unit.clone(), invocation, processes });
         if let Some(unit) = self.engine.find(&unit) {
             self.host.watch_left_over(unit, &known);

@@ -94,7 +94,7 @@ fn run(args: &Args) -> Result<u8, Refused> {
     let ledger = std::path::absolute(&ledger).unwrap_or(ledger);
     let bad_ledger = |e: hence_host::store::StoreError| Refused(exit::LEDGER, e.to_string());
     let ring = Ring::open(&ledger, &RingOptions::default()).map_err(bad_ledger)?;
-    let before = survivors::Before::read(&ledger);
+    let before = survivors::Before::look(&ledger);
     let now = Host::now();
     let recorder = RecorderLink::start(recorder_command(&ledger), now.monotonic_us).map_err(bad_ledger)?;
     let recorder = Rc::new(RefCell::new(recorder));
@@ -121,18 +121,15 @@ fn run(args: &Args) -> Result<u8, Refused> {
     let host = Host::new(options).map_err(|e| Refused(exit::HOST, e.to_string()))?;
     let report = host.tracking();
     let seed = seed();
-    let engine = Engine::new(Settings {
-        first_record: ring.last_id().map_or(0, |RecordId(id)| id + 1).max(now.realtime_us),
-        seed,
-        boot_us: now.monotonic_us,
-    });
+    let first_record = ring.last_id().map_or(0, |RecordId(id)| id + 1).max(now.realtime_us);
+    let engine = Engine::new(Settings { first_record, seed, boot_us: now.monotonic_us });
     if !args.quiet {
         announce(&report, &ledger);
     }
     let narrator = if first { None } else { Narrator::start(args.quiet).ok() };
     let mut pump = Pump::new(engine, host, ring, recorder, narrator, !first && !args.stay);
     pump.reads(units);
-    before.mark_running(&ledger, &report.cgroup);
+    before.mark_running(&ledger, &report.cgroup, &seed, first_record);
     let command: Text = std::env::args().collect::<Vec<_>>().join(" ").into();
     pump.note(
         Vec::new(),
@@ -146,10 +143,9 @@ fn run(args: &Args) -> Result<u8, Refused> {
             after_crash: before.crashed(),
         },
     );
-    for (unit, processes) in before.survivors() {
-        pump.survivors(unit, processes);
+    for ((unit, invocation), processes) in before.survivors() {
+        pump.survivors(unit, invocation, processes);
     }
-    drop(before);
     if let Some(front) = open_front(args, first) {
         pump.serve(front);
     }

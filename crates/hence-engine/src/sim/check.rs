@@ -87,7 +87,7 @@ impl Check {
             Fact::Starting { .. } => *self.starting.entry(unit).or_default() += 1,
             Fact::SignalSent { .. } => *self.signals.entry(unit).or_default() += 1,
             Fact::LeftBehind { processes, .. } => {
-                let kill = engine.unit(unit).config.service().map(|s| s.kill).unwrap_or_default();
+                let kill = engine.unit(unit).config.kill();
                 let all = matches!(kill.mode, KillMode::ControlGroup | KillMode::Mixed);
                 if all && kill.send_sigkill && kill.final_signal == 9 {
                     say(format!("{} left behind despite KillMode={}", processes.len(), kill.mode.as_str()));
@@ -338,8 +338,7 @@ fn processes(world: &World, say: &mut impl FnMut(String)) {
             say(format!("process {pid} of {} is nobody's", unit.name()));
         }
     }
-    let pids = engine.units().filter_map(|u| u.service());
-    for pid in pids.flat_map(|s| [s.main_pid(), s.control_pid()]).flatten() {
+    for pid in engine.units().flat_map(|u| <[_; 2]>::from(engine.known_processes(u.id))).flatten() {
         if engine.unit_of_process(pid).is_none() {
             say(format!("the end of process {pid} would go unnoticed"));
         }

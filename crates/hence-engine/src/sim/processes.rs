@@ -40,7 +40,11 @@ impl Modelled {
 impl World {
     pub(super) fn spawn(&mut self, spawn: &Spawn) -> Event {
         let behaviour = self.behaviour_of(spawn);
-        let command = spawn.config.service().and_then(|s| s.commands(spawn.phase).get(spawn.index as usize));
+        let commands = match (spawn.config.service(), spawn.config.socket()) {
+            (Some(service), _) => service.commands(spawn.phase),
+            (None, socket) => socket.map_or(&[][..], |s| s.commands(spawn.phase)),
+        };
+        let command = commands.get(spawn.index as usize);
         let command: String = command.map(|c| (*c.path).into()).unwrap_or_default();
         if let Some((step, errno)) = behaviour.fails
             && (spawn.confirm || crate::unit::status_of(step).is_none())
@@ -82,6 +86,7 @@ impl World {
             ExecPhase::Start => "ExecStart",
             ExecPhase::StartPost => "ExecStartPost",
             ExecPhase::Reload => "ExecReload",
+            ExecPhase::Stop if spawn.config.socket().is_some() => "ExecStopPre",
             ExecPhase::Stop => "ExecStop",
             ExecPhase::StopPost => "ExecStopPost",
         };

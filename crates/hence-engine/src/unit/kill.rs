@@ -26,7 +26,9 @@ pub(crate) fn plan(kill: &KillConfig, state: SubState, restarting: bool) -> Opti
     }
     let (signal, reason) = match state {
         SubState::StopWatchdog | SubState::FinalWatchdog => (kill.watchdog_signal, SignalReason::Watchdog),
-        SubState::StopSigkill | SubState::FinalSigkill => (kill.final_signal, SignalReason::Final),
+        SubState::StopSigkill | SubState::StopPreSigkill | SubState::FinalSigkill => {
+            (kill.final_signal, SignalReason::Final)
+        }
         _ if restarting => (kill.restart_signal.unwrap_or(kill.signal), SignalReason::Stop),
         _ => (kill.signal, SignalReason::Stop),
     };
@@ -61,8 +63,10 @@ impl Engine {
             others,
         };
         let record = self.record(Some(unit), vec![cause], fact);
-        if let State::Service(s) = &mut self.units[unit.0 as usize].state {
-            s.signal_record = Some(record);
+        match &mut self.units[unit.0 as usize].state {
+            State::Service(s) => s.signal_record = Some(record),
+            State::Socket(s) => s.commands.signal_record = Some(record),
+            _ => {}
         }
         self.effect(Effect::Kill(Kill {
             unit,
@@ -97,6 +101,9 @@ impl Engine {
 
     /// How many processes beside main and control got the signal: recorded where there were any.
     pub(crate) fn killed(&mut self, unit: UnitId, others: u32, empty: bool) {
+        if matches!(self.units[unit.0 as usize].state, State::Socket(_)) {
+            return self.socket_killed(unit, others, empty);
+        }
         let State::Service(s) = &mut self.units[unit.0 as usize].state else { return };
         let alone = s.is_alone();
         s.group_empty = empty && alone;
@@ -131,7 +138,7 @@ impl Engine {
         cause: &Cause,
     ) -> Result<(), Refusal> {
         let name = self.units[unit.0 as usize].name();
-        if !matches!(self.units[unit.0 as usize].state, State::Service(_)) {
+        if !matches!(self.units[unit.0 as usize].state, State::Service(_) | State::Socket(_)) {
             let text = format!("Unit {name} has no processes to kill.");
             return Err(Refusal::NoSuchProcess(text.into()));
         }
@@ -160,10 +167,9 @@ impl Engine {
             then_continue: false,
             hangup: false,
         };
-        let mode = self.units[unit.0 as usize].config.service().map(|s| s.kill.mode);
-        let scope = match mode {
-            Some(KillMode::Process | KillMode::None) => KillScope::Known,
-            _ => KillScope::Group,
+        let scope = match self.units[unit.0 as usize].config.kill().mode {
+            KillMode::Process | KillMode::None => KillScope::Known,
+            KillMode::ControlGroup | KillMode::Mixed => KillScope::Group,
         };
         self.send(unit, &plan, known, 0, scope, Cause { record, rule: None });
     }

@@ -7,6 +7,9 @@ use alloc::{vec, vec::Vec};
 use hence_ledger::{Cause, Exit, Fact, LeftOver, record::Invocation};
 use hence_unit::{UnitName, config::KillMode};
 
+/// Processes that one record names; a record has a longest length, and none may be lost for it.
+const TOLD_AT_ONCE: usize = 256;
+
 impl Engine {
     /// Who is left in a unit's group: either a kill waits for this, or the unit is down and whoever is
     /// there was left behind.
@@ -21,14 +24,14 @@ impl Engine {
         }
         let left_by = match &mut self.units[unit.0 as usize].state {
             State::Service(s) => s.left_by.take(),
+            State::Socket(_) => self.socket_census(unit, processes.len() as u32),
             _ => None,
         };
         let Some((invocation, record)) = left_by else { return };
         self.may_go(unit);
         let u = &self.units[unit.0 as usize];
         let config = u.config.clone();
-        let mode = config.service().map_or(KillMode::ControlGroup, |s| s.kill.mode);
-        let rule = match mode {
+        let rule = match config.kill().mode {
             KillMode::ControlGroup | KillMode::Mixed => config.rule_with("SendSIGKILL", "no"),
             mode => config.rule_with("KillMode", mode.as_str()),
         };
@@ -49,12 +52,16 @@ impl Engine {
         if new.is_empty() {
             return;
         }
-        u.left_over.extend(new.iter().cloned());
-        let total = u.left_over.len() as u32;
         let allowed = u.config.flags.left_behind_allowed;
         // The record belongs to the invocation that left them, which may not be the current one.
         let current = core::mem::replace(&mut u.invocation, invocation);
-        self.record(Some(unit), vec![cause], Fact::LeftBehind { processes: new, total, allowed });
+        for part in new.chunks(TOLD_AT_ONCE) {
+            let u = &mut self.units[unit.0 as usize];
+            u.left_over.extend(part.iter().cloned());
+            let total = u.left_over.len() as u32;
+            let fact = Fact::LeftBehind { processes: part.to_vec(), total, allowed };
+            self.record(Some(unit), vec![cause.clone()], fact);
+        }
         self.units[unit.0 as usize].invocation = current;
     }
 

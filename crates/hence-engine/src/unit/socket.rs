@@ -1,11 +1,15 @@
 //! Socket units: systemd.socket(5). Traffic starts the service; with Accept=yes each connection starts an
-//! instance of it. Opening, watching and accepting are the host's part.
+//! instance of it. Opening, watching and accepting are the host's part; commands and the way down stand in
+//! `commands`.
+
+mod commands;
 
 use super::State;
 use crate::job::{Performed, is_down};
 use crate::restart::RateLimit;
 use crate::{ConnectionId, Effect, Engine, Refusal, UnitId};
 use alloc::{format, vec, vec::Vec};
+use commands::Commands;
 use hence_ledger::{Cause, DeadlineKind, Fact, JobResult, JobType, RecordId, SubState, Text, UnitResult};
 use hence_unit::{Atom, LoadState, UnitKind, UnitName, config::JobMode, config::SocketConfig};
 
@@ -22,6 +26,14 @@ pub struct Socket {
     /// Connections turned away.
     pub refused: u32,
     triggers: RateLimit,
+    pub(crate) commands: Commands,
+}
+
+impl Socket {
+    /// The control process, if it runs.
+    pub fn control_pid(&self) -> Option<u32> {
+        self.commands.control_pid()
+    }
 }
 
 impl Default for Socket {
@@ -33,6 +45,7 @@ impl Default for Socket {
             connections: 0,
             refused: 0,
             triggers: RateLimit::default(),
+            commands: Commands::default(),
         }
     }
 }
@@ -56,28 +69,26 @@ impl Engine {
             }
         };
         let was = self.units[unit.0 as usize].sub_state();
+        self.socket_disarm(unit);
         let record = self.set_state(unit, put, vec![cause], false, false);
         let watch = to == SubState::Listening;
         if was != to && (watch || was == SubState::Listening) {
             self.effect(Effect::WatchSockets { unit, watch });
         }
+        if is_open(was) && !is_open(to) {
+            let remove = self.socket_config(unit).remove;
+            self.effect(Effect::CloseSockets { unit, remove });
+        }
         record
     }
 
-    fn socket_down(&mut self, unit: UnitId, result: UnitResult, cause: Cause) {
-        let limits = self.socket_config(unit);
-        if let Some(socket) = self.socket(unit)
-            && socket.result == UnitResult::Success
-        {
-            socket.result = result;
-        }
-        let failed = self.units[unit.0 as usize].result() != UnitResult::Success;
-        let to = if failed { SubState::Failed } else { SubState::Dead };
-        self.socket_state(unit, to, cause);
-        self.effect(Effect::CloseSockets { unit, remove: limits.remove });
-    }
-
     pub(crate) fn start_socket(&mut self, unit: UnitId, cause: &Cause) -> Performed {
+        match self.units[unit.0 as usize].sub_state() {
+            SubState::StartPre | SubState::StartChown | SubState::StartPost => return Performed::Begun,
+            SubState::Dead | SubState::Failed => {}
+            // On its way down.
+            _ => return Performed::Later,
+        }
         // Its service must not run already without these sockets (systemd: "Socket service already active").
         let limits = self.socket_config(unit);
         if !limits.accept {
@@ -95,7 +106,7 @@ impl Engine {
             }
         }
         if let Err(record) = self.test_start_limit(unit, cause) {
-            self.socket_down(unit, UnitResult::StartLimitHit, Cause { record, rule: None });
+            self.socket_dead(unit, UnitResult::StartLimitHit, Cause { record, rule: None });
             return Performed::End(JobResult::Failed);
         }
         if let Some(socket) = self.socket(unit) {
@@ -103,10 +114,15 @@ impl Engine {
             socket.triggers.reset();
         }
         self.units[unit.0 as usize].invocation = Some(self.next_invocation());
-        self.socket_state(unit, SubState::StartChown, cause.clone());
+        self.forget_commands(unit);
+        self.enter_socket_start_pre(unit, cause.clone());
+        Performed::Begun
+    }
+
+    fn open_sockets(&mut self, unit: UnitId, cause: Cause) {
+        self.socket_state(unit, SubState::StartChown, cause);
         let config = self.units[unit.0 as usize].config.clone();
         self.effect(Effect::OpenSockets(unit, config));
-        Performed::Begun
     }
 
     pub(crate) fn sockets_opened(&mut self, unit: UnitId, result: Result<(), (i32, Text)>) {
@@ -116,7 +132,7 @@ impl Engine {
         }
         match result {
             Ok(()) => {
-                self.socket_state(unit, SubState::Listening, Cause { record, rule: None });
+                self.enter_socket_start_post(unit, Cause { record, rule: None });
             }
             Err((errno, subject)) => {
                 let fact = Fact::SpawnFailed {
@@ -132,7 +148,16 @@ impl Engine {
     }
 
     pub(crate) fn stop_socket(&mut self, unit: UnitId, cause: &Cause) -> Performed {
-        self.socket_down(unit, UnitResult::Success, cause.clone());
+        match self.units[unit.0 as usize].sub_state() {
+            SubState::StartPre | SubState::StartChown | SubState::StartPost => {
+                self.enter_socket_signal(unit, SubState::StopPreSigterm, UnitResult::Success, cause.clone());
+            }
+            SubState::Listening | SubState::SocketRunning => {
+                self.socket_down(unit, UnitResult::Success, cause.clone());
+            }
+            // It is on its way down.
+            _ => {}
+        }
         Performed::Begun
     }
 
@@ -291,6 +316,20 @@ impl Engine {
             _ => {}
         }
     }
+}
+
+/// Whether the sockets are open in this state, or being opened.
+fn is_open(sub: SubState) -> bool {
+    matches!(
+        sub,
+        SubState::StartChown
+            | SubState::StartPost
+            | SubState::Listening
+            | SubState::SocketRunning
+            | SubState::StopPre
+            | SubState::StopPreSigterm
+            | SubState::StopPreSigkill
+    )
 }
 
 /// What of a socket's configuration its machine needs.

@@ -4,6 +4,10 @@
 //! It takes no lock, changes nothing, and goes on over damage, which it states. It waits for nothing:
 //! what is written after it began may be missing.
 
+mod newest_first;
+
+pub use newest_first::NewestFirst;
+
 use super::ring::layout::{self, Cursor, Next, Source};
 use super::segment::{self, HEADER, Kind, LINK, Step, Walk};
 use super::{OWN, Places, StoreError};

@@ -46,7 +46,9 @@ fn a_record_too_long() {
     long.fact = Fact::Notified { message: Text::from("y".repeat(40_000)), pid: 1 };
     assert_eq!(ring.append(&[record(1), long, record(3)]), 1);
     drop(ring);
-    assert_eq!(ids(&read(&folder.0)), [1, 2, 3]);
+    let records = read(&folder.0);
+    assert_eq!(ids(&records), [1, 2, 3]);
+    from_the_end(&folder.0, &records);
 }
 
 fn size(folder: &Path) -> u64 {
@@ -88,6 +90,16 @@ fn retention() {
         records.iter().map(|r| if let Fact::Tally { times, .. } = r.fact { times } else { 1 }).sum();
     assert_eq!(all, next - 1);
     assert!(Reader::open(&folder.0).unwrap().verify().unwrap().breaks.is_empty());
+    from_the_end(&folder.0, &records);
+}
+
+/// From its end on a ledger has the same records, whether they are in the ring, in segments or folded.
+fn from_the_end(folder: &Path, forward: &[Record]) {
+    let backward: Vec<Record> = Reader::open(folder).unwrap().newest_first().collect();
+    let mut expected = ids(forward);
+    expected.reverse();
+    assert_eq!(ids(&backward), expected);
+    assert_eq!(backward.last(), forward.first());
 }
 
 /// Runs in a mount namespace of its own, with a small file system in memory at the folder given.

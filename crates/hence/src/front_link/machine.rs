@@ -160,11 +160,9 @@ impl Runtime for Pump {
 
 /// Main and control process, then what earlier runs left.
 fn known_processes(engine: &Engine, unit: UnitId) -> Vec<u32> {
-    let unit = engine.unit(unit);
-    let service = unit.service();
-    let main = service.and_then(|service| service.main_pid());
-    let control = service.and_then(|service| service.control_pid());
-    main.into_iter().chain(control).chain(unit.left_over.iter().map(|process| process.pid)).collect()
+    let (main, control) = engine.known_processes(unit);
+    let left_over = engine.unit(unit).left_over.iter().map(|process| process.pid);
+    main.into_iter().chain(control).chain(left_over).collect()
 }
 
 fn command(pid: u32) -> String {

@@ -87,7 +87,7 @@ pub fn unit_view(engine: &Engine, id: UnitId) -> UnitView {
                 n_connections: state.connections,
                 n_accepted: state.accepted,
                 n_refused: state.refused,
-                control_pid: 0,
+                control_pid: state.control_pid().unwrap_or(0),
                 descriptor_name: config.fd_name.as_deref().unwrap_or(name).to_owned(),
             };
         }

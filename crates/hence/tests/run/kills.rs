@@ -162,3 +162,69 @@ fn killed_without_control_groups() {
     let level = *levels().last().expect("a level");
     killed_again_and_again(level, kills());
 }
+
+/// A unit's processes that this run says were left behind.
+fn named_by(site: &Site, pid: u32, unit: &str) -> Option<Vec<u32>> {
+    let records = site.records_so_far();
+    let from = last_started(&records, pid)?;
+    let of_unit = records[from..].iter().filter(|r| r.unit.as_deref() == Some(unit));
+    let mut found = Vec::new();
+    for record in of_unit {
+        if let Fact::LeftBehind { processes, .. } = &record.fact {
+            found.extend(processes.iter().map(|p| p.pid));
+        }
+    }
+    (!found.is_empty()).then_some(found)
+}
+
+/// What cleared its environment is known by what is on record of it, however many hences were killed since.
+#[test]
+fn a_survivor_without_environment() {
+    for level in levels() {
+        let site = Site::new("bare", level);
+        site.unit("bare.service", "[Service]\nExecStart=/usr/bin/env -i /bin/sleep 1000 MARK\n");
+        let first = site.start(&["--quiet", "--stay"]);
+        let bare = until("a process", || {
+            let environment = |pid: &u32| std::fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+            site.marked().into_iter().find(|pid| start_ticks(*pid).is_some() && environment(pid).is_empty())
+        });
+        site.recorded("its start", |r| matches!(r.fact, Fact::ProcessStarted { .. }).then_some(()));
+        first.kill();
+        for _ in 0..3 {
+            // It would start another one; what is looked at is the one that is there.
+            let next = site.start(&["--quiet", "--stay"]);
+            let named = until("its name", || named_by(&site, next.pid(), "bare.service"));
+            assert!(named.contains(&bare), "{level:?}: {named:?}\n{}", site.said());
+            next.kill();
+        }
+    }
+}
+
+/// Where the ledger is lost, a process is still known to be an earlier hence's, and it is said.
+#[test]
+fn a_survivor_that_the_ledger_knows_nothing_of() {
+    let site = Site::new("unknown", *levels().last().expect("a level"));
+    site.unit("one.service", "[Service]\nExecStart=/bin/sleep 1000 MARK\n");
+    let first = site.start(&["--quiet", "--stay"]);
+    site.recorded("a start", |r| matches!(r.fact, Fact::ProcessStarted { .. }).then_some(()));
+    let survivor = until("a process", || site.marked().first().copied());
+    first.kill();
+    // Its recorder may still write.
+    until("the end of its recorder", || {
+        let recorder = |pid: &u32| {
+            let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+            String::from_utf8_lossy(&line).contains(&format!("recorder\0{}", site.path("ledger")))
+        };
+        let mut recorders = hence_host::processes().into_iter().filter(recorder).peekable();
+        recorders.peek().is_none().then_some(()).or_else(|| {
+            recorders.for_each(|pid| crate::rig::send(pid, rustix::process::Signal::KILL));
+            None
+        })
+    });
+    std::fs::remove_dir_all(site.ledger().join("segments")).expect("segments");
+    std::fs::remove_file(site.ledger().join("ring")).expect("a ring");
+    let next = site.start(&["--quiet", "--stay"]);
+    let said = until("a word of it", || Some(site.read("err")).filter(|e| e.contains("does not say")));
+    assert!(said.contains(&format!("process {survivor} (/bin/sleep 1000")), "{said}");
+    next.kill();
+}

@@ -396,6 +396,9 @@ impl Engine {
     /// Nobody is left in the unit's group.
     pub(crate) fn emptied(&mut self, unit: UnitId) {
         use SubState::*;
+        if matches!(self.units[unit.0 as usize].state, State::Socket(_)) {
+            return self.socket_emptied(unit);
+        }
         if !matches!(self.units[unit.0 as usize].state, State::Service(_)) {
             return;
         }
