@@ -175,8 +175,11 @@ impl Front {
             }
             let silent = message.flags & NO_REPLY_EXPECTED != 0;
             let caller = entry.peer.caller();
-            let answer = match dispatch::dispatch(&message, caller, model) {
+            let privileged = is_privileged(caller, self.owner);
+            let answer = match dispatch::dispatch(&message, caller, privileged, model) {
                 Ok(Step::Reply(body)) => Ok(body),
+                // Whoever is connected here is told of everything, and holds nothing.
+                Ok(Step::Subscribe(_) | Step::Hold(..)) => Ok(Vec::new()),
                 Ok(Step::Ask(..)) if entry.open_requests >= OPEN_REQUESTS_MAX => {
                     Err(Refusal::new(ErrorName::LimitsExceeded, "Too many requests wait for their answer."))
                 }
@@ -284,6 +287,11 @@ impl Front {
         let body = vec![interface.name.into(), Value::array("{sv}", live), Value::array("s", stale)];
         self.broadcast(Message::signal(path, PROPERTIES, "PropertiesChanged").with(body));
     }
+}
+
+/// Whether a caller may do what changes something.
+fn is_privileged(caller: Caller, owner: u32) -> bool {
+    caller.uid == 0 || caller.uid == owner
 }
 
 fn respond(peer: &mut Peer, serial: u32, answer: Result<Vec<Value>, Refusal>) {

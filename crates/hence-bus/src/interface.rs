@@ -1,5 +1,6 @@
 //! What an interface is: rows of properties, methods and signals. It serves nothing; the front does.
 
+pub mod access;
 pub mod job;
 pub mod kinds;
 pub mod manager;
@@ -153,6 +154,10 @@ pub enum Turn {
     Reply(Vec<Value>),
     /// The binary will answer it.
     Ask(Command),
+    /// From now on the caller is told of everything, or no longer.
+    Subscribe(bool),
+    /// The caller holds this unit, or lets it go.
+    Hold(String, bool),
 }
 
 /// What a method does.

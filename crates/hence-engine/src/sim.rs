@@ -366,7 +366,7 @@ impl World {
     pub fn act(&mut self, act: Act) {
         let request = |world: &mut World, verb: Verb, kind: RequestKind| {
             world.tokens += 1;
-            let client = Client { pid: 1000, uid: 0, command: "client".into(), unit: None };
+            let client = Client { pid: 1000, uid: 0, command: "client".into(), ..Client::default() };
             world.handle(Event::Request(Request { token: world.tokens, client, verb, kind }));
         };
         match act {

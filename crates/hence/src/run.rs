@@ -161,7 +161,7 @@ fn run(args: &Args) -> Result<u8, Refused> {
                 pid: std::process::id(),
                 uid: rustix::process::geteuid().as_raw(),
                 command: command.clone(),
-                unit: None,
+                ..Client::default()
             },
             verb: Verb::Run,
             kind: RequestKind::Job { unit, mode: JobMode::Replace },

@@ -3,6 +3,7 @@
 
 use super::introspect;
 use super::{Caller, Command, ErrorName, JobView, ManagerView, Model, Object, Refusal, UnitView};
+use crate::interface::access::{self, Access};
 use crate::interface::{Call, Interface, Method, Turn, job, kinds, manager, unit};
 use crate::wire::{Message, Value};
 use hence_unit::{UnitKind, UnitName};
@@ -18,10 +19,19 @@ pub enum Step {
     Reply(Vec<Value>),
     /// The binary answers it, with this signature.
     Ask(Command, &'static str),
+    /// The caller is told of everything from now on, or no longer.
+    Subscribe(bool),
+    /// The caller holds this unit, or lets it go.
+    Hold(String, bool),
 }
 
-/// Serves a call as far as that is possible without changing anything.
-pub fn dispatch(message: &Message, caller: Caller, model: &mut dyn Model) -> Result<Step, Refusal> {
+/// Serves a call as far as that is possible without changing anything. Who is not privileged may look only.
+pub fn dispatch(
+    message: &Message,
+    caller: Caller,
+    privileged: bool,
+    model: &mut dyn Model,
+) -> Result<Step, Refusal> {
     let path = message.fields.path.as_deref().unwrap_or("/");
     let interface = message.fields.interface.as_deref();
     let member = message.fields.member.as_deref().unwrap_or("");
@@ -52,18 +62,36 @@ pub fn dispatch(message: &Message, caller: Caller, model: &mut dyn Model) -> Res
             "GetAll" => "s",
             _ => "ssv",
         };
+        if !privileged {
+            permit(access::STANDARD, PROPERTIES, member)?;
+        }
         check(message, PROPERTIES, expected)?;
         return properties(message, member, &target, model).map(Step::Reply);
     }
     let Some(method) = target.method(interface, member) else {
         return Err(unknown_method(member, interface.unwrap_or("")));
     };
+    if !privileged {
+        permit(target.access(), interface.unwrap_or(""), member)?;
+    }
     check(message, interface.unwrap_or(""), method.input)?;
     let mut call = Call { caller, object: &object, arguments: &message.body, model };
     Ok(match (method.act)(&mut call)? {
         Turn::Reply(body) => Step::Reply(body),
         Turn::Ask(command) => Step::Ask(command, method.output),
+        Turn::Subscribe(subscribe) => Step::Subscribe(subscribe),
+        Turn::Hold(unit, hold) => Step::Hold(unit, hold),
     })
+}
+
+/// Lets through what anybody may call. The texts are those of systemd where there is no polkit.
+fn permit(entries: &'static [(&'static str, Access)], interface: &str, member: &str) -> Result<(), Refusal> {
+    let text = match access::of(entries, member) {
+        Access::Open => return Ok(()),
+        Access::Action(_) => "Permission denied".into(),
+        Access::Privileged => format!("Access to {interface}.{member}() not permitted."),
+    };
+    Err(Refusal::new(ErrorName::AccessDenied, text))
 }
 
 fn unknown_method(member: &str, interface: &str) -> Refusal {
@@ -111,6 +139,15 @@ impl Target {
                 let found = model.jobs().into_iter().find(|job| job.id == *id);
                 found.map(Target::Job).ok_or_else(unknown)
             }
+        }
+    }
+
+    fn access(&self) -> &'static [(&'static str, Access)] {
+        match self {
+            Target::Node => access::STANDARD,
+            Target::Root => access::MANAGER,
+            Target::Unit(..) => access::UNIT,
+            Target::Job(_) => access::JOB,
         }
     }
 

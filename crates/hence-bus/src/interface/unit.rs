@@ -160,8 +160,8 @@ const METHODS: &[Method] = &[
         Ok(Turn::Ask(Command::SetProperties { unit, runtime, properties }))
     }),
     // A peer on the private socket cannot hold a reference; systemd answers it just the same.
-    method("Ref", "", "", |_| Ok(Turn::Reply(Vec::new()))),
-    method("Unref", "", "", |_| Ok(Turn::Reply(Vec::new()))),
+    method("Ref", "", "", |c| Ok(Turn::Hold(c.own_unit()?, true))),
+    method("Unref", "", "", |c| Ok(Turn::Hold(c.own_unit()?, false))),
     method("Clean", "as", "", |c| {
         let (unit, what) = (c.own_unit()?, c.texts(0));
         Ok(Turn::Ask(Command::Clean { unit, what }))

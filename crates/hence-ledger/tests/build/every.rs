@@ -61,7 +61,13 @@ fn left_over(c: &mut Chance) -> LeftOver {
 }
 
 fn client(c: &mut Chance) -> Client {
-    Client { pid: c.number() as u32, uid: c.number() as u32, command: text(c), unit: c.maybe(text) }
+    Client {
+        pid: c.number() as u32,
+        uid: c.number() as u32,
+        command: text(c),
+        unit: c.maybe(text),
+        ..Client::default()
+    }
 }
 
 /// A fact of the kind with this tag.
