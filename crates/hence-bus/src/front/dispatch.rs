@@ -25,11 +25,22 @@ pub enum Step {
     Hold(String, bool),
 }
 
-/// Serves a call as far as that is possible without changing anything. Who is not privileged may look only.
+/// What a caller may do.
+pub enum Standing<'a> {
+    /// Everything.
+    Privileged,
+    /// Look.
+    Guest {
+        /// Units that may still be loaded for guests; each is counted here.
+        loads: &'a mut u32,
+    },
+}
+
+/// Serves a call as far as that is possible without changing anything.
 pub fn dispatch(
     message: &Message,
     caller: Caller,
-    privileged: bool,
+    standing: Standing<'_>,
     model: &mut dyn Model,
 ) -> Result<Step, Refusal> {
     let path = message.fields.path.as_deref().unwrap_or("/");
@@ -38,6 +49,12 @@ pub fn dispatch(
     let is = |name: &str| interface.is_none_or(|interface| interface == name);
     let object = Object::of(path);
 
+    let guest = matches!(standing, Standing::Guest { .. });
+    let mut unlimited = u32::MAX;
+    let loads = match standing {
+        Standing::Privileged => &mut unlimited,
+        Standing::Guest { loads } => loads,
+    };
     if is(PEER) && matches!(member, "Ping" | "GetMachineId") {
         check(message, PEER, "")?;
         let id = if member == "Ping" { Vec::new() } else { vec![model.machine_id().into()] };
@@ -62,20 +79,20 @@ pub fn dispatch(
             "GetAll" => "s",
             _ => "ssv",
         };
-        if !privileged {
+        if guest {
             permit(access::STANDARD, PROPERTIES, member)?;
         }
         check(message, PROPERTIES, expected)?;
-        return properties(message, member, &target, model).map(Step::Reply);
+        return properties(message, member, &target, model, loads).map(Step::Reply);
     }
     let Some(method) = target.method(interface, member) else {
         return Err(unknown_method(member, interface.unwrap_or("")));
     };
-    if !privileged {
+    if guest {
         permit(target.access(), interface.unwrap_or(""), member)?;
     }
     check(message, interface.unwrap_or(""), method.input)?;
-    let mut call = Call { caller, object: &object, arguments: &message.body, model };
+    let mut call = Call { caller, object: &object, arguments: &message.body, model, loads };
     Ok(match (method.act)(&mut call)? {
         Turn::Reply(body) => Step::Reply(body),
         Turn::Ask(command) => Step::Ask(command, method.output),
@@ -171,6 +188,7 @@ fn properties(
     member: &str,
     target: &Target,
     model: &mut dyn Model,
+    loads: &mut u32,
 ) -> Result<Vec<Value>, Refusal> {
     let interface = message.body.first().and_then(Value::as_str).unwrap_or("");
     let name = message.body.get(1).and_then(Value::as_str);
@@ -191,7 +209,7 @@ fn properties(
     let values = match target {
         Target::Node => Vec::new(),
         Target::Root => root_values(&model.overview(), interface, name),
-        Target::Unit(id, _) => match model.unit(id, true)? {
+        Target::Unit(id, _) => match crate::interface::load(model, loads, id)? {
             Some(view) => unit_values(&view, interface, name),
             None => {
                 return Err(Refusal::new(ErrorName::NoSuchUnit, format!("Unit {id} not found.")));

@@ -70,7 +70,7 @@ const METHODS: &[Method] = &[
     }),
     method("LoadUnit", "s", "o", |c| {
         let name = name_or_own(c)?;
-        match c.model.unit(&name, true)? {
+        match c.load(&name)? {
             Some(view) => reply_path(unit_path(&view.row.id)),
             None => Err(not_loaded(&name)),
         }
@@ -147,7 +147,7 @@ const METHODS: &[Method] = &[
     method("ListUnitsByNames", "as", "a(ssssssouso)", |c| {
         let mut rows = Vec::new();
         for name in c.texts(0) {
-            if let Some(view) = c.model.unit(&name, true)? {
+            if let Some(view) = c.load(&name)? {
                 rows.push(list_row(&view.row));
             }
         }
@@ -190,7 +190,7 @@ const METHODS: &[Method] = &[
 
 fn hold(call: &mut Call<'_>, hold: bool) -> Result<Turn, Refusal> {
     let unit = name_or_own(call)?;
-    match call.model.unit(&unit, true)? {
+    match call.load(&unit)? {
         Some(view) => Ok(Turn::Hold(view.row.id.to_string(), hold)),
         None => Err(not_loaded(&unit)),
     }
