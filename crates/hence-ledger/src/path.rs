@@ -410,6 +410,7 @@ fn phrase(index: &Index, record: &Record, moved: bool) -> Option<(String, String
         Fact::SpawnFailed { role, step, errno, subject } => {
             plain(sentence::spawn_failure(*role, *step, *errno, subject))
         }
+        Fact::BusName { name, owned: false } => plain(format!("its name {name} is gone from the bus")),
         Fact::StartLimitHit { burst, interval_us } => plain(sentence::start_limit(*burst, *interval_us)),
         Fact::ConditionFailed { condition, .. } => plain(format!("{condition} didn't hold")),
         Fact::JobDropped { job_type, reason } => plain(format!("its {job_type} job was dropped: {reason}")),

@@ -453,6 +453,13 @@ pub enum Fact {
         /// Processes left behind in that time.
         left_behind: u64,
     },
+    /// A name on the message bus that makes a Type=dbus service be up was taken or given up.
+    BusName {
+        /// BusName=
+        name: Text,
+        /// Whether somebody has it now.
+        owned: bool,
+    },
     /// Written by a newer hence in words that this one doesn't know.
     Newer {
         /// Its number.

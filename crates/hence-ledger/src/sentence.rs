@@ -232,6 +232,8 @@ fn of_units(fact: &Fact, unit: &str) -> String {
         Fact::Retroactive { kind, other } => {
             format!("{unit}: {}={other} acted, for the other unit changed without a job", kind.name())
         }
+        Fact::BusName { name, owned: true } => format!("{unit}: its name {name} is on the bus"),
+        Fact::BusName { name, owned: false } => format!("{unit}: its name {name} is gone from the bus"),
         Fact::Tally { what, times, .. } => {
             format!("{unit}: {what} {}, summed up", count(*times, "time", "times"))
         }

@@ -7,6 +7,7 @@ mod ask;
 mod client;
 mod listener;
 mod machine;
+mod system_bus;
 #[cfg(test)]
 pub(crate) mod tests;
 
@@ -18,6 +19,7 @@ use hence_engine::{Effect, Engine, Request, UnitId};
 use hence_host::{Interest, Ready};
 use hence_ledger::{Fact, Record};
 use listener::Listener;
+pub use system_bus::address as system_bus_address;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd};
@@ -47,8 +49,12 @@ const ACCEPT_BATCH: usize = 32;
 const READ_BYTES: usize = 16 * 1024;
 /// The listener's token; those of connections follow.
 const LISTENER: u32 = pump::FRONT;
-/// The link's tokens.
+/// The tokens of the listener and its connections.
 const TOKENS: std::ops::RangeInclusive<u32> = LISTENER..=LISTENER + PEERS_MAX as u32;
+/// The system bus.
+const BUS: u32 = LISTENER + PEERS_MAX as u32 + 1;
+/// What tells that there is one.
+const BUS_WATCH: u32 = BUS + 1;
 /// Most jobs of one transaction that are named to a client that asked for them.
 const OTHERS_MAX: usize = 1024;
 /// Numbers of jobs that never were: for clients that wait for the end of what turned out to need none.
@@ -75,6 +81,7 @@ struct Waiting {
 pub struct FrontLink {
     front: Front,
     listener: Listener,
+    bus: Option<system_bus::SystemBus>,
     connections: BTreeMap<u32, Connection>,
     waiting: BTreeMap<u64, Waiting>,
     last_request: u64,
@@ -101,6 +108,7 @@ impl FrontLink {
         Ok(FrontLink {
             front: Front::new(guid, owner_uid),
             listener: Listener::open(path)?,
+            bus: None,
             connections: BTreeMap::new(),
             waiting: BTreeMap::new(),
             last_request: 0,
@@ -119,21 +127,17 @@ impl FrontLink {
         }
     }
 
-    /// Whether a token is one of this link's.
-    pub fn owns(&self, token: u32) -> bool {
-        TOKENS.contains(&token)
-    }
-
     /// When to call [`FrontLink::overdue`] at the latest, in microseconds of the monotonic clock: somebody
     /// has to authenticate by then, or accepting is to be tried again.
     pub fn deadline_us(&self) -> Option<u64> {
         let silent = self.connections.values().filter(|c| !self.front.is_open(c.peer));
-        silent.map(|c| c.authenticate_by_us).chain(self.accept_at_us).min()
+        let bus = self.bus.as_ref().and_then(system_bus::SystemBus::deadline_us);
+        silent.map(|c| c.authenticate_by_us).chain(self.accept_at_us).chain(bus).min()
     }
 
-    /// Whether anybody is connected.
+    /// Whether anybody is connected, or the bus is.
     pub fn is_connected(&self) -> bool {
-        !self.connections.is_empty()
+        !self.connections.is_empty() || self.is_on_bus()
     }
 
     fn set_accepting(&mut self, accept: bool, registry: &mut dyn Registry) -> io::Result<()> {
@@ -156,7 +160,19 @@ impl FrontLink {
         if ready.token == LISTENER {
             self.accept(runtime.now_us(), runtime);
         }
-        if !self.owns(ready.token) {
+        match ready.token {
+            BUS_WATCH => self.bus_may_be_there(),
+            BUS => {
+                if ready.read {
+                    self.read_bus(runtime);
+                }
+                let requests = self.take_requests(runtime);
+                self.settle_bus(runtime);
+                return requests;
+            }
+            _ => {}
+        }
+        if !TOKENS.contains(&ready.token) {
             return Vec::new();
         }
         if ready.write && !self.write(ready.token, runtime) {
@@ -277,7 +293,7 @@ impl FrontLink {
         registry.unregister(connection.stream.as_fd());
         self.front.disconnect(connection.peer);
         drop(connection);
-        if self.connections.is_empty() {
+        if !self.is_connected() {
             self.changed.clear();
             self.fresh = Vec::new();
         }
@@ -290,12 +306,13 @@ impl FrontLink {
     /// Ends a turn: tells clients which units changed, writes what they take, closes those that broke the
     /// protocol or do not read. To be called when the effects of everything that was ready are done.
     pub fn flush(&mut self, runtime: &mut dyn Runtime) {
-        if self.connections.is_empty() {
+        if !self.is_connected() {
             return;
         }
         for unit in std::mem::take(&mut self.changed) {
             self.front.unit_changed(&unit_view(runtime.engine(), unit));
         }
+        self.settle_bus(runtime);
         let tokens: Vec<u32> = self.connections.keys().copied().collect();
         for token in tokens {
             self.settle(token, runtime);
@@ -306,7 +323,9 @@ impl FrontLink {
     }
 
     /// Closes who took too long to authenticate and goes on accepting where the system had no room.
-    pub fn overdue(&mut self, now_us: u64, registry: &mut dyn Registry) {
+    pub fn overdue(&mut self, now_us: u64, runtime: &mut dyn Runtime) {
+        self.try_bus(now_us, runtime);
+        let registry: &mut dyn Registry = runtime;
         if self.accept_at_us.take_if(|at_us| *at_us <= now_us).is_some() {
             let again = self.set_accepting(true, registry);
             self.accept_at_us = again.err().map(|_| now_us + PAUSE_US);
@@ -351,7 +370,10 @@ impl FrontLink {
 
     /// A record was made: whose state it changes is told to clients when the turn ends.
     pub fn record(&mut self, record: &Record, engine: &Engine) {
-        if self.connections.is_empty() {
+        if let Some(bus) = &mut self.bus {
+            bus.record(record);
+        }
+        if !self.front.has_listeners() {
             return;
         }
         let visible = matches!(
@@ -395,9 +417,11 @@ impl FrontLink {
             Effect::JobRemoved { job, unit, result, .. } if self.is_connected() => {
                 // Who waits for the job looks at the unit as soon as it is over.
                 self.changed.remove(unit);
-                let view = unit_view(engine, *unit);
-                self.front.unit_changed(&view);
-                self.front.job_removed(job.0, &view.row.id, result.as_str());
+                if self.front.has_listeners() {
+                    self.front.unit_changed(&unit_view(engine, *unit));
+                }
+                let name = engine.unit(*unit).name().as_str();
+                self.front.job_removed(job.0, name, result.as_str());
             }
             Effect::Reply { token, result } => match result {
                 Ok(job) => self.reply(*token, job.map(|job| job.0), engine),

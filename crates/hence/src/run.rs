@@ -2,7 +2,7 @@
 
 use crate::cli::LedgerOption;
 use crate::exit;
-use crate::front_link::FrontLink;
+use crate::front_link::{FrontLink, system_bus_address};
 use crate::narrator::Narrator;
 use crate::pump::Pump;
 use crate::survivors;
@@ -211,8 +211,13 @@ fn open_front(args: &Args, first: bool) -> Option<FrontLink> {
         }
         (None, _) => runtime_directory()?.join("private"),
     };
+    // Who runs a few units in the foreground doesn't want the name of the whole system.
+    let bus = if uid == 0 && (first || args.stay) { system_bus_address() } else { None };
     match FrontLink::open(&path, uid) {
-        Ok(front) => Some(front),
+        Ok(front) => Some(match bus {
+            Some(bus) => front.on_bus(bus),
+            None => front,
+        }),
         Err(error) => {
             eprintln!("hence: {}: {error}; clients can't reach this hence", path.display());
             None

@@ -5,7 +5,7 @@ use hence_ledger::*;
 use hence_unit::{DependencyKind, JobMode};
 
 /// How many kinds `fact` knows.
-pub const KINDS: u32 = 34;
+pub const KINDS: u32 = 35;
 
 pub fn text(c: &mut Chance) -> Text {
     c.string().into()
@@ -121,6 +121,7 @@ fn earlier(tag: u32, c: &mut Chance) -> Fact {
             to: c.pick(SubState::ALL),
             result: c.pick(UnitResult::ALL),
         },
+        35 => Fact::BusName { name: text(c), owned: c.below(2) == 0 },
         _ => unreachable!("no fact has the tag {tag}"),
     }
 }

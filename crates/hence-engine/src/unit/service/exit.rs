@@ -35,8 +35,12 @@ impl Engine {
             return;
         }
         match self.service_config(unit).service_type {
-            ServiceType::Simple | ServiceType::Idle | ServiceType::Exec | ServiceType::Dbus => {
+            ServiceType::Simple | ServiceType::Idle | ServiceType::Exec => {
                 self.enter_start_post(unit, Self::here(record));
+            }
+            ServiceType::Dbus => {
+                let name = self.service_config(unit).bus_name.clone().unwrap_or_default();
+                self.effect(Effect::WatchName { unit, name });
             }
             ServiceType::Oneshot | ServiceType::Notify | ServiceType::NotifyReload | ServiceType::Forking => {
             }
@@ -225,7 +229,7 @@ impl Engine {
         match config.service_type {
             ServiceType::Oneshot if result == UnitResult::Success => self.enter_start_post(unit, cause),
             ServiceType::Oneshot => self.enter_signal(unit, SubState::StopSigterm, result, cause),
-            ServiceType::Notify | ServiceType::NotifyReload => {
+            ServiceType::Notify | ServiceType::NotifyReload | ServiceType::Dbus => {
                 if result != UnitResult::Success {
                     self.enter_signal(unit, SubState::StopSigterm, result, cause);
                 } else if never {
@@ -235,7 +239,6 @@ impl Engine {
             ServiceType::Simple
             | ServiceType::Exec
             | ServiceType::Forking
-            | ServiceType::Dbus
             | ServiceType::Idle => self.enter_running(unit, result, cause),
         }
     }
@@ -373,6 +376,35 @@ impl Engine {
             self.enter_start_post(unit, cause);
         } else if post && !control {
             self.enter_running(unit, UnitResult::Success, cause);
+        }
+    }
+
+    /// BusName= of a Type=dbus service was taken or given up: it is up while somebody has it. Without a bus
+    /// it is up when its program runs.
+    pub(crate) fn bus_name(&mut self, unit: UnitId, owned: Option<bool>) {
+        if !matches!(self.units[unit.0 as usize].state, State::Service(_))
+            || self.service_config(unit).service_type != ServiceType::Dbus
+        {
+            return;
+        }
+        let service = self.service_mut(unit);
+        let (sub, before) = (service.sub, service.bus_name_owned);
+        service.bus_name_owned = owned;
+        let cause = Self::here(self.units[unit.0 as usize].record);
+        let name = self.service_config(unit).bus_name.as_deref().unwrap_or_default().into();
+        match (sub, owned) {
+            (SubState::Start, None) if self.service_ref(unit).main_pid().is_some() => {
+                self.enter_start_post(unit, cause);
+            }
+            (SubState::Start, Some(true)) if self.service_ref(unit).main_pid().is_some() => {
+                let record = self.record(Some(unit), vec![cause], Fact::BusName { name, owned: true });
+                self.enter_start_post(unit, Self::here(record));
+            }
+            (SubState::Running, Some(false)) if before != Some(false) => {
+                let record = self.record(Some(unit), vec![cause], Fact::BusName { name, owned: false });
+                self.enter_running(unit, UnitResult::Success, Self::here(record));
+            }
+            _ => {}
         }
     }
 
