@@ -19,12 +19,12 @@ use hence_engine::{Effect, Engine, Request, UnitId};
 use hence_host::{Interest, Ready};
 use hence_ledger::{Fact, Record};
 use listener::Listener;
-pub use system_bus::address as system_bus_address;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
+pub use system_bus::address as system_bus_address;
 
 /// Who waits for descriptors: the host's event loop.
 pub trait Registry {

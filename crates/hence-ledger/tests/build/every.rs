@@ -121,7 +121,6 @@ fn earlier(tag: u32, c: &mut Chance) -> Fact {
             to: c.pick(SubState::ALL),
             result: c.pick(UnitResult::ALL),
         },
-        35 => Fact::BusName { name: text(c), owned: c.below(2) == 0 },
         _ => unreachable!("no fact has the tag {tag}"),
     }
 }
@@ -181,6 +180,7 @@ fn later(tag: u32, c: &mut Chance) -> Fact {
             chain: c.list(text),
             left_behind: c.number(),
         },
+        35 => Fact::BusName { name: text(c), owned: c.below(2) == 0 },
         _ => unreachable!("no fact has the tag {tag}"),
     }
 }

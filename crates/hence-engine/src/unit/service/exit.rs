@@ -236,10 +236,9 @@ impl Engine {
                     self.enter_signal(unit, SubState::StopSigterm, UnitResult::Protocol, cause);
                 }
             }
-            ServiceType::Simple
-            | ServiceType::Exec
-            | ServiceType::Forking
-            | ServiceType::Idle => self.enter_running(unit, result, cause),
+            ServiceType::Simple | ServiceType::Exec | ServiceType::Forking | ServiceType::Idle => {
+                self.enter_running(unit, result, cause)
+            }
         }
     }
 
