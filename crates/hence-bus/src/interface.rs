@@ -150,8 +150,8 @@ impl Call<'_> {
     }
 }
 
-/// A unit, loaded where it isn't yet, for which `loads` has to have room. It stays loaded for ever, so who may
-/// only look must not make us load whatever they like.
+/// A unit, loaded where it isn't yet, for which `loads` has to have room. It stays loaded, so who may only
+/// look must not make us load whatever they like.
 pub fn load(model: &mut dyn Model, loads: &mut u32, name: &str) -> Result<Option<UnitView>, Refusal> {
     if let Some(view) = model.unit(name, false)? {
         return Ok(Some(view));

@@ -44,8 +44,8 @@ pub struct SystemBus {
     events: Vec<Event>,
 }
 
-/// The socket of the system bus: of DBUS_SYSTEM_BUS_ADDRESS, as the D-Bus specification has it, else the usual
-/// one. `None` for an address that is no path.
+/// The socket of the system bus: of DBUS_SYSTEM_BUS_ADDRESS, as the D-Bus specification has it, else the
+/// usual one. `None` for an address that is no path.
 pub fn address() -> Option<PathBuf> {
     match std::env::var("DBUS_SYSTEM_BUS_ADDRESS") {
         Ok(text) if !text.is_empty() => path_of(&text),

@@ -197,7 +197,6 @@ fn clients_on_the_bus_are_served_as_who_they_are() {
 /// Not a test of its own: the program of a service that takes a name on the bus, and gives it up when a file
 /// appears.
 #[test]
-#[ignore = "a service of another test runs it"]
 fn takes_a_name() {
     let (Ok(bus), Ok(release)) = (std::env::var("TEST_BUS"), std::env::var("TEST_RELEASE")) else { return };
     let mut stream = UnixStream::connect(bus).expect("a bus");
@@ -239,12 +238,13 @@ fn a_service_is_up_while_it_has_its_name_and_starts_when_it_is_called() {
     let service = format!(
         "[Unit]\nDefaultDependencies=no\n[Service]\nType=dbus\nBusName=org.example.Hence\n\
          Environment=TEST_BUS=FOLDER/system_bus TEST_RELEASE=FOLDER/release\n\
-         ExecStart={own} --exact bus::takes_a_name --ignored\n"
+         ExecStart={own} --exact bus::takes_a_name\n"
     );
     site.unit("named.service", &service);
     site.unit(
         "exits.service",
-        "[Unit]\nDefaultDependencies=no\n[Service]\nType=dbus\nBusName=org.example.Exits\nExecStart=/bin/false\n",
+        "[Unit]\nDefaultDependencies=no\n[Service]\nType=dbus\nBusName=org.example.Exits\n\
+         ExecStart=/bin/false\n",
     );
     for (name, unit) in
         [("org.example.Hence", "named"), ("org.example.Exits", "exits"), ("org.example.Gone", "gone")]

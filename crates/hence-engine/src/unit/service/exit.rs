@@ -229,16 +229,18 @@ impl Engine {
         match config.service_type {
             ServiceType::Oneshot if result == UnitResult::Success => self.enter_start_post(unit, cause),
             ServiceType::Oneshot => self.enter_signal(unit, SubState::StopSigterm, result, cause),
-            ServiceType::Notify | ServiceType::NotifyReload | ServiceType::Dbus => {
+            ServiceType::Notify | ServiceType::NotifyReload => {
                 if result != UnitResult::Success {
                     self.enter_signal(unit, SubState::StopSigterm, result, cause);
                 } else if never {
                     self.enter_signal(unit, SubState::StopSigterm, UnitResult::Protocol, cause);
                 }
             }
-            ServiceType::Simple | ServiceType::Exec | ServiceType::Forking | ServiceType::Idle => {
-                self.enter_running(unit, result, cause)
-            }
+            ServiceType::Simple
+            | ServiceType::Exec
+            | ServiceType::Forking
+            | ServiceType::Dbus
+            | ServiceType::Idle => self.enter_running(unit, result, cause),
         }
     }
 
