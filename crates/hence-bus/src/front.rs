@@ -146,6 +146,11 @@ impl Front {
         self.peers.get(&id).is_some_and(|entry| entry.peer.is_open())
     }
 
+    /// Whether a connection waits for an answer or has one to read.
+    pub fn is_busy(&self, id: PeerId) -> bool {
+        self.peers.get(&id).is_some_and(|e| e.open_requests > 0 || !e.peer.outgoing().is_empty())
+    }
+
     /// Whether to read from a connection now.
     pub fn wants_input(&self, id: PeerId) -> bool {
         self.peers.get(&id).is_some_and(|entry| entry.peer.wants_input())

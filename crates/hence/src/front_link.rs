@@ -41,6 +41,8 @@ pub trait Registry {
 const AUTHENTICATE_US: u64 = 10_000_000;
 /// How long a connection may take where all places are taken and others wait.
 const AUTHENTICATE_FULL_US: u64 = 200_000;
+/// How long a connection may ask nothing where all places are taken by such and others wait.
+const IDLE_FULL_US: u64 = 5_000_000;
 /// How long accepting pauses where the system has no descriptors left and none of ours can be closed.
 const PAUSE_US: u64 = 1_000_000;
 /// Most connections that one wake accepts.
@@ -66,6 +68,8 @@ struct Connection {
     interest: Interest,
     /// When it has to be authenticated, in microseconds of the monotonic clock.
     authenticate_by_us: u64,
+    /// When it last said anything, on the same clock.
+    said_us: u64,
 }
 
 /// A request whose answer is outstanding.
@@ -199,13 +203,16 @@ impl FrontLink {
         }
     }
 
-    /// Closes who is connected for long and says nothing, for the sake of who waits. Without such a one,
-    /// accepting pauses until there is, or until somebody leaves.
+    /// Closes who is connected for long and says nothing, for the sake of who waits; who never authenticated
+    /// goes first. Without such a one, accepting pauses until there is, or until somebody leaves.
     fn make_room(&mut self, now_us: u64, registry: &mut dyn Registry) -> bool {
-        let silent = self.connections.iter().filter(|(_, c)| !self.front.is_open(c.peer));
-        let oldest = silent.map(|(token, c)| (c.authenticate_by_us, *token)).min();
-        let over = oldest.map(|(by_us, token)| (by_us - AUTHENTICATE_US + AUTHENTICATE_FULL_US, token));
-        match over {
+        let over = self.connections.iter().filter_map(|(token, c)| {
+            if !self.front.is_open(c.peer) {
+                return Some((c.authenticate_by_us - AUTHENTICATE_US + AUTHENTICATE_FULL_US, *token));
+            }
+            (!self.front.is_busy(c.peer)).then_some((c.said_us + IDLE_FULL_US, *token))
+        });
+        match over.min() {
             Some((over_us, token)) if over_us <= now_us => self.close(token, registry),
             over => self.pause(over.map(|(over_us, _)| over_us), registry),
         }
@@ -228,7 +235,8 @@ impl FrontLink {
             return;
         }
         let authenticate_by_us = now_us + AUTHENTICATE_US;
-        self.connections.insert(token, Connection { stream, peer, interest, authenticate_by_us });
+        self.connections
+            .insert(token, Connection { stream, peer, interest, authenticate_by_us, said_us: now_us });
     }
 
     fn read(&mut self, token: u32, runtime: &mut dyn Runtime) {
@@ -240,6 +248,7 @@ impl FrontLink {
         match connection.stream.read(&mut buffer) {
             Ok(0) => self.close(token, runtime),
             Ok(length) => {
+                connection.said_us = runtime.now_us();
                 let mut model = EngineModel { runtime };
                 // Whoever is condemned by that is closed at the end of the turn.
                 let _ = self.front.receive(connection.peer, &buffer[..length], &mut model);

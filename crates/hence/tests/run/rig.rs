@@ -155,7 +155,9 @@ impl Site {
     /// `hence run` of the site's units.
     pub fn run_command(&self, more: &[&str]) -> Command {
         let mut arguments = vec!["run".to_owned(), self.path("units")];
-        arguments.extend(["--socket".to_owned(), self.path("bus")]);
+        if !more.contains(&"--socket") {
+            arguments.extend(["--socket".to_owned(), self.path("bus")]);
+        }
         if self.level == Level::Ancestry {
             arguments.push("--tracking=ancestry".to_owned());
         }
