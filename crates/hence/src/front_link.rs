@@ -162,7 +162,12 @@ impl FrontLink {
     /// ask of the engine; each is answered by an [`Effect::Reply`] that [`FrontLink::effect`] is shown.
     pub fn ready(&mut self, ready: Ready, runtime: &mut dyn Runtime) -> Vec<Request> {
         if ready.token == LISTENER {
-            self.accept(runtime.now_us(), runtime);
+            // Clients speak first: most have done so by now, and are authenticated without a wait.
+            for token in self.accept(runtime.now_us(), runtime) {
+                self.read(token, runtime);
+                self.settle(token, runtime);
+            }
+            return self.take_requests(runtime);
         }
         match ready.token {
             BUS_WATCH => self.bus_may_be_there(),
@@ -190,17 +195,23 @@ impl FrontLink {
         requests
     }
 
-    fn accept(&mut self, now_us: u64, registry: &mut dyn Registry) {
+    /// Accepts who waits, and returns their tokens.
+    fn accept(&mut self, now_us: u64, registry: &mut dyn Registry) -> Vec<u32> {
+        let mut admitted = Vec::new();
         for _ in 0..ACCEPT_BATCH {
             if self.connections.len() >= PEERS_MAX && !self.make_room(now_us, registry) {
-                return;
+                break;
             }
             match self.listener.accept() {
-                Ok(Some((stream, caller))) => self.admit(stream, caller, now_us, registry),
-                Ok(None) => return,
-                Err(_) => return self.pause(Some(now_us + PAUSE_US), registry),
+                Ok(Some((stream, caller))) => admitted.extend(self.admit(stream, caller, now_us, registry)),
+                Ok(None) => break,
+                Err(_) => {
+                    self.pause(Some(now_us + PAUSE_US), registry);
+                    break;
+                }
             }
         }
+        admitted
     }
 
     /// Closes who is connected for long and says nothing, for the sake of who waits; who never authenticated
@@ -226,17 +237,24 @@ impl FrontLink {
         self.accept_at_us = until_us;
     }
 
-    fn admit(&mut self, stream: UnixStream, caller: Caller, now_us: u64, registry: &mut dyn Registry) {
-        let token = TOKENS.skip(1).find(|token| !self.connections.contains_key(token));
-        let (Some(token), Some(peer)) = (token, self.front.connect(caller)) else { return };
+    fn admit(
+        &mut self,
+        stream: UnixStream,
+        caller: Caller,
+        now_us: u64,
+        registry: &mut dyn Registry,
+    ) -> Option<u32> {
+        let token = TOKENS.skip(1).find(|token| !self.connections.contains_key(token))?;
+        let peer = self.front.connect(caller)?;
         let interest = Interest { read: true, write: false };
         if registry.register(stream.as_fd(), token, interest).is_err() {
             self.front.disconnect(peer);
-            return;
+            return None;
         }
         let authenticate_by_us = now_us + AUTHENTICATE_US;
         self.connections
             .insert(token, Connection { stream, peer, interest, authenticate_by_us, said_us: now_us });
+        Some(token)
     }
 
     fn read(&mut self, token: u32, runtime: &mut dyn Runtime) {

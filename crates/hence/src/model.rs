@@ -91,15 +91,16 @@ impl Model for EngineModel<'_> {
                 Ok(Some(view))
             }
             None => Ok(None),
-            Some(id) => {
-                let mut view = unit_view(self.runtime.engine(), id);
-                view::add_usage(&mut view, self.runtime.usage(id));
-                view.need_daemon_reload = self.runtime.is_stale(id);
-                let config = &self.runtime.engine().unit(id).config;
-                view.unit_file_state = files::state_of(config, &self.runtime.unit_folders());
-                Ok(Some(view))
-            }
+            Some(id) => Ok(Some(unit_view(self.runtime.engine(), id))),
         }
+    }
+
+    fn measure(&mut self, view: &mut UnitView) {
+        let Some(id) = self.runtime.engine().find(&view.row.id) else { return };
+        view::add_usage(view, self.runtime.usage(id));
+        view.need_daemon_reload = self.runtime.is_stale(id);
+        let config = &self.runtime.engine().unit(id).config;
+        view.unit_file_state = files::state_of(config, &self.runtime.unit_folders());
     }
 
     fn units(&mut self) -> Vec<UnitRow> {

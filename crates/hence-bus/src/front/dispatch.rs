@@ -210,7 +210,12 @@ fn properties(
         Target::Node => Vec::new(),
         Target::Root => root_values(&model.overview(), interface, name),
         Target::Unit(id, _) => match crate::interface::load(model, loads, id)? {
-            Some(view) => unit_values(&view, interface, name),
+            Some(mut view) => {
+                if name.is_none_or(|name| !unit::KNOWN.contains(&name)) {
+                    model.measure(&mut view);
+                }
+                unit_values(&view, interface, name)
+            }
             None => {
                 return Err(Refusal::new(ErrorName::NoSuchUnit, format!("Unit {id} not found.")));
             }

@@ -8,6 +8,25 @@ use crate::front::{Command, ConditionView, ErrorName, Mode, Refusal, UnitView, V
 use crate::front::{job_path, unit_path};
 use crate::wire::Value;
 
+/// Properties that clients ask for one by one, again and again, and that are known without measuring.
+pub const KNOWN: &[&str] = &[
+    "Id",
+    "Names",
+    "Following",
+    "LoadState",
+    "ActiveState",
+    "FreezerState",
+    "SubState",
+    "Job",
+    "InvocationID",
+    "MainPID",
+    "ControlPID",
+    "Result",
+    "CanReload",
+    "TriggeredBy",
+    "Triggers",
+];
+
 /// The interface.
 pub const INTERFACE: Interface<UnitView> = Interface {
     name: "org.freedesktop.systemd1.Unit",
