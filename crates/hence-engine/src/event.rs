@@ -155,6 +155,8 @@ pub enum Event {
     BusName {
         /// Which service.
         unit: UnitId,
+        /// The name.
+        name: Box<str>,
         /// Whether somebody owns it.
         owned: Option<bool>,
     },

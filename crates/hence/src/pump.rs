@@ -277,7 +277,7 @@ impl Pump {
             Effect::WatchName { unit, name } => {
                 let answer = match &mut self.front {
                     Some(front) => front.watch_name(unit, &name),
-                    None => Some(Event::BusName { unit, owned: None }),
+                    None => Some(Event::BusName { unit, name, owned: None }),
                 };
                 answers.extend(answer);
             }

@@ -57,7 +57,7 @@ impl World {
                 None
             }
             // The simulator has no bus.
-            Effect::WatchName { unit, .. } => Some(Event::BusName { unit, owned: None }),
+            Effect::WatchName { unit, name } => Some(Event::BusName { unit, name, owned: None }),
             Effect::Finished(status) => {
                 let again = self.finished.replace(status).is_some();
                 if again {

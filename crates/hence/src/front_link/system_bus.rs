@@ -14,6 +14,7 @@ use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connec
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::io::{self, Read, Write};
+use std::iter::repeat;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt;
 use std::os::unix::net::UnixStream;
@@ -103,12 +104,13 @@ impl SystemBus {
         let watch = inotify::init(CreateFlags::NONBLOCK | CreateFlags::CLOEXEC)?;
         let events = WatchFlags::CREATE
             | WatchFlags::MOVED_TO
-            | WatchFlags::ATTRIB
             | WatchFlags::DELETE_SELF
             | WatchFlags::MOVE_SELF
             | WatchFlags::ONLYDIR;
-        let mut folders = self.path.ancestors().skip(1);
-        if !folders.any(|folder| inotify::add_watch(&watch, folder, events).is_ok()) {
+        // A bus opens its socket to all users once it listens.
+        let nearest = events | WatchFlags::ATTRIB;
+        let mut folders = self.path.ancestors().skip(1).zip([nearest].into_iter().chain(repeat(events)));
+        if !folders.any(|(folder, events)| inotify::add_watch(&watch, folder, events).is_ok()) {
             return Err(io::ErrorKind::NotFound.into());
         }
         registry.register(watch.as_fd(), BUS_WATCH, Interest { read: true, write: false })?;
@@ -241,7 +243,12 @@ impl FrontLink {
                 News::NameOwner { name, owned } => {
                     if let Some(bus) = &mut self.bus {
                         let units = bus.names.get(&name).into_iter().flatten();
-                        let told = units.map(|unit| Event::BusName { unit: *unit, owned: Some(owned) });
+                        let text = || name.as_str().into();
+                        let told = units.map(|unit| Event::BusName {
+                            unit: *unit,
+                            name: text(),
+                            owned: Some(owned),
+                        });
                         bus.events.extend(told);
                     }
                 }
@@ -287,7 +294,7 @@ impl FrontLink {
     /// A unit wants to know whether this name is owned, now and whenever that changes. The answer if there
     /// is no bus.
     pub fn watch_name(&mut self, unit: UnitId, name: &str) -> Option<Event> {
-        let none = Event::BusName { unit, owned: None };
+        let none = Event::BusName { unit, name: name.into(), owned: None };
         let Some(bus) = self.bus.as_mut().filter(|bus| bus.stream.is_some() || is_socket(&bus.path)) else {
             return Some(none);
         };

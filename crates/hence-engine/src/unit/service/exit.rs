@@ -382,17 +382,20 @@ impl Engine {
 
     /// BusName= of a Type=dbus service was taken or given up: it is up while somebody has it. Without a bus
     /// it is up when its program runs.
-    pub(crate) fn bus_name(&mut self, unit: UnitId, owned: Option<bool>) {
-        if !matches!(self.units[unit.0 as usize].state, State::Service(_))
-            || self.service_config(unit).service_type != ServiceType::Dbus
-        {
+    pub(crate) fn bus_name(&mut self, unit: UnitId, name: &str, owned: Option<bool>) {
+        let known = self.units.get(unit.0 as usize).filter(|u| matches!(u.state, State::Service(_)));
+        let waits = known.is_some_and(|_| {
+            let config = self.service_config(unit);
+            config.service_type == ServiceType::Dbus && config.bus_name.as_deref() == Some(name)
+        });
+        if !waits {
             return;
         }
         let service = self.service_mut(unit);
         let (sub, before) = (service.sub, service.bus_name_owned);
         service.bus_name_owned = owned;
         let cause = Self::here(self.units[unit.0 as usize].record);
-        let name = self.service_config(unit).bus_name.as_deref().unwrap_or_default().into();
+        let name = Text::from(name);
         match (sub, owned) {
             (SubState::Start, None) if self.service_ref(unit).main_pid().is_some() => {
                 self.enter_start_post(unit, cause);
