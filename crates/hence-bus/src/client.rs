@@ -65,9 +65,32 @@ pub struct Client {
     accepted: bool,
 }
 
-const HANDSHAKE: &[u8] = b"\0AUTH EXTERNAL\r\nDATA\r\nBEGIN\r\n";
+pub(crate) const HANDSHAKE: &[u8] = b"\0AUTH EXTERNAL\r\nDATA\r\nBEGIN\r\n";
 /// More than any line of a server's handshake.
 const LINE_MAX: usize = 512;
+
+/// Takes what a server answers to [`HANDSHAKE`]; whether it has accepted us.
+pub(crate) fn accept(inbox: &mut Inbox) -> Result<bool, ClientError> {
+    loop {
+        let pending = inbox.pending();
+        let Some(end) = pending.windows(2).position(|pair| pair == b"\r\n") else {
+            if pending.len() > LINE_MAX {
+                return Err(ClientError::Rejected("line too long".into()));
+            }
+            return Ok(false);
+        };
+        let line = &pending[..end];
+        let accepted = line.starts_with(b"OK ");
+        if !accepted && line != b"DATA" {
+            let line = &line[..line.len().min(LINE_MAX)];
+            return Err(ClientError::Rejected(String::from_utf8_lossy(line).into_owned()));
+        }
+        inbox.take(end + 2);
+        if accepted {
+            return Ok(true);
+        }
+    }
+}
 
 impl Default for Client {
     fn default() -> Client {
@@ -100,22 +123,8 @@ impl Client {
     /// The server refused us.
     pub fn receive(&mut self, bytes: &[u8]) -> Result<(), ClientError> {
         self.inbox.push(bytes);
-        while !self.accepted {
-            let pending = self.inbox.pending();
-            let Some(end) = pending.windows(2).position(|pair| pair == b"\r\n") else {
-                if pending.len() > LINE_MAX {
-                    return Err(ClientError::Rejected("line too long".into()));
-                }
-                return Ok(());
-            };
-            let line = &pending[..end];
-            if line.starts_with(b"OK ") {
-                self.accepted = true;
-            } else if line != b"DATA" {
-                let line = &line[..line.len().min(LINE_MAX)];
-                return Err(ClientError::Rejected(String::from_utf8_lossy(line).into_owned()));
-            }
-            self.inbox.take(end + 2);
+        if !self.accepted {
+            self.accepted = accept(&mut self.inbox)?;
         }
         Ok(())
     }

@@ -8,6 +8,7 @@ mod command;
 mod dispatch;
 mod introspect;
 mod model;
+mod on_bus;
 mod path;
 mod refusal;
 
@@ -23,12 +24,13 @@ pub use model::{
 pub use path::{Object, ROOT, job_path, unit_path};
 pub use refusal::{ErrorName, Refusal};
 
+use crate::bus::Bus;
 use crate::interface::{self, Emits, Interface};
 use crate::peer::Peer;
 use crate::wire::{Kind, Message, NO_REPLY_EXPECTED, Value};
-use dispatch::Step;
+use dispatch::{Standing, Step};
 use std::borrow::Cow;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 /// Most connections at a time; further ones are refused.
 pub const PEERS_MAX: usize = 128;
@@ -36,6 +38,9 @@ pub const PEERS_MAX: usize = 128;
 pub const OPEN_REQUESTS_MAX: u32 = 64;
 /// Most unread bytes of all peers together; beyond, those with most are closed.
 pub const OUTGOING_TOTAL_MAX: usize = 64 * 1024 * 1024;
+
+/// Most units that callers without privilege have us load, all of them together.
+pub const GUEST_LOADS_MAX: u32 = 4096;
 
 const BUS_NAME: &str = "org.freedesktop.systemd1";
 const MANAGER: &str = "org.freedesktop.systemd1.Manager";
@@ -51,9 +56,20 @@ struct Entry {
     open_requests: u32,
 }
 
+/// Where a request came from.
+#[derive(Clone, Debug)]
+enum Origin {
+    /// A connection of ours.
+    Peer(PeerId),
+    /// The caller of this name on the bus.
+    Bus(String),
+    /// The bus itself, which wants this unit.
+    Activation(String),
+}
+
 #[derive(Debug)]
 struct Pending {
-    peer: PeerId,
+    origin: Origin,
     serial: u32,
     output: &'static str,
     silent: bool,
@@ -65,6 +81,13 @@ pub struct Front {
     guid: [u8; 16],
     owner: u32,
     peers: BTreeMap<PeerId, Entry>,
+    bus: Option<Bus>,
+    /// Jobs that callers on the bus asked for.
+    bus_jobs: BTreeSet<u32>,
+    /// Jobs of units that the bus asked for.
+    activations: BTreeMap<u32, String>,
+    /// Units that callers without privilege may still have us load.
+    guest_loads: u32,
     pending: BTreeMap<Token, Pending>,
     requests: VecDeque<Request>,
     last_peer: u64,
@@ -78,6 +101,10 @@ impl Front {
             guid,
             owner,
             peers: BTreeMap::new(),
+            bus: None,
+            bus_jobs: BTreeSet::new(),
+            activations: BTreeMap::new(),
+            guest_loads: GUEST_LOADS_MAX,
             pending: BTreeMap::new(),
             requests: VecDeque::new(),
             last_peer: 0,
@@ -100,7 +127,7 @@ impl Front {
     /// A connection was closed. What it asked for is still done, but not answered.
     pub fn disconnect(&mut self, id: PeerId) {
         self.peers.remove(&id);
-        self.pending.retain(|_, pending| pending.peer != id);
+        self.pending.retain(|_, pending| !matches!(pending.origin, Origin::Peer(peer) if peer == id));
     }
 
     /// All connections.
@@ -116,6 +143,11 @@ impl Front {
     /// Whether a connection has been authenticated and may go on.
     pub fn is_open(&self, id: PeerId) -> bool {
         self.peers.get(&id).is_some_and(|entry| entry.peer.is_open())
+    }
+
+    /// Whether a connection waits for an answer or has one to read.
+    pub fn is_busy(&self, id: PeerId) -> bool {
+        self.peers.get(&id).is_some_and(|e| e.open_requests > 0 || !e.peer.outgoing().is_empty())
     }
 
     /// Whether to read from a connection now.
@@ -157,13 +189,54 @@ impl Front {
     /// Answers a request. Nothing happens where its connection is gone or waits for no answer.
     pub fn reply(&mut self, token: Token, answer: Result<Answer, Refusal>) {
         let Some(pending) = self.pending.remove(&token) else { return };
-        let Some(entry) = self.peers.get_mut(&pending.peer) else { return };
+        let id = match &pending.origin {
+            Origin::Peer(id) => *id,
+            Origin::Bus(_) | Origin::Activation(_) => return self.reply_on_bus(pending, answer),
+        };
+        let Some(entry) = self.peers.get_mut(&id) else { return };
         entry.open_requests -= 1;
         if !pending.silent {
             let answer = answer.and_then(|answer| interface::body(&answer, pending.output));
             respond(&mut entry.peer, pending.serial, answer);
             self.limit_total();
         }
+    }
+
+    /// Serves a call, or hands it out as a request where it gives `None`.
+    fn serve(
+        &mut self,
+        origin: &Origin,
+        caller: Caller,
+        open_requests: u32,
+        message: &Message,
+        model: &mut dyn Model,
+    ) -> Option<Result<Vec<Value>, Refusal>> {
+        let standing = match caller.uid == 0 || caller.uid == self.owner {
+            true => Standing::Privileged,
+            false => Standing::Guest { loads: &mut self.guest_loads },
+        };
+        Some(match dispatch::dispatch(message, caller, standing, model) {
+            Ok(Step::Reply(body)) => Ok(body),
+            Ok(Step::Subscribe(subscribe)) => self.subscribe(origin, subscribe),
+            Ok(Step::Hold(unit, hold)) => self.hold(origin, unit, hold),
+            Ok(Step::Ask(..)) if open_requests >= OPEN_REQUESTS_MAX => {
+                Err(Refusal::new(ErrorName::LimitsExceeded, "Too many requests wait for their answer."))
+            }
+            Ok(Step::Ask(command, output)) => {
+                let silent = message.flags & NO_REPLY_EXPECTED != 0;
+                let pending = Pending { origin: origin.clone(), serial: message.serial, output, silent };
+                self.hand_out(pending, caller, command);
+                return None;
+            }
+            Err(refusal) => Err(refusal),
+        })
+    }
+
+    fn hand_out(&mut self, pending: Pending, caller: Caller, command: Command) {
+        self.last_token += 1;
+        let token = Token(self.last_token);
+        self.pending.insert(token, pending);
+        self.requests.push_back(Request { token, caller, command });
     }
 
     fn drain(&mut self, id: PeerId, model: &mut dyn Model) -> Result<(), Fatal> {
@@ -173,25 +246,13 @@ impl Front {
                 continue;
             }
             let silent = message.flags & NO_REPLY_EXPECTED != 0;
-            let caller = entry.peer.caller();
-            let answer = match dispatch::dispatch(&message, caller, model) {
-                Ok(Step::Reply(body)) => Ok(body),
-                Ok(Step::Ask(..)) if entry.open_requests >= OPEN_REQUESTS_MAX => {
-                    Err(Refusal::new(ErrorName::LimitsExceeded, "Too many requests wait for their answer."))
-                }
-                Ok(Step::Ask(command, output)) => {
-                    entry.open_requests += 1;
-                    self.last_token += 1;
-                    let token = Token(self.last_token);
-                    let pending = Pending { peer: id, serial: message.serial, output, silent };
-                    self.pending.insert(token, pending);
-                    self.requests.push_back(Request { token, caller, command });
-                    continue;
-                }
-                Err(refusal) => Err(refusal),
-            };
-            if !silent {
-                respond(&mut entry.peer, message.serial, answer);
+            let (caller, open_requests) = (entry.peer.caller(), entry.open_requests);
+            let answer = self.serve(&Origin::Peer(id), caller, open_requests, &message, model);
+            let Some(entry) = self.peers.get_mut(&id) else { break };
+            match answer {
+                None => entry.open_requests += 1,
+                Some(answer) if !silent => respond(&mut entry.peer, message.serial, answer),
+                Some(_) => {}
             }
         }
         self.limit_total();
@@ -208,13 +269,18 @@ impl Front {
     }
 
     fn broadcast(&mut self, mut message: Message) {
+        if let Some(bus) = self.bus.as_mut().filter(|bus| bus.has_subscribers()) {
+            bus.queue(&message);
+        }
         message.fields.sender = Some(Cow::Borrowed(BUS_NAME));
         self.peers.values_mut().for_each(|entry| entry.peer.queue(&message));
         self.limit_total();
     }
 
-    fn has_listeners(&self) -> bool {
-        self.peers.values().any(|entry| entry.peer.is_open())
+    /// Whether anybody is told of what changes.
+    pub fn has_listeners(&self) -> bool {
+        self.bus.as_ref().is_some_and(Bus::has_subscribers)
+            || self.peers.values().any(|entry| entry.peer.is_open())
     }
 
     fn announce(&mut self, member: &'static str, body: impl FnOnce() -> Vec<Value>) {
@@ -242,9 +308,9 @@ impl Front {
     /// `invalid`, `assert`, `unsupported`, `collected`, `once`. Has to come after the reply that named the
     /// job, for systemctl waits for it only from then on.
     pub fn job_removed(&mut self, id: u32, unit: &str, result: &'static str) {
-        self.announce("JobRemoved", || {
-            vec![id.into(), Value::path(job_path(id)), interface::text(unit), result.into()]
-        });
+        let body = || vec![id.into(), Value::path(job_path(id)), interface::text(unit), result.into()];
+        self.job_removed_on_bus(id, result, body);
+        self.announce("JobRemoved", body);
     }
 
     /// Tells all peers that the first transaction is over; microseconds in firmware, loader, kernel, initrd,

@@ -1,5 +1,6 @@
 //! What an interface is: rows of properties, methods and signals. It serves nothing; the front does.
 
+pub mod access;
 pub mod job;
 pub mod kinds;
 pub mod manager;
@@ -13,7 +14,9 @@ mod tests;
 pub mod timer;
 pub mod unit;
 
-use crate::front::{Answer, Caller, Command, ErrorName, JobView, Model, Object, Refusal, Timestamp};
+use crate::front::{
+    Answer, Caller, Command, ErrorName, JobView, Model, Object, Refusal, Timestamp, UnitView,
+};
 use crate::front::{job_path, unit_path};
 use crate::wire::Value;
 
@@ -84,9 +87,16 @@ pub struct Call<'a> {
     pub arguments: &'a [Value],
     /// What is asked.
     pub model: &'a mut dyn Model,
+    /// Units that may still be loaded for callers like this one.
+    pub loads: &'a mut u32,
 }
 
 impl Call<'_> {
+    /// A unit, loaded where it isn't yet.
+    pub fn load(&mut self, name: &str) -> Result<Option<UnitView>, Refusal> {
+        load(self.model, self.loads, name)
+    }
+
     /// The string at this position.
     pub fn text(&self, at: usize) -> &str {
         self.arguments.get(at).and_then(Value::as_str).unwrap_or("")
@@ -140,6 +150,22 @@ impl Call<'_> {
     }
 }
 
+/// A unit, loaded where it isn't yet, for which `loads` has to have room. It stays loaded, so who may only
+/// look must not make us load whatever they like.
+pub fn load(model: &mut dyn Model, loads: &mut u32, name: &str) -> Result<Option<UnitView>, Refusal> {
+    if let Some(view) = model.unit(name, false)? {
+        return Ok(Some(view));
+    }
+    if *loads == 0 {
+        let text = format!("Unit {name} is not loaded, and too many units were loaded for others already.");
+        return Err(Refusal::new(ErrorName::LimitsExceeded, text));
+    }
+    let loaded = model.unit(name, true)?;
+    // What was not found is not kept.
+    *loads -= u32::from(loaded.as_ref().is_some_and(|view| view.row.load_state != "not-found"));
+    Ok(loaded)
+}
+
 /// The unit of a process, or the refusal of who has none.
 pub fn unit_of_pid(model: &mut dyn Model, pid: u32) -> Result<String, Refusal> {
     model.unit_of_pid(pid).ok_or_else(|| {
@@ -153,6 +179,10 @@ pub enum Turn {
     Reply(Vec<Value>),
     /// The binary will answer it.
     Ask(Command),
+    /// From now on the caller is told of everything, or no longer.
+    Subscribe(bool),
+    /// The caller holds this unit, or lets it go.
+    Hold(String, bool),
 }
 
 /// What a method does.

@@ -14,7 +14,7 @@ mod value;
 mod writer;
 
 pub use message::{Fields, Kind, Message, NO_REPLY_EXPECTED, frame_length};
-pub use names::{is_error_name, is_interface, is_member, is_object_path};
+pub use names::{is_bus_name, is_error_name, is_interface, is_member, is_object_path};
 pub use signature::{complete_types, is_signature};
 pub use value::{Array, Value};
 
@@ -26,6 +26,9 @@ pub const MESSAGE_MAX: usize = 128 * 1024;
 
 /// Longest message taken from a server, in bytes: the list of all units of a large machine fits.
 pub const REPLY_MAX: usize = 16 * 1024 * 1024;
+
+/// Longest message that there is, by the specification.
+pub const FRAME_MAX: usize = 128 * 1024 * 1024;
 
 /// Why bytes are not a D-Bus message. The connection they came from cannot be used any more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -100,6 +100,14 @@ pub enum Effect {
         /// Its name.
         name: UnitName,
     },
+    /// Say who owns this name on the message bus, now and whenever that changes. Answered by
+    /// [`crate::Event::BusName`]; at once where there is no bus.
+    WatchName {
+        /// For which unit.
+        unit: UnitId,
+        /// BusName=
+        name: Box<str>,
+    },
     /// A job is queued, for clients that follow jobs.
     JobNew {
         /// Which.

@@ -251,6 +251,7 @@ impl Engine {
             Event::PathChanged { unit, path } => self.path_changed(unit, path),
             Event::OomKill { unit, kills } => self.oom_kill(unit, kills),
             Event::Survivors { unit, invocation, processes } => self.survivors(unit, invocation, processes),
+            Event::BusName { unit, name, owned } => self.bus_name(unit, &name, owned),
             Event::Deadline => {}
             Event::TimeUp { after_us } => {
                 let fact = Fact::DeadlineReached { deadline: DeadlineKind::RunFor, after_us };

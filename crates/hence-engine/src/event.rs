@@ -171,6 +171,15 @@ pub enum Event {
     },
     /// `Engine::deadline` has been reached.
     Deadline,
+    /// Whether the bus name of a service is owned; `None`: there is no bus to ask.
+    BusName {
+        /// Which service.
+        unit: UnitId,
+        /// The name.
+        name: Box<str>,
+        /// Whether somebody owns it.
+        owned: Option<bool>,
+    },
     /// The time that the run was given is over.
     TimeUp {
         /// How long that was, in microseconds.

@@ -390,7 +390,7 @@ impl World {
                 world.engine.handle(world.time(), Event::Referenced(unit.clone()));
                 world.settle();
             }
-            let client = Client { pid: 1000, uid: 0, command: "client".into(), unit: None };
+            let client = Client { pid: 1000, uid: 0, command: "client".into(), ..Client::default() };
             world.handle(Event::Request(Request { token: world.tokens, client, verb, kind }));
         };
         match act {
@@ -447,7 +447,7 @@ impl World {
 
     fn reload_all(&mut self) {
         let now = self.time();
-        let client = Client { pid: 1000, uid: 0, command: "client".into(), unit: None };
+        let client = Client { pid: 1000, uid: 0, command: "client".into(), ..Client::default() };
         self.engine.handle(now, Event::ReloadBegun(client));
         self.path = UnitPath::scan(&self.files, &[files::FOLDER.to_owned()]);
         let known: Vec<_> = self.engine.units().map(|u| (u.id, u.name().clone())).collect();

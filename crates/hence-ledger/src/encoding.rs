@@ -185,6 +185,7 @@ facts! {
     33 Gap { lost, reason }
     34 Tally { what, times, first, last, rule, chain, left_behind }
     35 UnitFileChanged { path, target }
+    36 BusName { name, owned }
 }
 
 /// What is left to decode.
@@ -420,9 +421,39 @@ composed! {
     Stamp { realtime_us, monotonic_us }
     Invocation { 0 }
     Rule { directive, file, line }
-    Client { pid, uid, command, unit }
+    Parent { pid, command }
     Version { device, inode, size, modified_ns, changed_ns }
     FileIdentity { path, role, version }
     LeftOver { pid, start_ticks, command, bytes }
     Exit { kind, status }
+}
+
+/// A client is the last of its fact's fields, so it can grow: what it was called by is put only where it is
+/// known, and bytes that end before it have none.
+impl Field for Client {
+    fn put(&self, out: &mut Vec<u8>) {
+        self.pid.put(out);
+        self.uid.put(out);
+        self.command.put(out);
+        self.unit.put(out);
+        if self.parent.is_some() || self.login_uid.is_some() {
+            self.parent.put(out);
+            self.login_uid.put(out);
+        }
+    }
+
+    fn take(input: &mut Input<'_>) -> Result<Client, DecodeError> {
+        let mut client = Client {
+            pid: Field::take(input)?,
+            uid: Field::take(input)?,
+            command: Field::take(input)?,
+            unit: Field::take(input)?,
+            ..Client::default()
+        };
+        if !input.rest.is_empty() {
+            client.parent = Field::take(input)?;
+            client.login_uid = Field::take(input)?;
+        }
+        Ok(client)
+    }
 }

@@ -6,7 +6,7 @@ use crate::answer::*;
 use crate::history::Entry;
 use crate::loops::Loop;
 use crate::path::{Root, Step};
-use crate::record::{Certainty, FileRole, Rule, Stamp};
+use crate::record::{Certainty, FileRole, Parent, Rule, Stamp};
 use crate::speech::rfc3339;
 use alloc::{
     format,
@@ -145,9 +145,16 @@ fn root(root: &Root) -> Json {
         ("pid", number(root.pid)),
         ("uid", number(root.uid)),
         ("command", or_null(root.command.as_ref(), text)),
+        ("client_unit", or_null(root.client_unit.as_ref(), text)),
+        ("parent", or_null(root.parent.as_ref(), parent)),
+        ("login_uid", number(root.login_uid)),
         ("what", text(&root.what)),
         ("at", or_null(root.at, time)),
     ]))
+}
+
+fn parent(parent: &Parent) -> Json {
+    Json::Object(Vec::from([("pid", Json::Number(parent.pid.into())), ("command", text(&parent.command))]))
 }
 
 fn role(role: FileRole) -> Json {

@@ -29,8 +29,8 @@ pub mod word;
 
 pub use encoding::{DecodeError, FORMAT_VERSION, decode, encode};
 pub use record::{
-    Cause, Certainty, Client, Fact, FileIdentity, FileRole, Invocation, LeftOver, Record, RecordId, Rule,
-    Stamp, Version,
+    Cause, Certainty, Client, Fact, FileIdentity, FileRole, Invocation, LeftOver, Parent, Record, RecordId,
+    Rule, Stamp, Version,
 };
 pub use word::*;
 

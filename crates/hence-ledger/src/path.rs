@@ -95,6 +95,12 @@ pub struct Root {
     pub uid: Option<u32>,
     /// The client's command line.
     pub command: Option<Text>,
+    /// The unit that the client runs in.
+    pub client_unit: Option<Text>,
+    /// What had the client ask.
+    pub parent: Option<Parent>,
+    /// The user who logged in, where that is another one than the client's.
+    pub login_uid: Option<u32>,
     /// The whole of it as a sentence.
     pub what: String,
     /// When; `None` where the record is missing.
@@ -229,6 +235,9 @@ pub(crate) fn roots(index: &Index, from: At) -> Vec<Root> {
             pid: None,
             uid: None,
             command: None,
+            client_unit: None,
+            parent: None,
+            login_uid: None,
             what: missing.unwrap_or(NO_CAUSE).into(),
             at: None,
         });
@@ -238,6 +247,7 @@ pub(crate) fn roots(index: &Index, from: At) -> Vec<Root> {
 
 fn root(record: &Record) -> Root {
     let (mut pid, mut uid, mut command) = (None, None, None);
+    let mut asked = None;
     let kind = match &record.fact {
         Fact::Started { pid: own, .. } => {
             pid = Some(*own);
@@ -247,6 +257,7 @@ fn root(record: &Record) -> Root {
             pid = Some(client.pid);
             uid = Some(client.uid);
             command = Some(client.command.clone());
+            asked = Some(client);
             if *verb == Verb::Run { RootKind::Boot } else { RootKind::Request }
         }
         Fact::ProcessExited { pid: ended, .. } => {
@@ -279,7 +290,18 @@ fn root(record: &Record) -> Root {
         },
         _ => RootKind::Unknown,
     };
-    Root { kind, unit: record.unit.clone(), pid, uid, command, what: record.sentence(), at: Some(record.at) }
+    Root {
+        kind,
+        unit: record.unit.clone(),
+        pid,
+        uid,
+        command,
+        client_unit: asked.and_then(|client| client.unit.clone()),
+        parent: asked.and_then(|client| client.parent.clone()),
+        login_uid: asked.and_then(|client| client.login_uid),
+        what: record.sentence(),
+        at: Some(record.at),
+    }
 }
 
 /// What is told of a path: the event, and each record that isn't only the machinery between two others.
@@ -360,7 +382,13 @@ fn phrase(index: &Index, record: &Record, moved: bool) -> Option<(String, String
         }
         Fact::Request { verb, client, .. } => Some((
             format!("{} asked for {verb}", sentence::client(client)),
-            format!("user {} asked for {verb}: {}", client.uid, client.command),
+            match &client.parent {
+                Some(parent) => {
+                    let (uid, command, by) = (client.uid, &client.command, &parent.command);
+                    format!("user {uid} asked for {verb}: {command}, called by {by}")
+                }
+                None => format!("user {} asked for {verb}: {}", client.uid, client.command),
+            },
         )),
         Fact::DeadlineReached { deadline: DeadlineKind::RestartDelay, .. } => None,
         Fact::DeadlineReached { deadline, after_us } => plain(sentence::deadline(*deadline, *after_us)),
@@ -382,6 +410,7 @@ fn phrase(index: &Index, record: &Record, moved: bool) -> Option<(String, String
         Fact::SpawnFailed { role, step, errno, subject } => {
             plain(sentence::spawn_failure(*role, *step, *errno, subject))
         }
+        Fact::BusName { name, owned: false } => plain(format!("its name {name} is gone from the bus")),
         Fact::StartLimitHit { burst, interval_us } => plain(sentence::start_limit(*burst, *interval_us)),
         Fact::ConditionFailed { condition, .. } => plain(format!("{condition} didn't hold")),
         Fact::JobDropped { job_type, reason } => plain(format!("its {job_type} job was dropped: {reason}")),

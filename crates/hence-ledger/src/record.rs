@@ -92,6 +92,19 @@ pub struct Client {
     pub command: Text,
     /// The unit it runs in, where it does.
     pub unit: Option<Text>,
+    /// The nearest process above it that says more than that it called `systemctl`: a script, a shell, cron.
+    pub parent: Option<Parent>,
+    /// The user who logged in, where that is another one than `uid`: by the kernel's audit, else by sudo.
+    pub login_uid: Option<u32>,
+}
+
+/// A process that had another one ask.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Parent {
+    /// Process id at the time of asking.
+    pub pid: u32,
+    /// Its command line, cut at 256 bytes.
+    pub command: Text,
 }
 
 /// What a file is to a unit.
@@ -447,6 +460,13 @@ pub enum Fact {
         chain: Vec<Text>,
         /// Processes left behind in that time.
         left_behind: u64,
+    },
+    /// A name on the message bus that makes a Type=dbus service be up was taken or given up.
+    BusName {
+        /// BusName=
+        name: Text,
+        /// Whether somebody has it now.
+        owned: bool,
     },
     /// Written by a newer hence in words that this one doesn't know.
     Newer {

@@ -39,7 +39,7 @@ impl Record {
     }
 }
 
-/// `process 812 of user 0 (systemctl restart foo)`.
+/// `process 812 of user 0 (systemctl restart foo) in cron.service, called by process 800 (/bin/sh x)`.
 pub(crate) fn client(client: &Client) -> String {
     let mut text = format!("process {} of user {}", client.pid, client.uid);
     if !client.command.is_empty() {
@@ -47,6 +47,16 @@ pub(crate) fn client(client: &Client) -> String {
     }
     if let Some(unit) = &client.unit {
         text.push_str(&format!(" in {unit}"));
+    }
+    if let Some(parent) = &client.parent {
+        text.push_str(&format!(", called by process {} ({})", parent.pid, parent.command));
+    }
+    if let Some(uid) = client.login_uid {
+        text.push_str(&format!(", logged in as user {uid}"));
+    }
+    // What they wanted follows.
+    if client.parent.is_some() || client.login_uid.is_some() {
+        text.push(',');
     }
     text
 }
@@ -226,6 +236,8 @@ fn of_units(fact: &Fact, unit: &str) -> String {
             format!("{unit}: {path} became a link to {target}")
         }
         Fact::UnitFileChanged { path, target: None } => format!("{unit}: {path} was removed"),
+        Fact::BusName { name, owned: true } => format!("{unit}: its name {name} is on the bus"),
+        Fact::BusName { name, owned: false } => format!("{unit}: its name {name} is gone from the bus"),
         Fact::Tally { what, times, .. } => {
             format!("{unit}: {what} {}, summed up", count(*times, "time", "times"))
         }

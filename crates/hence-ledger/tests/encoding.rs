@@ -101,6 +101,30 @@ fn what_a_newer_version_wrote_is_kept() {
 }
 
 #[test]
+fn who_had_a_client_ask_comes_after_what_older_records_end_with() {
+    let mut record = every::record(3, &mut Chance(3));
+    let client = Client { pid: 7, uid: 0, command: "systemctl stop a".into(), ..Client::default() };
+    let of = |client: &Client| Fact::Request {
+        verb: Verb::Stop,
+        mode: hence_unit::JobMode::Replace,
+        client: client.clone(),
+    };
+    record.fact = of(&client);
+    let before = bytes_of(&record);
+    let parent = Some(Parent { pid: 6, command: "cron".into() });
+    for (parent, login_uid, tail) in [
+        (parent.clone(), None, &b"\x01\x06\x04cron\x00"[..]),
+        (None, Some(1000), b"\x00\x01\xe8\x07"),
+        (parent, Some(0), b"\x01\x06\x04cron\x01\x00"),
+    ] {
+        record.fact = of(&Client { parent, login_uid, ..client.clone() });
+        let bytes = bytes_of(&record);
+        assert_eq!((&bytes[..before.len()], &bytes[before.len()..]), (&before[..], tail));
+        assert_eq!(decode(&bytes).as_ref(), Ok(&record));
+    }
+}
+
+#[test]
 fn damaged_bytes_never_panic() {
     let mut chance = Chance(11);
     let mut intact = 0;

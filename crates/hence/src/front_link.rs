@@ -7,6 +7,7 @@ mod ask;
 mod client;
 mod listener;
 mod machine;
+mod system_bus;
 #[cfg(test)]
 pub(crate) mod tests;
 
@@ -24,6 +25,7 @@ use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
+pub use system_bus::address as system_bus_address;
 
 /// Who waits for descriptors: the host's event loop.
 pub trait Registry {
@@ -40,6 +42,8 @@ pub trait Registry {
 const AUTHENTICATE_US: u64 = 10_000_000;
 /// How long a connection may take where all places are taken and others wait.
 const AUTHENTICATE_FULL_US: u64 = 200_000;
+/// How long a connection may ask nothing where all places are taken by such and others wait.
+const IDLE_FULL_US: u64 = 5_000_000;
 /// How long accepting pauses where the system has no descriptors left and none of ours can be closed.
 const PAUSE_US: u64 = 1_000_000;
 /// Most connections that one wake accepts.
@@ -48,8 +52,12 @@ const ACCEPT_BATCH: usize = 32;
 const READ_BYTES: usize = 16 * 1024;
 /// The listener's token; those of connections follow.
 const LISTENER: u32 = pump::FRONT;
-/// The link's tokens.
+/// The tokens of the listener and its connections.
 const TOKENS: std::ops::RangeInclusive<u32> = LISTENER..=LISTENER + PEERS_MAX as u32;
+/// The system bus.
+const BUS: u32 = LISTENER + PEERS_MAX as u32 + 1;
+/// What tells that there is one.
+const BUS_WATCH: u32 = BUS + 1;
 /// Most jobs of one transaction that are named to a client that asked for them.
 const OTHERS_MAX: usize = 1024;
 /// Numbers of jobs that never were: for clients that wait for the end of what turned out to need none.
@@ -61,6 +69,8 @@ struct Connection {
     interest: Interest,
     /// When it has to be authenticated, in microseconds of the monotonic clock.
     authenticate_by_us: u64,
+    /// When it last said anything, on the same clock.
+    said_us: u64,
 }
 
 /// A request whose answer is outstanding.
@@ -76,6 +86,7 @@ struct Waiting {
 pub struct FrontLink {
     front: Front,
     listener: Listener,
+    bus: Option<system_bus::SystemBus>,
     connections: BTreeMap<u32, Connection>,
     waiting: BTreeMap<u64, Waiting>,
     last_request: u64,
@@ -102,6 +113,7 @@ impl FrontLink {
         Ok(FrontLink {
             front: Front::new(guid, owner_uid),
             listener: Listener::open(path)?,
+            bus: None,
             connections: BTreeMap::new(),
             waiting: BTreeMap::new(),
             last_request: 0,
@@ -120,21 +132,17 @@ impl FrontLink {
         }
     }
 
-    /// Whether a token is one of this link's.
-    pub fn owns(&self, token: u32) -> bool {
-        TOKENS.contains(&token)
-    }
-
     /// When to call [`FrontLink::overdue`] at the latest, in microseconds of the monotonic clock: somebody
     /// has to authenticate by then, or accepting is to be tried again.
     pub fn deadline_us(&self) -> Option<u64> {
         let silent = self.connections.values().filter(|c| !self.front.is_open(c.peer));
-        silent.map(|c| c.authenticate_by_us).chain(self.accept_at_us).min()
+        let bus = self.bus.as_ref().and_then(system_bus::SystemBus::deadline_us);
+        silent.map(|c| c.authenticate_by_us).chain(self.accept_at_us).chain(bus).min()
     }
 
-    /// Whether anybody is connected.
+    /// Whether anybody is connected, or the bus is.
     pub fn is_connected(&self) -> bool {
-        !self.connections.is_empty()
+        !self.connections.is_empty() || self.is_on_bus()
     }
 
     fn set_accepting(&mut self, accept: bool, registry: &mut dyn Registry) -> io::Result<()> {
@@ -155,9 +163,26 @@ impl FrontLink {
     /// ask of the engine; each is answered by an [`Effect::Reply`] that [`FrontLink::effect`] is shown.
     pub fn ready(&mut self, ready: Ready, runtime: &mut dyn Runtime) -> Vec<Request> {
         if ready.token == LISTENER {
-            self.accept(runtime.now_us(), runtime);
+            // Clients speak first: most have done so by now, and are authenticated without a wait.
+            for token in self.accept(runtime.now_us(), runtime) {
+                self.read(token, runtime);
+                self.settle(token, runtime);
+            }
+            return self.take_requests(runtime);
         }
-        if !self.owns(ready.token) {
+        match ready.token {
+            BUS_WATCH => self.bus_may_be_there(),
+            BUS => {
+                if ready.read {
+                    self.read_bus(runtime);
+                }
+                let requests = self.take_requests(runtime);
+                self.settle_bus(runtime);
+                return requests;
+            }
+            _ => {}
+        }
+        if !TOKENS.contains(&ready.token) {
             return Vec::new();
         }
         if ready.write && !self.write(ready.token, runtime) {
@@ -171,26 +196,35 @@ impl FrontLink {
         requests
     }
 
-    fn accept(&mut self, now_us: u64, registry: &mut dyn Registry) {
+    /// Accepts who waits, and returns their tokens.
+    fn accept(&mut self, now_us: u64, registry: &mut dyn Registry) -> Vec<u32> {
+        let mut admitted = Vec::new();
         for _ in 0..ACCEPT_BATCH {
             if self.connections.len() >= PEERS_MAX && !self.make_room(now_us, registry) {
-                return;
+                break;
             }
             match self.listener.accept() {
-                Ok(Some((stream, caller))) => self.admit(stream, caller, now_us, registry),
-                Ok(None) => return,
-                Err(_) => return self.pause(Some(now_us + PAUSE_US), registry),
+                Ok(Some((stream, caller))) => admitted.extend(self.admit(stream, caller, now_us, registry)),
+                Ok(None) => break,
+                Err(_) => {
+                    self.pause(Some(now_us + PAUSE_US), registry);
+                    break;
+                }
             }
         }
+        admitted
     }
 
-    /// Closes who is connected for long and says nothing, for the sake of who waits. Without such a one,
-    /// accepting pauses until there is, or until somebody leaves.
+    /// Closes who is connected for long and says nothing, for the sake of who waits; who never authenticated
+    /// goes first. Without such a one, accepting pauses until there is, or until somebody leaves.
     fn make_room(&mut self, now_us: u64, registry: &mut dyn Registry) -> bool {
-        let silent = self.connections.iter().filter(|(_, c)| !self.front.is_open(c.peer));
-        let oldest = silent.map(|(token, c)| (c.authenticate_by_us, *token)).min();
-        let over = oldest.map(|(by_us, token)| (by_us - AUTHENTICATE_US + AUTHENTICATE_FULL_US, token));
-        match over {
+        let over = self.connections.iter().filter_map(|(token, c)| {
+            if !self.front.is_open(c.peer) {
+                return Some((c.authenticate_by_us - AUTHENTICATE_US + AUTHENTICATE_FULL_US, *token));
+            }
+            (!self.front.is_busy(c.peer)).then_some((c.said_us + IDLE_FULL_US, *token))
+        });
+        match over.min() {
             Some((over_us, token)) if over_us <= now_us => self.close(token, registry),
             over => self.pause(over.map(|(over_us, _)| over_us), registry),
         }
@@ -204,16 +238,24 @@ impl FrontLink {
         self.accept_at_us = until_us;
     }
 
-    fn admit(&mut self, stream: UnixStream, caller: Caller, now_us: u64, registry: &mut dyn Registry) {
-        let token = TOKENS.skip(1).find(|token| !self.connections.contains_key(token));
-        let (Some(token), Some(peer)) = (token, self.front.connect(caller)) else { return };
+    fn admit(
+        &mut self,
+        stream: UnixStream,
+        caller: Caller,
+        now_us: u64,
+        registry: &mut dyn Registry,
+    ) -> Option<u32> {
+        let token = TOKENS.skip(1).find(|token| !self.connections.contains_key(token))?;
+        let peer = self.front.connect(caller)?;
         let interest = Interest { read: true, write: false };
         if registry.register(stream.as_fd(), token, interest).is_err() {
             self.front.disconnect(peer);
-            return;
+            return None;
         }
         let authenticate_by_us = now_us + AUTHENTICATE_US;
-        self.connections.insert(token, Connection { stream, peer, interest, authenticate_by_us });
+        self.connections
+            .insert(token, Connection { stream, peer, interest, authenticate_by_us, said_us: now_us });
+        Some(token)
     }
 
     fn read(&mut self, token: u32, runtime: &mut dyn Runtime) {
@@ -225,6 +267,7 @@ impl FrontLink {
         match connection.stream.read(&mut buffer) {
             Ok(0) => self.close(token, runtime),
             Ok(length) => {
+                connection.said_us = runtime.now_us();
                 let mut model = EngineModel { runtime };
                 // Whoever is condemned by that is closed at the end of the turn.
                 let _ = self.front.receive(connection.peer, &buffer[..length], &mut model);
@@ -278,7 +321,7 @@ impl FrontLink {
         registry.unregister(connection.stream.as_fd());
         self.front.disconnect(connection.peer);
         drop(connection);
-        if self.connections.is_empty() {
+        if !self.is_connected() {
             self.changed.clear();
             self.fresh = Vec::new();
         }
@@ -291,12 +334,13 @@ impl FrontLink {
     /// Ends a turn: tells clients which units changed, writes what they take, closes those that broke the
     /// protocol or do not read. To be called when the effects of everything that was ready are done.
     pub fn flush(&mut self, runtime: &mut dyn Runtime) {
-        if self.connections.is_empty() {
+        if !self.is_connected() {
             return;
         }
         for unit in std::mem::take(&mut self.changed) {
             self.front.unit_changed(&unit_view(runtime.engine(), unit));
         }
+        self.settle_bus(runtime);
         let tokens: Vec<u32> = self.connections.keys().copied().collect();
         for token in tokens {
             self.settle(token, runtime);
@@ -307,7 +351,9 @@ impl FrontLink {
     }
 
     /// Closes who took too long to authenticate and goes on accepting where the system had no room.
-    pub fn overdue(&mut self, now_us: u64, registry: &mut dyn Registry) {
+    pub fn overdue(&mut self, now_us: u64, runtime: &mut dyn Runtime) {
+        self.try_bus(now_us, runtime);
+        let registry: &mut dyn Registry = runtime;
         if self.accept_at_us.take_if(|at_us| *at_us <= now_us).is_some() {
             let again = self.set_accepting(true, registry);
             self.accept_at_us = again.err().map(|_| now_us + PAUSE_US);
@@ -362,7 +408,10 @@ impl FrontLink {
 
     /// A record was made: whose state it changes is told to clients when the turn ends.
     pub fn record(&mut self, record: &Record, engine: &Engine) {
-        if self.is_connected()
+        if let Some(bus) = &mut self.bus {
+            bus.record(record);
+        }
+        if self.front.has_listeners()
             && let Some(unit) = FrontLink::concerns(record)
         {
             self.changed(&unit, engine);
@@ -421,9 +470,11 @@ impl FrontLink {
             Effect::JobRemoved { job, unit, result, .. } if self.is_connected() => {
                 // Who waits for the job looks at the unit as soon as it is over.
                 self.changed.remove(unit);
-                let view = unit_view(engine, *unit);
-                self.front.unit_changed(&view);
-                self.front.job_removed(job.0, &view.row.id, result.as_str());
+                if self.front.has_listeners() {
+                    self.front.unit_changed(&unit_view(engine, *unit));
+                }
+                let name = engine.unit(*unit).name().as_str();
+                self.front.job_removed(job.0, name, result.as_str());
             }
             Effect::Reply { token, result } => match result {
                 Ok(job) => self.reply(*token, job.map(|job| job.0), engine),

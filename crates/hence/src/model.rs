@@ -108,17 +108,18 @@ impl Model for EngineModel<'_> {
                 Ok(Some(view))
             }
             None => Ok(None),
-            Some(id) => {
-                let mut view = unit_view(self.runtime.engine(), id);
-                view::add_usage(&mut view, self.runtime.usage(id));
-                view.need_daemon_reload = self.runtime.is_stale(id);
-                let config = &self.runtime.engine().unit(id).config;
-                if config.sources.iter().any(|source| source.role == SourceRole::Fragment) {
-                    let name = config.id().clone();
-                    (view.unit_file_state, view.unit_file_preset) = self.runtime.file_state(&name);
-                }
-                Ok(Some(view))
-            }
+            Some(id) => Ok(Some(unit_view(self.runtime.engine(), id))),
+        }
+    }
+
+    fn measure(&mut self, view: &mut UnitView) {
+        let Some(id) = self.runtime.engine().find(&view.row.id) else { return };
+        view::add_usage(view, self.runtime.usage(id));
+        view.need_daemon_reload = self.runtime.is_stale(id);
+        let config = &self.runtime.engine().unit(id).config;
+        if config.sources.iter().any(|source| source.role == SourceRole::Fragment) {
+            let name = config.id().clone();
+            (view.unit_file_state, view.unit_file_preset) = self.runtime.file_state(&name);
         }
     }
 

@@ -246,7 +246,7 @@ impl Pump {
             self.watch_recorder();
         }
         if let Some(mut front) = self.front.take() {
-            front.overdue(now_us, &mut self.host);
+            front.overdue(now_us, self);
             self.front = Some(front);
         }
     }
@@ -332,6 +332,13 @@ impl Pump {
                 self.recorder.borrow_mut().ended_badly(&name, invocation, record);
             }
             Effect::Finished(status) => self.finished = Some(status),
+            Effect::WatchName { unit, name } => {
+                let answer = match &mut self.front {
+                    Some(front) => front.watch_name(unit, &name),
+                    None => Some(Event::BusName { unit, name, owned: None }),
+                };
+                answers.extend(answer);
+            }
             effect @ (Effect::UnitNew(_)
             | Effect::JobNew { .. }
             | Effect::JobRemoved { .. }
@@ -356,7 +363,11 @@ impl Pump {
         }
         let Some(mut front) = self.front.take() else { return };
         let requests = front.ready(ready, self);
+        let events = front.take_events();
         self.back_at_rest(front);
+        for event in events {
+            self.happen(event);
+        }
         for request in requests {
             self.request(request);
         }

@@ -2,7 +2,7 @@
 
 use crate::cli::LedgerOption;
 use crate::exit;
-use crate::front_link::FrontLink;
+use crate::front_link::{FrontLink, system_bus_address};
 use crate::narrator::Narrator;
 use crate::pump::Pump;
 use crate::survivors;
@@ -160,7 +160,7 @@ fn run(args: &Args) -> Result<u8, Refused> {
                 pid: std::process::id(),
                 uid: rustix::process::geteuid().as_raw(),
                 command: command.clone(),
-                unit: None,
+                ..Client::default()
             },
             verb: Verb::Run,
             kind: RequestKind::Job { unit, mode: JobMode::Replace },
@@ -210,8 +210,13 @@ fn open_front(args: &Args, first: bool) -> Option<FrontLink> {
         }
         (None, _) => runtime_directory()?.join("private"),
     };
+    // Who runs a few units in the foreground doesn't want the name of the whole system.
+    let bus = if uid == 0 && (first || args.stay) { system_bus_address() } else { None };
     match FrontLink::open(&path, uid) {
-        Ok(front) => Some(front),
+        Ok(front) => Some(match bus {
+            Some(bus) => front.on_bus(bus),
+            None => front,
+        }),
         Err(error) => {
             eprintln!("hence: {}: {error}; clients can't reach this hence", path.display());
             None

@@ -3,6 +3,7 @@
 
 use super::introspect;
 use super::{Caller, Command, ErrorName, JobView, ManagerView, Model, Object, Refusal, UnitView};
+use crate::interface::access::{self, Access};
 use crate::interface::{Call, Interface, Method, Turn, job, kinds, manager, unit};
 use crate::wire::{Message, Value};
 use hence_unit::{UnitKind, UnitName};
@@ -18,16 +19,42 @@ pub enum Step {
     Reply(Vec<Value>),
     /// The binary answers it, with this signature.
     Ask(Command, &'static str),
+    /// The caller is told of everything from now on, or no longer.
+    Subscribe(bool),
+    /// The caller holds this unit, or lets it go.
+    Hold(String, bool),
+}
+
+/// What a caller may do.
+pub enum Standing<'a> {
+    /// Everything.
+    Privileged,
+    /// Look.
+    Guest {
+        /// Units that may still be loaded for guests; each is counted here.
+        loads: &'a mut u32,
+    },
 }
 
 /// Serves a call as far as that is possible without changing anything.
-pub fn dispatch(message: &Message, caller: Caller, model: &mut dyn Model) -> Result<Step, Refusal> {
+pub fn dispatch(
+    message: &Message,
+    caller: Caller,
+    standing: Standing<'_>,
+    model: &mut dyn Model,
+) -> Result<Step, Refusal> {
     let path = message.fields.path.as_deref().unwrap_or("/");
     let interface = message.fields.interface.as_deref();
     let member = message.fields.member.as_deref().unwrap_or("");
     let is = |name: &str| interface.is_none_or(|interface| interface == name);
     let object = Object::of(path);
 
+    let guest = matches!(standing, Standing::Guest { .. });
+    let mut unlimited = u32::MAX;
+    let loads = match standing {
+        Standing::Privileged => &mut unlimited,
+        Standing::Guest { loads } => loads,
+    };
     if is(PEER) && matches!(member, "Ping" | "GetMachineId") {
         check(message, PEER, "")?;
         let id = if member == "Ping" { Vec::new() } else { vec![model.machine_id().into()] };
@@ -52,18 +79,36 @@ pub fn dispatch(message: &Message, caller: Caller, model: &mut dyn Model) -> Res
             "GetAll" => "s",
             _ => "ssv",
         };
+        if guest {
+            permit(access::STANDARD, PROPERTIES, member)?;
+        }
         check(message, PROPERTIES, expected)?;
-        return properties(message, member, &target, model).map(Step::Reply);
+        return properties(message, member, &target, model, loads).map(Step::Reply);
     }
     let Some(method) = target.method(interface, member) else {
         return Err(unknown_method(member, interface.unwrap_or("")));
     };
+    if guest {
+        permit(target.access(), interface.unwrap_or(""), member)?;
+    }
     check(message, interface.unwrap_or(""), method.input)?;
-    let mut call = Call { caller, object: &object, arguments: &message.body, model };
+    let mut call = Call { caller, object: &object, arguments: &message.body, model, loads };
     Ok(match (method.act)(&mut call)? {
         Turn::Reply(body) => Step::Reply(body),
         Turn::Ask(command) => Step::Ask(command, method.output),
+        Turn::Subscribe(subscribe) => Step::Subscribe(subscribe),
+        Turn::Hold(unit, hold) => Step::Hold(unit, hold),
     })
+}
+
+/// Lets through what anybody may call. The texts are those of systemd where there is no polkit.
+fn permit(entries: &'static [(&'static str, Access)], interface: &str, member: &str) -> Result<(), Refusal> {
+    let text = match access::of(entries, member) {
+        Access::Open => return Ok(()),
+        Access::Action(_) => "Permission denied".into(),
+        Access::Privileged => format!("Access to {interface}.{member}() not permitted."),
+    };
+    Err(Refusal::new(ErrorName::AccessDenied, text))
 }
 
 fn unknown_method(member: &str, interface: &str) -> Refusal {
@@ -114,6 +159,15 @@ impl Target {
         }
     }
 
+    fn access(&self) -> &'static [(&'static str, Access)] {
+        match self {
+            Target::Node => access::STANDARD,
+            Target::Root => access::MANAGER,
+            Target::Unit(..) => access::UNIT,
+            Target::Job(_) => access::JOB,
+        }
+    }
+
     fn method(&self, interface: Option<&str>, member: &str) -> Option<&'static Method> {
         fn within<V>(rows: &Interface<V>, interface: Option<&str>, member: &str) -> Option<&'static Method> {
             if interface.is_none_or(|name| name == rows.name) { rows.method(member) } else { None }
@@ -134,6 +188,7 @@ fn properties(
     member: &str,
     target: &Target,
     model: &mut dyn Model,
+    loads: &mut u32,
 ) -> Result<Vec<Value>, Refusal> {
     let interface = message.body.first().and_then(Value::as_str).unwrap_or("");
     let name = message.body.get(1).and_then(Value::as_str);
@@ -154,8 +209,13 @@ fn properties(
     let values = match target {
         Target::Node => Vec::new(),
         Target::Root => root_values(&model.overview(), interface, name),
-        Target::Unit(id, _) => match model.unit(id, true)? {
-            Some(view) => unit_values(&view, interface, name),
+        Target::Unit(id, _) => match crate::interface::load(model, loads, id)? {
+            Some(mut view) => {
+                if name.is_none_or(|name| !unit::KNOWN.contains(&name)) {
+                    model.measure(&mut view);
+                }
+                unit_values(&view, interface, name)
+            }
             None => {
                 return Err(Refusal::new(ErrorName::NoSuchUnit, format!("Unit {id} not found.")));
             }

@@ -442,11 +442,17 @@ pub struct UnitFileView {
 
 /// The questions of the front. None of them changes anything, but asking for a unit may load it.
 pub trait Model {
-    /// A unit; `None` where no such unit is loaded and `load` is false, or no unit may have this name.
+    /// A unit as far as that is known without looking; `None` where no such unit is loaded and `load` is
+    /// false, or no unit may have this name.
     ///
     /// # Errors
     /// It could not even be looked for. A unit whose file is missing or bad is a view with that load state.
     fn unit(&mut self, name: &str, load: bool) -> Result<Option<UnitView>, Refusal>;
+    /// Adds to a unit what has to be read from the machine: what it uses, and what its files say by now.
+    /// Asked only where an answer needs it. Adds nothing unless it is overridden.
+    fn measure(&mut self, view: &mut UnitView) {
+        let _ = view;
+    }
     /// All loaded units.
     fn units(&mut self) -> Vec<UnitRow>;
     /// All jobs.

@@ -68,6 +68,12 @@ errors! {
     NoSuchUnitFile = "org.freedesktop.systemd1.NoSuchUnitFile",
     /// Too many starts in a short time; sent by reload and re-exec.
     RateLimited = "org.freedesktop.systemd1.RateLimited",
+    /// The caller is told of everything already.
+    AlreadySubscribed = "org.freedesktop.systemd1.AlreadySubscribed",
+    /// The caller isn't told of anything.
+    NotSubscribed = "org.freedesktop.systemd1.NotSubscribed",
+    /// The caller holds no reference to the unit.
+    NotReferenced = "org.freedesktop.systemd1.NotReferenced",
     /// An argument has no meaning.
     InvalidArgs = "org.freedesktop.DBus.Error.InvalidArgs",
     /// No such method.

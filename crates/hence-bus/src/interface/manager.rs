@@ -70,7 +70,7 @@ const METHODS: &[Method] = &[
     }),
     method("LoadUnit", "s", "o", |c| {
         let name = name_or_own(c)?;
-        match c.model.unit(&name, true)? {
+        match c.load(&name)? {
             Some(view) => reply_path(unit_path(&view.row.id)),
             None => Err(not_loaded(&name)),
         }
@@ -114,9 +114,8 @@ const METHODS: &[Method] = &[
         }
         Ok(Turn::Ask(Command::StartTransient { unit, mode, properties }))
     }),
-    // A peer on the private socket cannot hold a reference; systemd answers it just the same.
-    method("RefUnit", "s", "", |_| done()),
-    method("UnrefUnit", "s", "", |_| done()),
+    method("RefUnit", "s", "", |c| hold(c, true)),
+    method("UnrefUnit", "s", "", |c| hold(c, false)),
     method("GetUnitProcesses", "s", "a(sus)", |c| {
         let name = c.text(0).to_owned();
         if !name.is_empty() && c.model.unit(&name, false)?.is_none() {
@@ -148,7 +147,7 @@ const METHODS: &[Method] = &[
     method("ListUnitsByNames", "as", "a(ssssssouso)", |c| {
         let mut rows = Vec::new();
         for name in c.texts(0) {
-            if let Some(view) = c.model.unit(&name, true)? {
+            if let Some(view) = c.load(&name)? {
                 rows.push(list_row(&view.row));
             }
         }
@@ -159,8 +158,8 @@ const METHODS: &[Method] = &[
         Ok(Turn::Reply(vec![Value::array("(usssoo)", jobs.iter().map(super::job_row).collect())]))
     }),
     // Every peer on a private socket gets all signals.
-    method("Subscribe", "", "", |_| done()),
-    method("Unsubscribe", "", "", |_| done()),
+    method("Subscribe", "", "", |_| Ok(Turn::Subscribe(true))),
+    method("Unsubscribe", "", "", |_| Ok(Turn::Subscribe(false))),
     method("Reload", "", "", |_| Ok(Turn::Ask(Command::Reload))),
     method("Reexecute", "", "", |_| Ok(Turn::Ask(Command::Reexecute))),
     method("Exit", "", "", |_| Ok(Turn::Ask(Command::Exit))),
@@ -196,8 +195,12 @@ const METHODS: &[Method] = &[
     method("RevertUnitFiles", "as", "a(sss)", manager_files::revert),
 ];
 
-fn done() -> Result<Turn, Refusal> {
-    Ok(Turn::Reply(Vec::new()))
+fn hold(call: &mut Call<'_>, hold: bool) -> Result<Turn, Refusal> {
+    let unit = name_or_own(call)?;
+    match call.load(&unit)? {
+        Some(view) => Ok(Turn::Hold(view.row.id.to_string(), hold)),
+        None => Err(not_loaded(&unit)),
+    }
 }
 
 fn reply_path(path: String) -> Result<Turn, Refusal> {

@@ -8,6 +8,25 @@ use crate::front::{Command, ConditionView, ErrorName, Mode, Refusal, UnitView, V
 use crate::front::{job_path, unit_path};
 use crate::wire::Value;
 
+/// Properties that clients ask for one by one, again and again, and that are known without measuring.
+pub const KNOWN: &[&str] = &[
+    "Id",
+    "Names",
+    "Following",
+    "LoadState",
+    "ActiveState",
+    "FreezerState",
+    "SubState",
+    "Job",
+    "InvocationID",
+    "MainPID",
+    "ControlPID",
+    "Result",
+    "CanReload",
+    "TriggeredBy",
+    "Triggers",
+];
+
 /// The interface.
 pub const INTERFACE: Interface<UnitView> = Interface {
     name: "org.freedesktop.systemd1.Unit",
@@ -160,8 +179,8 @@ const METHODS: &[Method] = &[
         Ok(Turn::Ask(Command::SetProperties { unit, runtime, properties }))
     }),
     // A peer on the private socket cannot hold a reference; systemd answers it just the same.
-    method("Ref", "", "", |_| Ok(Turn::Reply(Vec::new()))),
-    method("Unref", "", "", |_| Ok(Turn::Reply(Vec::new()))),
+    method("Ref", "", "", |c| Ok(Turn::Hold(c.own_unit()?, true))),
+    method("Unref", "", "", |c| Ok(Turn::Hold(c.own_unit()?, false))),
     method("Clean", "as", "", |c| {
         let (unit, what) = (c.own_unit()?, c.texts(0));
         Ok(Turn::Ask(Command::Clean { unit, what }))

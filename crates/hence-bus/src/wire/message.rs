@@ -24,6 +24,16 @@ pub enum Kind {
 }
 
 impl Kind {
+    fn of(code: u8) -> Option<Kind> {
+        match code {
+            1 => Some(Kind::Call),
+            2 => Some(Kind::Return),
+            3 => Some(Kind::Error),
+            4 => Some(Kind::Signal),
+            _ => None,
+        }
+    }
+
     fn code(self) -> u8 {
         match self {
             Kind::Call => 1,
@@ -220,6 +230,27 @@ impl Message {
         writer.length()
     }
 
+    /// Length of the header of the message that `bytes` begins with, padding included; `None` while that is
+    /// unknown.
+    pub fn header_length(bytes: &[u8]) -> Option<usize> {
+        let header = bytes.get(..FIXED_HEADER)?;
+        let fields = Reader::new(header, 12, header[0] == b'B', 0).uint32().ok()? as usize;
+        Some((FIXED_HEADER + fields).next_multiple_of(8))
+    }
+
+    /// Decodes the header alone of the message that `bytes` begins with; its body is empty.
+    ///
+    /// # Errors
+    /// The bytes do not begin with a valid header.
+    pub fn decode_header(bytes: &[u8]) -> Result<Message, WireError> {
+        let header = bytes.get(..FIXED_HEADER).ok_or(WireError("ends within the header"))?;
+        let big = header[0] == b'B';
+        let (fields, _) = header_fields(bytes, big)?;
+        let kind = Kind::of(header[1]).ok_or(WireError("message of no known kind"))?;
+        let serial = Reader::new(header, 8, big, 0).uint32()?;
+        Ok(Message { kind, flags: header[2], serial, fields, body: Vec::new() })
+    }
+
     /// Decodes exactly one message, as cut out by [`frame_length`]. `None` for a kind of message that this
     /// version of the protocol does not know and that has to be ignored.
     ///
@@ -237,14 +268,10 @@ impl Message {
         let body_length = reader.uint32()? as usize;
         let serial = reader.uint32()?;
         let (fields, signature) = header_fields(bytes, big)?;
-        let kind = match bytes[1] {
-            0 => return Err(WireError("message of no kind")),
-            1 => Kind::Call,
-            2 => Kind::Return,
-            3 => Kind::Error,
-            4 => Kind::Signal,
-            _ => return Ok(None),
-        };
+        if bytes[1] == 0 {
+            return Err(WireError("message of no kind"));
+        }
+        let Some(kind) = Kind::of(bytes[1]) else { return Ok(None) };
         require(kind, &fields)?;
         if signature.is_empty() && body_length != 0 {
             return Err(WireError("body without a signature"));

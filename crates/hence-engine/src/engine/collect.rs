@@ -219,6 +219,7 @@ fn unit_of(event: &Event) -> Option<UnitId> {
         | Event::Traffic { unit, .. }
         | Event::PidFile { unit, .. }
         | Event::PathChanged { unit, .. }
+        | Event::BusName { unit, .. }
         | Event::OomKill { unit, .. } => Some(*unit),
         // Processes and starts are found by their own numbers.
         Event::Reread { unit, .. } => Some(*unit),

@@ -56,6 +56,8 @@ impl World {
                 self.happen(self.now_us, Happening::Empty(unit));
                 None
             }
+            // The simulator has no bus.
+            Effect::WatchName { unit, name } => Some(Event::BusName { unit, name, owned: None }),
             Effect::Finished(status) => {
                 let again = self.finished.replace(status).is_some();
                 if again {

@@ -107,6 +107,8 @@ pub struct Service {
     pub(crate) signal_record: Option<RecordId>,
     /// PIDFile= is awaited.
     pid_file_awaited: bool,
+    /// Whether BusName= is owned; `None` where that isn't known, or where there is no bus.
+    bus_name_owned: Option<bool>,
 }
 
 impl Default for Service {
@@ -142,6 +144,7 @@ impl Default for Service {
             connection: None,
             signal_record: None,
             pid_file_awaited: false,
+            bus_name_owned: None,
         }
     }
 }

@@ -61,7 +61,13 @@ fn left_over(c: &mut Chance) -> LeftOver {
 }
 
 fn client(c: &mut Chance) -> Client {
-    Client { pid: c.number() as u32, uid: c.number() as u32, command: text(c), unit: c.maybe(text) }
+    Client {
+        pid: c.number() as u32,
+        uid: c.number() as u32,
+        command: text(c),
+        unit: c.maybe(text),
+        ..Client::default()
+    }
 }
 
 /// A fact of the kind with this tag.
@@ -175,6 +181,7 @@ fn later(tag: u32, c: &mut Chance) -> Fact {
             left_behind: c.number(),
         },
         35 => Fact::UnitFileChanged { path: text(c), target: c.maybe(text) },
+        36 => Fact::BusName { name: text(c), owned: c.below(2) == 0 },
         _ => unreachable!("no fact has the tag {tag}"),
     }
 }

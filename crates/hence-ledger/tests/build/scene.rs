@@ -42,7 +42,7 @@ pub fn version(inode: u64, size: u64, modified_s: i64) -> Version {
 }
 
 pub fn client(pid: u32, command: &str) -> Client {
-    Client { pid, uid: 0, command: command.into(), unit: None }
+    Client { pid, uid: 0, command: command.into(), unit: None, ..Client::default() }
 }
 
 use ActiveState::*;

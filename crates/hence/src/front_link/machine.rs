@@ -13,7 +13,7 @@ use hence_unit::install::{InstallPaths, Step};
 use hence_unit::{LoadState, UnitName};
 use std::collections::VecDeque;
 use std::fs;
-use std::io;
+use std::io::{self, Read};
 use std::os::fd::BorrowedFd;
 use std::path::{Path, PathBuf};
 
@@ -71,8 +71,8 @@ impl Runtime for Pump {
 
     fn usage(&self, unit: UnitId) -> Usage {
         let Some(group) = Group::of(self, unit) else { return Usage::default() };
-        let number = |file: &str| fs::read_to_string(group.folder.join(file)).ok()?.trim().parse().ok();
-        let cpu = fs::read_to_string(group.folder.join("cpu.stat")).unwrap_or_default();
+        let number = |file: &str| small(&group.folder.join(file))?.trim().parse().ok();
+        let cpu = small(&group.folder.join("cpu.stat")).unwrap_or_default();
         let cpu_us = cpu.lines().find_map(|line| line.strip_prefix("usage_usec ")?.parse::<u64>().ok());
         Usage {
             tasks_current: number("pids.current"),
@@ -158,6 +158,13 @@ impl Runtime for Pump {
     }
 }
 
+/// A file of the kernel's, which fits into one read; for these are read often.
+fn small(path: &Path) -> Option<String> {
+    let mut buffer = [0; 8192];
+    let length = fs::File::open(path).ok()?.read(&mut buffer).ok()?;
+    Some(String::from_utf8_lossy(&buffer[..length]).into_owned())
+}
+
 /// Main and control process, then what earlier runs left.
 fn known_processes(engine: &Engine, unit: UnitId) -> Vec<u32> {
     let (main, control) = engine.known_processes(unit);
@@ -186,7 +193,7 @@ impl Group {
     }
 
     fn of_process(root: &Path, pid: u32, unit: &str) -> Option<Group> {
-        let text = fs::read_to_string(format!("/proc/{pid}/cgroup")).ok()?;
+        let text = small(Path::new(&format!("/proc/{pid}/cgroup")))?;
         let own = text.lines().find_map(|line| line.strip_prefix("0::"))?;
         // A process may have gone into a group below its unit's.
         let end = own

@@ -155,7 +155,9 @@ impl Site {
     /// `hence run` of the site's units.
     pub fn run_command(&self, more: &[&str]) -> Command {
         let mut arguments = vec!["run".to_owned(), self.path("units")];
-        arguments.extend(["--socket".to_owned(), self.path("bus")]);
+        if !more.contains(&"--socket") {
+            arguments.extend(["--socket".to_owned(), self.path("bus")]);
+        }
         if self.level == Level::Ancestry {
             arguments.push("--tracking=ancestry".to_owned());
         }
@@ -165,8 +167,14 @@ impl Site {
 
     /// Starts `hence run`; what it says goes to the files `out` and `err`.
     pub fn start(&self, more: &[&str]) -> Hence<'_> {
+        self.start_with(more, &[])
+    }
+
+    /// The same with these environment variables.
+    pub fn start_with(&self, more: &[&str], environment: &[(&str, &str)]) -> Hence<'_> {
         let file = |name| File::create(self.folder.join(name)).expect("a file");
         let mut command = self.run_command(more);
+        command.envs(environment.iter().copied());
         let child = command.stdout(file("out")).stderr(file("err")).spawn().expect("hence starts");
         self.started.borrow_mut().push(child.id());
         Hence { child, site: self }

@@ -35,8 +35,12 @@ impl Engine {
             return;
         }
         match self.service_config(unit).service_type {
-            ServiceType::Simple | ServiceType::Idle | ServiceType::Exec | ServiceType::Dbus => {
+            ServiceType::Simple | ServiceType::Idle | ServiceType::Exec => {
                 self.enter_start_post(unit, Self::here(record));
+            }
+            ServiceType::Dbus => {
+                let name = self.service_config(unit).bus_name.clone().unwrap_or_default();
+                self.effect(Effect::WatchName { unit, name });
             }
             ServiceType::Oneshot | ServiceType::Notify | ServiceType::NotifyReload | ServiceType::Forking => {
             }
@@ -373,6 +377,38 @@ impl Engine {
             self.enter_start_post(unit, cause);
         } else if post && !control {
             self.enter_running(unit, UnitResult::Success, cause);
+        }
+    }
+
+    /// BusName= of a Type=dbus service was taken or given up: it is up while somebody has it. Without a bus
+    /// it is up when its program runs.
+    pub(crate) fn bus_name(&mut self, unit: UnitId, name: &str, owned: Option<bool>) {
+        let known = self.units.get(unit.0 as usize).filter(|u| matches!(u.state, State::Service(_)));
+        let waits = known.is_some_and(|_| {
+            let config = self.service_config(unit);
+            config.service_type == ServiceType::Dbus && config.bus_name.as_deref() == Some(name)
+        });
+        if !waits {
+            return;
+        }
+        let service = self.service_mut(unit);
+        let (sub, before) = (service.sub, service.bus_name_owned);
+        service.bus_name_owned = owned;
+        let cause = Self::here(self.units[unit.0 as usize].record);
+        let name = Text::from(name);
+        match (sub, owned) {
+            (SubState::Start, None) if self.service_ref(unit).main_pid().is_some() => {
+                self.enter_start_post(unit, cause);
+            }
+            (SubState::Start, Some(true)) if self.service_ref(unit).main_pid().is_some() => {
+                let record = self.record(Some(unit), vec![cause], Fact::BusName { name, owned: true });
+                self.enter_start_post(unit, Self::here(record));
+            }
+            (SubState::Running, Some(false)) if before != Some(false) => {
+                let record = self.record(Some(unit), vec![cause], Fact::BusName { name, owned: false });
+                self.enter_running(unit, UnitResult::Success, Self::here(record));
+            }
+            _ => {}
         }
     }
 

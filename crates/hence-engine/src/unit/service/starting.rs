@@ -30,6 +30,7 @@ impl Engine {
         let config = self.service_config(unit);
         let (service_type, timeout) = (config.service_type, config.timeout_start);
         let commands = config.commands(ExecPhase::Start).len();
+        self.service_mut(unit).bus_name_owned = None;
         let record = self.service_state(unit, SubState::Start, cause);
         let cause = Self::here(record);
         match service_type {
@@ -92,10 +93,14 @@ impl Engine {
         }
     }
 
-    /// Whether what makes the service be up is there: its main process, else its group.
+    /// Whether what makes the service be up is there: its main process, else its group; and its name on the
+    /// bus, if it is of Type=dbus.
     pub(super) fn is_good(&self, unit: UnitId) -> bool {
         let service = self.service_ref(unit);
         let group = !service.group_empty;
+        if service.bus_name_owned == Some(false) {
+            return false;
+        }
         match service.main {
             MainProcess::Alive(_) => true,
             MainProcess::Ended => self.service_config(unit).exit_type == ExitType::Cgroup && group,

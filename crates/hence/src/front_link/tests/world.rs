@@ -382,7 +382,6 @@ fn serve(link: &mut FrontLink, shared: &Mutex<Shared>) {
         for event in events {
             use epoll::EventFlags as F;
             let token = event.data.u64() as u32;
-            assert!(link.owns(token));
             let flags = event.flags;
             let read = flags.intersects(F::IN | F::HUP | F::ERR);
             let ready = Ready { token, read, write: flags.intersects(F::OUT | F::HUP | F::ERR) };

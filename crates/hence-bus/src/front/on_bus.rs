@@ -1,0 +1,169 @@
+//! The front on a message bus: one connection that stands for many callers. Whatever the bus says of them
+//! and of names is `bus`'s; what their calls mean is the front's.
+
+use super::{Answer, Command, Front, MANAGER, Mode, Model, Origin, Pending, ROOT, Refusal, Verb};
+use crate::bus::{Arrival, Bus, BusError, News};
+use crate::interface;
+use crate::wire::{Message, NO_REPLY_EXPECTED, Value};
+
+/// The error by which those who wait for an activated unit hear that it failed.
+const SPAWN_FAILED: &str = "org.freedesktop.DBus.Error.Spawn.Failed";
+
+impl Front {
+    /// A connection to a bus was made; an earlier one is forgotten. What it has to say comes by
+    /// [`Front::poll_news`].
+    pub fn open_bus(&mut self) {
+        self.close_bus();
+        self.bus = Some(Bus::new());
+    }
+
+    /// The connection to the bus is gone. What its callers asked for is still done, but not answered.
+    pub fn close_bus(&mut self) {
+        self.bus = None;
+        self.bus_jobs.clear();
+        self.activations.clear();
+        self.pending.retain(|_, pending| matches!(pending.origin, Origin::Peer(_)));
+    }
+
+    /// Why the connection to the bus has to be closed, once it has to.
+    pub fn bus_over(&self) -> Option<&BusError> {
+        self.bus.as_ref().and_then(Bus::over)
+    }
+
+    /// Whether to read from the bus now.
+    pub fn bus_wants_input(&self) -> bool {
+        self.bus.as_ref().is_some_and(Bus::wants_input)
+    }
+
+    /// Bytes to write to the bus.
+    pub fn bus_outgoing(&self) -> &[u8] {
+        self.bus.as_ref().map_or(&[], Bus::outgoing)
+    }
+
+    /// Bytes arrived from the bus, at most [`crate::peer::READ_MAX`].
+    ///
+    /// # Errors
+    /// The connection has to be closed.
+    pub fn bus_receive(&mut self, bytes: &[u8], model: &mut dyn Model) -> Result<(), BusError> {
+        let Some(bus) = &mut self.bus else { return Ok(()) };
+        bus.receive(bytes)?;
+        self.drain_bus(model)
+    }
+
+    /// The first `n` bytes of [`Front::bus_outgoing`] were written. Calls that waited for that are served.
+    ///
+    /// # Errors
+    /// The connection has to be closed.
+    pub fn bus_sent(&mut self, n: usize, model: &mut dyn Model) -> Result<(), BusError> {
+        let Some(bus) = &mut self.bus else { return Ok(()) };
+        let held_back = !bus.wants_input();
+        bus.sent(n);
+        if held_back { self.drain_bus(model) } else { Ok(()) }
+    }
+
+    /// What the binary is to know of the bus, in the order it happened.
+    pub fn poll_news(&mut self) -> Option<News> {
+        self.bus.as_mut().and_then(Bus::poll_news)
+    }
+
+    /// Tells by [`News::NameOwner`] whether this name is owned, now and whenever that changes.
+    pub fn watch_name(&mut self, name: &str) {
+        if let Some(bus) = &mut self.bus {
+            bus.watch_name(name);
+        }
+    }
+
+    /// Whether a client on the bus holds a reference to this unit, so that it should stay loaded.
+    pub fn is_held(&self, unit: &str) -> bool {
+        self.bus.as_ref().is_some_and(|bus| bus.is_held(unit))
+    }
+
+    fn drain_bus(&mut self, model: &mut dyn Model) -> Result<(), BusError> {
+        while let Some(bus) = &mut self.bus {
+            match bus.arrival()? {
+                None => break,
+                Some(Arrival::Activate { unit, caller }) => {
+                    let command = Command::Enqueue {
+                        unit: unit.clone(),
+                        verb: Verb::Start,
+                        mode: Mode::Replace,
+                        detailed: false,
+                    };
+                    let origin = Origin::Activation(unit);
+                    self.hand_out(Pending { origin, serial: 0, output: "o", silent: true }, caller, command);
+                }
+                Some(Arrival::Call { sender, caller, message }) => {
+                    let open_requests = bus.open_requests(&sender).map_or(0, |open| *open);
+                    let silent = message.flags & NO_REPLY_EXPECTED != 0;
+                    let origin = Origin::Bus(sender.clone());
+                    let answer = self.serve(&origin, caller, open_requests, &message, model);
+                    let Some(bus) = &mut self.bus else { break };
+                    match answer {
+                        None => {
+                            if let Some(open) = bus.open_requests(&sender) {
+                                *open += 1;
+                            }
+                        }
+                        Some(answer) if !silent => bus.respond(&sender, message.serial, answer),
+                        Some(_) => {}
+                    }
+                }
+            }
+        }
+        self.bus_over().cloned().map_or(Ok(()), Err)
+    }
+
+    pub(super) fn reply_on_bus(&mut self, pending: Pending, answer: Result<Answer, Refusal>) {
+        let Some(bus) = &mut self.bus else { return };
+        let job = match &answer {
+            Ok(Answer::Job { job, .. }) => Some(job.id),
+            _ => None,
+        };
+        match pending.origin {
+            Origin::Peer(_) => {}
+            Origin::Activation(unit) => match answer {
+                Err(refusal) => bus.activation_failed(&unit, refusal.name.as_str(), refusal.text.into()),
+                Ok(_) => drop(job.map(|job| self.activations.insert(job, unit))),
+            },
+            Origin::Bus(sender) => {
+                if let Some(open) = bus.open_requests(&sender) {
+                    *open = open.saturating_sub(1);
+                }
+                self.bus_jobs.extend(job);
+                if !pending.silent {
+                    let answer = answer.and_then(|answer| interface::body(&answer, pending.output));
+                    bus.respond(&sender, pending.serial, answer);
+                }
+            }
+        }
+    }
+
+    /// Who asked for a job on the bus hears of its end without having subscribed.
+    pub(super) fn job_removed_on_bus(&mut self, id: u32, result: &str, body: impl FnOnce() -> Vec<Value>) {
+        let (asked, activated) = (self.bus_jobs.remove(&id), self.activations.remove(&id));
+        let Some(bus) = &mut self.bus else { return };
+        if let Some(unit) = activated.filter(|_| result != "done") {
+            let text = format!("Unit {unit} could not be started: its job ended as {result}.");
+            bus.activation_failed(&unit, SPAWN_FAILED, text);
+        }
+        if asked && !bus.has_subscribers() {
+            bus.queue(&Message::signal(ROOT, MANAGER, "JobRemoved").with(body()));
+        }
+    }
+
+    /// Peers of ours are told of everything anyway, as systemd's are.
+    pub(super) fn subscribe(&mut self, origin: &Origin, subscribe: bool) -> Result<Vec<Value>, Refusal> {
+        match (origin, &mut self.bus) {
+            (Origin::Bus(sender), Some(bus)) => bus.subscribe(sender, subscribe).map(|()| Vec::new()),
+            _ => Ok(Vec::new()),
+        }
+    }
+
+    /// Peers of ours hold nothing; systemd answers them just the same.
+    pub(super) fn hold(&mut self, origin: &Origin, unit: String, hold: bool) -> Result<Vec<Value>, Refusal> {
+        match (origin, &mut self.bus) {
+            (Origin::Bus(sender), Some(bus)) => bus.hold(sender, unit, hold).map(|()| Vec::new()),
+            _ => Ok(Vec::new()),
+        }
+    }
+}

@@ -1,0 +1,326 @@
+//! The I/O of the front's connection to the system bus: it connects when there is a bus, comes back after the
+//! bus' end, and tells the engine who owns the names that services wait for. It never waits itself, and it
+//! polls nothing: while there is no bus, inotify tells when its socket comes, and a `dbus.service` of ours
+//! tells when it is up.
+
+use super::{BUS, BUS_WATCH, FrontLink, READ_BYTES, Registry, is_transient};
+use crate::model::{EngineModel, Runtime};
+use hence_bus::bus::News;
+use hence_engine::{Engine, Event, UnitId};
+use hence_host::Interest;
+use hence_ledger::{ActiveState, Fact, Record};
+use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with};
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsString;
+use std::io::{self, Read, Write};
+use std::iter::repeat;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStringExt;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+
+/// Where the bus is unless the environment says otherwise.
+const DEFAULT: &str = "/run/dbus/system_bus_socket";
+/// The services that are the bus.
+const SERVICES: [&str; 2] = ["dbus.service", "dbus-broker.service"];
+/// How long to wait before each further try where the socket is there and nobody accepts: it may have been
+/// made an instant ago. After the last one only a new event leads to another.
+const TRIES_US: [u64; 5] = [20_000, 100_000, 500_000, 2_000_000, 10_000_000];
+
+struct Stream {
+    stream: UnixStream,
+    interest: Interest,
+}
+
+/// The connection to the bus, or the wait for it.
+pub struct SystemBus {
+    path: PathBuf,
+    stream: Option<Stream>,
+    watch: Option<OwnedFd>,
+    try_at_us: Option<u64>,
+    tries: usize,
+    /// Names whose owners matter, and to which units.
+    names: BTreeMap<String, BTreeSet<UnitId>>,
+    events: Vec<Event>,
+}
+
+/// The socket of the system bus: of DBUS_SYSTEM_BUS_ADDRESS, as the D-Bus specification has it, else the
+/// usual one. `None` for an address that is no path.
+pub fn address() -> Option<PathBuf> {
+    match std::env::var("DBUS_SYSTEM_BUS_ADDRESS") {
+        Ok(text) if !text.is_empty() => path_of(&text),
+        _ => Some(PathBuf::from(DEFAULT)),
+    }
+}
+
+/// The path of the first address that has one: `unix:path=/run/x,guid=...;unix:...`.
+fn path_of(addresses: &str) -> Option<PathBuf> {
+    let paths = addresses.split(';').filter_map(|address| address.strip_prefix("unix:"));
+    let path = paths.flat_map(|keys| keys.split(',')).find_map(|key| key.strip_prefix("path="))?;
+    let mut bytes = Vec::new();
+    let mut rest = path.bytes();
+    while let Some(byte) = rest.next() {
+        bytes.push(match byte {
+            b'%' => {
+                let mut digit = || char::from(rest.next()?).to_digit(16);
+                u8::try_from(digit()? << 4 | digit()?).ok()?
+            }
+            byte => byte,
+        });
+    }
+    Some(PathBuf::from(OsString::from_vec(bytes))).filter(|path| path.is_absolute())
+}
+
+impl SystemBus {
+    /// A bus that listens on this path, now or later.
+    pub fn new(path: PathBuf) -> SystemBus {
+        SystemBus {
+            path,
+            stream: None,
+            watch: None,
+            try_at_us: Some(0),
+            tries: 0,
+            names: BTreeMap::new(),
+            events: Vec::new(),
+        }
+    }
+
+    /// When to try to connect again, in microseconds of the monotonic clock.
+    pub fn deadline_us(&self) -> Option<u64> {
+        self.try_at_us
+    }
+
+    fn connect(&self) -> io::Result<UnixStream> {
+        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+        let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
+        connect(&socket, &SocketAddrUnix::new(&self.path)?)?;
+        Ok(UnixStream::from(socket))
+    }
+
+    /// Waits for the socket to appear: watches the nearest folder above it that exists.
+    fn watch(&mut self, registry: &mut dyn Registry) -> io::Result<()> {
+        self.unwatch(registry);
+        let watch = inotify::init(CreateFlags::NONBLOCK | CreateFlags::CLOEXEC)?;
+        let events = WatchFlags::CREATE
+            | WatchFlags::MOVED_TO
+            | WatchFlags::DELETE_SELF
+            | WatchFlags::MOVE_SELF
+            | WatchFlags::ONLYDIR;
+        // A bus opens its socket to all users once it listens.
+        let nearest = events | WatchFlags::ATTRIB;
+        let mut folders = self.path.ancestors().skip(1).zip([nearest].into_iter().chain(repeat(events)));
+        if !folders.any(|(folder, events)| inotify::add_watch(&watch, folder, events).is_ok()) {
+            return Err(io::ErrorKind::NotFound.into());
+        }
+        registry.register(watch.as_fd(), BUS_WATCH, Interest { read: true, write: false })?;
+        self.watch = Some(watch);
+        Ok(())
+    }
+
+    fn unwatch(&mut self, registry: &mut dyn Registry) {
+        if let Some(watch) = self.watch.take() {
+            registry.unregister(watch.as_fd());
+        }
+    }
+
+    /// Whether connecting makes sense: a bus of ours that isn't up yet would be started by it.
+    fn may_connect(&self, engine: &Engine) -> bool {
+        let state = |name: &str| engine.find(name).map(|id| engine.unit(id).active_state());
+        let ours = state("dbus.socket") == Some(ActiveState::Active);
+        let up = |name: &str| matches!(state(name), Some(ActiveState::Active | ActiveState::Reloading));
+        !ours || SERVICES.iter().any(|name| up(name))
+    }
+
+    /// A service that is the bus has come up: connect at the end of this turn.
+    pub fn record(&mut self, record: &Record) {
+        if let Fact::StateChanged { to_active: ActiveState::Active, .. } = record.fact
+            && self.stream.is_none()
+            && record.unit.as_deref().is_some_and(|unit| SERVICES.contains(&unit))
+        {
+            self.try_at_us = Some(0);
+            self.tries = 0;
+        }
+    }
+}
+
+impl FrontLink {
+    /// Serves on this bus as well, as soon as it is there.
+    pub fn on_bus(mut self, path: PathBuf) -> FrontLink {
+        self.bus = Some(SystemBus::new(path));
+        self
+    }
+
+    /// What the bus told that the engine is to know.
+    pub fn take_events(&mut self) -> Vec<Event> {
+        self.bus.as_mut().map_or_else(Vec::new, |bus| std::mem::take(&mut bus.events))
+    }
+
+    /// Whether there is a connection to the bus.
+    pub(super) fn is_on_bus(&self) -> bool {
+        self.bus.as_ref().is_some_and(|bus| bus.stream.is_some())
+    }
+
+    /// Tries to connect, if it is time for that.
+    pub(super) fn try_bus(&mut self, now_us: u64, runtime: &mut dyn Runtime) {
+        let Some(bus) = self.bus.as_mut().filter(|bus| bus.try_at_us.is_some_and(|at| at <= now_us)) else {
+            return;
+        };
+        bus.try_at_us = None;
+        // What comes after this is told; what came before is seen now.
+        if let Err(error) = bus.watch(runtime)
+            && error.kind() != io::ErrorKind::NotFound
+        {
+            bus.try_at_us = Some(now_us + TRIES_US[TRIES_US.len() - 1]);
+        }
+        if !bus.may_connect(runtime.engine()) {
+            return;
+        }
+        let interest = Interest { read: true, write: true };
+        let connected = bus.connect().and_then(|stream| {
+            runtime.register(stream.as_fd(), BUS, interest)?;
+            Ok(stream)
+        });
+        match connected {
+            Ok(stream) => {
+                bus.unwatch(runtime);
+                bus.tries = 0;
+                bus.stream = Some(Stream { stream, interest });
+                self.front.open_bus();
+                bus.names.keys().for_each(|name| self.front.watch_name(name));
+            }
+            // Its folder is watched.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(_) => {
+                bus.try_at_us = TRIES_US.get(bus.tries).map(|after| now_us + after);
+                bus.tries += 1;
+            }
+        }
+    }
+
+    /// Something happened in the folder of the bus' socket.
+    pub(super) fn bus_may_be_there(&mut self) {
+        let Some(bus) = &mut self.bus else { return };
+        if let Some(watch) = &bus.watch {
+            let mut buffer = [0; 4096];
+            // What exactly happened doesn't matter: it is looked anew.
+            while rustix::io::read(watch, &mut buffer).is_ok() {}
+        }
+        // A folder nearer to the socket may have come.
+        bus.try_at_us = Some(0);
+        bus.tries = 0;
+    }
+
+    pub(super) fn read_bus(&mut self, runtime: &mut dyn Runtime) {
+        let Some(bus) = self.bus.as_mut().and_then(|bus| bus.stream.as_mut()) else { return };
+        if !self.front.bus_wants_input() {
+            return;
+        }
+        let mut buffer = [0; READ_BYTES];
+        let fine = match bus.stream.read(&mut buffer) {
+            Ok(0) => false,
+            Ok(length) => {
+                let mut model = EngineModel { runtime: &mut *runtime };
+                self.front.bus_receive(&buffer[..length], &mut model).is_ok()
+            }
+            Err(error) => is_transient(&error),
+        };
+        if !fine {
+            return self.lose_bus(runtime);
+        }
+        self.hear_news();
+    }
+
+    fn hear_news(&mut self) {
+        while let Some(news) = self.front.poll_news() {
+            match news {
+                News::Serving => {}
+                News::NotServing(why) => {
+                    if std::process::id() == 1 {
+                        eprintln!("hence: clients can't reach this hence on the system bus: {why}");
+                    }
+                }
+                News::NameOwner { name, owned } => {
+                    if let Some(bus) = &mut self.bus {
+                        let units = bus.names.get(&name).into_iter().flatten();
+                        let text = || name.as_str().into();
+                        let told = units.map(|unit| Event::BusName {
+                            unit: *unit,
+                            name: text(),
+                            owned: Some(owned),
+                        });
+                        bus.events.extend(told);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Writes what the bus takes now and waits for what is needed next.
+    pub(super) fn settle_bus(&mut self, runtime: &mut dyn Runtime) {
+        let Some(bus) = self.bus.as_mut().and_then(|bus| bus.stream.as_mut()) else { return };
+        let mut fine = self.front.bus_over().is_none();
+        while fine && !self.front.bus_outgoing().is_empty() {
+            match bus.stream.write(self.front.bus_outgoing()) {
+                Ok(length) => {
+                    let mut model = EngineModel { runtime: &mut *runtime };
+                    fine = self.front.bus_sent(length, &mut model).is_ok();
+                }
+                Err(error) if is_transient(&error) => break,
+                Err(_) => fine = false,
+            }
+        }
+        let read = self.front.bus_wants_input();
+        let interest = Interest { read, write: !self.front.bus_outgoing().is_empty() };
+        if fine && interest != bus.interest {
+            bus.interest = interest;
+            fine = runtime.register(bus.stream.as_fd(), BUS, interest).is_ok();
+        }
+        if !fine {
+            self.lose_bus(runtime);
+        }
+    }
+
+    /// The bus is gone; there may be another one at once.
+    fn lose_bus(&mut self, registry: &mut dyn Registry) {
+        let Some(bus) = &mut self.bus else { return };
+        if let Some(stream) = bus.stream.take() {
+            registry.unregister(stream.stream.as_fd());
+        }
+        bus.try_at_us = Some(0);
+        self.front.close_bus();
+    }
+
+    /// A unit wants to know whether this name is owned, now and whenever that changes. The answer if there
+    /// is no bus.
+    pub fn watch_name(&mut self, unit: UnitId, name: &str) -> Option<Event> {
+        let none = Event::BusName { unit, name: name.into(), owned: None };
+        let Some(bus) = self.bus.as_mut().filter(|bus| bus.stream.is_some() || is_socket(&bus.path)) else {
+            return Some(none);
+        };
+        bus.names.entry(name.to_owned()).or_default().insert(unit);
+        // Without a connection yet, all names are asked for when there is one.
+        self.front.watch_name(name);
+        None
+    }
+}
+
+fn is_socket(path: &Path) -> bool {
+    use std::os::unix::fs::FileTypeExt;
+    std::fs::metadata(path).is_ok_and(|about| about.file_type().is_socket())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_have_paths() {
+        let path = |text| path_of(text).map(|path| path.to_str().expect("UTF-8").to_owned());
+        assert_eq!(path("unix:path=/run/a"), Some("/run/a".into()));
+        assert_eq!(path("unix:abstract=x;unix:guid=12,path=/a%20b%2fc"), Some("/a b/c".into()));
+        for none in ["tcp:host=a", "unix:path=", "unix:path=a", "unix:path=/a%2", "unix:path=/%zz", ""] {
+            assert_eq!(path(none), None, "{none}");
+        }
+    }
+}
