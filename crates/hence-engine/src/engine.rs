@@ -1,7 +1,10 @@
 //! The one core type. See [`Engine`].
 
 mod follow;
+mod power;
 mod request;
+
+pub use power::{Objective, Role};
 
 use crate::alike::Alike;
 use crate::deadline::{DeadlineFor, Deadlines};
@@ -20,7 +23,7 @@ use hence_ledger::{
     ActiveState, Cause, Certainty, DeadlineKind, Fact, FileIdentity, JobResult, Record, RecordId, Rule,
     SubState, Text, record::Invocation,
 };
-use hence_unit::{Atom, Config, DependencyKind, LoadState, Origin, UnitName, config::TimerBase, implied};
+use hence_unit::{Atom, Config, DependencyKind, LoadState, Origin, UnitName, config::{EmergencyAction, TimerBase}, implied};
 
 /// What the engine is told once.
 #[derive(Clone, Debug, Default)]
@@ -31,6 +34,10 @@ pub struct Settings {
     pub seed: [u8; 16],
     /// The moment that OnBootSec= counts from, in microseconds of the monotonic clock.
     pub boot_us: u64,
+    /// What hence is to the machine.
+    pub role: Role,
+    /// CtrlAltDelBurstAction=
+    pub ctrl_alt_del_burst: EmergencyAction,
 }
 
 /// All units and jobs, and what happens to them.
@@ -71,6 +78,7 @@ pub struct Engine {
     /// The record that made hence end, once it is ending, and the exit status.
     pub(crate) ending: Option<(RecordId, u8)>,
     finished: bool,
+    power: power::Power,
     /// The record of hence's own start.
     pub(crate) started: Option<RecordId>,
     /// Units that are neither inactive nor failed and that hence runs for.
@@ -106,6 +114,7 @@ impl Engine {
             loading: BTreeSet::new(),
             ending: None,
             finished: false,
+            power: power::Power::default(),
             started: None,
             busy: 0,
             next_job: 1,
@@ -248,6 +257,8 @@ impl Engine {
         let causes = vec![Cause { record, rule }];
         let record = self.record(Some(unit), causes, Fact::DeadlineReached { deadline, after_us });
         self.finish_job(id, JobResult::Timeout, true, vec![Cause { record, rule: None }]);
+        let action = self.units[unit.0 as usize].config.job_timeout_action;
+        self.act_for(unit, "JobTimeoutAction", action, record);
     }
 
     /// Runs what can run until nothing changes any more.
@@ -281,6 +292,11 @@ impl Engine {
             self.finished = true;
             self.effect(Effect::Finished(status));
         }
+    }
+
+    /// Whether the end has been handed over.
+    fn is_finished(&self) -> bool {
+        self.finished
     }
 
     /// Gives back the room that a burst of work needed.
@@ -369,6 +385,7 @@ impl Engine {
         {
             self.connection_loaded(service);
         }
+        self.start_those_later();
     }
 
     fn add_edge(&mut self, from: UnitId, kind: DependencyKind, to: UnitId, index: u16) {
@@ -588,6 +605,13 @@ impl Engine {
         self.trigger_notify(unit, record);
         if from == to {
             return;
+        }
+        if to == ActiveState::Failed && !will_restart {
+            let action = self.units[unit.0 as usize].config.failure_action;
+            self.act_for(unit, "FailureAction", action, record);
+        } else if to == ActiveState::Inactive && !is_down(from) && !will_restart {
+            let action = self.units[unit.0 as usize].config.success_action;
+            self.act_for(unit, "SuccessAction", action, record);
         }
         self.unneeded.push(unit);
         self.steady.push((unit, record));

@@ -1,6 +1,6 @@
 //! What happened: the closed list of events that the engine handles.
 
-use crate::{ConnectionId, ExecId, UnitId};
+use crate::{ConnectionId, ExecId, Objective, UnitId};
 use alloc::{boxed::Box, vec::Vec};
 use hence_ledger::{Client, Exit, FileIdentity, LeftOver, SpawnStep, Text, Verb, record::Invocation};
 use hence_unit::{Config, UnitName, config::JobMode};
@@ -259,6 +259,10 @@ pub enum RequestKind {
     Cancel(Option<u32>),
     /// Stop everything and end with this exit status.
     Exit(u8),
+    /// The exit status of an end that names none.
+    ExitStatus(u8),
+    /// End without stopping units in order, and this is what becomes of the machine.
+    Power(Objective),
 }
 
 /// Why a request can't be granted; the variants are systemd's D-Bus errors.
@@ -278,6 +282,7 @@ pub enum Refusal {
     NoSuchJob(Text),
     NoSuchProcess(Text),
     ShuttingDown(Text),
+    NotSupported(Text),
 }
 
 impl Refusal {
@@ -297,6 +302,7 @@ impl Refusal {
             Refusal::NoSuchJob(t) => ("NoSuchJob", t),
             Refusal::NoSuchProcess(t) => ("NoSuchProcess", t),
             Refusal::ShuttingDown(t) => ("ShuttingDown", t),
+            Refusal::NotSupported(t) => ("NotSupported", t),
         }
     }
 }

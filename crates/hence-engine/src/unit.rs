@@ -414,7 +414,10 @@ impl Engine {
         let rule = u.config.rule("StartLimitBurst").or_else(|| u.config.rule("StartLimitIntervalSec"));
         let rule = rule.unwrap_or_else(|| u.config.rule_with("StartLimitBurst", &format!("{burst}")));
         let causes = vec![Cause { rule: Some(rule), ..cause.clone() }];
-        Err(self.record(Some(unit), causes, Fact::StartLimitHit { burst, interval_us }))
+        let record = self.record(Some(unit), causes, Fact::StartLimitHit { burst, interval_us });
+        let action = self.units[unit.0 as usize].config.start_limit_action;
+        self.act_for(unit, "StartLimitAction", action, record);
+        Err(record)
     }
 
     /// Whether a change of this unit may queue jobs for others by itself (OnFailure=, OnSuccess=, and

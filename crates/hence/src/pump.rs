@@ -6,9 +6,10 @@
 use crate::front_link::FrontLink;
 use crate::narrator::Narrator;
 use hence_engine::{Effect, Engine, Event, Process, Request};
+use hence_host::machine::down;
 use hence_host::store::{RecorderLink, Ring};
 use hence_host::{Host, Interest, Ready};
-use hence_ledger::{Cause, Fact, Record, RecordId};
+use hence_ledger::{Cause, Fact, Record, RecordId, SignalReason};
 use hence_unit::UnitName;
 use std::cell::RefCell;
 use std::collections::{BTreeSet, VecDeque};
@@ -331,9 +332,27 @@ impl Pump {
         }
     }
 
+    /// Ends what no unit knows any more or units left behind, before the last records are made.
+    pub fn end_others(&mut self, recorder: Option<u32>) {
+        let spared: Vec<u32> = recorder.into_iter().collect();
+        let killed = down::kill_all(&spared, down::TERM);
+        if killed.processes.is_empty() {
+            return;
+        }
+        let causes = self.engine.end_cause().cloned().into_iter().collect();
+        let others = killed.processes.len() as u32;
+        let (main, control) = (false, false);
+        let reason = SignalReason::Final;
+        self.note(causes, Fact::SignalSent { signal: 15, reason, main, control, others });
+        if killed.left > 0 {
+            eprintln!("hence: {} processes did not end though they were killed", killed.left);
+        }
+    }
+
     /// Takes the parts apart after the run: the last records are stored, then the host's groups go.
     pub fn close(mut self, status: u8) -> u64 {
-        self.note(Vec::new(), Fact::Ended { status });
+        let causes = self.engine.end_cause().cloned().into_iter().collect();
+        self.note(causes, Fact::Ended { status });
         self.store();
         drop(self.front.take());
         if let Some(narrator) = self.narrator.take() {

@@ -10,12 +10,17 @@ use std::path::{Path, PathBuf};
 
 /// Targets that default dependencies name. Where nobody brings a file for one, an empty one stands in, so
 /// that a folder of units is enough to run.
-const BUILT_IN: [&str; 9] = [
+const BUILT_IN: [&str; 14] = [
     "basic.target",
     "default.target",
+    "exit.target",
+    "halt.target",
+    "kexec.target",
     "multi-user.target",
     "network.target",
     "paths.target",
+    "poweroff.target",
+    "reboot.target",
     "shutdown.target",
     "sockets.target",
     "sysinit.target",

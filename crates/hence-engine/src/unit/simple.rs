@@ -14,7 +14,8 @@ fn put(state: &mut State, to: bool) {
 
 impl Engine {
     pub(crate) fn start_simple(&mut self, unit: UnitId, cause: &Cause) -> Performed {
-        self.set_state(unit, |s| put(s, true), vec![cause.clone()], false, false);
+        let record = self.set_state(unit, |s| put(s, true), vec![cause.clone()], false, false);
+        self.reached_built_in(unit, record);
         Performed::Begun
     }
 
