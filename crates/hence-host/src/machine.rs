@@ -3,6 +3,7 @@
 //! a sentence for the operator and no error. It does not decide when any of this happens.
 
 pub mod down;
+pub mod generators;
 mod mounts;
 
 use rustix::fs::{Mode, OFlags, StatxAttributes, StatxFlags};

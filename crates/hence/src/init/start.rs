@@ -12,9 +12,11 @@ use std::path::{Path, PathBuf};
 pub fn boot(init: &Init) -> Boot {
     let (place, mut notes) = machine::set_up();
     notes.extend(machine::runtime_folders());
-    let (_, said) = machine::machine_id(&place);
+    let (id, said) = machine::machine_id(&place);
     notes.extend(said);
     notes.extend(machine::missing_rights(&place));
+    let first_boot = id == machine::MachineId::Made { first_boot: true };
+    notes.extend(machine::generators::run(&place, first_boot));
     let role = if place.is_machine() { Role::Machine } else { Role::Container };
     let line = std::fs::read_to_string("/proc/cmdline").unwrap_or_default();
     // The kernel's command line is the host's business in a container.
