@@ -79,6 +79,8 @@ pub struct Engine {
     pub(crate) ending: Option<(RecordId, u8)>,
     finished: bool,
     power: power::Power,
+    /// What was mounted when hence began has been told.
+    pub(crate) mounts_known: bool,
     /// The record of hence's own start.
     pub(crate) started: Option<RecordId>,
     /// Units that are neither inactive nor failed and that hence runs for.
@@ -115,6 +117,7 @@ impl Engine {
             ending: None,
             finished: false,
             power: power::Power::default(),
+            mounts_known: false,
             started: None,
             busy: 0,
             next_job: 1,
@@ -227,6 +230,7 @@ impl Engine {
                 self.end(record, 0);
             }
             Event::Signal { signal, pid, uid } => self.signal(signal, pid, uid),
+            Event::Mounts(mounted) => self.mounts_changed(mounted),
             Event::ClockJump { by_us } => {
                 self.record(None, Vec::new(), Fact::ClockJump { by_us });
             }
@@ -282,12 +286,12 @@ impl Engine {
         let Some((record, status)) = self.ending.filter(|_| !self.finished && self.jobs.is_empty()) else {
             return;
         };
-        let mut states = self.units.iter().filter(|u| !u.is_perpetual()).map(Unit::active_state);
+        let mut states = self.units.iter().filter(|u| !u.outlives_units()).map(Unit::active_state);
         if states.any(|s| !is_down(s) && s != ActiveState::Deactivating) {
             self.stop_everything(&Cause { record, rule: None });
             self.settle();
         }
-        let down = self.units.iter().all(|u| u.is_perpetual() || is_down(u.active_state()));
+        let down = self.units.iter().all(|u| u.outlives_units() || is_down(u.active_state()));
         if down && self.jobs.is_empty() {
             self.finished = true;
             self.effect(Effect::Finished(status));

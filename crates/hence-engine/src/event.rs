@@ -165,6 +165,8 @@ pub enum Event {
         /// The sender's user.
         uid: u32,
     },
+    /// What is mounted now, by the names of its units; told at start and whenever it has changed.
+    Mounts(Vec<UnitName>),
     /// The wall clock was set.
     ClockJump {
         /// By how many microseconds.

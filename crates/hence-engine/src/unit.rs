@@ -4,12 +4,14 @@
 
 mod kill;
 mod left_over;
+mod mount;
 mod path;
 mod service;
 mod simple;
 mod socket;
 mod timer;
 
+pub use mount::Mount;
 pub use path::Path;
 pub use service::{ControlProcess, MainProcess, Service};
 pub use socket::Socket;
@@ -96,6 +98,13 @@ pub enum State {
         /// Whether it is up.
         up: bool,
     },
+    /// systemd.mount(5)
+    Mount(Box<Mount>),
+    /// systemd.device(5): there is a node for it.
+    Device {
+        /// Whether it was found.
+        up: bool,
+    },
     /// systemd.timer(5)
     Timer(Box<Timer>),
     /// systemd.path(5)
@@ -113,9 +122,9 @@ impl State {
             UnitKind::Slice => State::Slice { up: false },
             UnitKind::Timer => State::Timer(Box::default()),
             UnitKind::Path => State::Path(Box::default()),
-            UnitKind::Mount | UnitKind::Automount | UnitKind::Swap | UnitKind::Device | UnitKind::Scope => {
-                State::Other
-            }
+            UnitKind::Mount => State::Mount(Box::default()),
+            UnitKind::Device => State::Device { up: false },
+            UnitKind::Automount | UnitKind::Swap | UnitKind::Scope => State::Other,
         }
     }
 
@@ -128,6 +137,9 @@ impl State {
             State::Target { up } | State::Slice { up } => simple(*up),
             State::Timer(t) => t.sub,
             State::Path(p) => p.sub,
+            State::Mount(m) => m.sub,
+            State::Device { up: true } => SubState::Plugged,
+            State::Device { up: false } => SubState::Dead,
             State::Other => SubState::Dead,
         }
     }
@@ -142,6 +154,10 @@ impl State {
             State::Socket(s) if s.sub == SubState::Failed => {
                 s.sub = SubState::Dead;
                 s.result = UnitResult::Success;
+            }
+            State::Mount(m) if m.sub == SubState::Failed => {
+                m.sub = SubState::Dead;
+                m.result = UnitResult::Success;
             }
             State::Timer(t) if t.sub == SubState::Failed => t.sub = SubState::Dead,
             State::Path(p) if p.sub == SubState::Failed => {
@@ -160,13 +176,14 @@ fn active_of(sub: SubState, idle: bool) -> ActiveState {
         Dead => ActiveState::Inactive,
         Failed => ActiveState::Failed,
         Condition | StartPre | Start | StartPost if idle => ActiveState::Active,
-        Condition | StartPre | Start | StartPost | StartChown | AutoRestart => ActiveState::Activating,
-        Running | Exited | Active | Listening | SocketRunning | Waiting | Elapsed | TriggerRunning => {
-            ActiveState::Active
+        Condition | StartPre | Start | StartPost | StartChown | AutoRestart | Mounting => {
+            ActiveState::Activating
         }
+        Running | Exited | Active | Listening | SocketRunning | Waiting | Elapsed | TriggerRunning
+        | Mounted | Plugged => ActiveState::Active,
         Reload => ActiveState::Reloading,
         Stop | StopWatchdog | StopSigterm | StopSigkill | StopPost | FinalWatchdog | FinalSigterm
-        | FinalSigkill | StopPre | StopPreSigterm | StopPreSigkill => ActiveState::Deactivating,
+        | FinalSigkill | StopPre | StopPreSigterm | StopPreSigkill | Unmounting => ActiveState::Deactivating,
         Cleaning => ActiveState::Maintenance,
     }
 }
@@ -221,6 +238,7 @@ impl Unit {
             State::Service(s) => s.result,
             State::Socket(s) => s.result,
             State::Path(p) => p.result,
+            State::Mount(m) => m.result,
             _ => UnitResult::Success,
         }
     }
@@ -238,9 +256,22 @@ impl Unit {
         self.name().as_str() == "-.slice"
     }
 
+    /// Whether it stays when everything is stopped: the root slice, devices, and what was mounted by others
+    /// than units.
+    pub(crate) fn outlives_units(&self) -> bool {
+        match self.state {
+            State::Mount(_) => self.config.sources.is_empty(),
+            State::Device { .. } => true,
+            _ => self.is_perpetual(),
+        }
+    }
+
     /// Whether it keeps a foreground run from being over: targets and slices don't.
     pub(crate) fn keeps_running(&self) -> bool {
-        !matches!(self.state, State::Target { .. } | State::Slice { .. } | State::Other)
+        !matches!(
+            self.state,
+            State::Target { .. } | State::Slice { .. } | State::Mount(_) | State::Device { .. } | State::Other
+        )
     }
 
     /// Down only until RestartSec= is over.
@@ -369,7 +400,10 @@ impl Engine {
         match self.units[unit.0 as usize].state {
             State::Service(_) => self.start_service(unit, cause),
             State::Socket(_) => self.start_socket(unit, cause),
-            State::Target { .. } | State::Slice { .. } => self.start_simple(unit, cause),
+            State::Target { .. } | State::Slice { .. } | State::Device { .. } => {
+                self.start_simple(unit, cause)
+            }
+            State::Mount(_) => self.start_mount(unit, cause),
             State::Timer(_) => self.start_timer(unit, cause),
             State::Path(_) => self.start_path(unit, cause),
             State::Other => Performed::End(JobResult::Unsupported),
@@ -384,7 +418,10 @@ impl Engine {
         match self.units[unit.0 as usize].state {
             State::Service(_) => self.stop_service(unit, cause),
             State::Socket(_) => self.stop_socket(unit, cause),
-            State::Target { .. } | State::Slice { .. } => self.stop_simple(unit, cause),
+            State::Target { .. } | State::Slice { .. } | State::Device { .. } => {
+                self.stop_simple(unit, cause)
+            }
+            State::Mount(_) => self.stop_mount(unit, cause),
             State::Timer(_) => self.stop_timer(unit, cause),
             State::Path(_) => self.stop_path(unit, cause),
             State::Other => Performed::End(JobResult::Unsupported),
@@ -453,13 +490,19 @@ impl Engine {
             let cause = Cause { record: u.record, rule: None };
             self.record(Some(unit), vec![cause], Fact::Inputs { files });
         }
-        self.service_spawned(unit, exec, pid, start_ticks);
+        match self.units[unit.0 as usize].state {
+            State::Mount(_) => self.mount_spawned(unit, pid, start_ticks),
+            _ => self.service_spawned(unit, exec, pid, start_ticks),
+        }
     }
 
     /// A process could not be started.
     pub(crate) fn spawn_failed(&mut self, exec: ExecId, step: SpawnStep, errno: i32, subject: Text) {
         let Some(unit) = self.starts.remove(&exec) else { return };
-        self.service_spawn_failed(unit, exec, step, errno, subject);
+        match self.units[unit.0 as usize].state {
+            State::Mount(_) => self.mount_spawn_failed(unit, step, errno, subject),
+            _ => self.service_spawn_failed(unit, exec, step, errno, subject),
+        }
     }
 
     /// A main or control process ended.
@@ -472,7 +515,10 @@ impl Engine {
         spawn_error: Option<(SpawnStep, i32)>,
     ) {
         let Some(unit) = self.processes.remove(&pid) else { return };
-        self.service_exited(unit, pid, exit, cpu_us, peak_bytes, spawn_error);
+        match self.units[unit.0 as usize].state {
+            State::Mount(_) => self.mount_exited(unit, pid, exit, cpu_us, peak_bytes),
+            _ => self.service_exited(unit, pid, exit, cpu_us, peak_bytes, spawn_error),
+        }
     }
 
     /// The unit's state has a deadline, and it is reached.
@@ -480,8 +526,9 @@ impl Engine {
         match self.units[unit.0 as usize].state {
             State::Service(_) => self.service_deadline(unit, after_us),
             State::Timer(_) => self.timer_deadline(unit, after_us),
+            State::Mount(_) => self.mount_deadline(unit, after_us),
             State::Socket(_) | State::Path(_) => {}
-            State::Target { .. } | State::Slice { .. } | State::Other => {}
+            State::Target { .. } | State::Slice { .. } | State::Device { .. } | State::Other => {}
         }
     }
 
@@ -519,6 +566,7 @@ impl Engine {
     pub(crate) fn known_processes(&self, unit: UnitId) -> (Option<u32>, Option<u32>) {
         match &self.units[unit.0 as usize].state {
             State::Service(s) => (s.main_pid(), s.control_pid()),
+            State::Mount(m) => (None, m.control_pid()),
             _ => (None, None),
         }
     }

@@ -1,5 +1,7 @@
 //! What is mounted: /proc/self/mountinfo, proc(5). It only reads.
 
+use hence_unit::{UnitName, mount};
+
 /// One mount.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mounted {
@@ -33,6 +35,17 @@ impl Mounted {
 /// Mounts in the order in which they were made; of several at one place the last hides the others.
 pub fn read() -> Vec<Mounted> {
     parse(&std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default())
+}
+
+/// Most mounts that become units.
+const UNITS: usize = 4096;
+
+/// The names of the units of what is mounted.
+pub fn units() -> Vec<UnitName> {
+    let mut names: Vec<UnitName> = read().iter().take(UNITS).filter_map(|m| mount::unit_of(&m.at)).collect();
+    names.sort_unstable();
+    names.dedup();
+    names
 }
 
 /// Reads the lines; those that are none are passed over.

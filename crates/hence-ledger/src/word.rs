@@ -80,6 +80,10 @@ words! {
         Waiting = 26 "waiting" "A timer or path that waits.",
         Elapsed = 27 "elapsed" "A timer that won't elapse again.",
         TriggerRunning = 28 "running" "A timer or path whose unit runs.",
+        Mounting = 40 "mounting" "mount(8) runs.",
+        Mounted = 41 "mounted" "Something is mounted there.",
+        Unmounting = 42 "unmounting" "umount(8) runs.",
+        Plugged = 43 "plugged" "A device that is there.",
     }
 }
 

@@ -101,7 +101,8 @@ pub fn main(args: Args) -> ExitCode {
 pub fn run(args: &Args, boot: Option<Boot>) -> Result<Ended, Refused> {
     hence_host::sys::heap::share();
     let first = std::process::id() == 1;
-    let sources = Sources::new(&args.paths, &args.unit_path).map_err(|m| Refused(exit::NO_UNITS, m))?;
+    let mut sources = Sources::new(&args.paths, &args.unit_path).map_err(|m| Refused(exit::NO_UNITS, m))?;
+    sources.machine = boot.is_some();
     let units = sources.loader();
     for diagnostic in units.diagnostics() {
         eprintln!("hence: {diagnostic}");
@@ -169,6 +170,9 @@ pub fn run(args: &Args, boot: Option<Boot>) -> Result<Ended, Refused> {
     drop(before);
     if let Some(front) = open_front(args, first) {
         pump.serve(front);
+    }
+    if boot.is_some() {
+        pump.host.watch_mounts();
     }
     if let Some(us) = args.run_for {
         pump.run_for(us);

@@ -1,10 +1,10 @@
 //! Which units a run knows and which it starts: the search path, the loader, and the units that need no
 //! file. It knows nothing of jobs.
 
-use hence_host::{DiskFiles, identities};
+use hence_host::{DiskFiles, identities, mountinfo};
 use hence_ledger::FileIdentity;
 use hence_unit::unit_path::{UnitPath, UserRoots, system_folders, user_folders};
-use hence_unit::{Config, LoadState, UnitKind, UnitName, config::Environs, load};
+use hence_unit::{Config, LoadState, UnitKind, UnitName, config::Environs, load, mount};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
@@ -37,6 +37,8 @@ pub struct Sources {
     started: Vec<String>,
     /// Search the system's folders as well, and give units the system's default dependencies.
     pub system: bool,
+    /// Units of mounts and devices are there without files: hence is the system's process 1.
+    pub machine: bool,
 }
 
 impl Sources {
@@ -92,7 +94,7 @@ impl Sources {
     /// Scans the folders and makes the loader.
     pub fn loader(&self) -> Units {
         let path = UnitPath::scan(&DiskFiles, &self.folders);
-        Units { path, environs: environs(!self.system) }
+        Units { path, environs: environs(!self.system), machine: self.machine }
     }
 
     /// The units to start: those that were asked for; else `default.target` if the folder has one; else
@@ -158,6 +160,7 @@ impl Sources {
 pub struct Units {
     path: UnitPath,
     environs: Environs,
+    machine: bool,
 }
 
 impl Units {
@@ -170,8 +173,40 @@ impl Units {
             config.flags.allow_isolate = true;
             config.flags.default_dependencies = false;
         }
+        if self.machine {
+            self.add_machine(&mut config);
+        }
         let files = identities(&config);
         (config, files)
+    }
+
+    /// What no file says: devices, what is mounted, and which mounts the unit's paths need.
+    fn add_machine(&self, config: &mut Config) {
+        let missing = config.load == LoadState::NotFound;
+        let name = config.id().clone();
+        let built_in = match name.kind() {
+            UnitKind::Device if missing => mount::of_device(&name),
+            UnitKind::Mount if missing => mount::path_of(&name).and_then(|at| {
+                let mounted = mountinfo::read().into_iter().rev().find(|m| m.at == at)?;
+                mount::of_mounted(&name, &mounted.what, &mounted.kind, &mounted.options)
+            }),
+            _ => None,
+        };
+        if let Some(built_in) = built_in {
+            *config = built_in;
+        }
+        let needs = !config.requires_mounts_for.is_empty() || name.kind() == UnitKind::Mount;
+        if !needs || config.load != LoadState::Loaded {
+            return;
+        }
+        let mounted = mountinfo::read();
+        let is_mounted =
+            |name: &UnitName| mount::path_of(name).is_some_and(|at| mounted.iter().any(|m| m.at == at));
+        mount::add_mounts(config, |name| match self.path.resolve(name) {
+            Some(_) => Some(true),
+            None if is_mounted(name) => Some(false),
+            None => None,
+        });
     }
 
     fn names_in(&self, folders: &[String]) -> Vec<UnitName> {
