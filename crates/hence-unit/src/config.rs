@@ -1150,6 +1150,8 @@ impl Default for PathConfig {
 pub struct Environs {
     /// Whether units are loaded for a user instance or a foreground run: other roots, no default shutdown.
     pub user: bool,
+    /// Defaults of the whole, where there are any.
+    pub system: Option<Arc<crate::system::SystemConfig>>,
     /// `%H`
     pub host_name: String,
     /// `%q`; empty where none is set, then the short host name stands in.

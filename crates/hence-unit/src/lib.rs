@@ -21,6 +21,7 @@ pub mod name;
 mod settle;
 pub mod specifier;
 pub mod syntax;
+pub mod system;
 pub mod unit_path;
 pub mod value;
 pub mod words;

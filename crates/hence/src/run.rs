@@ -107,6 +107,7 @@ pub fn run(args: &Args, boot: Option<Boot>) -> Result<Ended, Refused> {
     for diagnostic in units.diagnostics() {
         eprintln!("hence: {diagnostic}");
     }
+    let system = units.system().cloned().unwrap_or_default();
     let start = sources.to_start(&args.unit, &units).map_err(|m| Refused(exit::NO_UNITS, m))?;
     let ledger = args.ledger.ledger.clone().unwrap_or_else(default_ledger);
     let ledger = std::path::absolute(&ledger).unwrap_or(ledger);
@@ -119,6 +120,7 @@ pub fn run(args: &Args, boot: Option<Boot>) -> Result<Ended, Refused> {
     let recorder = Rc::new(RefCell::new(recorder));
     let locale = std::env::vars().filter(|(name, _)| name == "LANG" || name.starts_with("LC_"));
     let mut environment = HostOptions::default().environment;
+    environment.extend(system.environment.iter().cloned());
     environment.extend(locale.map(|(name, value)| format!("{name}={value}").into()));
     let mut options = HostOptions {
         environment,
@@ -142,6 +144,7 @@ pub fn run(args: &Args, boot: Option<Boot>) -> Result<Ended, Refused> {
         first_record: ring.last_id().map_or(0, |RecordId(id)| id + 1).max(now.realtime_us),
         seed,
         boot_us: now.monotonic_us,
+        ctrl_alt_del_burst: system.ctrl_alt_del_burst,
         role: boot.as_ref().map_or(Role::Foreground, |b| b.role),
         ..Settings::default()
     });

@@ -5,8 +5,12 @@ use hence_host::{DiskFiles, identities, mountinfo};
 use hence_ledger::FileIdentity;
 use hence_unit::unit_path::{UnitPath, UserRoots, system_folders, user_folders};
 use hence_unit::{Config, LoadState, UnitKind, UnitName, config::Environs, load, mount};
-use std::collections::BTreeSet;
+use hence_unit::Text;
+use hence_unit::system::{self, SystemConfig};
+use hence_unit::unit_path::Files;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// Targets that default dependencies name. Where nobody brings a file for one, an empty one stands in, so
 /// that a folder of units is enough to run.
@@ -94,7 +98,16 @@ impl Sources {
     /// Scans the folders and makes the loader.
     pub fn loader(&self) -> Units {
         let path = UnitPath::scan(&DiskFiles, &self.folders);
-        Units { path, environs: environs(!self.system), machine: self.machine }
+        let mut environs = environs(!self.system);
+        if self.system {
+            let (folder, file) = if rustix::process::geteuid().is_root() {
+                ("systemd/system.conf.d", "systemd/system.conf")
+            } else {
+                ("systemd/user.conf.d", "systemd/user.conf")
+            };
+            environs.system = Some(Arc::new(system::parse(&conf_files(file, folder), &environs)));
+        }
+        Units { path, environs, machine: self.machine }
     }
 
     /// The units to start: those that were asked for; else `default.target` if the folder has one; else
@@ -221,10 +234,38 @@ impl Units {
         names
     }
 
-    /// What was wrong with the folders themselves.
+    /// What was wrong with the folders themselves, and with system.conf.
     pub fn diagnostics(&self) -> impl Iterator<Item = &hence_unit::Diagnostic> {
-        self.path.diagnostics().iter()
+        let system = self.system().into_iter().flat_map(|s| &s.diagnostics);
+        self.path.diagnostics().iter().chain(system)
     }
+
+    /// Settings of the whole, where the system's units are run.
+    pub fn system(&self) -> Option<&SystemConfig> {
+        self.environs.system.as_deref()
+    }
+}
+
+/// system.conf and the files beside it, first those that yield: the main file of the first folder that has one,
+/// then drop-ins by their names, of which the one in the first folder hides the others.
+fn conf_files(file: &str, folder: &str) -> Vec<(Text, String)> {
+    const ROOTS: [&str; 5] = ["/etc", "/run", "/usr/local/lib", "/usr/lib", "/lib"];
+    let read = |path: &Path| {
+        let bytes = DiskFiles.read(path.to_str()?).ok()?;
+        Some((Text::from(path.to_str()?), String::from_utf8_lossy(&bytes).into_owned()))
+    };
+    let mut found: Vec<(Text, String)> = Vec::new();
+    found.extend(ROOTS.iter().find_map(|root| read(&Path::new(root).join(file))));
+    let mut drop_ins: BTreeMap<std::ffi::OsString, PathBuf> = BTreeMap::new();
+    for root in ROOTS {
+        for entry in std::fs::read_dir(Path::new(root).join(folder)).into_iter().flatten().flatten() {
+            if entry.path().extension().is_some_and(|e| e == "conf") {
+                drop_ins.entry(entry.file_name()).or_insert_with(|| entry.path());
+            }
+        }
+    }
+    found.extend(drop_ins.values().filter_map(|path| read(path)));
+    found
 }
 
 fn default_folders() -> Vec<String> {
