@@ -260,7 +260,9 @@ impl Unit {
     /// than units.
     pub(crate) fn outlives_units(&self) -> bool {
         match self.state {
-            State::Mount(_) => self.config.sources.is_empty(),
+            State::Mount(_) => {
+                self.config.sources.is_empty() || matches!(self.name().as_str(), "-.mount" | "usr.mount")
+            }
             State::Device { .. } => true,
             _ => self.is_perpetual(),
         }

@@ -202,11 +202,16 @@ impl Host {
         let _ = epoll::delete(&self.epoll, fd.as_fd());
     }
 
-    /// Tells what is mounted, now and whenever it changes. Where the kernel refuses, it is told once.
-    pub fn watch_mounts(&mut self) {
-        self.pending.push_back(Event::Mounts(crate::mountinfo::units()));
+    /// What is mounted now; from now on changes are events. Where the kernel refuses, there are none.
+    pub fn watch_mounts(&mut self) -> Event {
         let flags = OFlags::RDONLY | OFlags::CLOEXEC;
-        let Ok(file) = rustix::fs::open("/proc/self/mountinfo", flags, Mode::empty()) else { return };
+        if let Ok(file) = rustix::fs::open("/proc/self/mountinfo", flags, Mode::empty()) {
+            self.watch_mountinfo(file);
+        }
+        Event::Mounts(crate::mountinfo::units())
+    }
+
+    fn watch_mountinfo(&mut self, file: OwnedFd) {
         let data = epoll::EventData::new_u64(Token::Mounts.bits());
         // The kernel raises it once for each change; without "edge" it would be raised for ever, as the file
         // isn't read by this descriptor.

@@ -151,7 +151,7 @@ pub(crate) fn implied(mount: &MountConfig, defaults: bool) -> Vec<Implied> {
     if mount.what.starts_with("/dev/") && let Some(device) = device_of(&mount.what) {
         add(&[Requires, After], device.as_str(), &origin);
     }
-    if !defaults || mount.at.as_ref() == "/" {
+    if !defaults || matches!(&*mount.at, "/" | "/usr") {
         return found;
     }
     let origin = Origin::Default;

@@ -175,7 +175,8 @@ pub fn run(args: &Args, boot: Option<Boot>) -> Result<Ended, Refused> {
         pump.serve(front);
     }
     if boot.is_some() {
-        pump.host.watch_mounts();
+        let mounted = pump.host.watch_mounts();
+        pump.happen(mounted);
     }
     if let Some(us) = args.run_for {
         pump.run_for(us);
