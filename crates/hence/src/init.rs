@@ -2,6 +2,7 @@
 //! foreground run has. It decides nothing about units.
 
 mod end;
+pub mod signals;
 mod start;
 
 use crate::cli::init::Init;

@@ -5,8 +5,9 @@
 
 use crate::front_link::FrontLink;
 use crate::narrator::Narrator;
-use hence_engine::{Effect, Engine, Event, Process, Request};
-use hence_host::machine::down;
+use crate::init::signals;
+use hence_engine::{Effect, Engine, Event, Process, Request, Role};
+use hence_host::machine::{self, down};
 use hence_host::store::{RecorderLink, Ring};
 use hence_host::{Host, Interest, Ready};
 use hence_ledger::{Cause, Fact, Record, RecordId, SignalReason};
@@ -65,6 +66,14 @@ impl Trouble {
     }
 }
 
+/// What a supervisor of hence's own was told; sd_notify(3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Said {
+    Nothing,
+    Ready,
+    Stopping,
+}
+
 /// Everything that a running hence consists of.
 pub struct Pump {
     /// Decides.
@@ -73,7 +82,8 @@ pub struct Pump {
     pub host: Host,
     ring: Ring,
     recorder: Rc<RefCell<RecorderLink>>,
-    narrator: Option<Narrator>,
+    /// Tells people what happens.
+    pub narrator: Option<Narrator>,
     front: Option<FrontLink>,
     events: VecDeque<Event>,
     batch: Vec<Record>,
@@ -82,6 +92,7 @@ pub struct Pump {
     /// Records since memory was last given back.
     told: usize,
     end_when_idle: bool,
+    said: Said,
     /// What went wrong so far.
     pub trouble: Trouble,
 }
@@ -110,6 +121,7 @@ impl Pump {
             // Starting up is a burst too.
             told: BURST,
             end_when_idle,
+            said: Said::Nothing,
             trouble: Trouble::default(),
         };
         pump.watch_recorder();
@@ -150,6 +162,7 @@ impl Pump {
         loop {
             self.settle();
             self.tell_clients();
+            self.tell_supervisor();
             if let Some(status) = self.finished {
                 return status;
             }
@@ -175,6 +188,20 @@ impl Pump {
                 hence_host::sys::heap::trim();
             }
         }
+    }
+
+    /// Says to whom hence is a service of that it is ready, once nothing is queued any more, and that it ends.
+    fn tell_supervisor(&mut self) {
+        let said = match (self.said, self.engine.is_ending()) {
+            (Said::Nothing, false) if self.engine.jobs().next().is_none() => Said::Ready,
+            (Said::Nothing | Said::Ready, true) => Said::Stopping,
+            _ => return,
+        };
+        self.said = said;
+        machine::notify(match said {
+            Said::Stopping => "STOPPING=1\nSTATUS=Stopping units.",
+            _ => "READY=1\nSTATUS=Units are up.",
+        });
     }
 
     /// When to wake up without an event, on the monotonic clock.
@@ -204,7 +231,14 @@ impl Pump {
     /// is caught, said, and the rest goes on.
     fn guarded(&mut self) {
         while let Some(event) = self.events.pop_front() {
+            let signal = match event {
+                Event::Signal { signal, pid, uid } => Some((signal, pid, uid)),
+                _ => None,
+            };
             let handled = catch_unwind(AssertUnwindSafe(|| self.engine.handle(Host::now(), event)));
+            if let Some((signal, pid, uid)) = signal.filter(|_| self.engine.role() != Role::Foreground) {
+                signals::act(self, signal, pid, uid);
+            }
             if handled.is_err() {
                 eprintln!("hence: this is a defect of hence; what it was doing is left as it stands");
             }

@@ -111,6 +111,11 @@ pub fn run(args: &Args, boot: Option<Boot>) -> Result<Ended, Refused> {
     let start = sources.to_start(&args.unit, &units).map_err(|m| Refused(exit::NO_UNITS, m))?;
     let ledger = args.ledger.ledger.clone().unwrap_or_else(default_ledger);
     let ledger = std::path::absolute(&ledger).unwrap_or(ledger);
+    // Made before the ring is, which lets nobody else into the folder: services of every user report there.
+    let runtime = match boot {
+        Some(_) => Some(PathBuf::from("/run/systemd")),
+        None => runtime_directory(),
+    };
     let bad_ledger = |e: hence_host::store::StoreError| Refused(exit::LEDGER, e.to_string());
     let ring = Ring::open(&ledger, &RingOptions::default()).map_err(bad_ledger)?;
     let before = survivors::Before::read(&ledger);
@@ -124,7 +129,7 @@ pub fn run(args: &Args, boot: Option<Boot>) -> Result<Ended, Refused> {
     environment.extend(locale.map(|(name, value)| format!("{name}={value}").into()));
     let mut options = HostOptions {
         environment,
-        runtime_directory: runtime_directory(),
+        runtime_directory: runtime,
         capture: Some(Box::new(ToRecorder(recorder.clone()))),
         load: Some(Box::new(move |name| units.load(name))),
         tracking: args.tracking.as_deref().map(|t| match t {
@@ -151,7 +156,12 @@ pub fn run(args: &Args, boot: Option<Boot>) -> Result<Ended, Refused> {
     if !args.quiet {
         announce(&report, &ledger, boot.as_ref());
     }
-    let narrator = if first { None } else { Narrator::start(args.quiet).ok() };
+    // Process 1 tells what happens as long as nobody says that it shall not: ShowStatus=.
+    let told = match boot {
+        Some(_) => !args.quiet && system.show_status.unwrap_or(true),
+        None => !first,
+    };
+    let narrator = if told { Narrator::start(args.quiet).ok() } else { None };
     let mut pump = Pump::new(engine, host, ring, recorder, narrator, !first && !args.stay);
     before.mark_running(&ledger, &report.cgroup);
     let command: Text = std::env::args().collect::<Vec<_>>().join(" ").into();

@@ -122,6 +122,11 @@ impl Engine {
         self.power.objective
     }
 
+    /// Whether everything is being stopped, or the end has been handed over.
+    pub fn is_ending(&self) -> bool {
+        self.ending.is_some() || self.finished
+    }
+
     /// Whether the end must not wait for anything: FailureAction=reboot-immediate and its kin.
     pub fn is_immediate(&self) -> bool {
         self.power.immediate
