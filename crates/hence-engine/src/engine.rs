@@ -23,7 +23,11 @@ use hence_ledger::{
     ActiveState, Cause, Certainty, DeadlineKind, Fact, FileIdentity, JobResult, Record, RecordId, Rule,
     SubState, Text, record::Invocation,
 };
-use hence_unit::{Atom, Config, DependencyKind, LoadState, Origin, UnitName, config::{EmergencyAction, TimerBase}, implied};
+use hence_unit::{
+    Atom, Config, DependencyKind, LoadState, Origin, UnitName,
+    config::{EmergencyAction, TimerBase},
+    implied,
+};
 
 /// What the engine is told once.
 #[derive(Clone, Debug, Default)]
@@ -510,6 +514,11 @@ impl Engine {
             fact,
         });
         id
+    }
+
+    /// Takes back the census that was asked for last.
+    pub(crate) fn forgo_census(&mut self, unit: UnitId) {
+        self.effects.pop_back_if(|effect| matches!(effect, Effect::Census { unit: of, .. } if *of == unit));
     }
 
     pub(crate) fn effect(&mut self, effect: Effect) {

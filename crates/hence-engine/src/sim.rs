@@ -158,7 +158,8 @@ impl World {
         let path = UnitPath::scan(&files, &[files::FOLDER.to_owned()]);
         let mut invocations = [0; 16];
         invocations[..8].copy_from_slice(&seed.to_be_bytes());
-        let settings = Settings { first_record: 1, seed: invocations, boot_us: BEGIN_US, ..Settings::default() };
+        let settings =
+            Settings { first_record: 1, seed: invocations, boot_us: BEGIN_US, ..Settings::default() };
         let mut world = World {
             engine: Engine::new(settings),
             now_us: BEGIN_US,

@@ -272,7 +272,11 @@ impl Unit {
     pub(crate) fn keeps_running(&self) -> bool {
         !matches!(
             self.state,
-            State::Target { .. } | State::Slice { .. } | State::Mount(_) | State::Device { .. } | State::Other
+            State::Target { .. }
+                | State::Slice { .. }
+                | State::Mount(_)
+                | State::Device { .. }
+                | State::Other
         )
     }
 

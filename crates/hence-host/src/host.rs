@@ -234,6 +234,13 @@ impl Host {
         Ok(host)
     }
 
+    /// Gives back the memory that a burst of starts needed.
+    pub fn shrink(&mut self) {
+        self.launcher.shrink();
+        self.rows.shrink_to_fit();
+        self.processes.shrink_to_fit();
+    }
+
     /// How processes are tracked here. Directives that turned out not to be enforceable are added as
     /// units with them are started.
     pub fn tracking(&self) -> TrackingReport {

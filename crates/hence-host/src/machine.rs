@@ -199,9 +199,8 @@ pub fn missing_rights(place: &Place) -> Vec<String> {
         (12, "CAP_NET_ADMIN", true),
         (22, "CAP_SYS_BOOT", true),
     ];
-    let lacks = |&&(bit, _, machine): &&(u32, &str, bool)| {
-        held & (1 << bit) == 0 && (!machine || place.is_machine())
-    };
+    let lacks =
+        |&&(bit, _, machine): &&(u32, &str, bool)| held & (1 << bit) == 0 && (!machine || place.is_machine());
     let lacking: Vec<&str> = wanted.iter().filter(lacks).map(|w| w.1).collect();
     if lacking.is_empty() {
         return Vec::new();

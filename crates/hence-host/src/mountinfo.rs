@@ -19,9 +19,30 @@ impl Mounted {
     /// Whether nothing of it is on a disk.
     pub fn is_virtual(&self) -> bool {
         const VIRTUAL: [&str; 24] = [
-            "autofs", "bdev", "binfmt_misc", "bpf", "cgroup", "cgroup2", "configfs", "debugfs", "devpts",
-            "devtmpfs", "efivarfs", "fusectl", "hugetlbfs", "mqueue", "nsfs", "overlay", "proc", "pstore",
-            "ramfs", "rpc_pipefs", "securityfs", "sysfs", "tmpfs", "tracefs",
+            "autofs",
+            "bdev",
+            "binfmt_misc",
+            "bpf",
+            "cgroup",
+            "cgroup2",
+            "configfs",
+            "debugfs",
+            "devpts",
+            "devtmpfs",
+            "efivarfs",
+            "fusectl",
+            "hugetlbfs",
+            "mqueue",
+            "nsfs",
+            "overlay",
+            "proc",
+            "pstore",
+            "ramfs",
+            "rpc_pipefs",
+            "securityfs",
+            "sysfs",
+            "tmpfs",
+            "tracefs",
         ];
         VIRTUAL.contains(&&*self.kind)
     }
@@ -73,7 +94,8 @@ pub fn unescape(text: &str) -> String {
     let mut rest = text.as_bytes();
     while let Some((&first, tail)) = rest.split_first() {
         let octal = (first == b'\\').then(|| tail.get(..3)).flatten();
-        let number = octal.and_then(|d| std::str::from_utf8(d).ok()).and_then(|d| u8::from_str_radix(d, 8).ok());
+        let number =
+            octal.and_then(|d| std::str::from_utf8(d).ok()).and_then(|d| u8::from_str_radix(d, 8).ok());
         match number {
             Some(byte) => {
                 bytes.push(byte);

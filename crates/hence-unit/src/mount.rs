@@ -46,7 +46,18 @@ impl MountConfig {
     /// Whether it needs the network.
     pub fn is_remote(&self) -> bool {
         const REMOTE: [&str; 12] = [
-            "9p", "afs", "ceph", "cifs", "davfs", "glusterfs", "gfs2", "ncpfs", "nfs", "nfs4", "ocfs2", "smb3",
+            "9p",
+            "afs",
+            "ceph",
+            "cifs",
+            "davfs",
+            "glusterfs",
+            "gfs2",
+            "ncpfs",
+            "nfs",
+            "nfs4",
+            "ocfs2",
+            "smb3",
         ];
         REMOTE.contains(&&*self.fs_type) || self.has("_netdev")
     }
@@ -93,7 +104,10 @@ pub(crate) fn settle(config: &Config) -> Result<MountConfig, (&'static str, &'st
         at => at.trim_end_matches('/'),
     };
     if at != named.trim_end_matches('/') {
-        return Err(("Where= is not what the unit is named after", "name the unit by `systemd-escape --path`"));
+        return Err((
+            "Where= is not what the unit is named after",
+            "name the unit by `systemd-escape --path`",
+        ));
     }
     let (what, fs_type, options) = (text("What"), text("Type"), text("Options"));
     if what.is_empty() {
@@ -148,7 +162,9 @@ pub(crate) fn implied(mount: &MountConfig, defaults: bool) -> Vec<Implied> {
         }
     };
     let origin = Origin::Implied { directive: "What", position: None };
-    if mount.what.starts_with("/dev/") && let Some(device) = device_of(&mount.what) {
+    if mount.what.starts_with("/dev/")
+        && let Some(device) = device_of(&mount.what)
+    {
         add(&[Requires, After], device.as_str(), &origin);
     }
     if !defaults || matches!(&*mount.at, "/" | "/usr") {
@@ -256,7 +272,10 @@ mod tests {
 
     #[test]
     fn names_and_paths() {
-        assert_eq!(unit_of("/var/lib/a-b").map(|n| n.as_str().to_owned()).as_deref(), Some(r"var-lib-a\x2db.mount"));
+        assert_eq!(
+            unit_of("/var/lib/a-b").map(|n| n.as_str().to_owned()).as_deref(),
+            Some(r"var-lib-a\x2db.mount")
+        );
         assert_eq!(unit_of("/").map(|n| n.as_str().to_owned()).as_deref(), Some("-.mount"));
         assert_eq!(path_of(&name(r"var-lib-a\x2db.mount")).as_deref(), Some("/var/lib/a-b"));
         assert_eq!(path_of(&name("-.mount")).as_deref(), Some("/"));

@@ -2,32 +2,71 @@
 //! systemd-system.conf(5). Defaults are taken by the rows of the directives that they are defaults of. It reads no
 //! files and knows not where they are.
 
+use crate::Source;
 use crate::{
     Config, Diagnostic, Level, Text, UnitName,
     config::{EmergencyAction, Environs, Kind, SourceRole},
     directive::{self, Loading, nearest},
     syntax::{self, Assignment},
 };
-use crate::Source;
 use alloc::{boxed::Box, format, string::String, sync::Arc, vec::Vec};
 
 /// Defaults that a directive of a service has the row of.
 const SERVICE: [&str; 12] = [
-    "TimeoutStartSec", "TimeoutStopSec", "TimeoutAbortSec", "RestartSec", "StandardOutput", "StandardError",
-    "TasksMax", "OOMPolicy", "OOMScoreAdjust", "MemoryAccounting", "TasksAccounting", "CPUAccounting",
+    "TimeoutStartSec",
+    "TimeoutStopSec",
+    "TimeoutAbortSec",
+    "RestartSec",
+    "StandardOutput",
+    "StandardError",
+    "TasksMax",
+    "OOMPolicy",
+    "OOMScoreAdjust",
+    "MemoryAccounting",
+    "TasksAccounting",
+    "CPUAccounting",
 ];
 /// Defaults that a directive of any unit has the row of.
 const UNIT: [&str; 2] = ["StartLimitIntervalSec", "StartLimitBurst"];
 /// What is taken and changes nothing here.
 const ACCEPTED: [&str; 37] = [
-    "CPUAffinity", "CapabilityBoundingSet", "CrashAction", "CrashChangeVT", "CrashReboot", "CrashShell",
-    "DefaultBlockIOAccounting", "DefaultDeviceTimeoutSec", "DefaultIOAccounting", "DefaultIPAccounting",
-    "DefaultMemoryPressureThresholdSec", "DefaultMemoryPressureWatch", "DefaultSmackProcessLabel",
-    "DefaultTimerAccuracySec", "DumpCore", "KExecWatchdogSec", "LogColor", "LogLevel", "LogLocation",
-    "LogTarget", "LogTime", "ManagerEnvironment", "NUMAMask", "NUMAPolicy", "NoNewPrivileges", "ProtectSystem",
-    "RebootWatchdogSec", "ReloadLimitBurst", "ReloadLimitIntervalSec", "RuntimeWatchdogPreGovernor",
-    "RuntimeWatchdogPreSec", "RuntimeWatchdogSec", "ShutdownWatchdogSec", "StatusUnitFormat",
-    "SystemCallArchitectures", "TimerSlackNSec", "WatchdogDevice",
+    "CPUAffinity",
+    "CapabilityBoundingSet",
+    "CrashAction",
+    "CrashChangeVT",
+    "CrashReboot",
+    "CrashShell",
+    "DefaultBlockIOAccounting",
+    "DefaultDeviceTimeoutSec",
+    "DefaultIOAccounting",
+    "DefaultIPAccounting",
+    "DefaultMemoryPressureThresholdSec",
+    "DefaultMemoryPressureWatch",
+    "DefaultSmackProcessLabel",
+    "DefaultTimerAccuracySec",
+    "DumpCore",
+    "KExecWatchdogSec",
+    "LogColor",
+    "LogLevel",
+    "LogLocation",
+    "LogTarget",
+    "LogTime",
+    "ManagerEnvironment",
+    "NUMAMask",
+    "NUMAPolicy",
+    "NoNewPrivileges",
+    "ProtectSystem",
+    "RebootWatchdogSec",
+    "ReloadLimitBurst",
+    "ReloadLimitIntervalSec",
+    "RuntimeWatchdogPreGovernor",
+    "RuntimeWatchdogPreSec",
+    "RuntimeWatchdogSec",
+    "ShutdownWatchdogSec",
+    "StatusUnitFormat",
+    "SystemCallArchitectures",
+    "TimerSlackNSec",
+    "WatchdogDevice",
 ];
 
 /// Settings of the whole.
@@ -142,15 +181,20 @@ impl SystemConfig {
         environs: &Environs,
     ) {
         let unit = name();
-        let as_unit =
-            Assignment { section: section.into(), key: directive.into(), ..assignment.clone() };
+        let as_unit = Assignment { section: section.into(), key: directive.into(), ..assignment.clone() };
         let mut loading = Loading { unit: &unit, environs, config: &mut self.defaults, source };
         directive::apply(&mut loading, &as_unit);
         self.diagnostics.append(&mut self.defaults.diagnostics);
         self.gives = true;
     }
 
-    fn diagnose(&mut self, rule: &'static str, assignment: &Assignment, message: String, fix: Option<String>) {
+    fn diagnose(
+        &mut self,
+        rule: &'static str,
+        assignment: &Assignment,
+        message: String,
+        fix: Option<String>,
+    ) {
         let place = assignment.place.clone();
         self.diagnostics.push(Diagnostic { rule, level: Level::Warning, place, message, fix });
     }
@@ -186,8 +230,8 @@ impl SystemConfig {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use alloc::vec;
     use crate::config::Limit;
+    use alloc::vec;
 
     fn of(text: &str) -> SystemConfig {
         parse(&[("/etc/systemd/system.conf".into(), text.into())], &Environs::default())
@@ -195,7 +239,8 @@ mod tests {
 
     #[test]
     fn defaults_reach_units() {
-        let system = of("[Manager]\nDefaultTimeoutStopSec=7s\nDefaultTasksMax=33\nDefaultLimitNOFILE=100:200\n\
+        let system =
+            of("[Manager]\nDefaultTimeoutStopSec=7s\nDefaultTasksMax=33\nDefaultLimitNOFILE=100:200\n\
              DefaultStartLimitBurst=9\nDefaultRestartSec=2s\nDefaultEnvironment=\"A=b c\" D=e\n\
              CtrlAltDelBurstAction=poweroff-force\nRuntimeWatchdogSec=off\nShowStatus=no\n");
         assert_eq!(system.diagnostics, vec![]);

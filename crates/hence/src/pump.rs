@@ -4,8 +4,8 @@
 //! only then are its effects done. Answers of effects go back before anything that happened later.
 
 use crate::front_link::FrontLink;
-use crate::narrator::Narrator;
 use crate::init::signals;
+use crate::narrator::Narrator;
 use hence_engine::{Effect, Engine, Event, Process, Request, Role};
 use hence_host::machine::{self, down};
 use hence_host::store::{RecorderLink, Ring};
@@ -19,6 +19,11 @@ use std::rc::Rc;
 
 /// Effects done between two writes to the ring. Bounds how long a wave keeps messages and signals waiting.
 const WAVE: usize = 128;
+/// Answers that may wait for the end of a wave: a unit's files that were read take a good deal of memory
+/// until the engine has compared them with those of others.
+const ANSWERS: usize = 16;
+/// Records that are encoded at once.
+const BATCH: usize = 64;
 /// Records after which memory is given back as soon as it is quiet.
 const BURST: usize = 512;
 /// How long nothing must happen for it to be quiet, in microseconds.
@@ -82,6 +87,8 @@ pub struct Pump {
     pub host: Host,
     ring: Ring,
     recorder: Rc<RefCell<RecorderLink>>,
+    /// For what the recorder's socket is waited for; `None`: not yet.
+    recorder_interest: Option<Interest>,
     /// Tells people what happens.
     pub narrator: Option<Narrator>,
     front: Option<FrontLink>,
@@ -112,10 +119,11 @@ impl Pump {
             host,
             ring,
             recorder,
+            recorder_interest: None,
             narrator,
             front: None,
             events: VecDeque::new(),
-            batch: Vec::new(),
+            batch: Vec::with_capacity(BATCH),
             finished: None,
             run_until_us: None,
             // Starting up is a burst too.
@@ -185,6 +193,8 @@ impl Pump {
             if nothing && quiet_at.is_some_and(|at| at <= Host::now().monotonic_us) {
                 self.told = 0;
                 self.engine.shrink();
+                self.host.shrink();
+                self.recorder.borrow_mut().shrink();
                 hence_host::sys::heap::trim();
             }
         }
@@ -219,6 +229,7 @@ impl Pump {
         }
         let restarted = self.recorder.borrow_mut().restart(now_us);
         if restarted {
+            self.recorder_interest = None;
             self.watch_recorder();
         }
         if let Some(mut front) = self.front.take() {
@@ -254,7 +265,7 @@ impl Pump {
         loop {
             self.store();
             let mut done = 0;
-            while done < WAVE {
+            while done < WAVE && answers.len() < ANSWERS {
                 let Some(effect) = self.engine.poll_effect() else { break };
                 done += 1;
                 self.perform(effect, &mut answers);
@@ -271,31 +282,31 @@ impl Pump {
 
     /// Puts the engine's records into the ring.
     fn store(&mut self) {
-        while let Some(record) = self.engine.poll_record() {
-            self.trouble.note(&record);
-            if let Some(narrator) = &mut self.narrator {
-                narrator.tell(&record);
+        loop {
+            while self.batch.len() < BATCH
+                && let Some(record) = self.engine.poll_record()
+            {
+                self.trouble.note(&record);
+                if let Some(narrator) = &mut self.narrator {
+                    narrator.tell(&record);
+                }
+                if let Some(front) = &mut self.front {
+                    front.record(&record, &self.engine);
+                }
+                self.batch.push(record);
             }
-            if let Some(front) = &mut self.front {
-                front.record(&record, &self.engine);
+            if self.batch.is_empty() {
+                break;
             }
-            self.batch.push(record);
+            self.ring.append(&self.batch);
+            self.told = self.told.saturating_add(self.batch.len());
+            self.batch.clear();
+            self.recorder.borrow_mut().appended(&mut self.ring);
         }
-        if self.batch.is_empty() {
-            return;
+        if let Some(narrator) = &mut self.narrator {
+            narrator.flush();
         }
-        self.ring.append(&self.batch);
-        self.told = self.told.saturating_add(self.batch.len());
-        self.batch.clear();
-        self.batch.shrink_to(BURST);
-        let mut recorder = self.recorder.borrow_mut();
-        let wanted = recorder.wants_write();
-        recorder.appended(&mut self.ring);
-        let changed = recorder.wants_write() != wanted;
-        drop(recorder);
-        if changed {
-            self.watch_recorder();
-        }
+        self.watch_recorder();
     }
 
     fn perform(&mut self, effect: Effect, answers: &mut VecDeque<Event>) {
@@ -343,8 +354,11 @@ impl Pump {
         let recorder = self.recorder.borrow();
         if let Some(socket) = recorder.socket() {
             let interest = Interest { read: true, write: recorder.wants_write() };
-            // Refused only where epoll itself has no room: then the ring holds what the recorder misses.
-            let _ = self.host.register(socket, RECORDER, interest);
+            if self.recorder_interest != Some(interest) {
+                // Refused only where epoll itself has no room: then the ring holds what the recorder misses.
+                let registered = self.host.register(socket, RECORDER, interest);
+                self.recorder_interest = registered.ok().map(|()| interest);
+            }
         }
     }
 

@@ -3,11 +3,11 @@
 
 use hence_host::{DiskFiles, identities, mountinfo};
 use hence_ledger::FileIdentity;
-use hence_unit::unit_path::{UnitPath, UserRoots, system_folders, user_folders};
-use hence_unit::{Config, LoadState, UnitKind, UnitName, config::Environs, load, mount};
 use hence_unit::Text;
 use hence_unit::system::{self, SystemConfig};
 use hence_unit::unit_path::Files;
+use hence_unit::unit_path::{UnitPath, UserRoots, system_folders, user_folders};
+use hence_unit::{Config, LoadState, UnitKind, UnitName, config::Environs, load, mount};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

@@ -253,7 +253,13 @@ impl Engine {
     }
 
     /// The action of a unit's own directive, with its line as the rule.
-    pub(crate) fn act_for(&mut self, unit: UnitId, directive: &str, action: EmergencyAction, record: RecordId) {
+    pub(crate) fn act_for(
+        &mut self,
+        unit: UnitId,
+        directive: &str,
+        action: EmergencyAction,
+        record: RecordId,
+    ) {
         use crate::unit::Rules;
         if action == EmergencyAction::None || self.is_finished() {
             return;

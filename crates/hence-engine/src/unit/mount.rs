@@ -174,7 +174,14 @@ impl Engine {
         self.mount_command_over(unit, UnitResult::Resources, Cause { record, rule: None });
     }
 
-    pub(crate) fn mount_exited(&mut self, unit: UnitId, pid: u32, exit: Option<Exit>, cpu_us: u64, peak_bytes: u64) {
+    pub(crate) fn mount_exited(
+        &mut self,
+        unit: UnitId,
+        pid: u32,
+        exit: Option<Exit>,
+        cpu_us: u64,
+        peak_bytes: u64,
+    ) {
         let Some(mount) = self.mount(unit).filter(|m| m.control == Some(pid)) else { return };
         mount.control = None;
         let killed = mount.killed;

@@ -239,9 +239,9 @@ fn a_container_starts_and_ends_in_order() {
     let first = rig.first;
     rig.until("orphans are reaped", |_| {
         let list = fs::read_to_string(format!("/proc/{first}/task/{first}/children")).unwrap_or_default();
-        !list.split_whitespace().any(|pid| {
-            fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|s| s.contains(") Z "))
-        })
+        !list
+            .split_whitespace()
+            .any(|pid| fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|s| s.contains(") Z ")))
     });
     let mounts = String::from_utf8(rig.inside("cat /proc/mounts").stdout).unwrap();
     for at in [" /proc proc ", " /sys sysfs ", " /dev/shm tmpfs ", " /run tmpfs "] {
@@ -264,7 +264,8 @@ fn a_container_starts_and_ends_in_order() {
 
 #[test]
 fn the_exit_status_is_the_one_that_was_asked_for() {
-    let Some(mut rig) = Rig::boot("exit", &[("system/default.target", "[Unit]\nWants=a.service\n"), A]) else {
+    let Some(mut rig) = Rig::boot("exit", &[("system/default.target", "[Unit]\nWants=a.service\n"), A])
+    else {
         return;
     };
     if !Path::new("/usr/bin/systemctl").exists() {
