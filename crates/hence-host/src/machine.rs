@@ -21,8 +21,8 @@ pub struct Place {
 }
 
 impl Place {
-    /// A container says so in `container=` (container interface), by a file, or by a pid namespace that is not
-    /// the first one.
+    /// A container says so in `container=` (container interface), by a file, or by a pid namespace that is
+    /// not the first one.
     pub fn find() -> Place {
         // The number of the first pid namespace is a constant of the kernel's.
         const FIRST: &str = "pid:[4026531836]";

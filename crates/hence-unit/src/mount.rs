@@ -130,6 +130,9 @@ pub(crate) fn settle(config: &Config) -> Result<MountConfig, (&'static str, &'st
     if yes("SloppyOptions") {
         mount.push("-s");
     }
+    if yes("ReadWriteOnly") {
+        mount.push("-w");
+    }
     mount.extend(["-o", &all]);
     let mut unmount: Vec<&str> = vec![&named, "-c"];
     if yes("LazyUnmount") {

@@ -1,5 +1,5 @@
-//! Mount units: systemd.mount(5). mount(8) and umount(8) run as control processes; what is mounted is told by the
-//! kernel, and the unit follows. Remounting (reload) is not done.
+//! Mount units: systemd.mount(5). mount(8) and umount(8) run as control processes; what is mounted is told by
+//! the kernel, and the unit follows. Remounting (reload) is not done.
 
 use super::{State, command_text};
 use crate::deadline::{Armed, DeadlineFor};

@@ -1,5 +1,6 @@
 //! Generators: programs that write unit files before units are loaded; systemd.generator(7). They run at the
-//! same time, with a limit; one that fails is told and the boot goes on. Generators of environments are not run.
+//! same time, with a limit; one that fails is told and the boot goes on. Generators of environments are not
+//! run.
 
 use super::Place;
 use rustix::event::{PollFd, PollFlags, poll};
