@@ -232,11 +232,11 @@ words! {
         Exit = 12 "exit" "Stop everything and end.",
         Verify = 13 "verify-active" "Check that it is up.",
         Isolate = 14 "isolate" "Bring it up and stop everything else.",
-        SetExitStatus = 40 "set-exit-code" "End with this exit status, once it ends.",
-        PowerOff = 41 "poweroff" "Power the machine off without stopping units in order.",
-        Reboot = 42 "reboot" "Reboot it without stopping units in order.",
-        Halt = 43 "halt" "Halt it without stopping units in order.",
-        Kexec = 44 "kexec" "Execute another kernel without stopping units in order.",
+        SetExitStatus = 50 "set-exit-code" "End with this exit status, once it ends.",
+        PowerOff = 51 "poweroff" "Power the machine off without stopping units in order.",
+        Reboot = 52 "reboot" "Reboot it without stopping units in order.",
+        Halt = 53 "halt" "Halt it without stopping units in order.",
+        Kexec = 54 "kexec" "Execute another kernel without stopping units in order.",
     }
 }
 

@@ -289,7 +289,10 @@ impl Engine {
             return;
         }
         let unit = self.reference(name);
-        let otherwise = Objective::of_target(name);
+        let otherwise = match name.as_str() {
+            "ctrl-alt-del.target" => Some(Objective::Reboot),
+            name => Objective::of_target(name),
+        };
         self.power.later.push(Later { unit, mode, cause, otherwise });
         self.start_those_later();
     }
@@ -354,5 +357,135 @@ impl Engine {
         self.finished = true;
         let status = if objective == Objective::Exit { self.power.exit_status } else { 0 };
         self.effect(Effect::Finished(status));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::{Settings, load_all};
+    use crate::{Event, Request, RequestKind, Time};
+    use hence_ledger::{ActiveState, Client, Record, Verb};
+    use hence_unit::Config;
+
+    const NOW: Time = Time { realtime_us: 1, monotonic_us: 1 };
+
+    fn engine(role: Role, units: &[&str]) -> Engine {
+        let burst = EmergencyAction::RebootForce;
+        let settings = Settings { role, ctrl_alt_del_burst: burst, ..Settings::default() };
+        let mut engine = Engine::new(settings);
+        let config = |name: &&str| {
+            let mut config = Config::stub(UnitName::new(name).expect("a valid name"));
+            config.load = LoadState::Loaded;
+            config.flags.allow_isolate = true;
+            config
+        };
+        load_all(&mut engine, NOW, units.iter().map(config).collect());
+        engine
+    }
+
+    /// Handles, answers reads of files with "there is none", and tells whether the end was handed over.
+    fn drive(engine: &mut Engine, event: Event) -> Option<u8> {
+        engine.handle(NOW, event);
+        let mut status = None;
+        while let Some(effect) = engine.poll_effect() {
+            match effect {
+                Effect::Load(name) => {
+                    let mut missing = Config::stub(name);
+                    missing.load = LoadState::NotFound;
+                    engine.handle(NOW, Event::Loaded { config: missing.into(), files: Vec::new() });
+                }
+                Effect::Finished(with) => status = Some(with),
+                _ => {}
+            }
+        }
+        status
+    }
+
+    fn signal(engine: &mut Engine, signal: u8) -> Option<u8> {
+        drive(engine, Event::Signal { signal, pid: 7, uid: 0 })
+    }
+
+    fn ask(engine: &mut Engine, verb: Verb, kind: RequestKind) -> Option<u8> {
+        let client = Client { pid: 7, uid: 0, command: "".into(), unit: None };
+        drive(engine, Event::Request(Request { token: 1, client, verb, kind }))
+    }
+
+    fn records(engine: &mut Engine) -> Vec<Record> {
+        core::iter::from_fn(|| engine.poll_record()).collect()
+    }
+
+    fn state(engine: &Engine, name: &str) -> ActiveState {
+        engine.active_state(engine.find(name).expect("a known unit"))
+    }
+
+    #[test]
+    fn a_container_ends_by_a_signal_with_the_status_that_was_asked_for() {
+        let mut e = engine(Role::Container, &["default.target"]);
+        assert_eq!(signal(&mut e, SIGRTMIN), None);
+        assert_eq!(state(&e, "default.target"), ActiveState::Active);
+        assert_eq!(ask(&mut e, Verb::SetExitStatus, RequestKind::ExitStatus(7)), None);
+        assert_eq!(signal(&mut e, SIGTERM), Some(7));
+        assert_eq!((state(&e, "default.target"), e.objective()), (ActiveState::Inactive, Objective::Exit));
+        let all = records(&mut e);
+        let cause = e.end_cause().expect("an end has a cause").record;
+        assert!(all.iter().any(|r| r.id == cause), "the cause of the end is on record");
+    }
+
+    #[test]
+    fn targets_without_files_lead_to_the_end() {
+        let targets =
+            [(3, Objective::Halt), (4, Objective::PowerOff), (5, Objective::Reboot), (6, Objective::Kexec)];
+        for (offset, objective) in targets {
+            for known in [true, false] {
+                let units: &[&str] = if known { &["a.target", objective.target()] } else { &["a.target"] };
+                let mut e = engine(Role::Machine, units);
+                assert_eq!(signal(&mut e, SIGRTMIN + offset), Some(0), "{objective:?} {known}");
+                assert_eq!(e.objective(), objective);
+                assert!(!e.is_immediate());
+            }
+        }
+    }
+
+    #[test]
+    fn signals_of_a_machine() {
+        let mut e = engine(Role::Machine, &["rescue.target", "kbrequest.target", "ctrl-alt-del.target"]);
+        // systemd would re-execute itself; what units there are stay as they are.
+        assert_eq!(signal(&mut e, SIGTERM), None);
+        assert_eq!(signal(&mut e, SIGRTMIN + 1), None);
+        assert_eq!(state(&e, "rescue.target"), ActiveState::Active);
+        assert_eq!(signal(&mut e, SIGWINCH), None);
+        assert_eq!(state(&e, "kbrequest.target"), ActiveState::Active);
+        // Pressed too often, Ctrl-Alt-Del doesn't wait for units any more.
+        let pressed: Vec<Option<u8>> = (0..8).map(|_| signal(&mut e, SIGINT)).collect();
+        assert_eq!((pressed[6], pressed[7], e.objective()), (None, Some(0), Objective::Reboot));
+        assert_eq!(signal(&mut engine(Role::Machine, &[]), SIGRTMIN + 14), Some(0));
+    }
+
+    #[test]
+    fn a_foreground_run_does_not_touch_the_machine() {
+        let mut e = engine(Role::Foreground, &["a.target"]);
+        assert_eq!(ask(&mut e, Verb::Reboot, RequestKind::Power(Objective::Reboot)), None);
+        let refused = records(&mut e).into_iter().any(|r| matches!(r.fact, Fact::Refused { .. }));
+        assert!(refused && !e.is_ending());
+        assert_eq!(signal(&mut e, SIGRTMIN + 5), None);
+        assert_eq!(signal(&mut e, SIGINT), Some(0));
+        let mut e = engine(Role::Machine, &["a.target"]);
+        assert_eq!(ask(&mut e, Verb::Reboot, RequestKind::Power(Objective::Reboot)), Some(0));
+        assert_eq!(e.objective(), Objective::Reboot);
+    }
+
+    #[test]
+    fn immediate_means_without_waiting() {
+        let mut e = engine(Role::Machine, &["a.target"]);
+        let unit = e.find("a.target").expect("a known unit");
+        let record = records(&mut e).last().map_or(RecordId(0), |r| r.id);
+        e.act_for(unit, "FailureAction", EmergencyAction::PoweroffImmediate, record);
+        assert!(e.is_immediate() && e.is_ending());
+        assert_eq!(e.objective(), Objective::PowerOff);
+        // A machine can't be left, only be switched off.
+        let mut e = engine(Role::Machine, &["a.target"]);
+        e.act_for(unit, "SuccessAction", EmergencyAction::ExitForce, record);
+        assert_eq!((e.objective(), e.is_immediate()), (Objective::PowerOff, false));
     }
 }

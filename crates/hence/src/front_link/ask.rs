@@ -65,6 +65,9 @@ pub fn translate(command: Command, runtime: &mut dyn Runtime) -> Result<Translat
         Command::Exit if runtime.engine().role() == Role::Container => {
             plain(Verb::Exit, RequestKind::Power(Objective::Exit))
         }
+        Command::Exit if runtime.engine().role() == Role::Machine => {
+            unsupported("end while the machine runs; power it off or reboot it")
+        }
         Command::Exit => plain(Verb::Exit, RequestKind::Exit(0)),
         Command::SetExitCode { status } => plain(Verb::SetExitStatus, RequestKind::ExitStatus(status)),
         Command::Power(power) => {
