@@ -309,6 +309,10 @@ impl Engine {
 
     /// Gives back the room that a burst of work needed.
     pub fn shrink(&mut self) {
+        for unit in &mut self.units {
+            unit.edges.shrink_to_fit();
+        }
+        self.units.shrink_to_fit();
         self.records.shrink_to_fit();
         self.effects.shrink_to_fit();
         self.run_queue.shrink_to_fit();
@@ -325,7 +329,9 @@ impl Engine {
         }
         let id = UnitId(self.units.len() as u32);
         self.names.insert(name.clone(), id);
-        self.units.push(Unit::new(id, Config::stub(name.clone())));
+        let mut stub = Config::stub(name.clone());
+        self.alike.share(&mut stub);
+        self.units.push(Unit::new(id, stub));
         self.loading.insert(name.clone());
         self.effect(Effect::Load(name.clone()));
         id

@@ -19,8 +19,7 @@ use std::rc::Rc;
 
 /// Effects done between two writes to the ring. Bounds how long a wave keeps messages and signals waiting.
 const WAVE: usize = 128;
-/// Answers that may wait for the end of a wave: a unit's files that were read take a good deal of memory
-/// until the engine has compared them with those of others.
+/// Answers that may wait for the end of a wave.
 const ANSWERS: usize = 16;
 /// Records that are encoded at once.
 const BATCH: usize = 64;
@@ -193,9 +192,8 @@ impl Pump {
             if nothing && quiet_at.is_some_and(|at| at <= Host::now().monotonic_us) {
                 self.told = 0;
                 self.engine.shrink();
-                self.host.shrink();
                 self.recorder.borrow_mut().shrink();
-                hence_host::sys::heap::trim();
+                self.host.shrink();
             }
         }
     }
@@ -265,9 +263,13 @@ impl Pump {
         loop {
             self.store();
             let mut done = 0;
-            while done < WAVE && answers.len() < ANSWERS {
+            let mut read = false;
+            while done < WAVE && !read && answers.len() < ANSWERS {
                 let Some(effect) = self.engine.poll_effect() else { break };
                 done += 1;
+                // What a unit's files say takes a good deal of memory until the engine has compared it with
+                // what others say: it is not kept waiting, lest the heap be full of holes afterwards.
+                read = matches!(effect, Effect::Load(_));
                 self.perform(effect, &mut answers);
             }
             let now = Host::now();
