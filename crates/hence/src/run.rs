@@ -151,7 +151,6 @@ pub fn run(args: &Args, boot: Option<Boot>) -> Result<Ended, Refused> {
         boot_us: now.monotonic_us,
         ctrl_alt_del_burst: system.ctrl_alt_del_burst,
         role: boot.as_ref().map_or(Role::Foreground, |b| b.role),
-        ..Settings::default()
     });
     if !args.quiet {
         announce(&report, &ledger, boot.as_ref());
