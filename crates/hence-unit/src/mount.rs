@@ -1,6 +1,6 @@
 //! Mount and device units: what they are made of, and what they depend on; systemd.mount(5),
-//! systemd.device(5). Mounting is a command, mount(8), as it is under systemd. It knows neither what is mounted nor
-//! which devices there are.
+//! systemd.device(5). Mounting is a command, mount(8), as it is under systemd. It knows neither what is
+//! mounted nor which devices there are.
 
 use crate::{
     Config, Dependency, DependencyKind, LoadState, Origin, Position, UnitKind, UnitName,
@@ -190,8 +190,8 @@ pub(crate) fn implied(mount: &MountConfig, defaults: bool) -> Vec<Implied> {
     found
 }
 
-/// The mount units that a unit needs for its paths, of those that `known` knows: `Some(true)` where there is a
-/// file for it, which makes it required; systemd.unit(5), RequiresMountsFor=.
+/// The mount units that a unit needs for its paths, of those that `known` knows: `Some(true)` where there is
+/// a file for it, which makes it required; systemd.unit(5), RequiresMountsFor=.
 pub fn add_mounts(config: &mut Config, known: impl Fn(&UnitName) -> Option<bool>) {
     let mut paths: Vec<String> = config.requires_mounts_for.iter().map(|p| String::from(&**p)).collect();
     if config.id().kind() == UnitKind::Mount

@@ -1,6 +1,6 @@
 //! system.conf and user.conf: settings of the whole, and the defaults of directives that units leave out;
-//! systemd-system.conf(5). Defaults are taken by the rows of the directives that they are defaults of. It reads no
-//! files and knows not where they are.
+//! systemd-system.conf(5). Defaults are taken by the rows of the directives that they are defaults of. It
+//! reads no files and knows not where they are.
 
 use crate::Source;
 use crate::{

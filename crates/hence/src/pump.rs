@@ -198,7 +198,8 @@ impl Pump {
         }
     }
 
-    /// Says to whom hence is a service of that it is ready, once nothing is queued any more, and that it ends.
+    /// Says to whom hence is a service of that it is ready, once nothing is queued any more, and that it
+    /// ends.
     fn tell_supervisor(&mut self) {
         let said = match (self.said, self.engine.is_ending()) {
             (Said::Nothing, false) if self.engine.jobs().next().is_none() => Said::Ready,

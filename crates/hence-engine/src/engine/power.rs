@@ -487,5 +487,10 @@ mod tests {
         let mut e = engine(Role::Machine, &["a.target"]);
         e.act_for(unit, "SuccessAction", EmergencyAction::ExitForce, record);
         assert_eq!((e.objective(), e.is_immediate()), (Objective::PowerOff, false));
+        // Of a foreground run only the run ends, in order.
+        let mut e = engine(Role::Foreground, &["a.target"]);
+        e.act_for(unit, "FailureAction", EmergencyAction::RebootImmediate, record);
+        assert!(e.is_ending() && !e.is_immediate());
+        assert_eq!((drive(&mut e, Event::Deadline), e.objective()), (Some(0), Objective::Exit));
     }
 }

@@ -1,5 +1,5 @@
-//! `hence init`: its command line, and that of a kernel or container runtime that starts hence as `/sbin/init`
-//! and knows nothing of it. What it does is in `crate::init`.
+//! `hence init`: its command line, and that of a kernel or container runtime that starts hence as
+//! `/sbin/init` and knows nothing of it. What it does is in `crate::init`.
 
 use crate::cli::LedgerOption;
 use std::ffi::OsString;

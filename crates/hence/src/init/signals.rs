@@ -1,5 +1,6 @@
-//! Signals to process 1 that ask for nothing of units: reading unit files anew, telling the state, and whether it
-//! is told what happens; systemd(1), "Signals". The engine has recorded the signal and does the others.
+//! Signals to process 1 that ask for nothing of units: reading unit files anew, telling the state, and
+//! whether it is told what happens; systemd(1), "Signals". The engine has recorded the signal and does the
+//! others.
 
 use crate::model::Runtime;
 use crate::narrator::Narrator;

@@ -1,6 +1,6 @@
-//! `hence init` as process 1 of namespaces of its own: a root of its own that has nothing of the machine's but its
-//! programs, so that no unit of the machine is ever run. Needs root and unshare(1); says what is missing and skips.
-//! The virtual machine is another test, beside this one.
+//! `hence init` as process 1 of namespaces of its own: a root of its own that has nothing of the machine's
+//! but its programs, so that no unit of the machine is ever run. Needs root and unshare(1); says what is
+//! missing and skips. The virtual machine is another test, below `tests/vm`.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
