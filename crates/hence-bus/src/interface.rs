@@ -116,6 +116,14 @@ impl Call<'_> {
         }
     }
 
+    /// The byte at this position.
+    pub fn byte(&self, at: usize) -> u8 {
+        match self.arguments.get(at) {
+            Some(Value::Byte(byte)) => *byte,
+            _ => 0,
+        }
+    }
+
     /// The truth at this position.
     pub fn truth(&self, at: usize) -> bool {
         self.arguments.get(at) == Some(&Value::Bool(true))

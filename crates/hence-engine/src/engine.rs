@@ -2,8 +2,11 @@
 
 mod collect;
 mod follow;
+mod power;
 mod reload;
 mod request;
+
+pub use power::{Objective, Role};
 
 use crate::alike::Alike;
 use crate::deadline::{DeadlineFor, Deadlines};
@@ -22,7 +25,11 @@ use hence_ledger::{
     ActiveState, Cause, Certainty, DeadlineKind, Fact, FileIdentity, JobResult, Record, RecordId, Rule,
     SubState, Text, record::Invocation,
 };
-use hence_unit::{Atom, Config, DependencyKind, LoadState, Origin, UnitName, config::TimerBase, implied};
+use hence_unit::{
+    Atom, Config, DependencyKind, LoadState, Origin, UnitName,
+    config::{EmergencyAction, TimerBase},
+    implied,
+};
 
 /// What the engine is told once.
 #[derive(Clone, Debug, Default)]
@@ -33,6 +40,10 @@ pub struct Settings {
     pub seed: [u8; 16],
     /// The moment that OnBootSec= counts from, in microseconds of the monotonic clock.
     pub boot_us: u64,
+    /// What hence is to the machine.
+    pub role: Role,
+    /// CtrlAltDelBurstAction=
+    pub ctrl_alt_del_burst: EmergencyAction,
 }
 
 /// All units and jobs, and what happens to them.
@@ -83,6 +94,9 @@ pub struct Engine {
     /// The record that made hence end, once it is ending, and the exit status.
     pub(crate) ending: Option<(RecordId, u8)>,
     finished: bool,
+    power: power::Power,
+    /// What was mounted when hence began has been told.
+    pub(crate) mounts_known: bool,
     /// The record of hence's own start.
     pub(crate) started: Option<RecordId>,
     /// Units that are neither inactive nor failed and that hence runs for.
@@ -123,6 +137,8 @@ impl Engine {
             reload: None,
             ending: None,
             finished: false,
+            power: power::Power::default(),
+            mounts_known: false,
             started: None,
             busy: 0,
             next_job: 1,
@@ -260,6 +276,7 @@ impl Engine {
                 self.end(record, 0);
             }
             Event::Signal { signal, pid, uid } => self.signal(signal, pid, uid),
+            Event::Mounts(mounted) => self.mounts_changed(mounted),
             Event::ClockJump { by_us } => {
                 self.record(None, Vec::new(), Fact::ClockJump { by_us });
             }
@@ -293,6 +310,8 @@ impl Engine {
         let causes = vec![Cause { record, rule }];
         let record = self.record(Some(unit), causes, Fact::DeadlineReached { deadline, after_us });
         self.finish_job(id, JobResult::Timeout, true, vec![Cause { record, rule: None }]);
+        let action = self.units[unit.0 as usize].config.job_timeout_action;
+        self.act_for(unit, "JobTimeoutAction", action, record);
     }
 
     /// Runs what can run until nothing changes any more.
@@ -316,16 +335,21 @@ impl Engine {
         let Some((record, status)) = self.ending.filter(|_| !self.finished && self.jobs.is_empty()) else {
             return;
         };
-        let mut states = self.units.iter().filter(|u| !u.is_perpetual()).map(Unit::active_state);
+        let mut states = self.units.iter().filter(|u| !u.outlives_units()).map(Unit::active_state);
         if states.any(|s| !is_down(s) && s != ActiveState::Deactivating) {
             self.stop_everything(&Cause { record, rule: None });
             self.settle();
         }
-        let down = self.units.iter().all(|u| u.is_perpetual() || is_down(u.active_state()));
+        let down = self.units.iter().all(|u| u.outlives_units() || is_down(u.active_state()));
         if down && self.jobs.is_empty() {
             self.finished = true;
             self.effect(Effect::Finished(status));
         }
+    }
+
+    /// Whether the end has been handed over.
+    fn is_finished(&self) -> bool {
+        self.finished
     }
 
     /// Gives back the room that a burst of work needed.
@@ -428,6 +452,7 @@ impl Engine {
         {
             self.connection_loaded(service);
         }
+        self.start_those_later();
     }
 
     fn add_edge(&mut self, from: UnitId, kind: DependencyKind, to: UnitId, index: u16) {
@@ -655,6 +680,13 @@ impl Engine {
         self.trigger_notify(unit, record);
         if from == to {
             return;
+        }
+        if to == ActiveState::Failed && !will_restart {
+            let action = self.units[unit.0 as usize].config.failure_action;
+            self.act_for(unit, "FailureAction", action, record);
+        } else if to == ActiveState::Inactive && !is_down(from) && !will_restart {
+            let action = self.units[unit.0 as usize].config.success_action;
+            self.act_for(unit, "SuccessAction", action, record);
         }
         self.unneeded.push(unit);
         self.steady.push((unit, record));

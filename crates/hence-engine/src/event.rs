@@ -1,6 +1,6 @@
 //! What happened: the closed list of events that the engine handles.
 
-use crate::{ConnectionId, ExecId, UnitId};
+use crate::{ConnectionId, ExecId, Objective, UnitId};
 use alloc::{boxed::Box, vec::Vec};
 use hence_ledger::{Client, Exit, FileIdentity, LeftOver, SpawnStep, Text, Verb, record::Invocation};
 use hence_unit::{Config, UnitName, config::JobMode};
@@ -194,6 +194,8 @@ pub enum Event {
         /// The sender's user.
         uid: u32,
     },
+    /// What is mounted now, by the names of its units; told at start and whenever it has changed.
+    Mounts(Vec<UnitName>),
     /// The wall clock was set.
     ClockJump {
         /// By how many microseconds.
@@ -288,6 +290,10 @@ pub enum RequestKind {
     Cancel(Option<u32>),
     /// Stop everything and end with this exit status.
     Exit(u8),
+    /// The exit status of an end that names none.
+    ExitStatus(u8),
+    /// End without stopping units in order, and this is what becomes of the machine.
+    Power(Objective),
 }
 
 /// Why a request can't be granted; the variants are systemd's D-Bus errors.
@@ -307,6 +313,7 @@ pub enum Refusal {
     NoSuchJob(Text),
     NoSuchProcess(Text),
     ShuttingDown(Text),
+    NotSupported(Text),
 }
 
 impl Refusal {
@@ -326,6 +333,7 @@ impl Refusal {
             Refusal::NoSuchJob(t) => ("NoSuchJob", t),
             Refusal::NoSuchProcess(t) => ("NoSuchProcess", t),
             Refusal::ShuttingDown(t) => ("ShuttingDown", t),
+            Refusal::NotSupported(t) => ("NotSupported", t),
         }
     }
 }

@@ -44,6 +44,6 @@ pub mod sim;
 mod transaction;
 pub mod unit;
 
-pub use engine::{Engine, Settings};
+pub use engine::{Engine, Objective, Role, Settings};
 pub use job::{Job, JobState};
 pub use unit::{State, Unit};

@@ -164,7 +164,8 @@ impl World {
         let path = UnitPath::scan(&files, &[files::FOLDER.to_owned()]);
         let mut invocations = [0; 16];
         invocations[..8].copy_from_slice(&seed.to_be_bytes());
-        let settings = Settings { first_record: 1, seed: invocations, boot_us: BEGIN_US };
+        let settings =
+            Settings { first_record: 1, seed: invocations, boot_us: BEGIN_US, ..Settings::default() };
         let mut world = World {
             engine: Engine::new(settings),
             now_us: BEGIN_US,
@@ -383,7 +384,7 @@ impl World {
             let unit = match &kind {
                 RequestKind::Job { unit, .. } | RequestKind::Kill { unit, .. } => Some(unit),
                 RequestKind::ResetFailed(unit) => unit.as_ref(),
-                RequestKind::Cancel(_) | RequestKind::Exit(_) => None,
+                _ => None,
             };
             // As the front does: files are read before the request is looked at.
             if let Some(unit) = unit.filter(|unit| world.engine.find(unit).is_none()) {

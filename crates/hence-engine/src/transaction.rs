@@ -209,7 +209,7 @@ impl Engine {
             let unit = UnitId(i as u32);
             let down = is_down(self.active_state(unit));
             let pending = self.units[i].job.is_some_and(|j| self.jobs[&j].job_type != JobType::Stop);
-            if self.units[i].is_perpetual() || (down && !pending) {
+            if self.units[i].outlives_units() || (down && !pending) {
                 continue;
             }
             let at = tr.entries.len();

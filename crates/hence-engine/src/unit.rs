@@ -4,12 +4,14 @@
 
 mod kill;
 mod left_over;
+mod mount;
 mod path;
 mod service;
 mod simple;
 mod socket;
 mod timer;
 
+pub use mount::Mount;
 pub use path::Path;
 pub use service::{ControlProcess, MainProcess, Service};
 pub use socket::Socket;
@@ -110,6 +112,13 @@ pub enum State {
         /// Whether it is up.
         up: bool,
     },
+    /// systemd.mount(5)
+    Mount(Box<Mount>),
+    /// systemd.device(5): there is a node for it.
+    Device {
+        /// Whether it was found.
+        up: bool,
+    },
     /// systemd.timer(5)
     Timer(Box<Timer>),
     /// systemd.path(5)
@@ -127,9 +136,9 @@ impl State {
             UnitKind::Slice => State::Slice { up: false },
             UnitKind::Timer => State::Timer(Box::default()),
             UnitKind::Path => State::Path(Box::default()),
-            UnitKind::Mount | UnitKind::Automount | UnitKind::Swap | UnitKind::Device | UnitKind::Scope => {
-                State::Other
-            }
+            UnitKind::Mount => State::Mount(Box::default()),
+            UnitKind::Device => State::Device { up: false },
+            UnitKind::Automount | UnitKind::Swap | UnitKind::Scope => State::Other,
         }
     }
 
@@ -142,6 +151,9 @@ impl State {
             State::Target { up } | State::Slice { up } => simple(*up),
             State::Timer(t) => t.sub,
             State::Path(p) => p.sub,
+            State::Mount(m) => m.sub,
+            State::Device { up: true } => SubState::Plugged,
+            State::Device { up: false } => SubState::Dead,
             State::Other => SubState::Dead,
         }
     }
@@ -156,6 +168,10 @@ impl State {
             State::Socket(s) if s.sub == SubState::Failed => {
                 s.sub = SubState::Dead;
                 s.result = UnitResult::Success;
+            }
+            State::Mount(m) if m.sub == SubState::Failed => {
+                m.sub = SubState::Dead;
+                m.result = UnitResult::Success;
             }
             State::Timer(t) if t.sub == SubState::Failed => t.sub = SubState::Dead,
             State::Path(p) if p.sub == SubState::Failed => {
@@ -174,13 +190,14 @@ fn active_of(sub: SubState, idle: bool) -> ActiveState {
         Dead => ActiveState::Inactive,
         Failed => ActiveState::Failed,
         Condition | StartPre | Start | StartPost if idle => ActiveState::Active,
-        Condition | StartPre | Start | StartPost | StartChown | AutoRestart => ActiveState::Activating,
-        Running | Exited | Active | Listening | SocketRunning | Waiting | Elapsed | TriggerRunning => {
-            ActiveState::Active
+        Condition | StartPre | Start | StartPost | StartChown | AutoRestart | Mounting => {
+            ActiveState::Activating
         }
+        Running | Exited | Active | Listening | SocketRunning | Waiting | Elapsed | TriggerRunning
+        | Mounted | Plugged => ActiveState::Active,
         Reload => ActiveState::Reloading,
         Stop | StopWatchdog | StopSigterm | StopSigkill | StopPost | FinalWatchdog | FinalSigterm
-        | FinalSigkill | StopPre | StopPreSigterm | StopPreSigkill => ActiveState::Deactivating,
+        | FinalSigkill | StopPre | StopPreSigterm | StopPreSigkill | Unmounting => ActiveState::Deactivating,
         Cleaning => ActiveState::Maintenance,
     }
 }
@@ -264,6 +281,7 @@ impl Unit {
             State::Service(s) => s.result,
             State::Socket(s) => s.result,
             State::Path(p) => p.result,
+            State::Mount(m) => m.result,
             _ => UnitResult::Success,
         }
     }
@@ -281,9 +299,28 @@ impl Unit {
         self.name().as_str() == "-.slice"
     }
 
+    /// Whether it stays when everything is stopped: the root slice, devices, and what was mounted by others
+    /// than units.
+    pub(crate) fn outlives_units(&self) -> bool {
+        match self.state {
+            State::Mount(_) => {
+                self.config.sources.is_empty() || matches!(self.name().as_str(), "-.mount" | "usr.mount")
+            }
+            State::Device { .. } => true,
+            _ => self.is_perpetual(),
+        }
+    }
+
     /// Whether it keeps a foreground run from being over: targets and slices don't.
     pub(crate) fn keeps_running(&self) -> bool {
-        !matches!(self.state, State::Target { .. } | State::Slice { .. } | State::Other)
+        !matches!(
+            self.state,
+            State::Target { .. }
+                | State::Slice { .. }
+                | State::Mount(_)
+                | State::Device { .. }
+                | State::Other
+        )
     }
 
     /// Down only until RestartSec= is over.
@@ -412,7 +449,10 @@ impl Engine {
         match self.units[unit.0 as usize].state {
             State::Service(_) => self.start_service(unit, cause),
             State::Socket(_) => self.start_socket(unit, cause),
-            State::Target { .. } | State::Slice { .. } => self.start_simple(unit, cause),
+            State::Target { .. } | State::Slice { .. } | State::Device { .. } => {
+                self.start_simple(unit, cause)
+            }
+            State::Mount(_) => self.start_mount(unit, cause),
             State::Timer(_) => self.start_timer(unit, cause),
             State::Path(_) => self.start_path(unit, cause),
             State::Other => Performed::End(JobResult::Unsupported),
@@ -427,7 +467,10 @@ impl Engine {
         match self.units[unit.0 as usize].state {
             State::Service(_) => self.stop_service(unit, cause),
             State::Socket(_) => self.stop_socket(unit, cause),
-            State::Target { .. } | State::Slice { .. } => self.stop_simple(unit, cause),
+            State::Target { .. } | State::Slice { .. } | State::Device { .. } => {
+                self.stop_simple(unit, cause)
+            }
+            State::Mount(_) => self.stop_mount(unit, cause),
             State::Timer(_) => self.stop_timer(unit, cause),
             State::Path(_) => self.stop_path(unit, cause),
             State::Other => Performed::End(JobResult::Unsupported),
@@ -457,7 +500,10 @@ impl Engine {
         let rule = u.config.rule("StartLimitBurst").or_else(|| u.config.rule("StartLimitIntervalSec"));
         let rule = rule.unwrap_or_else(|| u.config.rule_with("StartLimitBurst", &format!("{burst}")));
         let causes = vec![Cause { rule: Some(rule), ..cause.clone() }];
-        Err(self.record(Some(unit), causes, Fact::StartLimitHit { burst, interval_us }))
+        let record = self.record(Some(unit), causes, Fact::StartLimitHit { burst, interval_us });
+        let action = self.units[unit.0 as usize].config.start_limit_action;
+        self.act_for(unit, "StartLimitAction", action, record);
+        Err(record)
     }
 
     /// Whether a change of this unit may queue jobs for others by itself (OnFailure=, OnSuccess=, and
@@ -495,6 +541,7 @@ impl Engine {
         }
         match self.units[unit.0 as usize].state {
             State::Socket(_) => self.socket_spawned(unit, exec, pid, start_ticks),
+            State::Mount(_) => self.mount_spawned(unit, pid, start_ticks),
             _ => self.service_spawned(unit, exec, pid, start_ticks),
         }
     }
@@ -504,6 +551,7 @@ impl Engine {
         let Some(unit) = self.starts.remove(&exec) else { return };
         match self.units[unit.0 as usize].state {
             State::Socket(_) => self.socket_spawn_failed(unit, exec, step, errno, subject),
+            State::Mount(_) => self.mount_spawn_failed(unit, step, errno, subject),
             _ => self.service_spawn_failed(unit, exec, step, errno, subject),
         }
     }
@@ -520,6 +568,7 @@ impl Engine {
         let Some(unit) = self.processes.remove(&pid) else { return };
         match self.units[unit.0 as usize].state {
             State::Socket(_) => self.socket_exited(unit, pid, exit, (cpu_us, peak_bytes), spawn_error),
+            State::Mount(_) => self.mount_exited(unit, pid, exit, cpu_us, peak_bytes),
             _ => self.service_exited(unit, pid, exit, cpu_us, peak_bytes, spawn_error),
         }
     }
@@ -530,8 +579,9 @@ impl Engine {
             State::Service(_) => self.service_deadline(unit, after_us),
             State::Timer(_) => self.timer_deadline(unit, after_us),
             State::Socket(_) => self.socket_deadline(unit, after_us),
+            State::Mount(_) => self.mount_deadline(unit, after_us),
             State::Path(_) => {}
-            State::Target { .. } | State::Slice { .. } | State::Other => {}
+            State::Target { .. } | State::Slice { .. } | State::Device { .. } | State::Other => {}
         }
     }
 
@@ -540,8 +590,9 @@ impl Engine {
         match &mut unit.state {
             State::Service(s) => s.disarm(&mut self.deadlines),
             State::Timer(t) => t.disarm(&mut self.deadlines),
+            State::Mount(_) => {}
             State::Socket(_) | State::Path(_) => {}
-            State::Target { .. } | State::Slice { .. } | State::Other => {}
+            State::Target { .. } | State::Slice { .. } | State::Device { .. } | State::Other => {}
         }
     }
 
@@ -583,6 +634,7 @@ impl Engine {
         match &self.units[unit.0 as usize].state {
             State::Service(s) => (s.main_pid(), s.control_pid()),
             State::Socket(s) => (None, s.control_pid()),
+            State::Mount(m) => (None, m.control_pid()),
             _ => (None, None),
         }
     }

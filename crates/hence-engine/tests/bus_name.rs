@@ -43,7 +43,7 @@ impl Bus {
             "[Unit]\nDefaultDependencies=no\n[Service]\nType=dbus\nBusName={NAME}\nExecStart=/bin/a\n\
              TimeoutStartSec=30\n{more}"
         );
-        let engine = Engine::new(Settings { first_record: 1, seed: [1; 16], boot_us: 0 });
+        let engine = Engine::new(Settings { first_record: 1, seed: [1; 16], ..Settings::default() });
         let now = Time { realtime_us: 1_000_000, monotonic_us: 1_000_000 };
         let mut bus = Bus { engine, files: One(text), now, unit: UnitId(0), there };
         let name = UnitName::new("a.service").expect("valid");

@@ -165,6 +165,8 @@ pub struct Host {
     pub(crate) inotify: OwnedFd,
     /// For path units, which may watch the same folders for other events.
     pub(crate) path_inotify: OwnedFd,
+    /// Kept open for its changes.
+    pub(crate) mountinfo: Option<OwnedFd>,
     pub(crate) null: OwnedFd,
     pub(crate) timer: Timer,
     pub(crate) jumps: JumpWatch,
@@ -222,6 +224,7 @@ impl Host {
             notify_address,
             inotify: inotify()?,
             path_inotify: inotify()?,
+            mountinfo: None,
             null,
             timer: Timer::new().map_err(failed(HostStep::EventLoop, "timerfd"))?,
             jumps: JumpWatch::new().map_err(failed(HostStep::EventLoop, "timerfd"))?,

@@ -18,6 +18,8 @@ mod glob;
 mod groups;
 mod host;
 mod inputs;
+pub mod machine;
+pub mod mountinfo;
 mod notify;
 mod paths;
 mod process;

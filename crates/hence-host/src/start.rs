@@ -17,7 +17,7 @@ use hence_engine::{Event, Spawn};
 use hence_ledger::{ProcessRole, SpawnStep, Text};
 use hence_unit::{
     Config, ExecConfig, Kind,
-    config::{Command, DirectoryKind, Privilege, ResourceConfig},
+    config::{Command, DirectoryKind, ExecPhase, Privilege, ResourceConfig, Stdio},
     exec_line,
 };
 use rustix::fs::{Access, AtFlags, CWD};
@@ -55,6 +55,12 @@ fn recipe<'a>(spawn: &Spawn, config: &'a Config) -> Option<Recipe<'a>> {
             command: s.commands(spawn.phase).get(index)?,
             context: &s.context,
             resources: &s.resources,
+            non_blocking: false,
+        }),
+        Kind::Mount(m) => Some(Recipe {
+            command: if spawn.phase == ExecPhase::Start { &m.mount } else { &m.unmount }.get(index)?,
+            context: &m.context,
+            resources: &m.resources,
             non_blocking: false,
         }),
         _ => None,
@@ -223,6 +229,9 @@ impl Host {
         environment.set(&format!("INVOCATION_ID={}", spawn.invocation));
         if spawn.notify {
             environment.set(&format!("NOTIFY_SOCKET={}", self.notify_address));
+        }
+        if [&context.stdin, &context.stdout, &context.stderr].contains(&&Stdio::Tty) {
+            environment.set(&format!("TERM={}", terminal_type(context.tty_path.as_deref())));
         }
         if !passed.is_empty() {
             let names: Vec<&str> = passed.iter().map(|(_, name)| name.as_str()).collect();
@@ -427,12 +436,26 @@ fn plan(context: &ExecConfig, elevated: bool) -> Option<Plan> {
 }
 
 /// What the child sets for itself.
+/// TERM= of a terminal: what the kernel's own terminals are, else what everything understands.
+fn terminal_type(path: Option<&str>) -> String {
+    let path = path.unwrap_or("/dev/console");
+    if path == "/dev/console"
+        && let Ok(own) = std::env::var("TERM")
+    {
+        return own;
+    }
+    let number = path.strip_prefix("/dev/tty").unwrap_or("");
+    let kernels = !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit());
+    if kernels { "linux".into() } else { "vt220".into() }
+}
+
 fn attributes(image: &mut Image, context: &ExecConfig) {
     image.umask = context.umask;
     image.nice = context.nice;
     image.io_priority = context.io_priority;
     image.no_new_privileges = context.no_new_privileges;
     image.default_sigpipe = context.keep_sigpipe;
+    image.controlling_terminal = context.stdin == Stdio::Tty;
     let priority = context.scheduling_priority.unwrap_or(0);
     image.scheduling = context.scheduling_policy.map(|policy| (policy, priority));
     if let Some(value) = context.oom_score_adjust {

@@ -13,7 +13,7 @@ use hence_engine::{Event, UnitId};
 use hence_ledger::{ExitKind, SpawnStep};
 use rustix::{
     event::epoll,
-    fs::{Mode, inotify},
+    fs::{Mode, OFlags, inotify},
     net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType},
 };
 use std::{
@@ -58,6 +58,7 @@ pub(crate) enum Token {
     Notify,
     Groups,
     Paths,
+    Mounts,
     Timer,
     Clock,
     Process(u32),
@@ -73,6 +74,7 @@ impl Token {
             Token::Notify => (1, 0),
             Token::Groups => (2, 0),
             Token::Paths => (9, 0),
+            Token::Mounts => (10, 0),
             Token::Timer => (3, 0),
             Token::Clock => (4, 0),
             Token::Process(pid) => (5, u64::from(pid)),
@@ -90,6 +92,7 @@ impl Token {
             1 => Token::Notify,
             2 => Token::Groups,
             9 => Token::Paths,
+            10 => Token::Mounts,
             3 => Token::Timer,
             4 => Token::Clock,
             5 => Token::Process(value as u32),
@@ -201,6 +204,25 @@ impl Host {
         let _ = epoll::delete(&self.epoll, fd.as_fd());
     }
 
+    /// What is mounted now; from now on changes are events. Where the kernel refuses, there are none.
+    pub fn watch_mounts(&mut self) -> Event {
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+        if let Ok(file) = rustix::fs::open("/proc/self/mountinfo", flags, Mode::empty()) {
+            self.watch_mountinfo(file);
+        }
+        Event::Mounts(crate::mountinfo::units())
+    }
+
+    fn watch_mountinfo(&mut self, file: OwnedFd) {
+        let data = epoll::EventData::new_u64(Token::Mounts.bits());
+        // The kernel raises it once for each change; without "edge" it would be raised for ever, as the file
+        // isn't read by this descriptor.
+        let flags = epoll::EventFlags::PRI | epoll::EventFlags::ET;
+        if epoll::add(&self.epoll, &file, data, flags).is_ok() {
+            self.mountinfo = Some(file);
+        }
+    }
+
     /// Messages to the notify socket that were dropped so far.
     pub fn dropped_messages(&self) -> u64 {
         self.loop_state.dropped_messages
@@ -296,6 +318,7 @@ impl Host {
         match token {
             Token::Groups => self.read_group_events(events),
             Token::Paths => self.read_path_events(events),
+            Token::Mounts => events.push_back(Event::Mounts(crate::mountinfo::units())),
             Token::Process(pid) => self.watched_ended(pid, events),
             Token::Executor(pid) => self.executor_reported(pid),
             Token::Socket(unit, index) => self.sockets.traffic(unit, index, events),

@@ -75,7 +75,7 @@ fn of_the_whole(fact: &Fact, unit: Option<&str>) -> String {
         Fact::Refused { error, message } => format!("the request was refused: {message} ({error})"),
         Fact::ManagerSignal { signal: number, pid, uid } => {
             let from = match pid {
-                0 => String::from("the kernel"),
+                0 => String::from("the kernel or from outside of its pid namespace"),
                 _ => format!("process {pid} of user {uid}"),
             };
             format!("{} reached hence from {from}", signal(i32::from(*number)))

@@ -80,6 +80,10 @@ words! {
         Waiting = 26 "waiting" "A timer or path that waits.",
         Elapsed = 27 "elapsed" "A timer that won't elapse again.",
         TriggerRunning = 28 "running" "A timer or path whose unit runs.",
+        Mounting = 40 "mounting" "mount(8) runs.",
+        Mounted = 41 "mounted" "Something is mounted there.",
+        Unmounting = 42 "unmounting" "umount(8) runs.",
+        Plugged = 43 "plugged" "A device that is there.",
     }
 }
 
@@ -238,6 +242,11 @@ words! {
         Revert = 39 "revert" "Remove drop-ins and what overrides its unit file.",
         AddDependency = 40 "add-wants" "Make it a dependency of another unit.",
         SetDefault = 41 "set-default" "Make it the target of the boot.",
+        SetExitStatus = 50 "set-exit-code" "End with this exit status, once it ends.",
+        PowerOff = 51 "poweroff" "Power the machine off without stopping units in order.",
+        Reboot = 52 "reboot" "Reboot it without stopping units in order.",
+        Halt = 53 "halt" "Halt it without stopping units in order.",
+        Kexec = 54 "kexec" "Execute another kernel without stopping units in order.",
     }
 }
 

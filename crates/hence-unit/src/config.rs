@@ -3,6 +3,7 @@
 //! Built by `load`; every field says which directive sets it. Directives without a field here are kept as
 //! text in [`Config::settings`]. Times are microseconds; [`INFINITY`] means "never".
 
+use crate::mount::MountConfig;
 use crate::{Dependency, Diagnostic, Place, Position, Text, UnitKind, UnitName};
 use alloc::{boxed::Box, string::String, sync::Arc, vec::Vec};
 use core::ops::{Deref, DerefMut};
@@ -408,6 +409,7 @@ pub enum Kind {
     Slice(Box<ResourceConfig>),
     Timer(Box<TimerConfig>),
     Path(Box<PathConfig>),
+    Mount(Box<MountConfig>),
     /// A kind that is loaded and shown, not acted on.
     Other(UnitKind),
 }
@@ -422,6 +424,7 @@ impl Kind {
             UnitKind::Slice => Kind::Slice(Box::default()),
             UnitKind::Timer => Kind::Timer(Box::default()),
             UnitKind::Path => Kind::Path(Box::default()),
+            UnitKind::Mount => Kind::Mount(Box::default()),
             other => Kind::Other(other),
         }
     }
@@ -1169,6 +1172,8 @@ impl Default for PathConfig {
 pub struct Environs {
     /// Whether units are loaded for a user instance or a foreground run: other roots, no default shutdown.
     pub user: bool,
+    /// Defaults of the whole, where there are any.
+    pub system: Option<Arc<crate::system::SystemConfig>>,
     /// `%H`
     pub host_name: String,
     /// `%q`; empty where none is set, then the short host name stands in.

@@ -141,6 +141,8 @@ impl Row {
             (Support::Acted, Section::Mount | Section::Swap | Section::Automount | Section::Scope) => {
                 Support::NotYet
             }
+            // They are taken as text, when all files of a mount unit were applied.
+            (Support::NotYet, Section::Mount) if self.sections.0 == Section::Mount.only().0 => Support::Acted,
             (support, _) => support,
         }
     }
@@ -398,7 +400,7 @@ pub fn apply(loading: &mut Loading<'_>, assignment: &Assignment) {
     if row.refuses {
         loading.refuse(before);
     }
-    let held = row.support_in(section) == Support::Acted;
+    let held = matches!(row.take, Take::Act(_)) && row.support_in(section) == Support::Acted;
     record(loading, index, assignment, outcome, held);
 }
 

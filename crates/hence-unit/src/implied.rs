@@ -64,8 +64,14 @@ pub(crate) fn add(config: &mut Config, environs: &Environs) {
         }
         Kind::Slice(_) => adding.slice_unit(config),
         Kind::Target => adding.target(config),
+        Kind::Mount(mount) => {
+            adding.slice(config, None);
+            for (kinds, name, origin) in crate::mount::implied(mount, adding.defaults) {
+                adding.unit(kinds, &name, &origin);
+            }
+        }
         Kind::Other(kind) => {
-            if matches!(kind, UnitKind::Mount | UnitKind::Swap | UnitKind::Scope) {
+            if matches!(kind, UnitKind::Swap | UnitKind::Scope) {
                 adding.slice(config, None);
             }
             if *kind == UnitKind::Scope {

@@ -37,6 +37,9 @@ pub fn load(path: &UnitPath, files: &dyn Files, environs: &Environs, name: &Unit
     };
     let mut config = Config::stub(unit.clone());
     config.aliases = path.aliases_of(&unit);
+    if let Some(system) = &environs.system {
+        system.give(&mut config);
+    }
     if unit != *name && !config.aliases.contains(name) {
         config.aliases.push(name.clone());
     }

@@ -10,8 +10,10 @@ use crate::{
         ServiceType, Stdio,
     },
     load::{is_set, place_of},
+    mount,
 };
 use alloc::{
+    boxed::Box,
     format,
     string::{String, ToString},
     sync::Arc,
@@ -49,7 +51,17 @@ pub(crate) fn settle(config: &mut Config) {
     if let Kind::Service(service) = &mut config.kind {
         service_defaults(Arc::make_mut(service), type_given, start_timeout_given);
     }
+    let mount = matches!(config.kind, Kind::Mount(_)).then(|| mount::settle(config));
+    let unusable = match mount {
+        Some(Ok(mount)) => {
+            config.kind = Kind::Mount(Box::new(mount));
+            None
+        }
+        Some(Err((message, fix))) => Some(Finding::error("mount", message, fix)),
+        None => None,
+    };
     let finding = match &config.kind {
+        Kind::Mount(_) => unusable,
         Kind::Service(service) => refuse_service(config, service),
         Kind::Socket(socket) => refuse_socket(config, socket),
         Kind::Timer(timer) => {

@@ -175,7 +175,7 @@ pub(crate) struct BesideFile {
 
 /// The unit file that a name leads to.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Fragment {
+pub struct Fragment {
     /// Its path; of a link out of the search path, that of the link.
     pub path: String,
     /// Whether it is a link to /dev/null.
@@ -341,7 +341,7 @@ impl UnitPath {
     }
 
     /// The name that the unit really has, and its file.
-    pub(crate) fn resolve(&self, name: &UnitName) -> Option<(UnitName, Fragment)> {
+    pub fn resolve(&self, name: &UnitName) -> Option<(UnitName, Fragment)> {
         let mut name = name.clone();
         for _ in 0..=HOPS_MAX {
             let template = name.template();

@@ -3,6 +3,7 @@
 mod completions;
 mod directives;
 mod history;
+pub mod init;
 mod leaks;
 mod loops;
 mod man;
@@ -25,7 +26,7 @@ pub struct Cli {
 }
 
 /// Which ledger.
-#[derive(Clone, Debug, clap::Args)]
+#[derive(Clone, Debug, Default, clap::Args)]
 pub struct LedgerOption {
     /// The ledger's folder [default: /var/lib/hence, or ~/.local/state/hence for ordinary users]
     #[arg(long, value_name = "DIR", global = true)]
@@ -35,6 +36,7 @@ pub struct LedgerOption {
 #[derive(Debug, Subcommand)]
 enum Verb {
     Run(crate::run::Args),
+    Init(init::Init),
     Why(why::Why),
     History(history::History),
     Leaks(leaks::Leaks),
@@ -53,6 +55,7 @@ pub type Outcome = Result<u8, Trouble>;
 pub fn main() -> ExitCode {
     match Cli::parse().verb {
         Verb::Run(args) => crate::run::main(args),
+        Verb::Init(verb) => verb.run(),
         Verb::Why(verb) => end(verb.run()),
         Verb::History(verb) => end(verb.run()),
         Verb::Leaks(verb) => end(verb.run()),

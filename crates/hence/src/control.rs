@@ -53,7 +53,8 @@ impl std::error::Error for ControlError {}
 /// The socket of the running instance: root's, or the user's own; where hence is process 1, the system's.
 /// `None` where there is no runtime folder.
 pub fn default_socket() -> Option<PathBuf> {
-    let first_is_hence = || std::fs::read_to_string("/proc/1/comm").is_ok_and(|name| name.trim() == "hence");
+    let first_is_hence =
+        || std::fs::read_to_string("/proc/1/comm").is_ok_and(|name| matches!(name.trim(), "hence" | "init"));
     if !rustix::process::geteuid().is_root() {
         let folder = std::env::var_os("XDG_RUNTIME_DIR").filter(|folder| !folder.is_empty())?;
         return Some(PathBuf::from(folder).join("hence/private"));

@@ -516,6 +516,9 @@ fn is_transient(error: &io::Error) -> bool {
 
 /// The error of this name within org.freedesktop.systemd1.
 fn error_name(name: &str) -> ErrorName {
+    if name == "NotSupported" {
+        return ErrorName::NotSupported;
+    }
     let full = |error: &&ErrorName| error.as_str().strip_prefix("org.freedesktop.systemd1.") == Some(name);
     ErrorName::ALL.iter().find(full).copied().unwrap_or(ErrorName::Failed)
 }

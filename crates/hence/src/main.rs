@@ -5,6 +5,7 @@ mod cli;
 mod control;
 mod exit;
 mod front_link;
+mod init;
 mod model;
 mod narrator;
 mod pump;
@@ -14,12 +15,16 @@ mod survivors;
 mod units;
 
 use std::os::fd::AsFd;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
     // The processes that hence starts for itself are this program as well; they need no command line.
-    let mut arguments = std::env::args_os().skip(1);
+    let mut arguments = std::env::args_os();
+    let called = arguments.next().map(PathBuf::from);
+    if called.as_deref().and_then(Path::file_name).is_some_and(|name| name == "init") {
+        return cli::init::Init::of_boot(arguments).run();
+    }
     match arguments.next().as_ref().and_then(|a| a.to_str()) {
         Some("executor") => hence_host::executor_main(),
         Some("recorder") => recorder(arguments.next().map(PathBuf::from)),

@@ -6,12 +6,14 @@
 mod unit_files;
 
 use crate::front_link::FrontLink;
+use crate::init::signals;
 use crate::narrator::Narrator;
 use crate::units::Units;
-use hence_engine::{Effect, Engine, Event, Process, Request, UnitId};
+use hence_engine::{Effect, Engine, Event, Process, Request, Role, UnitId};
+use hence_host::machine::{self, down};
 use hence_host::store::{RecorderLink, Ring};
 use hence_host::{Host, Interest, Ready};
-use hence_ledger::{Cause, Client, Fact, Record, RecordId, record::Invocation};
+use hence_ledger::{Cause, Client, Fact, Record, RecordId, SignalReason, record::Invocation};
 use hence_unit::UnitName;
 use std::cell::RefCell;
 use std::collections::{BTreeSet, VecDeque};
@@ -81,6 +83,14 @@ struct Unheard {
     effects: Vec<Effect>,
 }
 
+/// What a supervisor of hence's own was told; sd_notify(3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Said {
+    Nothing,
+    Ready,
+    Stopping,
+}
+
 /// Everything that a running hence consists of.
 pub struct Pump {
     /// Decides.
@@ -91,7 +101,8 @@ pub struct Pump {
     recorder: Rc<RefCell<RecorderLink>>,
     /// For what the recorder's socket is waited for; `None`: not yet.
     recorder_interest: Option<Interest>,
-    narrator: Option<Narrator>,
+    /// Tells people what happens.
+    pub narrator: Option<Narrator>,
     front: Option<FrontLink>,
     units: Option<Rc<RefCell<Units>>>,
     /// What came up while the front was at work, and is told to it then.
@@ -103,6 +114,7 @@ pub struct Pump {
     /// Records since memory was last given back.
     told: usize,
     end_when_idle: bool,
+    said: Said,
     /// What went wrong so far.
     pub trouble: Trouble,
 }
@@ -134,6 +146,7 @@ impl Pump {
             // Starting up is a burst too.
             told: BURST,
             end_when_idle,
+            said: Said::Nothing,
             trouble: Trouble::default(),
         };
         pump.watch_recorder();
@@ -186,6 +199,7 @@ impl Pump {
             self.settle();
             self.tell_clients();
             self.collect();
+            self.tell_supervisor();
             if let Some(status) = self.finished {
                 return status;
             }
@@ -227,6 +241,21 @@ impl Pump {
         self.tell_clients();
     }
 
+    /// Says to whom hence is a service of that it is ready, once nothing is queued any more, and that it
+    /// ends.
+    fn tell_supervisor(&mut self) {
+        let said = match (self.said, self.engine.is_ending()) {
+            (Said::Nothing, false) if self.engine.jobs().next().is_none() => Said::Ready,
+            (Said::Nothing | Said::Ready, true) => Said::Stopping,
+            _ => return,
+        };
+        self.said = said;
+        machine::notify(match said {
+            Said::Stopping => "STOPPING=1\nSTATUS=Stopping units.",
+            _ => "READY=1\nSTATUS=Units are up.",
+        });
+    }
+
     /// When to wake up without an event, on the monotonic clock.
     fn deadline(&self) -> Option<u64> {
         let front = self.front.as_ref().and_then(FrontLink::deadline_us);
@@ -255,7 +284,14 @@ impl Pump {
     /// is caught, said, and the rest goes on.
     fn guarded(&mut self) {
         while let Some(event) = self.events.pop_front() {
+            let signal = match event {
+                Event::Signal { signal, pid, uid } => Some((signal, pid, uid)),
+                _ => None,
+            };
             let handled = catch_unwind(AssertUnwindSafe(|| self.engine.handle(Host::now(), event)));
+            if let Some((signal, pid, uid)) = signal.filter(|_| self.engine.role() != Role::Foreground) {
+                signals::act(self, signal, pid, uid);
+            }
             if handled.is_err() {
                 eprintln!("hence: this is a defect of hence; what it was doing is left as it stands");
             }
@@ -439,9 +475,27 @@ impl Pump {
         }
     }
 
+    /// Ends what no unit knows any more or units left behind, before the last records are made.
+    pub fn end_others(&mut self, recorder: Option<u32>) {
+        let spared: Vec<u32> = recorder.into_iter().collect();
+        let killed = down::kill_all(&spared, down::TERM);
+        if killed.processes.is_empty() {
+            return;
+        }
+        let causes = self.engine.end_cause().cloned().into_iter().collect();
+        let others = killed.processes.len() as u32;
+        let (main, control) = (false, false);
+        let reason = SignalReason::Final;
+        self.note(causes, Fact::SignalSent { signal: 15, reason, main, control, others });
+        if killed.left > 0 {
+            eprintln!("hence: {} processes did not end though they were killed", killed.left);
+        }
+    }
+
     /// Takes the parts apart after the run: the last records are stored, then the host's groups go.
     pub fn close(mut self, status: u8) -> u64 {
-        self.note(Vec::new(), Fact::Ended { status });
+        let causes = self.engine.end_cause().cloned().into_iter().collect();
+        self.note(causes, Fact::Ended { status });
         self.store();
         drop(self.front.take());
         if let Some(narrator) = self.narrator.take() {

@@ -3,11 +3,12 @@
 use crate::cli::LedgerOption;
 use crate::exit;
 use crate::front_link::{FrontLink, system_bus_address};
+use crate::init::Boot;
 use crate::narrator::Narrator;
 use crate::pump::Pump;
 use crate::survivors;
 use crate::units::Sources;
-use hence_engine::{Engine, Request, RequestKind, Settings};
+use hence_engine::{Engine, Objective, Request, RequestKind, Role, Settings};
 use hence_host::store::{RecorderCommand, RecorderLink, Ring, RingOptions, default_ledger};
 use hence_host::{Capture, Host, HostOptions};
 use hence_ledger::{Client, Fact, RecordId, Stream, Text, Tracking, Verb, record::Invocation};
@@ -20,7 +21,7 @@ use std::process::ExitCode;
 use std::rc::Rc;
 
 /// Runs units in the foreground until they are done, ^C or --for.
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Default, clap::Args)]
 pub struct Args {
     /// Folders of unit files, or unit files; none: the system's own unit folders
     #[arg(value_name = "DIR|FILE")]
@@ -68,12 +69,24 @@ impl Capture for ToRecorder {
 }
 
 /// What ends a run before it begins: the sentence and the exit status.
-struct Refused(u8, String);
+pub struct Refused(pub u8, pub String);
+
+/// How a run ended.
+pub struct Ended {
+    /// The exit status.
+    pub status: u8,
+    /// What becomes of the machine.
+    pub objective: Objective,
+    /// Nothing is to be waited for.
+    pub immediate: bool,
+    /// The process that still writes the last records.
+    pub recorder: Option<u32>,
+}
 
 /// Runs; see `exit` for what the exit status says.
 pub fn main(args: Args) -> ExitCode {
-    match run(&args) {
-        Ok(status) => ExitCode::from(status),
+    match run(&args, None) {
+        Ok(ended) => ExitCode::from(ended.status),
         Err(Refused(status, message)) => {
             eprintln!("hence: {message}");
             ExitCode::from(status)
@@ -81,31 +94,44 @@ pub fn main(args: Args) -> ExitCode {
     }
 }
 
-fn run(args: &Args) -> Result<u8, Refused> {
+/// Runs; as process 1 of a system with `boot`.
+///
+/// # Errors
+/// What ends it before it begins.
+pub fn run(args: &Args, boot: Option<Boot>) -> Result<Ended, Refused> {
     hence_host::sys::heap::share();
     let first = std::process::id() == 1;
-    let sources = Sources::new(&args.paths, &args.unit_path).map_err(|m| Refused(exit::NO_UNITS, m))?;
+    let mut sources = Sources::new(&args.paths, &args.unit_path).map_err(|m| Refused(exit::NO_UNITS, m))?;
+    sources.machine = boot.is_some();
     let units = sources.loader();
     for diagnostic in units.diagnostics() {
         eprintln!("hence: {diagnostic}");
     }
+    let system = units.system().cloned().unwrap_or_default();
     let start = sources.to_start(&args.unit, &units).map_err(|m| Refused(exit::NO_UNITS, m))?;
     let ledger = args.ledger.ledger.clone().unwrap_or_else(default_ledger);
     let ledger = std::path::absolute(&ledger).unwrap_or(ledger);
+    // Made before the ring is, which lets nobody else into the folder: services of every user report there.
+    let runtime = match boot {
+        Some(_) => Some(PathBuf::from("/run/systemd")),
+        None => runtime_directory(),
+    };
     let bad_ledger = |e: hence_host::store::StoreError| Refused(exit::LEDGER, e.to_string());
     let ring = Ring::open(&ledger, &RingOptions::default()).map_err(bad_ledger)?;
     let before = survivors::Before::look(&ledger);
     let now = Host::now();
     let recorder = RecorderLink::start(recorder_command(&ledger), now.monotonic_us).map_err(bad_ledger)?;
+    let recorder_pid = recorder.pid();
     let recorder = Rc::new(RefCell::new(recorder));
     let locale = std::env::vars().filter(|(name, _)| name == "LANG" || name.starts_with("LC_"));
     let mut environment = HostOptions::default().environment;
+    environment.extend(system.environment.iter().cloned());
     environment.extend(locale.map(|(name, value)| format!("{name}={value}").into()));
     let units = Rc::new(RefCell::new(units));
     let reader = units.clone();
     let mut options = HostOptions {
         environment,
-        runtime_directory: runtime_directory(),
+        runtime_directory: runtime,
         capture: Some(Box::new(ToRecorder(recorder.clone()))),
         load: Some(Box::new(move |name| reader.borrow_mut().load(name))),
         tracking: args.tracking.as_deref().map(|t| match t {
@@ -122,11 +148,22 @@ fn run(args: &Args) -> Result<u8, Refused> {
     let report = host.tracking();
     let seed = seed();
     let first_record = ring.last_id().map_or(0, |RecordId(id)| id + 1).max(now.realtime_us);
-    let engine = Engine::new(Settings { first_record, seed, boot_us: now.monotonic_us });
+    let engine = Engine::new(Settings {
+        first_record,
+        seed,
+        boot_us: now.monotonic_us,
+        ctrl_alt_del_burst: system.ctrl_alt_del_burst,
+        role: boot.as_ref().map_or(Role::Foreground, |b| b.role),
+    });
     if !args.quiet {
-        announce(&report, &ledger);
+        announce(&report, &ledger, boot.as_ref());
     }
-    let narrator = if first { None } else { Narrator::start(args.quiet).ok() };
+    // Process 1 tells what happens as long as nobody says that it shall not: ShowStatus=.
+    let told = match boot {
+        Some(_) => !args.quiet && system.show_status.unwrap_or(true),
+        None => !first,
+    };
+    let narrator = if told { Narrator::start(args.quiet).ok() } else { None };
     let mut pump = Pump::new(engine, host, ring, recorder, narrator, !first && !args.stay);
     pump.reads(units);
     before.mark_running(&ledger, &report.cgroup, &seed, first_record);
@@ -149,6 +186,10 @@ fn run(args: &Args) -> Result<u8, Refused> {
     if let Some(front) = open_front(args, first) {
         pump.serve(front);
     }
+    if boot.is_some() {
+        let mounted = pump.host.watch_mounts();
+        pump.happen(mounted);
+    }
     if let Some(us) = args.run_for {
         pump.run_for(us);
     }
@@ -167,8 +208,12 @@ fn run(args: &Args) -> Result<u8, Refused> {
         });
     }
     let asked = pump.run();
-    let trouble = pump.trouble.any();
+    let trouble = pump.trouble.any() && boot.is_none();
     let status = if asked == 0 && trouble { exit::TROUBLE } else { asked };
+    let (objective, immediate) = (pump.engine.objective(), pump.engine.is_immediate());
+    if boot.is_some() && !immediate {
+        pump.end_others(recorder_pid);
+    }
     let leaves = pump.engine.units().any(|u| !u.left_over.is_empty());
     let lost = pump.close(status);
     survivors::mark_ended(&ledger, leaves);
@@ -178,21 +223,29 @@ fn run(args: &Args) -> Result<u8, Refused> {
             ledger.display()
         );
     }
-    Ok(status)
+    Ok(Ended { status, objective, immediate, recorder: recorder_pid })
 }
 
 /// The first lines: how processes are tracked, and what can't be promised.
-fn announce(report: &hence_host::TrackingReport, ledger: &Path) {
+fn announce(report: &hence_host::TrackingReport, ledger: &Path, boot: Option<&Boot>) {
+    let place = match boot.map(|b| &b.place.container) {
+        Some(Some(container)) => format!("process 1 of a container ({container}); "),
+        Some(None) => "process 1 of this machine; ".to_owned(),
+        None => String::new(),
+    };
     println!(
-        "hence {}: processes are tracked by {}; ledger {}",
+        "hence {}: {place}processes are tracked by {}; ledger {}",
         env!("CARGO_PKG_VERSION"),
         report.level,
         ledger.display()
     );
-    if report.level == Tracking::Ancestry {
+    if report.level == Tracking::Ancestry || boot.is_some() {
         for limit in &report.limits {
             println!("  {limit}");
         }
+    }
+    for note in boot.iter().flat_map(|b| &b.notes) {
+        println!("  {note}");
     }
 }
 

@@ -2,22 +2,30 @@
 //! file. It knows nothing of jobs.
 
 use crate::model::files::state_of;
-use hence_host::{DiskFiles, version};
+use hence_host::{DiskFiles, mountinfo, version};
 use hence_ledger::{FileIdentity, Version};
+use hence_unit::Text;
 use hence_unit::install::InstallPaths;
+use hence_unit::system::{self, SystemConfig};
 use hence_unit::unit_path::{Files, UnitPath, UserRoots, system_folders, user_folders};
-use hence_unit::{Config, LoadState, UnitKind, UnitName, config::Environs, load};
+use hence_unit::{Config, LoadState, UnitKind, UnitName, config::Environs, load, mount};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// Targets that default dependencies name. Where nobody brings a file for one, an empty one stands in, so
 /// that a folder of units is enough to run.
-const BUILT_IN: [&str; 9] = [
+const BUILT_IN: [&str; 14] = [
     "basic.target",
     "default.target",
+    "exit.target",
+    "halt.target",
+    "kexec.target",
     "multi-user.target",
     "network.target",
     "paths.target",
+    "poweroff.target",
+    "reboot.target",
     "shutdown.target",
     "sockets.target",
     "sysinit.target",
@@ -34,6 +42,8 @@ pub struct Sources {
     started: Vec<String>,
     /// Search the system's folders as well, and give units the system's default dependencies.
     pub system: bool,
+    /// Units of mounts and devices are there without files: hence is the system's process 1.
+    pub machine: bool,
 }
 
 impl Sources {
@@ -104,6 +114,7 @@ impl Sources {
         let mut units = Units {
             folders: self.folders.clone(),
             user: !self.system,
+            machine: self.machine,
             path: UnitPath::default(),
             scanned: Vec::new(),
             environs: Environs::default(),
@@ -182,6 +193,7 @@ pub struct Units {
     /// The folders as they were at the scan.
     scanned: Vec<Option<Version>>,
     environs: Environs,
+    machine: bool,
     /// What is known of unit files' states and presets since the scan.
     file_states: BTreeMap<UnitName, (String, String)>,
     install: InstallPaths,
@@ -204,6 +216,9 @@ impl Units {
         self.scanned = self.versions();
         self.path = UnitPath::scan(&DiskFiles, &self.folders);
         self.environs = environs(self.user);
+        if !self.user {
+            self.environs.system = Some(Arc::new(system_config(&self.environs)));
+        }
     }
 
     fn versions(&self) -> Vec<Option<Version>> {
@@ -278,7 +293,39 @@ impl Units {
             config.flags.allow_isolate = true;
             config.flags.default_dependencies = false;
         }
+        if self.machine {
+            self.add_machine(&mut config);
+        }
         (config, files)
+    }
+
+    /// What no file says: devices, what is mounted, and which mounts the unit's paths need.
+    fn add_machine(&self, config: &mut Config) {
+        let missing = config.load == LoadState::NotFound;
+        let name = config.id().clone();
+        let built_in = match name.kind() {
+            UnitKind::Device if missing => mount::of_device(&name),
+            UnitKind::Mount if missing => mount::path_of(&name).and_then(|at| {
+                let mounted = mountinfo::read().into_iter().rev().find(|m| m.at == at)?;
+                mount::of_mounted(&name, &mounted.what, &mounted.kind, &mounted.options)
+            }),
+            _ => None,
+        };
+        if let Some(built_in) = built_in {
+            *config = built_in;
+        }
+        let needs = !config.requires_mounts_for.is_empty() || name.kind() == UnitKind::Mount;
+        if !needs || config.load != LoadState::Loaded {
+            return;
+        }
+        let mounted = mountinfo::read();
+        let is_mounted =
+            |name: &UnitName| mount::path_of(name).is_some_and(|at| mounted.iter().any(|m| m.at == at));
+        mount::add_mounts(config, |name| match self.path.resolve(name) {
+            Some(_) => Some(true),
+            None if is_mounted(name) => Some(false),
+            None => None,
+        });
     }
 
     fn names_in(&self, folders: &[String]) -> Vec<UnitName> {
@@ -293,10 +340,48 @@ impl Units {
         names
     }
 
-    /// What was wrong with the folders themselves.
+    /// What was wrong with the folders themselves, and with system.conf.
     pub fn diagnostics(&self) -> impl Iterator<Item = &hence_unit::Diagnostic> {
-        self.path.diagnostics().iter()
+        let system = self.system().into_iter().flat_map(|s| &s.diagnostics);
+        self.path.diagnostics().iter().chain(system)
     }
+
+    /// Settings of the whole, where the system's units are run.
+    pub fn system(&self) -> Option<&SystemConfig> {
+        self.environs.system.as_deref()
+    }
+}
+
+/// system.conf, or of an ordinary user's instance user.conf.
+fn system_config(environs: &Environs) -> SystemConfig {
+    let (folder, file) = if rustix::process::geteuid().is_root() {
+        ("systemd/system.conf.d", "systemd/system.conf")
+    } else {
+        ("systemd/user.conf.d", "systemd/user.conf")
+    };
+    system::parse(&conf_files(file, folder), environs)
+}
+
+/// system.conf and the files beside it, first those that yield: the main file of the first folder that has
+/// one, then drop-ins by their names, of which the one in the first folder hides the others.
+fn conf_files(file: &str, folder: &str) -> Vec<(Text, String)> {
+    const ROOTS: [&str; 5] = ["/etc", "/run", "/usr/local/lib", "/usr/lib", "/lib"];
+    let read = |path: &Path| {
+        let bytes = DiskFiles.read(path.to_str()?).ok()?;
+        Some((Text::from(path.to_str()?), String::from_utf8_lossy(&bytes).into_owned()))
+    };
+    let mut found: Vec<(Text, String)> = Vec::new();
+    found.extend(ROOTS.iter().find_map(|root| read(&Path::new(root).join(file))));
+    let mut drop_ins: BTreeMap<std::ffi::OsString, PathBuf> = BTreeMap::new();
+    for root in ROOTS {
+        for entry in std::fs::read_dir(Path::new(root).join(folder)).into_iter().flatten().flatten() {
+            if entry.path().extension().is_some_and(|e| e == "conf") {
+                drop_ins.entry(entry.file_name()).or_insert_with(|| entry.path());
+            }
+        }
+    }
+    found.extend(drop_ins.values().filter_map(|path| read(path)));
+    found
 }
 
 fn default_folders() -> Vec<String> {

@@ -178,6 +178,11 @@ pub enum Command {
     Reexecute,
     /// End.
     Exit,
+    /// The exit status of an end that names none.
+    SetExitCode {
+        /// 0 to 255.
+        status: u8,
+    },
     /// Take the machine down at once.
     Power(Power),
     /// Change the environment of what is started.

@@ -163,6 +163,7 @@ const METHODS: &[Method] = &[
     method("Reload", "", "", |_| Ok(Turn::Ask(Command::Reload))),
     method("Reexecute", "", "", |_| Ok(Turn::Ask(Command::Reexecute))),
     method("Exit", "", "", |_| Ok(Turn::Ask(Command::Exit))),
+    method("SetExitCode", "y", "", |c| Ok(Turn::Ask(Command::SetExitCode { status: c.byte(0) }))),
     method("Reboot", "", "", |_| Ok(Turn::Ask(Command::Power(Power::Reboot)))),
     method("PowerOff", "", "", |_| Ok(Turn::Ask(Command::Power(Power::PowerOff)))),
     method("Halt", "", "", |_| Ok(Turn::Ask(Command::Power(Power::Halt)))),

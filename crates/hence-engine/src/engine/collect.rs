@@ -235,6 +235,7 @@ fn unit_of(event: &Event) -> Option<UnitId> {
         | Event::Survivors { .. }
         | Event::Deadline
         | Event::TimeUp { .. }
+        | Event::Mounts(_)
         | Event::Signal { .. }
         | Event::ClockJump { .. } => None,
     }

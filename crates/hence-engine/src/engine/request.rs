@@ -25,7 +25,10 @@ impl Engine {
         let unit = match &kind {
             RequestKind::Job { unit, .. } | RequestKind::Kill { unit, .. } => Some(self.reference(unit)),
             RequestKind::ResetFailed(name) => name.as_ref().map(|n| self.reference(n)),
-            RequestKind::Cancel(_) | RequestKind::Exit(_) => None,
+            RequestKind::Cancel(_)
+            | RequestKind::Exit(_)
+            | RequestKind::ExitStatus(_)
+            | RequestKind::Power(_) => None,
         };
         let mode = match kind {
             RequestKind::Job { mode, .. } => mode,
@@ -61,6 +64,8 @@ impl Engine {
                 self.end(root, status);
                 Ok(None)
             }
+            (RequestKind::ExitStatus(status), _) => self.set_exit_status(status).map(|()| None),
+            (RequestKind::Power(objective), _) => self.power_request(objective, root).map(|()| None),
             (RequestKind::Job { .. } | RequestKind::Kill { .. }, None) => Ok(None),
         };
         if let Err(refusal) = &result {
@@ -124,15 +129,6 @@ impl Engine {
         if self.active_state(unit) == ActiveState::Failed {
             let reset = |state: &mut State| state.reset_failed();
             self.set_state(unit, reset, vec![cause.clone()], false, false);
-        }
-    }
-
-    pub(super) fn signal(&mut self, signal: u8, pid: u32, uid: u32) {
-        const SIGINT: u8 = 2;
-        const SIGTERM: u8 = 15;
-        let root = self.record(None, Vec::new(), Fact::ManagerSignal { signal, pid, uid });
-        if matches!(signal, SIGINT | SIGTERM) {
-            self.end(root, 0);
         }
     }
 

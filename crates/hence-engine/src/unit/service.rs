@@ -150,6 +150,12 @@ impl Default for Service {
 }
 
 impl Service {
+    /// The exit status of the last main process, where it ended by itself.
+    pub(crate) fn exit_status(&self) -> Option<u8> {
+        let exit = self.main_exit.filter(|e| e.kind == hence_ledger::ExitKind::Exited)?;
+        u8::try_from(exit.status).ok()
+    }
+
     /// The main process, if it runs.
     pub fn main_pid(&self) -> Option<u32> {
         match self.main {

@@ -1,4 +1,4 @@
-//! Targets and slices: up when started, down when stopped. They have no processes.
+//! Targets, slices and devices: up when started, down when stopped. They have no processes.
 
 use super::State;
 use crate::job::Performed;
@@ -7,14 +7,15 @@ use alloc::vec;
 use hence_ledger::Cause;
 
 fn put(state: &mut State, to: bool) {
-    if let State::Target { up } | State::Slice { up } = state {
+    if let State::Target { up } | State::Slice { up } | State::Device { up } = state {
         *up = to;
     }
 }
 
 impl Engine {
     pub(crate) fn start_simple(&mut self, unit: UnitId, cause: &Cause) -> Performed {
-        self.set_state(unit, |s| put(s, true), vec![cause.clone()], false, false);
+        let record = self.set_state(unit, |s| put(s, true), vec![cause.clone()], false, false);
+        self.reached_built_in(unit, record);
         Performed::Begun
     }
 

@@ -84,6 +84,8 @@ pub struct Image {
     pub no_new_privileges: bool,
     /// SIGPIPE is reset to its default; otherwise it stays ignored.
     pub default_sigpipe: bool,
+    /// Standard input is a terminal, and becomes the one of the child's session.
+    pub controlling_terminal: bool,
     /// A missing working directory is no failure.
     pub chdir_optional: bool,
 }
@@ -421,6 +423,10 @@ unsafe extern "C" fn child(slot: *mut Slot) -> ! {
         }
         attributes(slot, image);
         descriptors(slot, &raw mut (*image).fds);
+        if (*image).controlling_terminal {
+            // Taken from whoever has it. Refused where it is no terminal: the program will see that.
+            raw(libc::SYS_ioctl, 0, libc::TIOCSCTTY as usize, 1, 0, 0);
+        }
         if let Some(mask) = (*image).umask {
             raw(libc::SYS_umask, mask as usize, 0, 0, 0, 0);
         }

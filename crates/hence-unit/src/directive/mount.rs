@@ -1,4 +1,5 @@
-//! Rows of [Mount]; systemd.mount(5). Mount units are loaded and shown, not acted on.
+//! Rows of [Mount]; systemd.mount(5). Their values are kept as text, of which `crate::mount`
+//! makes the commands when all files of a unit were applied.
 
 use super::{Row, Section, Shape, Take, Take::Keep, row};
 

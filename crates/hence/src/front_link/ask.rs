@@ -2,7 +2,7 @@
 
 use crate::model::Runtime;
 use hence_bus::front::{self, Command, ErrorName, Mode, Power, Refusal, Whom};
-use hence_engine::RequestKind;
+use hence_engine::{Objective, RequestKind, Role};
 use hence_ledger::Verb;
 use hence_unit::{LoadState, UnitName, config::JobMode};
 
@@ -64,7 +64,23 @@ pub fn translate(command: Command, runtime: &mut dyn Runtime) -> Result<Translat
         }
         Command::Cancel { job } => plain(Verb::Cancel, RequestKind::Cancel(Some(job))),
         Command::ClearJobs => plain(Verb::Cancel, RequestKind::Cancel(None)),
+        Command::Exit if runtime.engine().role() == Role::Container => {
+            plain(Verb::Exit, RequestKind::Power(Objective::Exit))
+        }
+        Command::Exit if runtime.engine().role() == Role::Machine => {
+            unsupported("end while the machine runs; power it off or reboot it")
+        }
         Command::Exit => plain(Verb::Exit, RequestKind::Exit(0)),
+        Command::SetExitCode { status } => plain(Verb::SetExitStatus, RequestKind::ExitStatus(status)),
+        Command::Power(power) => {
+            let (verb, objective) = match power {
+                Power::Reboot => (Verb::Reboot, Objective::Reboot),
+                Power::PowerOff => (Verb::PowerOff, Objective::PowerOff),
+                Power::Halt => (Verb::Halt, Objective::Halt),
+                Power::Kexec => (Verb::Kexec, Objective::Kexec),
+            };
+            plain(verb, RequestKind::Power(objective))
+        }
         Command::Reload => Ok((Want::Reload, None, false)),
         files @ (Command::UnitFiles { .. }
         | Command::AddDependency { .. }
@@ -77,10 +93,6 @@ pub fn translate(command: Command, runtime: &mut dyn Runtime) -> Result<Translat
 fn refused(command: &Command) -> Result<Translated, Refusal> {
     match command {
         Command::Reexecute => unsupported("re-execute itself"),
-        Command::Power(Power::Reboot) => unsupported("reboot the machine on request"),
-        Command::Power(Power::PowerOff) => unsupported("power the machine off on request"),
-        Command::Power(Power::Halt) => unsupported("halt the machine on request"),
-        Command::Power(Power::Kexec) => unsupported("start another kernel"),
         Command::Environment { .. } => unsupported("change the environment of what it starts while it runs"),
         Command::SetProperties { unit, .. } => {
             unsupported(&format!("change properties of {unit} while it runs; write a drop-in and reload"))
@@ -100,6 +112,8 @@ fn refused(command: &Command) -> Result<Translated, Refusal> {
         | Command::UnitFiles { .. }
         | Command::AddDependency { .. }
         | Command::SetDefaultTarget { .. }
+        | Command::SetExitCode { .. }
+        | Command::Power(_)
         | Command::Reload => unsupported("do that"),
     }
 }

@@ -168,6 +168,7 @@ fn resource_config(config: &Config) -> Option<&ResourceConfig> {
         Kind::Service(service) => Some(&service.resources),
         Kind::Socket(socket) => Some(&socket.resources),
         Kind::Slice(resources) => Some(resources),
+        Kind::Mount(mount) => Some(&mount.resources),
         Kind::Target | Kind::Timer(_) | Kind::Path(_) | Kind::Other(_) => None,
     }
 }

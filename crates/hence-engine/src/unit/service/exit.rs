@@ -219,7 +219,7 @@ impl Engine {
             | FinalSigkill => {}
             Dead | Failed | Condition | StartPre | Exited | AutoRestart | Cleaning | Active | Listening
             | SocketRunning | StopPre | StopPreSigterm | StopPreSigkill | StartChown | Waiting | Elapsed
-            | TriggerRunning => {}
+            | TriggerRunning | Mounting | Mounted | Unmounting | Plugged => {}
         }
     }
 

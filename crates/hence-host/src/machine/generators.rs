@@ -1,0 +1,195 @@
+//! Generators: programs that write unit files before units are loaded; systemd.generator(7). They run at the
+//! same time, with a limit; one that fails is told and the boot goes on. Generators of environments are not
+//! run.
+
+use super::Place;
+use rustix::event::{PollFd, PollFlags, poll};
+use std::{
+    collections::BTreeMap,
+    fs, io,
+    os::fd::OwnedFd,
+    os::unix::fs::PermissionsExt,
+    os::unix::process::CommandExt,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    time::{Duration, Instant},
+};
+
+/// How long all of them together may take.
+const LIMIT: Duration = Duration::from_secs(90);
+/// Most generators of one folder that are run.
+const MOST: usize = 1024;
+
+/// Where generators are, first the folders that win.
+const FOLDERS: [&str; 5] = [
+    "/run/systemd/system-generators",
+    "/etc/systemd/system-generators",
+    "/usr/local/lib/systemd/system-generators",
+    "/usr/lib/systemd/system-generators",
+    "/lib/systemd/system-generators",
+];
+
+/// Where they write to, in the order of their arguments.
+const OUTPUT: [&str; 3] =
+    ["/run/systemd/generator", "/run/systemd/generator.early", "/run/systemd/generator.late"];
+
+/// Runs all generators of the system and waits for them. Returns what went wrong, in sentences.
+pub fn run(place: &Place, first_boot: bool) -> Vec<String> {
+    let mut notes = Vec::new();
+    let generators = find(&FOLDERS.map(PathBuf::from));
+    if generators.is_empty() {
+        return notes;
+    }
+    for folder in OUTPUT {
+        // What an earlier run wrote is void.
+        let _ = fs::remove_dir_all(folder);
+        if let Err(e) = fs::create_dir_all(folder) {
+            return vec![format!("{folder} can't be made, no generator is run: {e}")];
+        }
+    }
+    notes.extend(run_these(&generators, &OUTPUT.map(PathBuf::from), &environment(place, first_boot), LIMIT));
+    for folder in OUTPUT {
+        // Not empty: then it stays.
+        let _ = fs::remove_dir(folder);
+    }
+    notes
+}
+
+fn environment(place: &Place, first_boot: bool) -> Vec<(&'static str, String)> {
+    let flag = |set: bool| if set { "1" } else { "0" }.to_owned();
+    let architecture = match std::env::consts::ARCH {
+        "x86_64" => "x86-64",
+        "aarch64" => "arm64",
+        other => other,
+    };
+    let mut environment = vec![
+        ("PATH", crate::start::SEARCH_PATH.to_owned()),
+        ("SYSTEMD_SCOPE", "system".to_owned()),
+        ("SYSTEMD_IN_INITRD", flag(Path::new("/etc/initrd-release").exists())),
+        ("SYSTEMD_FIRST_BOOT", flag(first_boot)),
+        ("SYSTEMD_ARCHITECTURE", architecture.to_owned()),
+    ];
+    if let Some(container) = &place.container {
+        environment.push(("SYSTEMD_VIRTUALIZATION", format!("container:{container}")));
+    }
+    environment
+}
+
+/// Of those with one name the first; what is no program or a link to /dev/null is masked.
+fn find(folders: &[PathBuf]) -> BTreeMap<String, PathBuf> {
+    let mut found: BTreeMap<String, PathBuf> = BTreeMap::new();
+    for folder in folders {
+        for entry in fs::read_dir(folder).into_iter().flatten().flatten().take(MOST) {
+            if let Ok(name) = entry.file_name().into_string() {
+                found.entry(name).or_insert_with(|| entry.path());
+            }
+        }
+    }
+    let runs = |path: &Path| {
+        fs::metadata(path).is_ok_and(|m| m.is_file() && m.len() > 0 && m.permissions().mode() & 0o111 != 0)
+    };
+    found.retain(|_, path| runs(path));
+    found
+}
+
+fn start(
+    path: &Path,
+    output: &[PathBuf; 3],
+    environment: &[(&'static str, String)],
+) -> io::Result<(Child, OwnedFd)> {
+    let mut command = Command::new(path);
+    command.args(output).env_clear().stdin(Stdio::null()).current_dir("/").process_group(0);
+    let mut child = command.envs(environment.iter().map(|(name, value)| (name, value))).spawn()?;
+    let watched = rustix::process::Pid::from_child(&child);
+    match rustix::process::pidfd_open(watched, rustix::process::PidfdFlags::empty()) {
+        Ok(fd) => Ok((child, fd)),
+        Err(e) => {
+            // Without a descriptor its end can't be waited for with a limit.
+            let _ = child.kill();
+            let _ = child.wait();
+            Err(e.into())
+        }
+    }
+}
+
+fn run_these(
+    generators: &BTreeMap<String, PathBuf>,
+    output: &[PathBuf; 3],
+    environment: &[(&'static str, String)],
+    limit: Duration,
+) -> Vec<String> {
+    let mut notes = Vec::new();
+    let mut running: Vec<(&PathBuf, Child, OwnedFd)> = Vec::new();
+    for path in generators.values() {
+        match start(path, output, environment) {
+            Ok((child, fd)) => running.push((path, child, fd)),
+            Err(e) => notes.push(format!("the generator {} can't be run: {e}", path.display())),
+        }
+    }
+    let until = Instant::now() + limit;
+    while !running.is_empty() {
+        let left = until.saturating_duration_since(Instant::now());
+        let timeout = rustix::event::Timespec::try_from(left).ok();
+        let mut fds: Vec<PollFd<'_>> =
+            running.iter().map(|(.., fd)| PollFd::new(fd, PollFlags::IN)).collect();
+        // Interrupted or refused: whoever has ended is found below all the same.
+        let _ = poll(&mut fds, timeout.as_ref());
+        running.retain_mut(|(path, child, _)| match child.try_wait() {
+            Ok(Some(status)) => {
+                if !status.success() {
+                    notes.push(format!("the generator {} failed: {status}", path.display()));
+                }
+                false
+            }
+            Ok(None) if left.is_zero() => {
+                let group = rustix::process::Pid::from_child(child);
+                let _ = rustix::process::kill_process_group(group, rustix::process::Signal::KILL);
+                let _ = child.wait();
+                let seconds = limit.as_secs();
+                notes.push(format!("the generator {} took more than {seconds} s", path.display()));
+                false
+            }
+            Ok(None) => true,
+            Err(_) => false,
+        });
+    }
+    notes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn generators_run_fail_hang_and_are_masked() {
+        let base = std::env::temp_dir().join(format!("hence-generators-{}", std::process::id()));
+        let folders = [base.join("a"), base.join("b")];
+        let output = ["normal", "early", "late"].map(|n| base.join(n));
+        for folder in folders.iter().chain(&output) {
+            fs::create_dir_all(folder).unwrap();
+        }
+        let script = |path: PathBuf, text: &str| {
+            fs::write(&path, format!("#!/bin/sh\n{text}\n")).unwrap();
+            fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+        };
+        script(folders[1].join("good"), "echo $SYSTEMD_SCOPE > $1/x; echo e > $2/x; echo l > $3/x");
+        script(folders[1].join("bad"), "exit 3");
+        script(folders[1].join("slow"), "sleep 60");
+        script(folders[1].join("masked"), "touch $1/masked");
+        std::os::unix::fs::symlink("/dev/null", folders[0].join("masked")).unwrap();
+        let found = find(&folders);
+        assert_eq!(found.keys().collect::<Vec<_>>(), ["bad", "good", "slow"]);
+        let place = Place { container: Some("test".into()) };
+        let begun = Instant::now();
+        let limit = Duration::from_millis(1500);
+        let notes = run_these(&found, &output, &environment(&place, true), limit);
+        assert!(begun.elapsed() < Duration::from_secs(20));
+        assert_eq!(fs::read_to_string(output[0].join("x")).unwrap(), "system\n");
+        assert!(output[1].join("x").exists() && output[2].join("x").exists());
+        assert!(!output[0].join("masked").exists());
+        assert_eq!(notes.len(), 2, "{notes:?}");
+        assert!(notes.iter().any(|n| n.contains("exit status: 3")), "{notes:?}");
+        assert!(notes.iter().any(|n| n.contains("took more than")), "{notes:?}");
+        fs::remove_dir_all(base).unwrap();
+    }
+}

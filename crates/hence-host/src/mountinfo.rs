@@ -1,0 +1,128 @@
+//! What is mounted: /proc/self/mountinfo, proc(5). It only reads.
+
+use hence_unit::{UnitName, mount};
+
+/// One mount.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mounted {
+    /// Where; absolute.
+    pub at: String,
+    /// What: a device, or what the file system calls itself.
+    pub what: String,
+    /// Type of the file system.
+    pub kind: String,
+    /// Options of the mount, then those of the file system.
+    pub options: String,
+}
+
+impl Mounted {
+    /// Whether nothing of it is on a disk.
+    pub fn is_virtual(&self) -> bool {
+        const VIRTUAL: [&str; 24] = [
+            "autofs",
+            "bdev",
+            "binfmt_misc",
+            "bpf",
+            "cgroup",
+            "cgroup2",
+            "configfs",
+            "debugfs",
+            "devpts",
+            "devtmpfs",
+            "efivarfs",
+            "fusectl",
+            "hugetlbfs",
+            "mqueue",
+            "nsfs",
+            "overlay",
+            "proc",
+            "pstore",
+            "ramfs",
+            "rpc_pipefs",
+            "securityfs",
+            "sysfs",
+            "tmpfs",
+            "tracefs",
+        ];
+        VIRTUAL.contains(&&*self.kind)
+    }
+
+    /// Whether it is mounted read-only.
+    pub fn read_only(&self) -> bool {
+        self.options.split(',').next() == Some("ro")
+    }
+}
+
+/// Mounts in the order in which they were made; of several at one place the last hides the others.
+pub fn read() -> Vec<Mounted> {
+    parse(&std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default())
+}
+
+/// Most mounts that become units.
+const UNITS: usize = 4096;
+
+/// The names of the units of what is mounted.
+pub fn units() -> Vec<UnitName> {
+    let mut names: Vec<UnitName> = read().iter().take(UNITS).filter_map(|m| mount::unit_of(&m.at)).collect();
+    names.sort_unstable();
+    names.dedup();
+    names
+}
+
+/// Reads the lines; those that are none are passed over.
+pub fn parse(text: &str) -> Vec<Mounted> {
+    let line = |line: &str| {
+        let (fields, of_system) = line.split_once(" - ")?;
+        let fields: Vec<&str> = fields.split(' ').collect();
+        let mut of_system = of_system.split(' ');
+        let (kind, what) = (of_system.next()?, of_system.next()?);
+        let mut options = (*fields.get(5)?).to_owned();
+        for option in of_system.next().unwrap_or_default().split(',') {
+            if !option.is_empty() && !options.split(',').any(|o| o == option) {
+                options.push(',');
+                options.push_str(option);
+            }
+        }
+        Some(Mounted { at: unescape(fields.get(4)?), what: unescape(what), kind: kind.into(), options })
+    };
+    text.lines().filter_map(line).collect()
+}
+
+/// `\040` and its kin as the bytes they stand for.
+pub fn unescape(text: &str) -> String {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let Some((&first, tail)) = rest.split_first() {
+        let octal = (first == b'\\').then(|| tail.get(..3)).flatten();
+        let number =
+            octal.and_then(|d| std::str::from_utf8(d).ok()).and_then(|d| u8::from_str_radix(d, 8).ok());
+        match number {
+            Some(byte) => {
+                bytes.push(byte);
+                rest = &tail[3..];
+            }
+            None => {
+                bytes.push(first);
+                rest = tail;
+            }
+        }
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_of_mountinfo() {
+        let text = "36 35 98:0 /mnt1 /mnt\\0402 rw,noatime master:1 - ext3 /dev/root rw,errors=continue\n\
+                    broken line\n22 1 0:5 / /dev ro - devtmpfs udev ro\n";
+        let found = parse(text);
+        assert_eq!(found.len(), 2);
+        assert_eq!((&*found[0].at, &*found[0].what, &*found[0].kind), ("/mnt 2", "/dev/root", "ext3"));
+        assert_eq!(found[0].options, "rw,noatime,errors=continue");
+        assert!(found[1].is_virtual() && found[1].read_only() && !found[0].read_only());
+        assert_eq!(unescape("a\\134b\\"), "a\\b\\");
+    }
+}

@@ -1,0 +1,59 @@
+//! Process 1: what is done before units run and after they are down, around the same run loop that a
+//! foreground run has. It decides nothing about units.
+
+mod end;
+pub mod signals;
+mod start;
+
+use crate::cli::init::Init;
+use crate::exit;
+use crate::run::{self, Args};
+use hence_engine::Role;
+use hence_host::machine::{self, Place};
+use std::process::ExitCode;
+
+/// What makes a run one of process 1.
+pub struct Boot {
+    /// Where it is.
+    pub place: Place,
+    /// What hence is there.
+    pub role: Role,
+    /// The unit that is to be brought up.
+    pub unit: String,
+    /// What was wrong so far, in sentences.
+    pub notes: Vec<String>,
+}
+
+/// Runs the system. Returns in containers only, with the exit status that was asked for.
+pub fn main(init: &Init) -> ExitCode {
+    if std::process::id() != 1 {
+        eprintln!(
+            "hence: init is for process 1 of a container, virtual machine or namespace; as another process \
+             use `hence run`"
+        );
+        return ExitCode::from(exit::USAGE);
+    }
+    let mut boot = start::boot(init);
+    let args = Args {
+        unit: vec![boot.unit.clone()],
+        tracking: init.tracking.clone(),
+        quiet: init.quiet,
+        stay: true,
+        ledger: start::ledger(&init.ledger, &mut boot.notes),
+        ..Args::default()
+    };
+    let is_machine = boot.place.is_machine();
+    match run::run(&args, Some(boot)) {
+        Ok(ended) => end::end(is_machine, &ended),
+        Err(run::Refused(status, message)) => {
+            eprintln!("hence: {message}");
+            machine::notify(&format!("STATUS={message}\nEXIT_STATUS={status}"));
+            if is_machine {
+                // The kernel panics when process 1 ends: somebody has to see the sentence above first.
+                eprintln!("hence: nothing can be run; the machine halts");
+                end::halt();
+            }
+            ExitCode::from(status)
+        }
+    }
+}

@@ -1,0 +1,344 @@
+//! `hence init` as process 1 of namespaces of its own: a root of its own that has nothing of the machine's
+//! but its programs, so that no unit of the machine is ever run. Needs root and unshare(1); says what is
+//! missing and skips. The virtual machine is another test, below `tests/vm`.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::ExitStatusExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+/// Makes the root and becomes process 1 of it. `$1`: a folder that holds `etc`, `out` and the program.
+const BOOT: &str = r#"
+set -e
+mount --make-rprivate /
+base=$1
+root=$base/root
+mount -t tmpfs -o mode=755 tmpfs "$root"
+cd "$root"
+mkdir usr etc out var tmp root proc sys dev run old
+for link in bin sbin lib lib64; do [ ! -e /usr/$link ] || ln -s usr/$link $link; done
+mount --rbind /usr usr
+mount --bind "$base/etc" etc
+mount --bind "$base/out" out
+touch hence
+mount --bind "$base/hence" hence
+# Nothing of the machine's own units and generators.
+for folder in usr/lib/systemd/system usr/lib/systemd/system-generators usr/local/lib/systemd; do
+    [ ! -d $folder ] || mount -t tmpfs tmpfs $folder
+done
+mount -t tmpfs -o mode=755 tmpfs dev
+mkdir dev/pts
+for node in null zero full random urandom tty; do touch dev/$node; mount --bind /dev/$node dev/$node; done
+pivot_root . old
+cd /
+mount -t proc proc /proc
+umount -l /old
+umount /proc
+exec env -i container=test PATH=/usr/bin:/usr/sbin:/bin:/sbin /hence init --quiet --ledger /out/ledger
+"#;
+
+struct Rig {
+    base: PathBuf,
+    cgroup: Option<PathBuf>,
+    child: Child,
+    first: u32,
+}
+
+fn missing() -> Option<&'static str> {
+    if !rustix::process::geteuid().is_root() {
+        return Some("needs root");
+    }
+    let tools = ["unshare", "nsenter", "mount", "pivot_root", "bash"];
+    let has = |tool: &&&str| {
+        ["/usr/bin", "/usr/sbin", "/bin", "/sbin"].iter().any(|d| Path::new(d).join(tool).exists())
+    };
+    if tools.iter().filter(has).count() < tools.len() {
+        return Some("needs util-linux and bash");
+    }
+    let refused = !Command::new("unshare")
+        .args(["--fork", "--pid", "--mount", "--uts", "--cgroup", "true"])
+        .stderr(Stdio::null())
+        .status()
+        .is_ok_and(|s| s.success());
+    refused.then_some("may not make namespaces")
+}
+
+/// A group of our own, so that nothing is made beside those of others.
+fn own_group(name: &str) -> Option<PathBuf> {
+    let info = fs::read_to_string("/proc/self/mountinfo").ok()?;
+    let mount = info.lines().find(|l| l.contains(" - cgroup2 "))?.split(' ').nth(4)?.to_owned();
+    let own = fs::read_to_string("/proc/self/cgroup").ok()?;
+    let own = own.lines().find_map(|l| l.strip_prefix("0::/"))?.to_owned();
+    let group = Path::new(&mount).join(own).join(name);
+    fs::create_dir(&group).ok()?;
+    Some(group)
+}
+
+impl Rig {
+    /// Boots with these files below /etc/systemd; `system/` holds units. Those with `#!` are made executable.
+    fn boot(name: &str, files: &[(&str, &str)]) -> Option<Rig> {
+        if let Some(why) = missing() {
+            println!("{name}: skipped: {why}");
+            return None;
+        }
+        let base = std::env::temp_dir().join(format!("hence-init-{name}-{}", std::process::id()));
+        for folder in ["root", "etc/systemd/system", "out"] {
+            fs::create_dir_all(base.join(folder)).unwrap();
+        }
+        fs::write(base.join("etc/passwd"), "root:x:0:0::/root:/bin/sh\n").unwrap();
+        fs::copy(env!("CARGO_BIN_EXE_hence"), base.join("hence")).unwrap();
+        for (path, text) in files {
+            let path = base.join("etc/systemd").join(path);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(&path, text).unwrap();
+            let mode = if text.starts_with("#!") { 0o755 } else { 0o644 };
+            fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+        }
+        let cgroup = own_group(&format!("hence-init-{name}-{}", std::process::id()));
+        let join = match &cgroup {
+            Some(group) => format!("echo $$ > {}/cgroup.procs; ", group.display()),
+            None => String::new(),
+        };
+        let unshare =
+            "exec unshare --fork --pid --mount --uts --ipc --cgroup --kill-child bash -c \"$1\" boot \"$2\"";
+        let child = Command::new("bash")
+            .arg("-c")
+            .arg(format!("{join}{unshare}"))
+            .args(["boot", BOOT])
+            .arg(&base)
+            .stdin(Stdio::null())
+            .stdout(fs::File::create(base.join("log")).unwrap())
+            .stderr(fs::File::create(base.join("errors")).unwrap())
+            .spawn()
+            .unwrap();
+        let mut rig = Rig { base, cgroup, child, first: 0 };
+        let children = format!("/proc/{0}/task/{0}/children", rig.child.id());
+        rig.until("process 1 of the namespaces is hence", |rig| {
+            let list = fs::read_to_string(&children).unwrap_or_default();
+            rig.first = list.split_whitespace().next().and_then(|pid| pid.parse().ok()).unwrap_or(0);
+            let name = fs::read_to_string(format!("/proc/{}/comm", rig.first)).unwrap_or_default();
+            name.trim() == "hence"
+        });
+        Some(rig)
+    }
+
+    fn until(&mut self, what: &str, mut holds: impl FnMut(&mut Rig) -> bool) {
+        let end = Instant::now() + Duration::from_secs(60);
+        while !holds(self) {
+            let over = Instant::now() > end || matches!(self.child.try_wait(), Ok(Some(_)));
+            if over && !holds(self) {
+                panic!("{what}: it did not come so; {}", self.said());
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    fn said(&self) -> String {
+        let read = |name: &str| fs::read_to_string(self.base.join(name)).unwrap_or_default();
+        format!("it said: {}{}", read("log"), read("errors"))
+    }
+
+    fn out(&self, name: &str) -> Option<String> {
+        fs::read_to_string(self.base.join("out").join(name)).ok()
+    }
+
+    /// Runs a shell command inside.
+    fn inside(&self, command: &str) -> std::process::Output {
+        let first = self.first.to_string();
+        Command::new("nsenter")
+            .args(["--target", &first, "--mount", "--pid", "--uts", "--ipc", "--root", "--wd"])
+            .args(["env", "-i", "PATH=/usr/bin:/usr/sbin", "SYSTEMD_PAGER=cat", "bash", "-c", command])
+            .output()
+            .unwrap()
+    }
+
+    fn ended(&mut self) -> ExitStatus {
+        let end = Instant::now() + Duration::from_secs(60);
+        loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return status;
+            }
+            assert!(Instant::now() < end, "it did not end; {}", self.said());
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    fn history(&self) -> String {
+        let ledger = self.base.join("out/ledger");
+        let asked = Command::new(env!("CARGO_BIN_EXE_hence"))
+            .args(["history", "--all", "--ledger"])
+            .arg(&ledger)
+            .output()
+            .unwrap();
+        let asked = match asked.status.success() {
+            true => asked,
+            false => Command::new(env!("CARGO_BIN_EXE_hence"))
+                .args(["history", "--ledger"])
+                .arg(&ledger)
+                .output()
+                .unwrap(),
+        };
+        String::from_utf8_lossy(&asked.stdout).into_owned()
+    }
+}
+
+impl Drop for Rig {
+    fn drop(&mut self) {
+        // With process 1 everything in its namespaces goes; unshare(1) takes it along.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        let end = Instant::now() + Duration::from_secs(5);
+        while let Some(group) = &self.cgroup {
+            remove_groups(group);
+            if !group.exists() || Instant::now() > end {
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        let _ = fs::remove_dir_all(&self.base);
+    }
+}
+
+fn remove_groups(group: &Path) {
+    for entry in fs::read_dir(group).into_iter().flatten().flatten() {
+        if entry.file_type().is_ok_and(|t| t.is_dir()) {
+            remove_groups(&entry.path());
+        }
+    }
+    let _ = fs::remove_dir(group);
+}
+
+const A: (&str, &str) = (
+    "system/a.service",
+    "[Service]\nExecStart=/bin/sleep 1000\nExecStartPost=/bin/sh -c 'echo up > /out/a'\n\
+     ExecStop=/bin/sh -c 'echo down > /out/a'\n",
+);
+
+#[test]
+fn a_container_starts_and_ends_in_order() {
+    let generator = "#!/bin/sh\nprintf '[Service]\\nType=oneshot\\nExecStart=/bin/sh -c \"echo made > \
+                     /out/made\"\\n' > $1/made.service\nmkdir $1/default.target.wants\n\
+                     ln -s ../made.service $1/default.target.wants/\n";
+    let orphan = "[Service]\nType=oneshot\nKillMode=none\n\
+                  ExecStart=/bin/sh -c '(setsid sh -c \"sleep 0.2; echo gone > /out/orphan\" &)'\n";
+    let files = [
+        ("system/default.target", "[Unit]\nWants=a.service orphan.service\n"),
+        A,
+        ("system/orphan.service", orphan),
+        ("system-generators/made", generator),
+        ("system.conf", "[Manager]\nDefaultEnvironment=FROM=system.conf\nDefaultTaskMax=3\n"),
+    ];
+    let Some(mut rig) = Rig::boot("order", &files) else { return };
+    rig.until("units run", |rig| {
+        rig.out("a").is_some() && rig.out("made").is_some() && rig.out("orphan").is_some()
+    });
+    assert_eq!(rig.out("a").as_deref(), Some("up\n"));
+    // What was adopted and has ended is reaped: nothing in these namespaces is a zombie.
+    let first = rig.first;
+    rig.until("orphans are reaped", |_| {
+        let list = fs::read_to_string(format!("/proc/{first}/task/{first}/children")).unwrap_or_default();
+        !list
+            .split_whitespace()
+            .any(|pid| fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|s| s.contains(") Z ")))
+    });
+    let mounts = String::from_utf8(rig.inside("cat /proc/mounts").stdout).unwrap();
+    for at in [" /proc proc ", " /sys sysfs ", " /dev/shm tmpfs ", " /run tmpfs "] {
+        assert!(mounts.contains(at), "{at} is missing: {mounts}");
+    }
+    let id = String::from_utf8(rig.inside("cat /etc/machine-id").stdout).unwrap();
+    assert!(id.trim().len() == 32 && id.trim().bytes().all(|b| b.is_ascii_hexdigit()), "{id}");
+    rustix::process::kill_process(
+        rustix::process::Pid::from_raw(first as i32).unwrap(),
+        rustix::process::Signal::TERM,
+    )
+    .unwrap();
+    let status = rig.ended();
+    assert_eq!(status.code(), Some(0), "{status:?} {:?} {}", status.signal(), rig.said());
+    assert_eq!(rig.out("a").as_deref(), Some("down\n"));
+    assert!(rig.said().contains("DefaultTaskMax= is no setting"), "{}", rig.said());
+    let history = rig.history();
+    assert!(history.contains("SIGTERM"), "the end has no cause: {history}");
+}
+
+#[test]
+fn the_exit_status_is_the_one_that_was_asked_for() {
+    let Some(mut rig) = Rig::boot("exit", &[("system/default.target", "[Unit]\nWants=a.service\n"), A])
+    else {
+        return;
+    };
+    if !Path::new("/usr/bin/systemctl").exists() {
+        println!("exit: skipped: needs systemctl");
+        return;
+    }
+    rig.until("a.service is up", |rig| rig.out("a").is_some());
+    // It may be ended itself before it can say that it succeeded.
+    let asked = rig.inside("systemctl exit 7");
+    assert!(asked.stderr.is_empty(), "{asked:?}");
+    assert_eq!(rig.ended().code(), Some(7), "{}", rig.said());
+    assert_eq!(rig.out("a").as_deref(), Some("down\n"));
+}
+
+#[test]
+fn poweroff_of_a_container_is_its_end() {
+    let Some(mut rig) = Rig::boot("poweroff", &[("system/default.target", "[Unit]\nWants=a.service\n"), A])
+    else {
+        return;
+    };
+    rig.until("a.service is up", |rig| rig.out("a").is_some());
+    // SIGRTMIN+4, as container runtimes send it to systemd's images; without a unit file for the target.
+    let sent = Command::new("kill").args(["-s", "RTMIN+4", &rig.first.to_string()]).status().unwrap();
+    assert!(sent.success());
+    assert_eq!(rig.ended().code(), Some(0), "{}", rig.said());
+    assert_eq!(rig.out("a").as_deref(), Some("down\n"));
+}
+
+#[test]
+fn a_failure_action_ends_the_container() {
+    let worker = "[Unit]\nFailureAction=exit\nFailureActionExitStatus=9\n[Service]\n\
+                  ExecStart=/bin/sh -c 'sleep 0.3; exit 1'\n";
+    let files =
+        [("system/default.target", "[Unit]\nWants=a.service w.service\n"), A, ("system/w.service", worker)];
+    let Some(mut rig) = Rig::boot("action", &files) else { return };
+    assert_eq!(rig.ended().code(), Some(9), "{}", rig.said());
+    assert_eq!(rig.out("a").as_deref(), Some("down\n"));
+}
+
+#[test]
+fn mount_units_mount_and_unmount() {
+    let mount = "[Mount]\nWhat=tmpfs\nWhere=/tmp/data\nType=tmpfs\nOptions=size=1M,mode=700\n";
+    let user = "[Unit]\nRequiresMountsFor=/tmp/data/x\n[Service]\nExecStart=/bin/sleep 1000\n\
+                ExecStartPre=/bin/sh -c 'stat -f -c %%T /tmp/data > /out/type'\n";
+    let device = "[Unit]\nBindsTo=dev-null.device\nAfter=dev-null.device\n[Service]\nType=oneshot\n\
+                  RemainAfterExit=yes\nExecStart=/bin/true\n";
+    let files = [
+        ("system/default.target", "[Unit]\nWants=u.service d.service\n"),
+        ("system/tmp-data.mount", mount),
+        ("system/u.service", user),
+        ("system/d.service", device),
+    ];
+    let Some(mut rig) = Rig::boot("mount", &files) else { return };
+    rig.until("the service ran on its mount", |rig| rig.out("type").is_some_and(|t| !t.is_empty()));
+    assert_eq!(rig.out("type").as_deref(), Some("tmpfs\n"));
+    if !Path::new("/usr/bin/systemctl").exists() {
+        println!("mount: skipped: needs systemctl");
+        return;
+    }
+    let is = |units: &str| {
+        let asked = rig.inside(&format!("systemctl is-active {units}"));
+        String::from_utf8_lossy(&asked.stdout).split_whitespace().map(String::from).collect::<Vec<_>>()
+    };
+    let units = "tmp-data.mount u.service dev-null.device d.service proc.mount -- -.mount";
+    assert_eq!(is(units), ["active"; 6]);
+    assert!(rig.inside("systemctl stop tmp-data.mount").status.success());
+    assert_eq!(is("tmp-data.mount u.service"), ["inactive", "inactive"]);
+    assert!(!rig.inside("mountpoint -q /tmp/data").status.success());
+    // What others mount and unmount is followed.
+    assert!(rig.inside("systemctl start tmp-data.mount && umount /tmp/data && sleep 0.5").status.success());
+    assert_eq!(is("tmp-data.mount"), ["inactive"]);
+    assert!(rig.inside("mkdir -p /tmp/other && mount -t tmpfs x /tmp/other && sleep 0.5").status.success());
+    assert_eq!(is("tmp-other.mount"), ["active"]);
+    let absent = rig.inside("systemctl start dev-nonsense.device");
+    assert!(!absent.status.success());
+}
