@@ -11,6 +11,7 @@ mod model;
 mod path;
 mod pattern;
 mod refusal;
+pub mod setting;
 
 pub use crate::peer::{Caller, Fatal};
 pub use command::{Answer, Command, FileChange, FileVerb, Mode, Power, Request, Token, Verb, Whom};
