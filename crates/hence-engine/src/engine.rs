@@ -491,6 +491,11 @@ impl Engine {
         id
     }
 
+    /// Takes back the census that was asked for last.
+    pub(crate) fn forgo_census(&mut self, unit: UnitId) {
+        self.effects.pop_back_if(|effect| matches!(effect, Effect::Census { unit: of, .. } if *of == unit));
+    }
+
     pub(crate) fn effect(&mut self, effect: Effect) {
         self.effects.push_back(effect);
     }

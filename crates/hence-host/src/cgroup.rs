@@ -573,12 +573,20 @@ fn remove_tree(folder: &Path) {
     let _ = fs::remove_dir(folder);
 }
 
+/// Longest line of a control group's file, in bytes, that a short read may have stopped at.
+const LONGEST_LINE: usize = 64;
+
 fn read_at(folder: &OwnedFd, path: &str) -> io::Result<String> {
     let file = rustix::fs::openat(folder, path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
     let mut bytes = vec![0u8; 4096];
     let mut length = 0;
     loop {
+        // The kernel fills the buffer line by line: where another line had room, there was none.
         match rustix::io::read(&file, &mut bytes[length..])? {
+            n if length + n + LONGEST_LINE < bytes.len() => {
+                length += n;
+                break;
+            }
             0 => break,
             n => length += n,
         }

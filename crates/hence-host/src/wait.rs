@@ -355,7 +355,10 @@ impl Host {
                 continue;
             };
             let unit = tracked.unit;
-            if self.row(unit).is_some_and(|r| r.wants_empty || r.released) {
+            let awaited = self.row(unit).is_some_and(|r| r.wants_empty || r.released);
+            // Without groups that is a look at every process: once for all that ended together.
+            let at_once = awaited && self.has_groups().is_some();
+            if awaited && !at_once {
                 self.rechecks.push(unit);
             }
             if tracked.end != End::Exited {
@@ -363,6 +366,9 @@ impl Host {
                 let (pid, start_ticks) = (reaped.pid, tracked.start_ticks);
                 if tracked.end == End::Gone {
                     events.push_back(Event::Gone { unit, pid, start_ticks, exit: Some(reaped.exit) });
+                }
+                if at_once {
+                    self.recheck(unit, events);
                 }
                 continue;
             }
@@ -379,6 +385,9 @@ impl Host {
                 peak_bytes: reaped.peak_bytes,
                 spawn_error,
             });
+            if at_once {
+                self.recheck(unit, events);
+            }
         }
     }
 

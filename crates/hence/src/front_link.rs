@@ -370,12 +370,6 @@ impl FrontLink {
     /// The engine has an effect that clients are to hear of; the others are not for the link.
     pub fn effect(&mut self, effect: &Effect, runtime: &mut dyn Runtime) {
         self.tell(effect, runtime.engine());
-        // Whoever has something to read now is written to when its descriptor says that it can be.
-        let idle = self.connections.iter().filter(|(_, c)| !c.interest.write);
-        let idle: Vec<u32> = idle.map(|(token, _)| *token).collect();
-        for token in idle {
-            self.wait(token, runtime);
-        }
     }
 
     fn tell(&mut self, effect: &Effect, engine: &Engine) {

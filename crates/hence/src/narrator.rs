@@ -24,7 +24,9 @@ const LOOP: u64 = 3;
 /// The sending half, in the run loop.
 #[derive(Debug)]
 pub struct Narrator {
-    sender: Sender<Record>,
+    sender: Sender<Vec<Record>>,
+    /// What is handed over next: a wake-up of the thread costs more than many records.
+    batch: Vec<Record>,
     /// Records that wait. A channel that bounds itself would hold room for all of them from the start.
     waiting: Arc<AtomicUsize>,
     thread: JoinHandle<()>,
@@ -41,10 +43,10 @@ impl Narrator {
             .name("narrator".into())
             .stack_size(256 << 10)
             .spawn(move || Story::new(quiet).tell_all(&receiver, &told))?;
-        Ok(Narrator { sender, waiting, thread, dropped: 0 })
+        Ok(Narrator { sender, batch: Vec::new(), waiting, thread, dropped: 0 })
     }
 
-    /// Tells one record, if there is anything in it for a person.
+    /// Takes one record, if there is anything in it for a person; it is told after [`Narrator::flush`].
     pub fn tell(&mut self, record: &Record) {
         if !is_told(&record.fact) {
             return;
@@ -54,12 +56,20 @@ impl Narrator {
             return;
         }
         self.waiting.fetch_add(1, Ordering::Relaxed);
-        // Fails only where the thread has ended early, and then there is nobody to tell.
-        let _ = self.sender.send(record.clone());
+        self.batch.push(record.clone());
+    }
+
+    /// Has told what was taken.
+    pub fn flush(&mut self) {
+        if !self.batch.is_empty() {
+            // Fails only where the thread has ended early, and then there is nobody to tell.
+            let _ = self.sender.send(std::mem::take(&mut self.batch));
+        }
     }
 
     /// Waits until all is told.
-    pub fn close(self) {
+    pub fn close(mut self) {
+        self.flush();
         drop(self.sender);
         // A thread that panicked has said so itself.
         let _ = self.thread.join();
@@ -137,10 +147,10 @@ impl Story {
         }
     }
 
-    fn tell_all(mut self, receiver: &Receiver<Record>, waiting: &AtomicUsize) {
-        while let Ok(record) = receiver.recv() {
-            waiting.fetch_sub(1, Ordering::Relaxed);
-            self.tell(&record);
+    fn tell_all(mut self, receiver: &Receiver<Vec<Record>>, waiting: &AtomicUsize) {
+        while let Ok(records) = receiver.recv() {
+            waiting.fetch_sub(records.len(), Ordering::Relaxed);
+            records.iter().for_each(|record| self.tell(record));
         }
         self.summary();
     }

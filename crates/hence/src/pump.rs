@@ -72,6 +72,8 @@ pub struct Pump {
     pub host: Host,
     ring: Ring,
     recorder: Rc<RefCell<RecorderLink>>,
+    /// For what the recorder's socket is waited for; `None`: not yet.
+    recorder_interest: Option<Interest>,
     narrator: Option<Narrator>,
     front: Option<FrontLink>,
     events: VecDeque<Event>,
@@ -100,6 +102,7 @@ impl Pump {
             host,
             ring,
             recorder,
+            recorder_interest: None,
             narrator,
             front: None,
             events: VecDeque::new(),
@@ -191,6 +194,7 @@ impl Pump {
         }
         let restarted = self.recorder.borrow_mut().restart(now_us);
         if restarted {
+            self.recorder_interest = None;
             self.watch_recorder();
         }
         if let Some(mut front) = self.front.take() {
@@ -246,6 +250,9 @@ impl Pump {
             }
             self.batch.push(record);
         }
+        if let Some(narrator) = &mut self.narrator {
+            narrator.flush();
+        }
         if self.batch.is_empty() {
             return;
         }
@@ -254,13 +261,9 @@ impl Pump {
         self.batch.clear();
         self.batch.shrink_to(BURST);
         let mut recorder = self.recorder.borrow_mut();
-        let wanted = recorder.wants_write();
         recorder.appended(&mut self.ring);
-        let changed = recorder.wants_write() != wanted;
         drop(recorder);
-        if changed {
-            self.watch_recorder();
-        }
+        self.watch_recorder();
     }
 
     fn perform(&mut self, effect: Effect, answers: &mut VecDeque<Event>) {
@@ -308,8 +311,11 @@ impl Pump {
         let recorder = self.recorder.borrow();
         if let Some(socket) = recorder.socket() {
             let interest = Interest { read: true, write: recorder.wants_write() };
-            // Refused only where epoll itself has no room: then the ring holds what the recorder misses.
-            let _ = self.host.register(socket, RECORDER, interest);
+            if self.recorder_interest != Some(interest) {
+                // Refused only where epoll itself has no room: then the ring holds what the recorder misses.
+                let registered = self.host.register(socket, RECORDER, interest);
+                self.recorder_interest = registered.ok().map(|()| interest);
+            }
         }
     }
 

@@ -10,6 +10,7 @@ use crate::sys::store as sys;
 use hence_ledger::{Invocation, Stream, Text};
 use std::collections::VecDeque;
 use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 
@@ -36,6 +37,15 @@ pub(crate) struct Origin {
     pub invocation: Invocation,
     pub stream: Stream,
     pub pid: u32,
+}
+
+/// A stream that is at its end.
+#[derive(Debug)]
+pub(crate) struct Ended {
+    /// As it came.
+    pub token: u64,
+    /// The pipe, to be taken from the event loop before it is closed: the owner has it open as well.
+    pub fd: OwnedFd,
 }
 
 #[derive(Debug)]
@@ -132,8 +142,8 @@ impl Capture {
         self.outputs.get(usize::try_from(key).ok()?)?.as_ref().map(|o| o.fd.as_fd())
     }
 
-    /// Reads a stream's turn. `Some`: it is at its end; the token it came with.
-    pub fn readable(&mut self, key: u64) -> Option<u64> {
+    /// Reads a stream's turn. `Some`: it is at its end.
+    pub fn readable(&mut self, key: u64) -> Option<Ended> {
         match self.read(key, TURN) {
             Turn::End => self.end(key),
             Turn::Dry | Turn::More => None,
@@ -141,16 +151,17 @@ impl Capture {
     }
 
     fn read(&mut self, key: u64, most: usize) -> Turn {
-        let mut buffer = [0; CHUNK];
+        let mut buffer = [MaybeUninit::uninit(); CHUNK];
         let mut done = 0;
         while done < most {
             let Some(output) = self.output(key) else { return Turn::Dry };
             match rustix::io::read(&output.fd, &mut buffer) {
-                Ok(0) => return Turn::End,
-                Ok(n) => {
-                    done += n;
-                    self.take(key, &buffer[..n]);
-                    if n < CHUNK / 4 {
+                Ok(([], _)) => return Turn::End,
+                Ok((bytes, _)) => {
+                    done += bytes.len();
+                    let short = bytes.len() < CHUNK / 4;
+                    self.take(key, bytes);
+                    if short {
                         return Turn::Dry;
                     }
                 }
@@ -225,13 +236,14 @@ impl Capture {
         self.partials += output.partial.len();
     }
 
-    fn end(&mut self, key: u64) -> Option<u64> {
+    fn end(&mut self, key: u64) -> Option<Ended> {
         self.log(key, &[], true);
         let output = self.outputs.get_mut(usize::try_from(key).ok()?)?.take()?;
         self.free.extend(u32::try_from(key));
         self.partials -= output.partial.len();
+        let ended = Some(Ended { token: output.token, fd: output.fd });
         if output.tail.is_empty() {
-            return Some(output.token);
+            return ended;
         }
         if self.ended.len() >= ENDED
             && let Some((_, tail)) = self.ended.pop_front()
@@ -239,12 +251,12 @@ impl Capture {
             self.tails -= tail.len();
         }
         self.ended.push_back((output.origin, output.tail));
-        Some(output.token)
+        ended
     }
 
-    /// The last words of an invocation, per stream, and the tokens of streams that came to their end while
-    /// they were read up to it. A child may hold a pipe open: a dry pipe counts as read.
-    pub fn last_words(&mut self, unit: &str, invocation: Invocation) -> (Vec<(Stream, String)>, Vec<u64>) {
+    /// The last words of an invocation, per stream, and the streams that came to their end while they were
+    /// read up to it. A child may hold a pipe open: a dry pipe counts as read.
+    pub fn last_words(&mut self, unit: &str, invocation: Invocation) -> (Vec<(Stream, String)>, Vec<Ended>) {
         let of_it = |o: &Origin| &*o.unit == unit && o.invocation == invocation;
         let keys: Vec<u64> = self.live().filter(|(_, o)| of_it(&o.origin)).map(|(key, _)| key).collect();
         let mut closed = Vec::new();

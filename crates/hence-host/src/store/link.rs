@@ -183,7 +183,9 @@ impl RecorderLink {
                         ring.stored(tail);
                         (self.awake, self.hurried, self.stalled) = (false, false, None);
                     }
-                    Some(ToOwner::Closed { token }) => drop(self.outputs.remove(&token)),
+                    Some(ToOwner::Closed { tokens }) => {
+                        tokens.iter().for_each(|token| drop(self.outputs.remove(token)));
+                    }
                     Some(ToOwner::Stalled { reason }) => self.stalled = Some(reason),
                     None => {}
                 },

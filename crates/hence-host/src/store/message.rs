@@ -5,6 +5,8 @@ use hence_ledger::{GapReason, Invocation, RecordId, Stream, Text};
 
 /// Longest message.
 pub(crate) const LONGEST: usize = 512;
+/// Most streams that one message names.
+pub(crate) const CLOSED_MOST: usize = (LONGEST - 1) / 8;
 /// Longest unit name in a message; systemd's names end at 255 bytes.
 const LONGEST_NAME: usize = 400;
 
@@ -20,12 +22,12 @@ pub(crate) enum ToRecorder {
 }
 
 /// To the owner.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum ToOwner {
     /// All up to this position is stored; it sleeps until it is woken.
     Asleep { tail: u64 },
-    /// An output pipe is at its end.
-    Closed { token: u64 },
+    /// These output pipes are at their ends.
+    Closed { tokens: Vec<u64> },
     /// It can't store for this reason.
     Stalled { reason: GapReason },
 }
@@ -96,14 +98,22 @@ impl ToRecorder {
 }
 
 impl ToOwner {
-    pub fn encode(self) -> [u8; 9] {
-        let (tag, value) = match self {
-            ToOwner::Asleep { tail } => (1, tail),
-            ToOwner::Closed { token } => (2, token),
-            ToOwner::Stalled { reason } => (3, reason.tag().into()),
-        };
-        let mut out = [tag; 9];
-        out[1..].copy_from_slice(&value.to_le_bytes());
+    pub fn encode(&self) -> Vec<u8> {
+        let mut out = Vec::with_capacity(16);
+        match self {
+            ToOwner::Asleep { tail } => {
+                out.push(1);
+                out.extend_from_slice(&tail.to_le_bytes());
+            }
+            ToOwner::Closed { tokens } => {
+                out.push(2);
+                tokens.iter().for_each(|token| out.extend_from_slice(&token.to_le_bytes()));
+            }
+            ToOwner::Stalled { reason } => {
+                out.push(3);
+                out.extend_from_slice(&u64::from(reason.tag()).to_le_bytes());
+            }
+        }
         out
     }
 
@@ -111,7 +121,9 @@ impl ToOwner {
         let value = u64_of(bytes, 1)?;
         Some(match bytes.first()? {
             1 => ToOwner::Asleep { tail: value },
-            2 => ToOwner::Closed { token: value },
+            2 => ToOwner::Closed {
+                tokens: bytes[1..].as_chunks().0.iter().map(|c| u64::from_le_bytes(*c)).collect(),
+            },
             3 => ToOwner::Stalled { reason: GapReason::from_tag(u8::try_from(value).ok()?)? },
             _ => return None,
         })
@@ -139,10 +151,12 @@ mod tests {
         }
         for message in [
             ToOwner::Asleep { tail: 3 },
-            ToOwner::Closed { token: 4 },
+            ToOwner::Closed { tokens: (1..=CLOSED_MOST as u64).collect() },
             ToOwner::Stalled { reason: GapReason::DiskFull },
         ] {
-            assert_eq!(ToOwner::decode(&message.encode()), Some(message));
+            let bytes = message.encode();
+            assert!(bytes.len() <= LONGEST);
+            assert_eq!(ToOwner::decode(&bytes), Some(message));
         }
     }
 }

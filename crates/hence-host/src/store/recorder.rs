@@ -4,9 +4,9 @@
 //! What it can't store stays in the ring. When its owner is gone it drains the ring, lets the next
 //! recorder write, and lives on only for the output pipes that are still open.
 
-use super::capture::{Capture, Origin};
+use super::capture::{Capture, Ended, Origin};
 use super::digest::{Digests, Job};
-use super::message::{LONGEST, ToOwner, ToRecorder};
+use super::message::{CLOSED_MOST, LONGEST, ToOwner, ToRecorder};
 use super::package::Packages;
 use super::retention::{self, Bounds};
 use super::ring::layout::{self, Cursor, Header, HeaderError, Next, Tail};
@@ -119,6 +119,8 @@ struct Recorder {
     /// Bytes drained since memory was last given back; digests count as a batch.
     worked: u64,
     outbox: VecDeque<ToOwner>,
+    /// Streams that ended and of which the owner has not heard.
+    closed_streams: Vec<u64>,
 }
 
 impl Recorder {
@@ -166,6 +168,7 @@ impl Recorder {
             // Starting up is a burst too.
             worked: BATCH as u64,
             outbox: VecDeque::new(),
+            closed_streams: Vec::new(),
         })
     }
 
@@ -250,8 +253,8 @@ impl Recorder {
                     }
                 }
                 key => {
-                    if let Some(token) = self.capture.readable(key - FIRST_STREAM) {
-                        self.outbox.push_back(ToOwner::Closed { token });
+                    if let Some(ended) = self.capture.readable(key - FIRST_STREAM) {
+                        self.ended(ended);
                     }
                 }
             }
@@ -284,6 +287,25 @@ impl Recorder {
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
                 Err(_) => self.owner_is_gone(),
             }
+        }
+    }
+
+    /// An output pipe is at its end. Closing it does not end its being watched: the owner has it too. The
+    /// owner hears of it with others, for each wake-up costs it more than a descriptor that stays for a while.
+    fn ended(&mut self, Ended { token, fd }: Ended) {
+        let _ = epoll::delete(&self.epoll, &fd);
+        self.closed_streams.push(token);
+        if self.closed_streams.len() >= CLOSED_MOST {
+            self.tell_closed();
+        } else {
+            let at = now().monotonic_us + self.options.delay_us;
+            self.drain_at_us.get_or_insert(at);
+        }
+    }
+
+    fn tell_closed(&mut self) {
+        if !self.closed_streams.is_empty() {
+            self.outbox.push_back(ToOwner::Closed { tokens: std::mem::take(&mut self.closed_streams) });
         }
     }
 
@@ -342,6 +364,7 @@ impl Recorder {
 
     fn drain_or_stall(&mut self, now_us: u64) {
         self.drain_at_us = None;
+        self.tell_closed();
         if self.closed {
             return;
         }
@@ -494,7 +517,7 @@ impl Recorder {
 
     fn last_words(&mut self, wanted: Wanted) {
         let (words, closed) = self.capture.last_words(&wanted.unit, wanted.invocation);
-        self.outbox.extend(closed.into_iter().map(|token| ToOwner::Closed { token }));
+        closed.into_iter().for_each(|ended| self.ended(ended));
         for (stream, text) in words {
             self.owe(Record {
                 unit: Some(wanted.unit.clone()),

@@ -403,10 +403,15 @@ impl Engine {
         if service.main_pid().is_some() || service.control_pid().is_some() {
             return;
         }
-        if service.main_start.is_some() || service.control_start.is_some() || service.awaiting.is_some() {
+        if service.main_start.is_some() || service.control_start.is_some() {
             return;
         }
         service.group_empty = true;
+        if let Some((state, cause)) = service.awaiting.take() {
+            // That is what the census would say; where it hasn't begun it needn't.
+            self.forgo_census(unit);
+            return self.enter_signal(unit, state, UnitResult::Success, cause);
+        }
         let sub = service.sub;
         let awaited = service.pid_file_awaited;
         let cause = Self::here(service.signal_record.unwrap_or(self.units[unit.0 as usize].record));
