@@ -13,13 +13,15 @@ mod pattern;
 mod refusal;
 pub mod setting;
 
-pub use crate::peer::{Caller, Fatal};
-pub use command::{Answer, Command, FileChange, FileVerb, Mode, Power, Request, Token, Verb, Whom};
+pub use crate::peer::{Caller, DESCRIPTORS_MAX, Descriptor, Fatal};
+pub use command::{
+    Answer, Command, FileChange, FileVerb, Mode, Power, Properties, Request, Token, Verb, Whom,
+};
 #[cfg(test)]
 pub(crate) use introspect::interface as describe_interface;
 pub use model::{
-    CgroupView, ConditionView, ExecView, JobView, ManagerView, Model, MoreProperty, ProcessView, ServiceView,
-    SocketView, TestView, TimerView, Timestamp, UnitFileView, UnitRow, UnitView,
+    CgroupView, ConditionView, ExecView, JobView, ManagerView, Model, MoreProperty, ProcessView, ScopeView,
+    ServiceView, SocketView, TestView, TimerView, Timestamp, UnitFileView, UnitRow, UnitView,
 };
 pub use path::{Object, ROOT, job_path, unit_path};
 pub use pattern::matches;
@@ -31,6 +33,7 @@ use crate::wire::{Kind, Message, NO_REPLY_EXPECTED, Value};
 use dispatch::Step;
 use std::borrow::Cow;
 use std::collections::{BTreeMap, VecDeque};
+use std::os::fd::OwnedFd;
 
 /// Most connections at a time; further ones are refused.
 pub const PEERS_MAX: usize = 128;
@@ -140,6 +143,14 @@ impl Front {
         self.drain(id, model)
     }
 
+    /// Descriptors arrived, with the bytes that the next [`Front::receive`] gets.
+    ///
+    /// # Errors
+    /// The connection has to be closed.
+    pub fn attach(&mut self, id: PeerId, descriptors: Vec<OwnedFd>) -> Result<(), Fatal> {
+        self.peers.get_mut(&id).map_or(Ok(()), |entry| entry.peer.attach(descriptors))
+    }
+
     /// The first `n` bytes of [`Front::outgoing`] were written. Requests that waited for that are served.
     ///
     /// # Errors
@@ -171,12 +182,13 @@ impl Front {
     fn drain(&mut self, id: PeerId, model: &mut dyn Model) -> Result<(), Fatal> {
         while let Some(entry) = self.peers.get_mut(&id) {
             let Some(message) = entry.peer.next_message()? else { break };
+            let descriptors = entry.peer.take_descriptors(message.fields.fds)?;
             if message.kind != Kind::Call {
                 continue;
             }
             let silent = message.flags & NO_REPLY_EXPECTED != 0;
             let caller = entry.peer.caller();
-            let answer = match dispatch::dispatch(&message, caller, model) {
+            let answer = match dispatch::dispatch(&message, &descriptors, caller, model) {
                 Ok(Step::Reply(body)) => Ok(body),
                 Ok(Step::Ask(..)) if entry.open_requests >= OPEN_REQUESTS_MAX => {
                     Err(Refusal::new(ErrorName::LimitsExceeded, "Too many requests wait for their answer."))
@@ -187,7 +199,7 @@ impl Front {
                     let token = Token(self.last_token);
                     let pending = Pending { peer: id, serial: message.serial, output, silent };
                     self.pending.insert(token, pending);
-                    self.requests.push_back(Request { token, caller, command });
+                    self.requests.push_back(Request { token, peer: id, caller, command });
                     continue;
                 }
                 Err(refusal) => Err(refusal),

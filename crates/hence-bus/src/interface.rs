@@ -4,6 +4,7 @@ pub mod job;
 pub mod kinds;
 pub mod manager;
 pub mod manager_files;
+pub mod scope;
 pub mod service;
 pub mod slice;
 pub mod socket;
@@ -13,7 +14,9 @@ mod tests;
 pub mod timer;
 pub mod unit;
 
-use crate::front::{Answer, Caller, Command, ErrorName, JobView, Model, Object, Refusal, Timestamp};
+use crate::front::{
+    Answer, Caller, Command, Descriptor, ErrorName, JobView, Model, Object, Properties, Refusal, Timestamp,
+};
 use crate::front::{job_path, unit_path};
 use crate::wire::Value;
 
@@ -82,6 +85,8 @@ pub struct Call<'a> {
     pub object: &'a Object,
     /// Arguments, checked against the method's signature.
     pub arguments: &'a [Value],
+    /// Descriptors that came with the call.
+    pub descriptors: &'a [Descriptor],
     /// What is asked.
     pub model: &'a mut dyn Model,
 }
@@ -112,13 +117,28 @@ impl Call<'_> {
     }
 
     /// The pairs of the `a(sv)` at this position.
-    pub fn pairs(&self, at: usize) -> Vec<(String, Value)> {
+    pub fn pairs(&self, at: usize) -> Properties {
+        self.arguments.get(at).map_or(Vec::new(), properties)
+    }
+
+    /// The names and properties of the `a(sa(sv))` at this position.
+    pub fn named_pairs(&self, at: usize) -> Vec<(String, Properties)> {
         let items = self.arguments.get(at).map_or(&[][..], Value::items);
-        let pair = |item: &Value| match item.items() {
-            [name, Value::Variant(value)] => Some((name.as_str()?.to_owned(), (**value).clone())),
+        let named = |item: &Value| match item.items() {
+            [name, pairs] => Some((name.as_str()?.to_owned(), properties(pairs))),
             _ => None,
         };
-        items.iter().filter_map(pair).collect()
+        items.iter().filter_map(named).collect()
+    }
+
+    /// The numbers of the `au` at this position.
+    pub fn numbers(&self, at: usize) -> Vec<u32> {
+        let items = self.arguments.get(at).map_or(&[][..], Value::items);
+        let number = |item: &Value| match item {
+            Value::Uint32(number) => Some(*number),
+            _ => None,
+        };
+        items.iter().filter_map(number).collect()
     }
 
     /// A valid unit name at this position.
@@ -138,6 +158,15 @@ impl Call<'_> {
             _ => Err(Refusal::new(ErrorName::UnknownObject, "Not a unit.")),
         }
     }
+}
+
+/// The pairs of an `a(sv)`.
+fn properties(value: &Value) -> Properties {
+    let pair = |item: &Value| match item.items() {
+        [name, Value::Variant(value)] => Some((name.as_str()?.to_owned(), (**value).clone())),
+        _ => None,
+    };
+    value.items().iter().filter_map(pair).collect()
 }
 
 /// The unit of a process, or the refusal of who has none.

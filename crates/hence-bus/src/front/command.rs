@@ -1,8 +1,9 @@
 //! What clients ask to be done. The front only checks that a request is well-formed; the binary does it and
 //! answers.
 
+use super::PeerId;
 use super::model::JobView;
-use crate::peer::Caller;
+use crate::peer::{Caller, Descriptor};
 use crate::wire::Value;
 
 macro_rules! words {
@@ -134,6 +135,9 @@ words! {
     }
 }
 
+/// Names and values.
+pub type Properties = Vec<(String, Value)>;
+
 /// A request that changes something.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Command {
@@ -191,7 +195,7 @@ pub enum Command {
         /// Only until reboot.
         runtime: bool,
         /// Name and value.
-        properties: Vec<(String, Value)>,
+        properties: Properties,
     },
     /// Make a unit without a file and start it. Answer with the job.
     StartTransient {
@@ -199,8 +203,33 @@ pub enum Command {
         unit: String,
         /// How.
         mode: Mode,
-        /// Name and value.
-        properties: Vec<(String, Value)>,
+        /// Its properties.
+        properties: Properties,
+        /// Other units that are made with it, and their properties.
+        others: Vec<(String, Properties)>,
+        /// What properties of type `h` are indices into.
+        descriptors: Vec<Descriptor>,
+    },
+    /// Hold on to a unit, so that it stays loaded while this connection is open; or let go of it.
+    Hold {
+        /// Unit.
+        unit: String,
+        /// Hold on.
+        hold: bool,
+    },
+    /// Leave a scope's processes to themselves.
+    Abandon {
+        /// Unit.
+        unit: String,
+    },
+    /// Move processes into a unit's group.
+    Attach {
+        /// Unit.
+        unit: String,
+        /// The group below the unit's, with a slash before it; empty for its own.
+        group: String,
+        /// Processes; 0 is the caller.
+        processes: Vec<u32>,
     },
     /// Change unit files. Answer with the changes.
     UnitFiles {
@@ -245,6 +274,8 @@ pub struct Token(pub(super) u64);
 pub struct Request {
     /// To answer it.
     pub token: Token,
+    /// On which connection.
+    pub peer: PeerId,
     /// Who asks.
     pub caller: Caller,
     /// What.

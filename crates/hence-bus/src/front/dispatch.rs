@@ -2,7 +2,7 @@
 //! questions and leaves what changes something to the binary.
 
 use super::introspect;
-use super::{Caller, Command, ErrorName, JobView, ManagerView, Model, Object, Refusal, UnitView};
+use super::{Caller, Command, Descriptor, ErrorName, JobView, ManagerView, Model, Object, Refusal, UnitView};
 use crate::interface::{Call, Interface, Method, Turn, job, kinds, manager, unit};
 use crate::wire::{Message, Value};
 use hence_unit::{UnitKind, UnitName};
@@ -21,7 +21,12 @@ pub enum Step {
 }
 
 /// Serves a call as far as that is possible without changing anything.
-pub fn dispatch(message: &Message, caller: Caller, model: &mut dyn Model) -> Result<Step, Refusal> {
+pub fn dispatch(
+    message: &Message,
+    descriptors: &[Descriptor],
+    caller: Caller,
+    model: &mut dyn Model,
+) -> Result<Step, Refusal> {
     let path = message.fields.path.as_deref().unwrap_or("/");
     let interface = message.fields.interface.as_deref();
     let member = message.fields.member.as_deref().unwrap_or("");
@@ -59,7 +64,7 @@ pub fn dispatch(message: &Message, caller: Caller, model: &mut dyn Model) -> Res
         return Err(unknown_method(member, interface.unwrap_or("")));
     };
     check(message, interface.unwrap_or(""), method.input)?;
-    let mut call = Call { caller, object: &object, arguments: &message.body, model };
+    let mut call = Call { caller, object: &object, arguments: &message.body, descriptors, model };
     Ok(match (method.act)(&mut call)? {
         Turn::Reply(body) => Step::Reply(body),
         Turn::Ask(command) => Step::Ask(command, method.output),

@@ -285,7 +285,10 @@ mod tests {
         let watch = Value::Struct(vec!["PathExists".into(), "/tmp/z".into()]);
         let written = text(UnitKind::Path, &[("Paths", Value::array("(ss)", vec![watch]))]);
         assert_eq!(written, "[Path]\nPathExists=/tmp/z\n");
-        assert_eq!(text(UnitKind::Slice, &[("MemoryHigh", u64::MAX.into())]), "[Slice]\nMemoryHigh=infinity\n");
+        assert_eq!(
+            text(UnitKind::Slice, &[("MemoryHigh", u64::MAX.into())]),
+            "[Slice]\nMemoryHigh=infinity\n"
+        );
         let pids = Value::array("u", vec![7u32.into(), 9u32.into()]);
         assert_eq!(transient(UnitKind::Scope, "PIDs", &pids), Ok(Setting::Processes(vec![7, 9])));
         let fd = transient(UnitKind::Service, "StandardErrorFileDescriptor", &Value::Fd(2));

@@ -2,7 +2,7 @@
 
 use super::unit::{enqueue, kill, list_row, mode, verb};
 use super::{Call, Interface, Method, Property, Signal, Turn, fixed, job, live, method, monotonic, or_max};
-use super::{manager_files, quiet, realtime, text, texts};
+use super::{manager_files, quiet, realtime, slice, text, texts};
 use crate::front::{Command, ErrorName, ManagerView, Power, Refusal, UnitRow, Verb};
 use crate::front::{job_path, matches, unit_path};
 use crate::wire::Value;
@@ -109,14 +109,42 @@ const METHODS: &[Method] = &[
     }),
     method("StartTransientUnit", "ssa(sv)a(sa(sv))", "o", |c| {
         let (unit, mode, properties) = (c.unit_name(0)?, mode(c.text(1))?, c.pairs(2));
-        if !c.arguments[3].items().is_empty() {
-            return Err(Refusal::new(ErrorName::NotSupported, "Auxiliary units are not supported."));
-        }
-        Ok(Turn::Ask(Command::StartTransient { unit, mode, properties }))
+        let (others, descriptors) = (c.named_pairs(3), c.descriptors.to_vec());
+        Ok(Turn::Ask(Command::StartTransient { unit, mode, properties, others, descriptors }))
     }),
-    // A peer on the private socket cannot hold a reference; systemd answers it just the same.
-    method("RefUnit", "s", "", |_| done()),
-    method("UnrefUnit", "s", "", |_| done()),
+    method("RefUnit", "s", "", |c| Ok(Turn::Ask(Command::Hold { unit: c.unit_name(0)?, hold: true }))),
+    method("UnrefUnit", "s", "", |c| Ok(Turn::Ask(Command::Hold { unit: c.unit_name(0)?, hold: false }))),
+    method("AbandonScope", "s", "", |c| Ok(Turn::Ask(Command::Abandon { unit: c.unit_name(0)? }))),
+    method("AttachProcessesToUnit", "ssau", "", |c| {
+        let unit = name_or_own(c)?;
+        slice::attach(unit, c.text(1), c.numbers(2))
+    }),
+    method("GetUnitByInvocationID", "ay", "o", |c| {
+        let bytes = match c.arguments.first() {
+            Some(Value::Bytes(bytes)) => &bytes[..],
+            _ => &[],
+        };
+        let id = match bytes.len() {
+            // None names the caller's unit.
+            0 => return reply_path(unit_path(&super::unit_of_pid(c.model, c.caller.pid)?)),
+            16 => <[u8; 16]>::try_from(bytes).unwrap_or_default(),
+            _ => return Err(Refusal::new(ErrorName::InvalidArgs, "Invalid invocation ID")),
+        };
+        let hex: String = id.iter().map(|byte| format!("{byte:02x}")).collect();
+        let none = || {
+            let text = format!("No unit with the specified invocation ID {hex} known.");
+            Refusal::new(ErrorName::NoUnitForInvocation, text)
+        };
+        reply_path(unit_path(&c.model.unit_of_invocation(id).ok_or_else(none)?))
+    }),
+    method("GetUnitByControlGroup", "s", "o", |c| {
+        let path = c.text(0).to_owned();
+        let none = || {
+            let text = format!("Control group '{path}' is not valid or not managed by this instance");
+            Refusal::new(ErrorName::NoSuchUnit, text)
+        };
+        reply_path(unit_path(&c.model.unit_of_group(&path).ok_or_else(none)?))
+    }),
     method("GetUnitProcesses", "s", "a(sus)", |c| {
         let name = c.text(0).to_owned();
         if !name.is_empty() && c.model.unit(&name, false)?.is_none() {
