@@ -1,6 +1,7 @@
 //! The one core type. See [`Engine`].
 
 mod follow;
+mod live;
 mod request;
 
 use crate::alike::Alike;
@@ -66,6 +67,8 @@ pub struct Engine {
     pub(crate) steady: Vec<(UnitId, RecordId)>,
     /// Accepted connections that wait for their instance to be loaded: (instance, socket, connection, cause).
     pub(crate) connections: Vec<(UnitId, UnitId, crate::ConnectionId, RecordId)>,
+    /// Units that clients made, to be started when all that they need is loaded.
+    made: Vec<live::Made>,
     /// Units whose files are being read.
     pub(crate) loading: BTreeSet<UnitName>,
     /// The record that made hence end, once it is ending, and the exit status.
@@ -103,6 +106,7 @@ impl Engine {
             unneeded: Vec::new(),
             steady: Vec::new(),
             connections: Vec::new(),
+            made: Vec::new(),
             loading: BTreeSet::new(),
             ending: None,
             finished: false,
@@ -182,7 +186,7 @@ impl Engine {
     pub fn handle(&mut self, now: Time, event: Event) {
         self.now = now;
         match event {
-            Event::Loaded { config, files } => self.loaded(*config, files),
+            Event::Loaded { config, files } => self.loaded_by(config, files, Vec::new()),
             Event::Referenced(name) => {
                 self.reference(&name);
             }
@@ -197,7 +201,10 @@ impl Engine {
                 self.exited(pid, exit, cpu_us, peak_bytes, spawn_error);
             }
             Event::Killed { unit, others, empty } => self.killed(unit, others, empty),
-            Event::Emptied(unit) => self.emptied(unit),
+            Event::Emptied(unit) => self.group_emptied(unit),
+            Event::Adopted { unit, token, adopted } => self.adopted(unit, token, adopted),
+            Event::Froze { unit, frozen, token } => self.froze(unit, frozen, token),
+            Event::Cleaning { unit, cleaner } => self.cleaning(unit, cleaner),
             Event::Census { unit, processes } => self.census(unit, processes),
             Event::Gone { unit, pid, start_ticks, exit } => self.left_over_gone(unit, pid, start_ticks, exit),
             Event::Checked { unit, outcome } => self.checked(unit, outcome),
@@ -222,6 +229,7 @@ impl Engine {
                 self.record(None, Vec::new(), Fact::ClockJump { by_us });
             }
         }
+        self.start_made();
         self.elapse();
         self.settle();
         self.finish_if_down();
@@ -307,7 +315,8 @@ impl Engine {
         id
     }
 
-    fn loaded(&mut self, mut config: Config, files: Vec<FileIdentity>) {
+    fn loaded_by(&mut self, config: Box<Config>, files: Vec<FileIdentity>, causes: Vec<Cause>) {
+        let mut config = *config;
         let id = self.reference(&config.id().clone());
         for alias in &config.aliases {
             match self.names.get(alias).copied() {
@@ -354,7 +363,7 @@ impl Engine {
         self.units[id.0 as usize].set_config(config.clone());
         self.drop_void_edges(id);
         if noteworthy {
-            self.record(Some(id), Vec::new(), loaded);
+            self.record(Some(id), causes, loaded);
         }
         if self.units[id.0 as usize].is_perpetual() && is_down(self.active_state(id)) {
             self.units[id.0 as usize].state = State::Slice { up: true };

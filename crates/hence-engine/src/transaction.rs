@@ -296,6 +296,7 @@ impl Engine {
         }
         let applicable = match job_type {
             JobType::Stop => !u.is_perpetual(),
+            JobType::Restart | JobType::TryRestart if u.name().kind() == UnitKind::Scope => false,
             JobType::Restart | JobType::TryRestart => !u.is_perpetual(),
             JobType::Reload | JobType::TryReload | JobType::ReloadOrStart => self.can_reload(unit),
             JobType::Start | JobType::VerifyActive | JobType::Nop => true,

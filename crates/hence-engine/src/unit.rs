@@ -5,12 +5,14 @@
 mod kill;
 mod left_over;
 mod path;
+mod scope;
 mod service;
 mod simple;
 mod socket;
 mod timer;
 
 pub use path::Path;
+pub use scope::Scope;
 pub use service::{ControlProcess, MainProcess, Service};
 pub use socket::Socket;
 pub use timer::Timer;
@@ -19,7 +21,7 @@ use crate::alike::fingerprint;
 use crate::engine::{Edge, is_resting};
 use crate::job::{Performed, is_down};
 use crate::restart::RateLimit;
-use crate::{Checked, Effect, Engine, ExecId, JobId, Time, UnitId};
+use crate::{Checked, Effect, Engine, ExecId, Freezer, JobId, Time, UnitId};
 use alloc::{boxed::Box, format, string::String, sync::Arc, vec, vec::Vec};
 use hence_ledger::{
     ActiveState, Cause, Exit, Fact, FileIdentity, JobResult, LeftOver, RecordId, Rule, SpawnStep, SubState,
@@ -62,6 +64,12 @@ pub struct Unit {
     pub(crate) files_changed: bool,
     /// A start waits for its conditions to be checked.
     pub(crate) checking: bool,
+    /// Clients that hold on to it.
+    pub(crate) pins: u32,
+    /// Whether its processes are suspended.
+    pub freezer: Freezer,
+    /// The record of the last request that its group answers: processes handed over, freezing.
+    pub(crate) adopting: Option<RecordId>,
 }
 
 /// Moments of a unit, as systemd's properties of these names.
@@ -100,6 +108,8 @@ pub enum State {
     Timer(Box<Timer>),
     /// systemd.path(5)
     Path(Box<Path>),
+    /// systemd.scope(5)
+    Scope(Box<Scope>),
     /// A kind that is loaded and shown only.
     Other,
 }
@@ -113,9 +123,8 @@ impl State {
             UnitKind::Slice => State::Slice { up: false },
             UnitKind::Timer => State::Timer(Box::default()),
             UnitKind::Path => State::Path(Box::default()),
-            UnitKind::Mount | UnitKind::Automount | UnitKind::Swap | UnitKind::Device | UnitKind::Scope => {
-                State::Other
-            }
+            UnitKind::Scope => State::Scope(Box::default()),
+            UnitKind::Mount | UnitKind::Automount | UnitKind::Swap | UnitKind::Device => State::Other,
         }
     }
 
@@ -128,6 +137,7 @@ impl State {
             State::Target { up } | State::Slice { up } => simple(*up),
             State::Timer(t) => t.sub,
             State::Path(p) => p.sub,
+            State::Scope(s) => s.sub,
             State::Other => SubState::Dead,
         }
     }
@@ -140,6 +150,10 @@ impl State {
                 s.result = UnitResult::Success;
             }
             State::Socket(s) if s.sub == SubState::Failed => {
+                s.sub = SubState::Dead;
+                s.result = UnitResult::Success;
+            }
+            State::Scope(s) if s.sub == SubState::Failed => {
                 s.sub = SubState::Dead;
                 s.result = UnitResult::Success;
             }
@@ -161,9 +175,8 @@ fn active_of(sub: SubState, idle: bool) -> ActiveState {
         Failed => ActiveState::Failed,
         Condition | StartPre | Start | StartPost if idle => ActiveState::Active,
         Condition | StartPre | Start | StartPost | StartChown | AutoRestart => ActiveState::Activating,
-        Running | Exited | Active | Listening | SocketRunning | Waiting | Elapsed | TriggerRunning => {
-            ActiveState::Active
-        }
+        Running | Exited | Abandoned | Active | Listening | SocketRunning | Waiting | Elapsed
+        | TriggerRunning => ActiveState::Active,
         Reload => ActiveState::Reloading,
         Stop | StopWatchdog | StopSigterm | StopSigkill | StopPost | FinalWatchdog | FinalSigterm
         | FinalSigkill | StopPre | StopPreSigterm | StopPreSigkill => ActiveState::Deactivating,
@@ -191,6 +204,9 @@ impl Unit {
             inputs: 0,
             files_changed: true,
             checking: false,
+            pins: 0,
+            freezer: Freezer::Running,
+            adopting: None,
         }
     }
 
@@ -221,6 +237,7 @@ impl Unit {
             State::Service(s) => s.result,
             State::Socket(s) => s.result,
             State::Path(p) => p.result,
+            State::Scope(s) => s.result,
             _ => UnitResult::Success,
         }
     }
@@ -249,6 +266,11 @@ impl Unit {
             State::Service(s) => s.sub == SubState::AutoRestart || s.will_restart,
             _ => false,
         }
+    }
+
+    /// A scope whose start waits to hear of its processes.
+    pub(crate) fn is_taking_up(&self) -> bool {
+        matches!(&self.state, State::Scope(scope) if scope.is_taking_up())
     }
 
     /// At most five starts for the sake of Upholds= in ten seconds.
@@ -372,6 +394,7 @@ impl Engine {
             State::Target { .. } | State::Slice { .. } => self.start_simple(unit, cause),
             State::Timer(_) => self.start_timer(unit, cause),
             State::Path(_) => self.start_path(unit, cause),
+            State::Scope(_) => self.start_scope(unit),
             State::Other => Performed::End(JobResult::Unsupported),
         }
     }
@@ -381,12 +404,14 @@ impl Engine {
         if is_down(self.active_state(unit)) {
             return Performed::Already;
         }
+        self.thaw_to_stop(unit);
         match self.units[unit.0 as usize].state {
             State::Service(_) => self.stop_service(unit, cause),
             State::Socket(_) => self.stop_socket(unit, cause),
             State::Target { .. } | State::Slice { .. } => self.stop_simple(unit, cause),
             State::Timer(_) => self.stop_timer(unit, cause),
             State::Path(_) => self.stop_path(unit, cause),
+            State::Scope(_) => self.stop_scope(unit, cause),
             State::Other => Performed::End(JobResult::Unsupported),
         }
     }
@@ -469,6 +494,9 @@ impl Engine {
         spawn_error: Option<(SpawnStep, i32)>,
     ) {
         let Some(unit) = self.processes.remove(&pid) else { return };
+        if self.units[unit.0 as usize].sub_state() == SubState::Cleaning {
+            return self.cleaned(unit);
+        }
         self.service_exited(unit, pid, exit, cpu_us, peak_bytes, spawn_error);
     }
 
@@ -477,6 +505,7 @@ impl Engine {
         match self.units[unit.0 as usize].state {
             State::Service(_) => self.service_deadline(unit, after_us),
             State::Timer(_) => self.timer_deadline(unit, after_us),
+            State::Scope(_) => self.scope_deadline(unit, after_us),
             State::Socket(_) | State::Path(_) => {}
             State::Target { .. } | State::Slice { .. } | State::Other => {}
         }
@@ -509,6 +538,18 @@ impl Engine {
             && !is_resting(self.units[unit.0 as usize].sub_state())
         {
             self.kill_service_now(unit, record);
+        }
+        let up = !is_resting(self.units[unit.0 as usize].sub_state());
+        if up && matches!(self.units[unit.0 as usize].state, State::Scope(_)) {
+            self.kill_scope_now(unit, record);
+        }
+    }
+
+    /// The last process of a unit's group is gone.
+    pub(crate) fn group_emptied(&mut self, unit: UnitId) {
+        match self.units[unit.0 as usize].state {
+            State::Scope(_) => self.scope_emptied(unit),
+            _ => self.emptied(unit),
         }
     }
 

@@ -80,6 +80,7 @@ words! {
         Waiting = 26 "waiting" "A timer or path that waits.",
         Elapsed = 27 "elapsed" "A timer that won't elapse again.",
         TriggerRunning = 28 "running" "A timer or path whose unit runs.",
+        Abandoned = 60 "abandoned" "A scope that its client left to itself.",
     }
 }
 
@@ -148,6 +149,7 @@ words! {
         StopPost = 7 "ExecStopPost" "A control process.",
         StopPre = 8 "ExecStopPre" "A control process of a socket.",
         Other = 9 "process" "Any other process of the unit.",
+        Attached = 20 "process" "A process that was handed over to the unit.",
     }
 }
 
@@ -228,6 +230,14 @@ words! {
         Exit = 12 "exit" "Stop everything and end.",
         Verify = 13 "verify-active" "Check that it is up.",
         Isolate = 14 "isolate" "Bring it up and stop everything else.",
+        StartTransient = 40 "start-transient" "Make a unit without a file and start it.",
+        SetProperty = 41 "set-property" "Change its settings while it runs.",
+        Clean = 42 "clean" "Remove its folders.",
+        Freeze = 43 "freeze" "Suspend its processes.",
+        Thaw = 44 "thaw" "Let its processes go on.",
+        Attach = 45 "attach" "Move processes into its group.",
+        Abandon = 46 "abandon" "Leave a scope to itself.",
+        SetEnvironment = 47 "set-environment" "Change the environment of what is started.",
     }
 }
 

@@ -138,9 +138,7 @@ impl Row {
     /// What the row does in one of its sections: kinds that are only loaded act on nothing.
     pub const fn support_in(&self, section: Section) -> Support {
         match (self.support, section) {
-            (Support::Acted, Section::Mount | Section::Swap | Section::Automount | Section::Scope) => {
-                Support::NotYet
-            }
+            (Support::Acted, Section::Mount | Section::Swap | Section::Automount) => Support::NotYet,
             (support, _) => support,
         }
     }

@@ -4,7 +4,7 @@
 use super::Engine;
 use crate::job::is_down;
 use crate::unit::State;
-use crate::{Effect, JobId, Refusal, Request, RequestKind, UnitId};
+use crate::{Effect, JobId, LiveRequest, Refusal, Request, RequestKind, UnitId};
 use alloc::{format, vec, vec::Vec};
 use hence_ledger::{ActiveState, Cause, Fact, JobResult, JobType, RecordId, Verb};
 use hence_unit::{LoadState, config::JobMode};
@@ -26,9 +26,11 @@ impl Engine {
             RequestKind::Job { unit, .. } | RequestKind::Kill { unit, .. } => Some(self.reference(unit)),
             RequestKind::ResetFailed(name) => name.as_ref().map(|n| self.reference(n)),
             RequestKind::Cancel(_) | RequestKind::Exit(_) => None,
+            RequestKind::Live(live) => live.unit().cloned().map(|name| self.reference(&name)),
         };
         let mode = match kind {
             RequestKind::Job { mode, .. } => mode,
+            RequestKind::Live(LiveRequest::Transient(ref transient)) => transient.mode,
             _ => JobMode::default(),
         };
         let root = self.record(unit, Vec::new(), Fact::Request { verb, mode, client });
@@ -61,6 +63,11 @@ impl Engine {
                 self.end(root, status);
                 Ok(None)
             }
+            (RequestKind::Live(live), unit) => match self.request_live(token, unit, live, &cause) {
+                Some(result) => result,
+                // The answer comes later.
+                None => return,
+            },
             (RequestKind::Job { .. } | RequestKind::Kill { .. }, None) => Ok(None),
         };
         if let Err(refusal) = &result {

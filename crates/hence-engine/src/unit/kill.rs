@@ -97,6 +97,9 @@ impl Engine {
 
     /// How many processes beside main and control got the signal: recorded where there were any.
     pub(crate) fn killed(&mut self, unit: UnitId, others: u32, empty: bool) {
+        if matches!(self.units[unit.0 as usize].state, State::Scope(_)) {
+            return self.scope_killed(unit, empty);
+        }
         let State::Service(s) = &mut self.units[unit.0 as usize].state else { return };
         let alone = s.is_alone();
         s.group_empty = empty && alone;
@@ -131,7 +134,7 @@ impl Engine {
         cause: &Cause,
     ) -> Result<(), Refusal> {
         let name = self.units[unit.0 as usize].name();
-        if !matches!(self.units[unit.0 as usize].state, State::Service(_)) {
+        if !matches!(self.units[unit.0 as usize].state, State::Service(_) | State::Scope(_)) {
             let text = format!("Unit {name} has no processes to kill.");
             return Err(Refusal::NoSuchProcess(text.into()));
         }
