@@ -90,6 +90,16 @@ pub enum Effect {
         /// Its configuration; `None`: no longer.
         config: Option<Arc<Config>>,
     },
+    /// A unit is known from now on, for clients that follow units.
+    UnitNew(UnitId),
+    /// A unit was unloaded: drop everything that is kept under its number, which another unit gets then.
+    /// Answered by [`crate::Event::Forgotten`], after which no event may mean it.
+    Forget {
+        /// Its number so far.
+        unit: UnitId,
+        /// Its name.
+        name: UnitName,
+    },
     /// A job is queued, for clients that follow jobs.
     JobNew {
         /// Which.

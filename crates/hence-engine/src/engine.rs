@@ -1,13 +1,15 @@
 //! The one core type. See [`Engine`].
 
+mod collect;
 mod follow;
 mod live;
+mod reload;
 mod request;
 
 use crate::alike::Alike;
 use crate::deadline::{DeadlineFor, Deadlines};
 use crate::job::{Job, is_down, is_up};
-use crate::unit::{Rules, State, Unit};
+use crate::unit::{Keep, Rules, State, Unit};
 use crate::{Effect, Event, ExecId, JobId, Time, UnitId};
 use alloc::{
     boxed::Box,
@@ -71,6 +73,16 @@ pub struct Engine {
     made: Vec<live::Made>,
     /// Units whose files are being read.
     pub(crate) loading: BTreeSet<UnitName>,
+    /// Units that nobody may need any more: looked at by [`Engine::collect`].
+    candidates: Vec<UnitId>,
+    /// Slots without a unit that the host knows nothing of.
+    free: BTreeSet<UnitId>,
+    /// How often somebody outside said to need a unit.
+    holds: BTreeMap<UnitId, u32>,
+    /// What stands in a slot without a unit.
+    vacant: Arc<Config>,
+    /// All unit files are being read anew.
+    reload: Option<reload::Reload>,
     /// The record that made hence end, once it is ending, and the exit status.
     pub(crate) ending: Option<(RecordId, u8)>,
     finished: bool,
@@ -108,6 +120,11 @@ impl Engine {
             connections: Vec::new(),
             made: Vec::new(),
             loading: BTreeSet::new(),
+            candidates: Vec::new(),
+            free: BTreeSet::new(),
+            holds: BTreeMap::new(),
+            vacant: Arc::new(Config::stub(UnitName::new("vacant.target").expect("a valid name"))),
+            reload: None,
             ending: None,
             finished: false,
             started: None,
@@ -142,11 +159,16 @@ impl Engine {
     }
 
     /// All units, by their numbers.
-    pub fn units(&self) -> &[Unit] {
-        &self.units
+    pub fn units(&self) -> impl Iterator<Item = &Unit> {
+        self.units.iter().filter(|u| u.keep != Keep::Vacant)
     }
 
-    /// A unit by its number.
+    /// How many units there are.
+    pub fn unit_count(&self) -> usize {
+        self.units().count()
+    }
+
+    /// A unit by its number, which must not have been forgotten meanwhile.
     pub fn unit(&self, id: UnitId) -> &Unit {
         &self.units[id.0 as usize]
     }
@@ -185,11 +207,20 @@ impl Engine {
     /// Handles something that happened at `now`, with everything that follows from it at once.
     pub fn handle(&mut self, now: Time, event: Event) {
         self.now = now;
+        if self.is_too_late(&event) {
+            return;
+        }
         match event {
             Event::Loaded { config, files } => self.loaded_by(config, files, Vec::new()),
             Event::Referenced(name) => {
                 self.reference(&name);
             }
+            Event::Held(name) => self.hold(&name),
+            Event::Released(name) => self.release(&name),
+            Event::Forgotten(unit) => self.forgotten(unit),
+            Event::ReloadBegun(client) => self.reload_begun(client),
+            Event::Reread { unit, config, files } => self.reread(unit, config, files),
+            Event::ReloadEnded => self.reload_ended(),
             Event::Request(request) => self.request(request),
             Event::Spawned { exec, pid, start_ticks, inputs } => {
                 self.spawned(exec, pid, start_ticks, inputs);
@@ -228,6 +259,9 @@ impl Engine {
             Event::ClockJump { by_us } => {
                 self.record(None, Vec::new(), Fact::ClockJump { by_us });
             }
+        }
+        if self.reload.is_some() {
+            return;
         }
         self.start_made();
         self.elapse();
@@ -298,6 +332,7 @@ impl Engine {
         self.run_queue.shrink_to_fit();
         self.unneeded.shrink_to_fit();
         self.steady.shrink_to_fit();
+        self.drop_free_slots();
     }
 
     // ---- units and their dependencies
@@ -307,17 +342,37 @@ impl Engine {
         if let Some(&id) = self.names.get(name) {
             return id;
         }
-        let id = UnitId(self.units.len() as u32);
-        self.names.insert(name.clone(), id);
-        self.units.push(Unit::new(id, Config::stub(name.clone())));
+        let id = self.make_known(name);
         self.loading.insert(name.clone());
         self.effect(Effect::Load(name.clone()));
         id
     }
 
+    fn make_known(&mut self, name: &UnitName) -> UnitId {
+        let stub = Config::stub(name.clone());
+        let id = match self.free.pop_first() {
+            Some(id) => {
+                self.units[id.0 as usize] = Unit::new(id, stub);
+                id
+            }
+            None => {
+                let id = UnitId(self.units.len() as u32);
+                self.units.push(Unit::new(id, stub));
+                id
+            }
+        };
+        self.names.insert(name.clone(), id);
+        self.effect(Effect::UnitNew(id));
+        self.may_go(id);
+        id
+    }
+
     fn loaded_by(&mut self, config: Box<Config>, files: Vec<FileIdentity>, causes: Vec<Cause>) {
         let mut config = *config;
-        let id = self.reference(&config.id().clone());
+        let id = match self.find(config.id()) {
+            Some(id) => id,
+            None => self.make_known(&config.id().clone()),
+        };
         for alias in &config.aliases {
             match self.names.get(alias).copied() {
                 None => {
@@ -327,6 +382,7 @@ impl Engine {
                 Some(other) if other != id && self.units[other.0 as usize].config.load == LoadState::Stub => {
                     self.move_edges(other, id);
                     self.names.insert(alias.clone(), id);
+                    self.may_go(other);
                 }
                 Some(_) => {}
             }
@@ -334,21 +390,8 @@ impl Engine {
         let before = self.units[id.0 as usize].config.load;
         self.drop_own_edges(id);
         self.units[id.0 as usize].files_changed = true;
-        self.units[id.0 as usize].files = files.as_slice().into();
-        let loaded = Fact::Loaded {
-            load: config.load.as_str().into(),
-            files,
-            diagnostics: config
-                .diagnostics
-                .iter()
-                .map(|d| format!("{d}").into())
-                .chain(config.unprotected().map(|names| {
-                    let name = config.id();
-                    format!("{name}: note: {names} is not applied here: the unit runs without").into()
-                }))
-                .collect(),
-        };
-        let noteworthy = config.load != LoadState::NotFound || before != LoadState::Stub;
+        self.units[id.0 as usize].files = files.into();
+        self.units[id.0 as usize].untold = config.load != LoadState::NotFound || before != LoadState::Stub;
         for index in 0..config.dependencies.len() {
             let dependency = &mut config.dependencies[index];
             let other = self.reference(&dependency.other);
@@ -362,8 +405,10 @@ impl Engine {
         let config = Arc::new(config);
         self.units[id.0 as usize].set_config(config.clone());
         self.drop_void_edges(id);
-        if noteworthy {
-            self.record(Some(id), causes, loaded);
+        // Who had it made or changed is told of; other reading is only when it matters.
+        if !causes.is_empty() && core::mem::take(&mut self.units[id.0 as usize].untold) {
+            let fact = self.units[id.0 as usize].loaded_fact();
+            self.record(Some(id), causes, fact);
         }
         if self.units[id.0 as usize].is_perpetual() && is_down(self.active_state(id)) {
             self.units[id.0 as usize].state = State::Slice { up: true };
@@ -399,8 +444,9 @@ impl Engine {
         self.units[id.0 as usize].edges.retain(|e| !e.own);
         for edge in own {
             let inverse = edge.kind.inverse();
-            let edges = &mut self.units[edge.other.0 as usize].edges;
-            edges.retain(|e| e.own || e.other != id || e.kind != inverse || e.index != edge.index);
+            let other = &mut self.units[edge.other.0 as usize];
+            other.edges.retain(|e| e.own || e.other != id || e.kind != inverse || e.index != edge.index);
+            self.may_go(edge.other);
         }
     }
 
@@ -483,6 +529,9 @@ impl Engine {
 
     /// Records a fact. Causes that are no earlier records are a mistake of the caller's.
     pub(crate) fn record(&mut self, unit: Option<UnitId>, causes: Vec<Cause>, fact: Fact) -> RecordId {
+        if let Some(unit) = unit {
+            self.tell_loaded(unit);
+        }
         let id = RecordId(self.next_record);
         self.next_record += 1;
         let causes = without_nothing(causes);
@@ -503,6 +552,17 @@ impl Engine {
     /// Takes back the census that was asked for last.
     pub(crate) fn forgo_census(&mut self, unit: UnitId) {
         self.effects.pop_back_if(|effect| matches!(effect, Effect::Census { unit: of, .. } if *of == unit));
+    }
+
+    /// Records what a unit's files say, before the first record that is about the unit or when it stays
+    /// loaded: who only asks about units that nobody uses leaves no trace in the ledger.
+    fn tell_loaded(&mut self, unit: UnitId) {
+        let u = &mut self.units[unit.0 as usize];
+        if !core::mem::take(&mut u.untold) {
+            return;
+        }
+        let fact = u.loaded_fact();
+        self.record(Some(unit), Vec::new(), fact);
     }
 
     pub(crate) fn effect(&mut self, effect: Effect) {
@@ -574,6 +634,7 @@ impl Engine {
         let record = self.record(Some(unit), causes, fact);
         self.units[unit.0 as usize].record = record;
         self.state_changed(unit, (from_active, to_active), will_restart, reload_failed, record);
+        self.may_go(unit);
         record
     }
 

@@ -17,6 +17,26 @@ pub enum Event {
     },
     /// Somebody wants a unit to be known, so that it can be asked about or for.
     Referenced(UnitName),
+    /// Somebody outside needs a unit to stay loaded, up or down; once per such need.
+    Held(UnitName),
+    /// One such need is over.
+    Released(UnitName),
+    /// The answer to [`crate::Effect::Forget`]: no event will name the unit by this number any more.
+    Forgotten(UnitId),
+    /// All unit files are read anew, because this client asked for it: one [`Event::Reread`] for each unit
+    /// follows, and nothing but that before [`Event::ReloadEnded`].
+    ReloadBegun(Client),
+    /// What a unit's files say now.
+    Reread {
+        /// Which.
+        unit: UnitId,
+        /// What they say.
+        config: Box<Config>,
+        /// The files as they were then.
+        files: Vec<FileIdentity>,
+    },
+    /// All have been read.
+    ReloadEnded,
     /// A client asks for something.
     Request(Request),
     /// A process was started.

@@ -377,6 +377,7 @@ impl Engine {
         }
         self.trigger_notify(unit, record);
         self.unneeded.push(unit);
+        self.may_go(unit);
         for watcher in job.watchers {
             self.enqueue_job(watcher);
         }

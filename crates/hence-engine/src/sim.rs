@@ -128,7 +128,7 @@ pub struct World {
     path: UnitPath,
     environs: Environs,
     scripts: BTreeMap<(String, String), Script>,
-    starts: BTreeMap<(UnitId, String), usize>,
+    starts: BTreeMap<(String, String), usize>,
     processes: BTreeMap<u32, Modelled>,
     next_pid: u32,
     queue: BTreeMap<(u64, u64), Happening>,
@@ -293,10 +293,20 @@ impl World {
         if self.unsteady { self.chance.below(usual * 2 + 2_000) } else { usual }
     }
 
-    /// Gives the engine an event and does everything that it wants then.
+    /// Gives the engine an event and does everything that it wants then. Units that nobody needs are gone
+    /// afterwards.
     fn handle(&mut self, event: Event) {
         let now = self.time();
         self.engine.handle(now, event);
+        self.settle();
+        self.engine.collect(now);
+        self.settle();
+        let found = check::settled(self);
+        self.violations.extend(found);
+    }
+
+    fn settle(&mut self) {
+        let now = self.time();
         let mut answers = VecDeque::new();
         let bundled = self.unsteady && self.chance.percent(50);
         for turn in 0.. {
@@ -321,8 +331,6 @@ impl World {
             let Some(answer) = answers.pop_front() else { break };
             self.engine.handle(now, answer);
         }
-        let found = check::settled(self);
-        self.violations.extend(found);
     }
 
     fn take_records(&mut self) {
@@ -366,6 +374,16 @@ impl World {
     pub fn act(&mut self, act: Act) {
         let request = |world: &mut World, verb: Verb, kind: RequestKind| {
             world.tokens += 1;
+            let unit = match &kind {
+                RequestKind::Job { unit, .. } | RequestKind::Kill { unit, .. } => Some(unit),
+                RequestKind::ResetFailed(unit) => unit.as_ref(),
+                RequestKind::Cancel(_) | RequestKind::Exit(_) => None,
+            };
+            // As the front does: files are read before the request is looked at.
+            if let Some(unit) = unit.filter(|unit| world.engine.find(unit).is_none()) {
+                world.engine.handle(world.time(), Event::Referenced(unit.clone()));
+                world.settle();
+            }
             let client = Client { pid: 1000, uid: 0, command: "client".into(), unit: None };
             world.handle(Event::Request(Request { token: world.tokens, client, verb, kind }));
         };

@@ -64,12 +64,24 @@ pub struct Unit {
     pub(crate) files_changed: bool,
     /// A start waits for its conditions to be checked.
     pub(crate) checking: bool,
-    /// Clients that hold on to it.
-    pub(crate) pins: u32,
     /// Whether its processes are suspended.
     pub freezer: Freezer,
     /// The record of the last request that its group answers: processes handed over, freezing.
     pub(crate) adopting: Option<RecordId>,
+    /// Its files were read and no record says so yet.
+    pub(crate) untold: bool,
+    pub(crate) keep: Keep,
+}
+
+/// Whether a unit is needed, as far as that is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Keep {
+    /// Nothing happened to it since that was last looked at.
+    Settled,
+    /// It is to be looked at.
+    Candidate,
+    /// There is no unit in this slot.
+    Vacant,
 }
 
 /// Moments of a unit, as systemd's properties of these names.
@@ -186,10 +198,19 @@ fn active_of(sub: SubState, idle: bool) -> ActiveState {
 
 impl Unit {
     pub(crate) fn new(id: UnitId, config: Config) -> Unit {
+        Unit::of(id, State::of(config.id().kind()), Arc::new(config), Keep::Settled)
+    }
+
+    /// What stands in a slot whose unit was forgotten.
+    pub(crate) fn vacant(id: UnitId, config: Arc<Config>) -> Unit {
+        Unit::of(id, State::Other, config, Keep::Vacant)
+    }
+
+    fn of(id: UnitId, state: State, config: Arc<Config>, keep: Keep) -> Unit {
         Unit {
             id,
-            state: State::of(config.id().kind()),
-            config: Arc::new(config),
+            state,
+            config,
             job: None,
             record: RecordId(0),
             invocation: None,
@@ -204,9 +225,10 @@ impl Unit {
             inputs: 0,
             files_changed: true,
             checking: false,
-            pins: 0,
             freezer: Freezer::Running,
             adopting: None,
+            untold: false,
+            keep,
         }
     }
 
@@ -217,6 +239,24 @@ impl Unit {
     /// Its name.
     pub fn name(&self) -> &UnitName {
         self.config.id()
+    }
+
+    /// Its files, as they were when it was loaded.
+    pub fn files(&self) -> &[FileIdentity] {
+        &self.files
+    }
+
+    /// What its files say, for the ledger.
+    pub(crate) fn loaded_fact(&self) -> Fact {
+        let config = &self.config;
+        let note = config.unprotected().map(|names| {
+            format!("{}: note: {names} is not applied here: the unit runs without", config.id()).into()
+        });
+        Fact::Loaded {
+            load: config.load.as_str().into(),
+            files: self.files.to_vec(),
+            diagnostics: config.diagnostics.iter().map(|d| format!("{d}").into()).chain(note).collect(),
+        }
     }
 
     /// SubState.
@@ -266,11 +306,6 @@ impl Unit {
             State::Service(s) => s.sub == SubState::AutoRestart || s.will_restart,
             _ => false,
         }
-    }
-
-    /// A scope whose start waits to hear of its processes.
-    pub(crate) fn is_taking_up(&self) -> bool {
-        matches!(&self.state, State::Scope(scope) if scope.is_taking_up())
     }
 
     /// At most five starts for the sake of Upholds= in ten seconds.
@@ -507,6 +542,17 @@ impl Engine {
             State::Timer(_) => self.timer_deadline(unit, after_us),
             State::Scope(_) => self.scope_deadline(unit, after_us),
             State::Socket(_) | State::Path(_) => {}
+            State::Target { .. } | State::Slice { .. } | State::Other => {}
+        }
+    }
+
+    /// Takes back every deadline of a unit that is to be forgotten.
+    pub(crate) fn disarm_all(&mut self, unit: &mut Unit) {
+        match &mut unit.state {
+            State::Service(s) => s.disarm(&mut self.deadlines),
+            State::Timer(t) => t.disarm(&mut self.deadlines),
+            // A scope that is down has none.
+            State::Socket(_) | State::Path(_) | State::Scope(_) => {}
             State::Target { .. } | State::Slice { .. } | State::Other => {}
         }
     }

@@ -78,6 +78,14 @@ impl Ancestry {
         }
     }
 
+    /// The number of a unit means another one from now on. Who is still marked as its process is nobody's.
+    pub fn forget(&mut self, unit: UnitId) {
+        self.by_leader.retain(|_, of| *of != unit);
+        self.by_invocation.retain(|_, of| *of != unit);
+        self.leaders.retain(|pid| self.by_leader.contains_key(pid));
+        self.invocations.retain(|invocation| self.by_invocation.contains_key(invocation));
+    }
+
     /// Looks at every process.
     pub fn scan(&self) -> Scan {
         let stats = process::all(SCANNED).into_iter().filter_map(process::stat);

@@ -13,7 +13,7 @@ use crate::{
     wait::Token,
 };
 use hence_engine::{Event, Kill, KillScope, Process, UnitId};
-use hence_unit::{Kind, config::DirectoryKind};
+use hence_unit::{Kind, UnitKind, UnitName, config::DirectoryKind};
 use rustix::{
     fs::inotify,
     process::{Pid, PidfdFlags},
@@ -275,6 +275,35 @@ impl Host {
         }
         self.live.freezing.remove(&unit);
         self.remove_group(unit, !keep_directories);
+    }
+
+    /// Drops all that is kept of a unit under its number, which another unit may get. Its sockets and paths
+    /// went when it went down; here that is made sure.
+    pub(crate) fn forget(&mut self, unit: UnitId, name: &UnitName) {
+        match name.kind() {
+            UnitKind::Socket => self.sockets.close(&self.epoll, unit, false),
+            UnitKind::Path => {
+                self.paths.watch(&self.path_inotify, unit, None, &mut self.pending);
+                let of_unit = |e: &Event| matches!(e, Event::PathChanged { unit: of, .. } if *of == unit);
+                self.pending.retain(|event| !of_unit(event));
+            }
+            _ => {}
+        }
+        self.unwatch_pid_file(unit);
+        self.remove_group(unit, true);
+        self.unwatch_populated(unit);
+        if self.rows.get_mut(unit.0 as usize).and_then(Option::take).is_some() {
+            // Somebody is in the group whom no census has found.
+            self.names.remove(name.as_str());
+            self.processes.retain(|_, process| process.unit != unit || process.end == End::Exited);
+        }
+        if let Tracker::Ancestry(ancestry) = &mut self.tracker {
+            ancestry.forget(unit);
+        }
+        self.rechecks.retain(|&known| known != unit);
+        while let Some(None) = self.rows.last() {
+            self.rows.pop();
+        }
     }
 
     /// Removes a unit's group now, or when it is empty; `forget`: and what is known of the unit.

@@ -308,6 +308,10 @@ impl Host {
             }
             Effect::Clean { unit, config, kinds } => self.clean(unit, &config, kinds, answers),
             Effect::Environment { unset, set } => self.change_environment(&unset, set),
+            Effect::Forget { unit, name } => {
+                self.forget(unit, &name);
+                answers.push_back(Event::Forgotten(unit));
+            }
             other => return Some(other),
         }
         None

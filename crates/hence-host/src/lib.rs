@@ -36,6 +36,7 @@ pub use error::{HostError, HostStep};
 pub use executor::executor_main;
 pub use files::{DiskFiles, identities};
 pub use host::{Capture, Host, HostOptions, Loader, TrackingReport};
+pub use inputs::version;
 pub use live::{SentStreams, UnitGroup};
 pub use process::{Stat, describe, invocation as invocation_of, is_alive, processes, stat, unit_in};
 pub use wait::{Interest, Ready};

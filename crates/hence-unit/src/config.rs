@@ -76,7 +76,7 @@ pub struct Setting {
 }
 
 /// One unit, loaded.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Config {
     /// Its name. `None` only in a default value.
     pub name: Option<UnitName>,
@@ -397,7 +397,7 @@ impl JobMode {
 }
 
 /// The part of a unit that depends on its kind.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 #[allow(missing_docs, reason = "the variants are the unit kinds")]
 pub enum Kind {
     Service(Arc<ServiceConfig>),
@@ -992,7 +992,7 @@ pub enum ListenKind {
 }
 
 /// [Socket].
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct SocketConfig {
     /// Listen...=
     pub listen: Vec<Listen>,
@@ -1100,7 +1100,7 @@ impl Default for SocketConfig {
 }
 
 /// [Timer], the monotonic part; OnCalendar= is kept as text.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct TimerConfig {
     /// On...Sec= lines.
     pub elapse: Vec<TimerElapse>,
@@ -1155,7 +1155,7 @@ pub enum TimerBase {
 }
 
 /// [Path].
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct PathConfig {
     /// Path...= and DirectoryNotEmpty= lines: the directive and the path.
     pub watches: Vec<(&'static str, Box<str>)>,

@@ -6,6 +6,7 @@
 
 use crate::{Diagnostic, Level, Place, Text, UnitName};
 use alloc::{
+    borrow::Cow,
     boxed::Box,
     collections::{BTreeMap, btree_map::Entry as Slot},
     format,
@@ -299,7 +300,8 @@ impl UnitPath {
                 entries.retain(|e| {
                     !is_hidden(&e.name) && (role != Beside::DropIns || e.name.ends_with(".conf"))
                 });
-                if !entries.is_empty() {
+                // An empty folder of drop-ins is known as well: what is put into it later is looked for.
+                if !entries.is_empty() || role == Beside::DropIns {
                     let folder = BesideFolder { folder: index, role, entries };
                     self.beside.entry(stem.into()).or_default().push(folder);
                 }
@@ -381,9 +383,32 @@ impl UnitPath {
         names
     }
 
+    /// The drop-ins that a unit would have if its files were read now, in the order in which they would
+    /// apply. As with systemd, folders that weren't there at the scan are not looked into.
+    pub fn drop_ins_now(&self, files: &dyn Files, name: &UnitName, aliases: &[UnitName]) -> Vec<String> {
+        let live = |folder: &BesideFolder, stem: &str| {
+            let path = format!("{}/{stem}.d", self.folders[usize::from(folder.folder)]);
+            let mut entries = files.list(&path).unwrap_or_default();
+            entries.retain(|e| !is_hidden(&e.name) && e.name.ends_with(".conf"));
+            Cow::Owned(entries)
+        };
+        let found = self.beside_in(name, aliases, Beside::DropIns, &live);
+        found.into_iter().map(|file| file.path).collect()
+    }
+
     /// The files beside a unit, by their names over all folders; of several with the same name, the one
     /// of the unit's own name, of the earlier folder of the search path, of the more specific name wins.
     pub(crate) fn beside(&self, name: &UnitName, aliases: &[UnitName], role: Beside) -> Vec<BesideFile> {
+        self.beside_in(name, aliases, role, &|folder, _| Cow::Borrowed(&folder.entries))
+    }
+
+    fn beside_in<'a>(
+        &'a self,
+        name: &UnitName,
+        aliases: &[UnitName],
+        role: Beside,
+        entries: &dyn Fn(&'a BesideFolder, &str) -> Cow<'a, [Entry]>,
+    ) -> Vec<BesideFile> {
         if self.beside.is_empty() {
             return Vec::new();
         }
@@ -406,14 +431,14 @@ impl UnitPath {
         }
         add(usize::MAX, 0, name.kind().suffix());
         ranked.sort_by_key(|(rank, folder, specific, ..)| (*rank, *folder, *specific));
-        let mut found: BTreeMap<&str, BesideFile> = BTreeMap::new();
+        let mut found: BTreeMap<String, BesideFile> = BTreeMap::new();
         for (_, _, _, stem, beside) in ranked {
             let folder = &self.folders[usize::from(beside.folder)];
-            for entry in &beside.entries {
-                found.entry(&entry.name).or_insert_with(|| BesideFile {
-                    path: format!("{folder}/{stem}{}/{}", role.suffix(), entry.name),
-                    kind: entry.kind,
-                });
+            for entry in entries(beside, stem).iter() {
+                if !found.contains_key(&entry.name) {
+                    let path = format!("{folder}/{stem}{}/{}", role.suffix(), entry.name);
+                    found.insert(entry.name.clone(), BesideFile { path, kind: entry.kind });
+                }
             }
         }
         found.into_values().collect()

@@ -17,6 +17,7 @@ use hence_bus::front::{Answer, Caller, ErrorName, Front, JobView, PEERS_MAX, Pee
 use hence_engine::{Effect, Engine, Request, UnitId};
 use hence_host::{Interest, Ready};
 use hence_ledger::{Fact, Record};
+use hence_unit::UnitName;
 use listener::Listener;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Read, Write};
@@ -367,6 +368,13 @@ impl FrontLink {
         }
     }
 
+    /// A unit was unloaded.
+    pub fn unit_removed(&mut self, name: &UnitName) {
+        if self.is_connected() {
+            self.front.unit_removed(name.as_str());
+        }
+    }
+
     /// The engine has an effect that clients are to hear of; the others are not for the link.
     pub fn effect(&mut self, effect: &Effect, runtime: &mut dyn Runtime) {
         self.tell(effect, runtime.engine());
@@ -374,6 +382,9 @@ impl FrontLink {
 
     fn tell(&mut self, effect: &Effect, engine: &Engine) {
         match effect {
+            Effect::UnitNew(unit) if self.is_connected() => {
+                self.front.unit_new(engine.unit(*unit).name().as_str());
+            }
             Effect::JobNew { job, unit } if self.is_connected() => {
                 let name = engine.unit(*unit).name().as_str();
                 self.front.job_new(job.0, name);

@@ -106,7 +106,7 @@ impl Model for EngineModel<'_> {
         let engine = self.runtime.engine();
         // What was first known by an alias stays behind as a stub; its name leads elsewhere.
         let own = |u: &&hence_engine::Unit| engine.find(u.name().as_str()) == Some(u.id);
-        engine.units().iter().filter(own).map(|u| view::row(engine, u)).collect()
+        engine.units().filter(own).map(|u| view::row(engine, u)).collect()
     }
 
     fn jobs(&mut self) -> Vec<JobView> {
@@ -121,19 +121,19 @@ impl Model for EngineModel<'_> {
     fn processes(&mut self, unit: &str) -> Vec<ProcessView> {
         let engine = self.runtime.engine();
         if unit.is_empty() {
-            return engine.units().iter().flat_map(|u| self.runtime.processes(u.id)).collect();
+            return engine.units().flat_map(|u| self.runtime.processes(u.id)).collect();
         }
         engine.find(unit).map(|id| self.runtime.processes(id)).unwrap_or_default()
     }
 
     fn overview(&mut self) -> ManagerView {
         let engine = self.runtime.engine();
-        let failed = engine.units().iter().filter(|u| u.active_state() == ActiveState::Failed).count();
+        let failed = engine.units().filter(|u| u.active_state() == ActiveState::Failed).count();
         let jobs = engine.jobs().count();
         let mut view = ManagerView {
             version: concat!("hence ", env!("CARGO_PKG_VERSION")).into(),
             architecture: architecture().into(),
-            n_names: count(engine.units().len()),
+            n_names: count(engine.unit_count()),
             n_failed_units: count(failed),
             n_jobs: count(jobs),
             unit_path: self.runtime.unit_folders(),

@@ -5,10 +5,11 @@
 
 use crate::front_link::FrontLink;
 use crate::narrator::Narrator;
-use hence_engine::{Effect, Engine, Event, Process, Request};
+use crate::units::Units;
+use hence_engine::{Effect, Engine, Event, Process, Request, UnitId};
 use hence_host::store::{RecorderLink, Ring};
 use hence_host::{Host, Interest, Ready};
-use hence_ledger::{Cause, Fact, Record, RecordId};
+use hence_ledger::{Cause, Client, Fact, Record, RecordId};
 use hence_unit::UnitName;
 use std::cell::RefCell;
 use std::collections::{BTreeSet, VecDeque};
@@ -76,6 +77,7 @@ pub struct Pump {
     recorder_interest: Option<Interest>,
     narrator: Option<Narrator>,
     front: Option<FrontLink>,
+    units: Option<Rc<RefCell<Units>>>,
     events: VecDeque<Event>,
     batch: Vec<Record>,
     finished: Option<u8>,
@@ -105,6 +107,7 @@ impl Pump {
             recorder_interest: None,
             narrator,
             front: None,
+            units: None,
             events: VecDeque::new(),
             batch: Vec::new(),
             finished: None,
@@ -116,6 +119,16 @@ impl Pump {
         };
         pump.watch_recorder();
         pump
+    }
+
+    /// Where unit files are read, for a reload of all.
+    pub fn reads(&mut self, units: Rc<RefCell<Units>>) {
+        self.units = Some(units);
+    }
+
+    /// Where unit files are read.
+    pub fn units(&self) -> Option<&Rc<RefCell<Units>>> {
+        self.units.as_ref()
     }
 
     /// Serves clients on this socket.
@@ -152,6 +165,7 @@ impl Pump {
         loop {
             self.settle();
             self.tell_clients();
+            self.collect();
             if let Some(status) = self.finished {
                 return status;
             }
@@ -177,6 +191,19 @@ impl Pump {
                 hence_host::sys::heap::trim();
             }
         }
+    }
+
+    /// Forgets units that nobody needs, now that whoever asked for them has been answered.
+    fn collect(&mut self) {
+        if !self.engine.may_collect() {
+            return;
+        }
+        let collected = catch_unwind(AssertUnwindSafe(|| self.engine.collect(Host::now())));
+        if collected.is_err() {
+            eprintln!("hence: this is a defect of hence; what it was doing is left as it stands");
+        }
+        self.settle();
+        self.tell_clients();
     }
 
     /// When to wake up without an event, on the monotonic clock.
@@ -267,6 +294,9 @@ impl Pump {
     }
 
     fn perform(&mut self, effect: Effect, answers: &mut VecDeque<Event>) {
+        if let (Effect::Forget { name, .. }, Some(front)) = (&effect, &mut self.front) {
+            front.unit_removed(name);
+        }
         let Some(effect) = self.host.perform(effect, answers) else { return };
         match effect {
             Effect::LastWords { unit, invocation, record } => {
@@ -274,7 +304,10 @@ impl Pump {
                 self.recorder.borrow_mut().ended_badly(&name, invocation, record);
             }
             Effect::Finished(status) => self.finished = Some(status),
-            effect @ (Effect::JobNew { .. } | Effect::JobRemoved { .. } | Effect::Reply { .. }) => {
+            effect @ (Effect::UnitNew(_)
+            | Effect::JobNew { .. }
+            | Effect::JobRemoved { .. }
+            | Effect::Reply { .. }) => {
                 if let Some(mut front) = self.front.take() {
                     front.effect(&effect, self);
                     self.front = Some(front);
@@ -328,6 +361,24 @@ impl Pump {
         if let Some(unit) = self.engine.find(&unit) {
             self.host.watch_left_over(unit, &known);
         }
+    }
+
+    /// Reads all unit files anew, because this client asked for it; `false` where nobody knows how.
+    pub fn reload(&mut self, client: Client) -> bool {
+        let Some(units) = self.units.clone() else { return false };
+        self.engine.handle(Host::now(), Event::ReloadBegun(client));
+        self.store();
+        units.borrow_mut().refresh();
+        let known: Vec<(UnitId, UnitName)> =
+            self.engine.units().map(|unit| (unit.id, unit.name().clone())).collect();
+        for (unit, name) in known {
+            let (config, files) = units.borrow().read(&name);
+            self.engine.handle(Host::now(), Event::Reread { unit, config: Box::new(config), files });
+        }
+        self.happen(Event::ReloadEnded);
+        // All configurations were held twice.
+        self.told = self.told.saturating_add(BURST);
+        true
     }
 
     /// Makes a unit known, its files read.

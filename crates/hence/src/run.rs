@@ -101,11 +101,13 @@ fn run(args: &Args) -> Result<u8, Refused> {
     let locale = std::env::vars().filter(|(name, _)| name == "LANG" || name.starts_with("LC_"));
     let mut environment = HostOptions::default().environment;
     environment.extend(locale.map(|(name, value)| format!("{name}={value}").into()));
+    let units = Rc::new(RefCell::new(units));
+    let reader = units.clone();
     let mut options = HostOptions {
         environment,
         runtime_directory: runtime_directory(),
         capture: Some(Box::new(ToRecorder(recorder.clone()))),
-        load: Some(Box::new(move |name| units.load(name))),
+        load: Some(Box::new(move |name| reader.borrow_mut().load(name))),
         tracking: args.tracking.as_deref().map(|t| match t {
             "ancestry" => Tracking::Ancestry,
             _ => Tracking::Cgroup,
@@ -129,6 +131,7 @@ fn run(args: &Args) -> Result<u8, Refused> {
     }
     let narrator = if first { None } else { Narrator::start(args.quiet).ok() };
     let mut pump = Pump::new(engine, host, ring, recorder, narrator, !first && !args.stay);
+    pump.reads(units);
     before.mark_running(&ledger, &report.cgroup);
     let command: Text = std::env::args().collect::<Vec<_>>().join(" ").into();
     pump.note(
@@ -170,7 +173,7 @@ fn run(args: &Args) -> Result<u8, Refused> {
     let asked = pump.run();
     let trouble = pump.trouble.any();
     let status = if asked == 0 && trouble { exit::TROUBLE } else { asked };
-    let leaves = pump.engine.units().iter().any(|u| !u.left_over.is_empty());
+    let leaves = pump.engine.units().any(|u| !u.left_over.is_empty());
     let lost = pump.close(status);
     survivors::mark_ended(&ledger, leaves);
     if lost > 0 {

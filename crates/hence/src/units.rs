@@ -1,9 +1,9 @@
 //! Which units a run knows and which it starts: the search path, the loader, and the units that need no
 //! file. It knows nothing of jobs.
 
-use hence_host::{DiskFiles, identities};
-use hence_ledger::FileIdentity;
-use hence_unit::unit_path::{UnitPath, UserRoots, system_folders, user_folders};
+use hence_host::{DiskFiles, identities, version};
+use hence_ledger::{FileIdentity, Version};
+use hence_unit::unit_path::{Files, UnitPath, UserRoots, system_folders, user_folders};
 use hence_unit::{Config, LoadState, UnitKind, UnitName, config::Environs, load};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -86,8 +86,16 @@ impl Sources {
 
     /// Scans the folders and makes the loader.
     pub fn loader(&self) -> Units {
-        let path = UnitPath::scan(&DiskFiles, &self.folders);
-        Units { path, environs: environs(!self.system) }
+        let mut units = Units {
+            folders: self.folders.clone(),
+            user: !self.system,
+            path: UnitPath::default(),
+            scanned: Vec::new(),
+            environs: Environs::default(),
+            before_scan: None,
+        };
+        units.rescan();
+        units
     }
 
     /// The units to start: those that were asked for; else `default.target` if the folder has one; else
@@ -115,7 +123,7 @@ impl Sources {
         let mut loaded: Vec<(UnitName, LoadState)> = Vec::new();
         let mut triggered: BTreeSet<UnitName> = BTreeSet::new();
         let mut wanted: BTreeSet<UnitName> = BTreeSet::new();
-        for config in own.iter().filter(|n| !n.is_template()).map(|n| units.load(n).0) {
+        for config in own.iter().filter(|n| !n.is_template()).map(|n| units.read(n).0) {
             for dependency in &config.dependencies {
                 use hence_unit::DependencyKind as K;
                 let named = match dependency.kind {
@@ -151,13 +159,76 @@ impl Sources {
 
 /// The units that a run may load.
 pub struct Units {
+    folders: Vec<String>,
+    user: bool,
     path: UnitPath,
+    /// The folders as they were at the scan.
+    scanned: Vec<Option<Version>>,
     environs: Environs,
+    /// Makes unit files, before a reload scans the folders: generators.
+    pub before_scan: Option<Box<dyn FnMut()>>,
 }
 
 impl Units {
-    /// Reads a unit's files.
-    pub fn load(&self, name: &UnitName) -> (Config, Vec<FileIdentity>) {
+    /// Looks anew at which unit files there are, as a reload does: what makes unit files is run first.
+    pub fn refresh(&mut self) {
+        if let Some(before_scan) = &mut self.before_scan {
+            before_scan();
+        }
+        self.rescan();
+    }
+
+    fn rescan(&mut self) {
+        // First the moment, then the look: what changes meanwhile is seen the next time.
+        self.scanned = self.versions();
+        self.path = UnitPath::scan(&DiskFiles, &self.folders);
+        self.environs = environs(self.user);
+    }
+
+    fn versions(&self) -> Vec<Option<Version>> {
+        self.folders.iter().map(|folder| version(Path::new(folder))).collect()
+    }
+
+    /// The folders of unit files, first the ones that win.
+    pub fn folders(&self) -> Vec<String> {
+        self.path.folders().iter().map(|folder| folder.to_string()).collect()
+    }
+
+    /// Reads a unit's files. One that has none is looked for anew where a folder changed since the scan, so
+    /// that a new unit file needs no reload.
+    pub fn load(&mut self, name: &UnitName) -> (Config, Vec<FileIdentity>) {
+        let (config, files) = self.read(name);
+        if config.load != LoadState::NotFound || self.versions() == self.scanned {
+            return (config, files);
+        }
+        self.rescan();
+        self.read(name)
+    }
+
+    /// Whether files that a unit was loaded from are newer or gone, or it would have other drop-ins now;
+    /// systemctl(1), "daemon-reload". Content is not compared.
+    pub fn is_stale(&self, config: &Config, files: &[FileIdentity]) -> bool {
+        let newer = |file: &FileIdentity| {
+            let modified = |version: &Version| version.modified_ns;
+            let now = version(Path::new(&*file.path));
+            now.is_none() || now.as_ref().map(modified) > file.version.as_ref().map(modified)
+        };
+        if config.load == LoadState::Masked {
+            return config
+                .sources
+                .first()
+                .is_some_and(|mask| DiskFiles.read(&mask.path).map_or(true, |content| !content.is_empty()));
+        }
+        if files.iter().any(newer) {
+            return true;
+        }
+        let now = || self.path.drop_ins_now(&DiskFiles, config.id(), &config.aliases);
+        let then = load::drop_ins(config).into_iter().map(|path| &**path);
+        config.load == LoadState::Loaded && !then.eq(now().iter().map(String::as_str))
+    }
+
+    /// Reads a unit's files, of those that there were at the last scan.
+    pub fn read(&self, name: &UnitName) -> (Config, Vec<FileIdentity>) {
         let mut config = load::load(&self.path, &DiskFiles, &self.environs, name);
         if config.load == LoadState::NotFound && BUILT_IN.contains(&name.as_str()) {
             config.load = LoadState::Loaded;

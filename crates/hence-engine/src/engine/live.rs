@@ -6,8 +6,8 @@ use crate::job::is_down;
 use crate::unit::State;
 use crate::{Effect, Freezer, JobId, LiveRequest, Refusal, Transient, UnitId};
 use alloc::{boxed::Box, format, sync::Arc, vec, vec::Vec};
-use hence_ledger::{ActiveState, Cause, FileIdentity, JobType, SubState, Text};
-use hence_unit::{Atom, Config, Kind, config::JobMode};
+use hence_ledger::{Cause, FileIdentity, JobType, SubState, Text};
+use hence_unit::{Config, Kind, config::JobMode};
 
 /// A unit that a client made, waiting until all that it depends on is read.
 #[derive(Debug)]
@@ -90,37 +90,9 @@ impl Engine {
         self.effect(Effect::Limits(unit, config));
     }
 
-    /// Keeps a unit loaded as long as somebody holds on to it.
-    pub fn pin(&mut self, unit: UnitId) {
-        let unit = &mut self.units[unit.0 as usize];
-        unit.pins = unit.pins.saturating_add(1);
-    }
-
-    /// One of those who held on to a unit let go.
-    pub fn unpin(&mut self, unit: UnitId) {
-        let unit = &mut self.units[unit.0 as usize];
-        unit.pins = unit.pins.saturating_sub(1);
-    }
-
-    /// Whether anybody holds on to a unit.
-    pub fn is_pinned(&self, unit: UnitId) -> bool {
-        self.units[unit.0 as usize].pins > 0
-    }
-
-    /// Whether a unit that was made without a file is over and done with: its name may be taken again, and
-    /// its file can go. A failed one is kept for people to look at, unless CollectMode= says otherwise.
-    pub fn is_spent(&self, unit: UnitId) -> bool {
-        let u = &self.units[unit.0 as usize];
-        let state = u.active_state();
-        let down =
-            state == ActiveState::Inactive || state == ActiveState::Failed && u.config.flags.collect_failed;
-        let wanted = u.pins > 0 || u.job.is_some() || u.is_taking_up();
-        // Whatever triggers it, or is triggered by it, keeps it.
-        let triggered = u.edges.iter().any(|edge| {
-            let triggers = edge.kind.has(Atom::TriggeredBy) || edge.kind.has(Atom::Triggers);
-            triggers && !is_down(self.active_state(edge.other))
-        });
-        u.config.is_transient() && down && !wanted && !triggered
+    /// Whether a unit that a client made waits to be started.
+    pub(super) fn is_being_made(&self, unit: UnitId) -> bool {
+        self.made.iter().any(|made| made.unit == unit)
     }
 
     /// Moves processes into a unit's group. The answer comes when they are there.

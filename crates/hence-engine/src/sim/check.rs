@@ -5,6 +5,7 @@
 //! followed here a second time and compared with the engine's own view.
 
 use super::World;
+use crate::engine::is_resting;
 use crate::job::{JobState, is_down, is_up, waits_for};
 use crate::{Effect, Engine, UnitId};
 use alloc::{
@@ -213,6 +214,16 @@ impl Check {
                     found.push(format!("{} is signalled without a record", name(kill.unit)));
                 }
             }
+            Effect::Forget { unit, name } => {
+                if self.jobs.contains_key(unit) || state(*unit).is_some_and(|s| !is_resting(s)) {
+                    found.push(format!("{name} is forgotten while it has a job or is up"));
+                }
+                self.states.remove(unit);
+                self.starting.remove(unit);
+                self.signals.remove(unit);
+                self.starts.remove(unit);
+                self.job_records.retain(|_, of| of != unit);
+            }
             Effect::OpenSockets(unit, _) if state(*unit).is_none() => {
                 found.push(format!("the sockets of {} are opened without a record", name(*unit)));
             }
@@ -255,7 +266,29 @@ pub(super) fn settled(world: &World) -> Vec<String> {
         }
     }
     processes(world, &mut say);
+    dependencies(engine, &mut say);
     found
+}
+
+/// Both ends of a dependency know of it, and neither is a unit that was forgotten.
+fn dependencies(engine: &Engine, say: &mut impl FnMut(String)) {
+    let known: BTreeSet<UnitId> = engine.units().map(|u| u.id).collect();
+    for unit in engine.units() {
+        for edge in &unit.edges {
+            if !known.contains(&edge.other) {
+                say(format!("{} depends on a unit that was forgotten", unit.name()));
+                continue;
+            }
+            let other = engine.unit(edge.other);
+            let back = |e: &crate::engine::Edge| e.other == unit.id && e.kind == edge.kind.inverse();
+            if !other.edges.iter().any(|e| back(e) && e.own != edge.own) {
+                say(format!("{} knows nothing of its dependency with {}", other.name(), unit.name()));
+            }
+        }
+        if unit.monitored.is_some_and(|m| !known.contains(&m)) {
+            say(format!("{} was started for a unit that was forgotten", unit.name()));
+        }
+    }
 }
 
 fn waits_rightly(engine: &Engine, job: &crate::Job, say: &mut impl FnMut(String)) {
@@ -294,6 +327,10 @@ fn waits_rightly(engine: &Engine, job: &crate::Job, say: &mut impl FnMut(String)
 fn processes(world: &World, say: &mut impl FnMut(String)) {
     let engine = &world.engine;
     for (pid, process) in &world.processes {
+        if !engine.units().any(|u| u.id == process.unit) {
+            say(format!("the unit of process {pid} was forgotten"));
+            continue;
+        }
         let unit = engine.unit(process.unit);
         let known = engine.unit_of_process(*pid).is_some();
         let resting = is_down(unit.active_state()) || unit.sub_state() == SubState::AutoRestart;
@@ -301,7 +338,7 @@ fn processes(world: &World, say: &mut impl FnMut(String)) {
             say(format!("process {pid} of {} is nobody's", unit.name()));
         }
     }
-    let pids = engine.units().iter().filter_map(|u| u.service());
+    let pids = engine.units().filter_map(|u| u.service());
     for pid in pids.flat_map(|s| [s.main_pid(), s.control_pid()]).flatten() {
         if engine.unit_of_process(pid).is_none() {
             say(format!("the end of process {pid} would go unnoticed"));

@@ -72,6 +72,15 @@ impl World {
                 }
                 None
             }
+            Effect::Forget { unit, .. } => {
+                self.reports.remove(&unit);
+                self.watched.remove(&unit);
+                self.waiting_traffic.remove(&unit);
+                self.pid_files.remove(&unit);
+                self.pid_files_awaited.remove(&unit);
+                self.paths_watched.remove(&unit);
+                Some(Event::Forgotten(unit))
+            }
             Effect::Reply { token, result } => {
                 self.replies.insert(token, result);
                 None
@@ -92,6 +101,7 @@ impl World {
             | Effect::LastWords { .. }
             | Effect::Limits(..)
             | Effect::Environment { .. }
+            | Effect::UnitNew(_)
             | Effect::JobNew { .. }
             | Effect::JobRemoved { .. } => None,
         }

@@ -85,7 +85,8 @@ impl World {
             ExecPhase::Stop => "ExecStop",
             ExecPhase::StopPost => "ExecStopPost",
         };
-        let starts = self.starts.entry((spawn.unit, directive.into())).or_default();
+        let unit = String::from(spawn.config.id().as_str());
+        let starts = self.starts.entry((unit, directive.into())).or_default();
         let start = core::mem::replace(starts, *starts + 1);
         let name = self.engine.unit(spawn.unit).name();
         let key = |name: &str| (String::from(name), String::from(directive));

@@ -187,7 +187,10 @@ impl Scenario {
 }
 
 fn state_of(world: &World, unit: &str) -> Vec<String> {
-    let Some(id) = world.engine.find(unit) else { return Vec::new() };
+    let Some(id) = world.engine.find(unit) else {
+        // Nobody needs it: it is as if it had never been loaded.
+        return ["inactive/dead", "success", "restarts=0", "left=0"].map(String::from).into();
+    };
     let unit = world.engine.unit(id);
     let restarts = unit.service().map_or(0, |s| s.restarts);
     [

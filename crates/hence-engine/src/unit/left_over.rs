@@ -28,6 +28,7 @@ impl Engine {
             _ => None,
         };
         let Some((invocation, record)) = left_by else { return };
+        self.may_go(unit);
         let u = &self.units[unit.0 as usize];
         let config = u.config.clone();
         let mode = config.service().map_or(KillMode::ControlGroup, |s| s.kill.mode);
@@ -83,6 +84,7 @@ impl Engine {
         let signal = u.service().and_then(|s| s.signal_record);
         let causes = signal.map(|record| Cause { record, rule: None }).into_iter().collect();
         self.record(Some(unit), causes, Fact::LeftOverGone { pid, start_ticks, exit });
+        self.may_go(unit);
     }
 }
 

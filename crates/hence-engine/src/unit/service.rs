@@ -10,7 +10,7 @@ mod notify;
 mod starting;
 
 use super::{Rules, State, command_text, span_text};
-use crate::deadline::{Armed, DeadlineFor};
+use crate::deadline::{Armed, DeadlineFor, Deadlines};
 use crate::job::Performed;
 use crate::{ConnectionId, Effect, Engine, ExecId, Spawn, Time, UnitId};
 use alloc::{format, string::String, vec, vec::Vec};
@@ -164,6 +164,11 @@ impl Service {
     pub(crate) fn is_alone(&self) -> bool {
         let processes = self.main_pid().is_some() || self.control_pid().is_some();
         !processes && self.main_start.is_none() && self.control_start.is_none()
+    }
+
+    pub(super) fn disarm(&mut self, deadlines: &mut Deadlines) {
+        deadlines.disarm(&mut self.deadline);
+        deadlines.disarm(&mut self.watchdog);
     }
 
     fn worsen(&mut self, result: UnitResult) {

@@ -244,6 +244,8 @@ impl Engine {
         if let Some(socket) = self.socket(socket) {
             socket.connections = socket.connections.saturating_sub(1);
         }
+        self.may_go(socket);
+        self.may_go(service);
         self.effect(Effect::CloseConnection(connection));
     }
 

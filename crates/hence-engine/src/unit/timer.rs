@@ -1,7 +1,7 @@
 //! Timer units: systemd.timer(5), the monotonic expressions. OnCalendar= is the rows' "not yet".
 
 use super::State;
-use crate::deadline::{Armed, DeadlineFor};
+use crate::deadline::{Armed, DeadlineFor, Deadlines};
 use crate::job::{Performed, is_down, is_up};
 use crate::{Engine, Time, UnitId};
 use alloc::{format, vec};
@@ -28,6 +28,11 @@ impl Timer {
     /// When it is due, in microseconds of the monotonic clock.
     pub fn next_us(&self) -> Option<u64> {
         self.due.as_ref().map(|(armed, _)| armed.at_us())
+    }
+
+    pub(super) fn disarm(&mut self, deadlines: &mut Deadlines) {
+        let mut armed = self.due.take().map(|(armed, _)| armed);
+        deadlines.disarm(&mut armed);
     }
 }
 
@@ -125,6 +130,11 @@ impl Engine {
             t.due = armed.map(|a| (a, Some(rule)));
         }
         self.timer_state(unit, SubState::Waiting, cause);
+    }
+
+    /// Waits for what the lines say that were read anew.
+    pub(crate) fn rearm_timer(&mut self, unit: UnitId, cause: Cause) {
+        self.arm_timer(unit, cause, false);
     }
 
     pub(crate) fn timer_deadline(&mut self, unit: UnitId, after_us: u64) {

@@ -60,9 +60,11 @@ impl Runtime for Pump {
         self.engine.find(name.as_str())
     }
 
-    fn reload(&mut self, _client: Client) -> Result<(), Refusal> {
-        let text = "hence does not read unit files anew while it runs; start it again.";
-        Err(Refusal::new(ErrorName::NotSupported, text))
+    fn reload(&mut self, client: Client) -> Result<(), Refusal> {
+        if Pump::reload(self, client) {
+            return Ok(());
+        }
+        Err(Refusal::new(ErrorName::NotSupported, "This hence has no unit files to read."))
     }
 
     fn usage(&self, unit: UnitId) -> Usage {
@@ -96,22 +98,13 @@ impl Runtime for Pump {
         self.engine.find(&name)
     }
 
-    fn is_stale(&self, _unit: UnitId) -> bool {
-        false
+    fn is_stale(&self, unit: UnitId) -> bool {
+        let unit = self.engine.unit(unit);
+        self.units().is_some_and(|units| units.borrow().is_stale(&unit.config, unit.files()))
     }
 
     fn unit_folders(&self) -> Vec<String> {
-        let mut folders: Vec<String> = Vec::new();
-        for unit in self.engine.units().iter().filter(|u| u.config.load == LoadState::Loaded) {
-            let fragment = unit.config.sources.first().and_then(|source| Path::new(&*source.path).parent());
-            let folder = fragment.and_then(Path::to_str).filter(|folder| !folder.ends_with(".d"));
-            if let Some(folder) = folder
-                && !folders.iter().any(|known| known == folder)
-            {
-                folders.push(folder.to_owned());
-            }
-        }
-        folders
+        self.units().map(|units| units.borrow().folders()).unwrap_or_default()
     }
 
     fn machine_id(&self) -> String {

@@ -381,7 +381,7 @@ fn serve(link: &mut FrontLink, shared: &Mutex<Shared>) {
         shared.connections = link.connections.len();
         shared.outgoing = link.connections.values().map(|c| link.front.outgoing(c.peer).len()).sum();
         shared.deadline_us = link.deadline_us();
-        shared.names = world.engine.units().iter().map(|unit| unit.name().to_string()).collect();
+        shared.names = world.engine.units().map(|unit| unit.name().to_string()).collect();
         if shared.stop {
             return;
         }

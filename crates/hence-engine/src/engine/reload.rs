@@ -1,0 +1,143 @@
+//! All unit files are read anew while everything runs: systemctl(1), daemon-reload.
+//!
+//! Configurations are exchanged; processes, jobs, states, counters, times and open sockets stay. It comes
+//! in three steps, between which nothing is decided: [`Event::ReloadBegun`], an [`Event::Reread`] for each
+//! unit, [`Event::ReloadEnded`].
+
+use super::Engine;
+use crate::unit::State;
+use crate::{Effect, JobState, UnitId};
+use alloc::{boxed::Box, sync::Arc, vec, vec::Vec};
+use hence_ledger::{Cause, Client, Fact, FileIdentity, RecordId, SubState, Verb};
+use hence_unit::{Atom, Config, LoadState, config::JobMode, implied};
+
+/// A reload that has begun.
+#[derive(Debug)]
+pub(crate) struct Reload {
+    /// The request.
+    record: RecordId,
+    /// Units whose files say or are something else now.
+    changed: Vec<(UnitId, Box<Config>, Vec<FileIdentity>)>,
+}
+
+impl Engine {
+    pub(super) fn reload_begun(&mut self, client: Client) {
+        let fact = Fact::Request { verb: Verb::DaemonReload, mode: JobMode::default(), client };
+        let record = self.record(None, Vec::new(), fact);
+        self.reload = Some(Reload { record, changed: Vec::new() });
+    }
+
+    /// What a unit's files say now. Nothing is exchanged before all have been read.
+    pub(super) fn reread(&mut self, unit: UnitId, mut config: Box<Config>, files: Vec<FileIdentity>) {
+        if self.is_vacant(unit) {
+            return;
+        }
+        let u = &self.units[unit.0 as usize];
+        if config.id() != u.name() {
+            // Its name is an alias of another unit now. What runs under it goes on without a file.
+            let mut gone = Config::stub(u.name().clone());
+            gone.load = LoadState::NotFound;
+            config = Box::new(gone);
+        }
+        if u.config.load == LoadState::Stub || (*u.config == *config && *u.files == *files) {
+            return;
+        }
+        if let Some(reload) = &mut self.reload {
+            reload.changed.push((unit, config, files));
+        }
+    }
+
+    /// Exchanges the configurations, makes the dependencies of all units anew, and has what is being waited
+    /// for follow the new lines.
+    pub(super) fn reload_ended(&mut self) {
+        let Some(Reload { record, changed }) = self.reload.take() else { return };
+        if changed.is_empty() {
+            return;
+        }
+        let mut news: Vec<(UnitId, RecordId)> = Vec::with_capacity(changed.len());
+        for (unit, config, files) in changed {
+            self.exchange(unit, *config, files);
+            news.push((unit, self.tell_reread(unit, record)));
+        }
+        self.link_anew();
+        for (unit, record) in news {
+            self.wait_anew(unit, record);
+        }
+        let waiting: Vec<_> =
+            self.jobs.values().filter(|j| j.state == JobState::Waiting).map(|j| j.id).collect();
+        for job in waiting {
+            // What it waited for may stand in its way no longer.
+            self.enqueue_job(job);
+        }
+        for index in 0..self.units.len() {
+            self.may_go(UnitId(index as u32));
+        }
+    }
+
+    fn exchange(&mut self, unit: UnitId, mut config: Config, files: Vec<FileIdentity>) {
+        for alias in self.units[unit.0 as usize].config.aliases.clone() {
+            if !config.aliases.contains(&alias) && self.names.get(&alias) == Some(&unit) {
+                self.names.remove(&alias);
+            }
+        }
+        for alias in &config.aliases {
+            self.names.entry(alias.clone()).or_insert(unit);
+        }
+        self.alike.share(&mut config);
+        let u = &mut self.units[unit.0 as usize];
+        u.files = files.into();
+        u.files_changed = true;
+        u.set_config(Arc::new(config));
+    }
+
+    /// The record that says that a unit's files are others: the cause of what follows from their lines.
+    fn tell_reread(&mut self, unit: UnitId, reload: RecordId) -> RecordId {
+        let u = &mut self.units[unit.0 as usize];
+        u.untold = false;
+        let fact = u.loaded_fact();
+        self.record(Some(unit), vec![Cause { record: reload, rule: None }], fact)
+    }
+
+    /// Makes all dependencies anew. A default dependency may be void or not for the sake of either unit, so
+    /// that units whose files didn't change can have others too.
+    fn link_anew(&mut self) {
+        for unit in &mut self.units {
+            unit.edges.clear();
+        }
+        for index in 0..self.units.len() {
+            let id = UnitId(index as u32);
+            let config = self.units[index].config.clone();
+            for (at, dependency) in config.dependencies.iter().enumerate() {
+                let other = self.reference(&dependency.other);
+                let known = &self.units[other.0 as usize].config;
+                if known.load == LoadState::Stub || !implied::is_void(&config, dependency, known) {
+                    self.add_edge(id, dependency.kind, other, at as u16);
+                }
+            }
+        }
+        for index in 0..self.units.len() {
+            let id = UnitId(index as u32);
+            self.units[index].edges.shrink_to_fit();
+            let Some(monitored) = self.units[index].monitored else { continue };
+            let starts = |atom| !self.is_vacant(monitored) && self.is_linked(monitored, atom, id);
+            if !starts(Atom::OnFailure) && !starts(Atom::OnSuccess) {
+                self.units[index].monitored = None;
+            }
+        }
+    }
+
+    /// Timers and paths follow their new lines at once; sockets stay open as they are.
+    fn wait_anew(&mut self, unit: UnitId, record: RecordId) {
+        let u = &self.units[unit.0 as usize];
+        match (&u.state, u.sub_state()) {
+            (State::Timer(_), SubState::Waiting | SubState::Elapsed) => {
+                self.rearm_timer(unit, Cause { record, rule: None });
+            }
+            (State::Path(_), SubState::Waiting) => {
+                let config = Some(u.config.clone());
+                self.effect(Effect::WatchPaths { unit, config });
+            }
+            _ => {}
+        }
+    }
+}

@@ -1,0 +1,144 @@
+//! Which units are forgotten and which stay; systemd.unit(5), "Unit garbage collection".
+
+use hence_engine::Event;
+use hence_engine::sim::{Act, World, behaviour::Script};
+use hence_ledger::{Fact, Verb};
+use hence_unit::{UnitName, config::JobMode};
+
+const PLAIN: &str = "[Unit]\nDefaultDependencies=no\n";
+
+fn name(text: &str) -> UnitName {
+    UnitName::new(text).expect("a unit's name")
+}
+
+fn world(units: &[(&str, &str)], scripts: &[(&str, &str)]) -> World {
+    let units: Vec<(String, String)> = units
+        .iter()
+        .map(|(name, text)| {
+            let service = if name.ends_with(".service") { "[Service]\nExecStart=/bin/x\n" } else { "" };
+            ((*name).into(), format!("{PLAIN}{text}\n{service}"))
+        })
+        .collect();
+    let script = |(unit, text): &(&str, &str)| {
+        ((*unit).to_string(), "ExecStart".to_string(), Script::parse(text).expect("a script"))
+    };
+    let scripts: Vec<_> = scripts.iter().map(script).collect();
+    World::new(0, &units, &scripts)
+}
+
+fn known(world: &World) -> Vec<String> {
+    let own = |u: &&hence_engine::Unit| !u.name().as_str().ends_with(".slice");
+    let mut names: Vec<String> = world.engine.units().filter(own).map(|u| u.name().to_string()).collect();
+    names.sort();
+    names
+}
+
+fn ok(world: &World) {
+    assert_eq!(world.violations, Vec::<String>::new());
+}
+
+#[test]
+fn nobody_needs_what_is_down_and_what_is_up_keeps_what_it_names() {
+    let mut w = world(&[("a.service", "After=b.service"), ("b.service", "")], &[("a.service", "runs")]);
+    assert_eq!(known(&w), [""; 0], "nothing is up yet");
+    w.request(Verb::Start, "a.service").expect("a job");
+    assert_eq!(known(&w), ["a.service", "b.service"]);
+    w.request(Verb::Stop, "a.service").expect("a job");
+    w.run_until(w.now_us + 1_000_000);
+    assert_eq!(known(&w), [""; 0]);
+    ok(&w);
+}
+
+#[test]
+fn a_ring_of_units_that_are_down_goes_as_a_whole() {
+    let ring = [
+        ("a.service", "After=b.service"),
+        ("b.service", "After=c.service"),
+        ("c.service", "After=a.service"),
+    ];
+    let mut w = world(&ring, &[("b.service", "runs")]);
+    w.request(Verb::Start, "b.service").expect("a job");
+    assert_eq!(known(&w), ["a.service", "b.service", "c.service"]);
+    w.request(Verb::Stop, "b.service").expect("a job");
+    w.run_until(w.now_us + 1_000_000);
+    assert_eq!(known(&w), [""; 0]);
+    ok(&w);
+}
+
+#[test]
+fn what_failed_stays_unless_its_collect_mode_says_otherwise() {
+    let units = [("a.service", ""), ("b.service", "CollectMode=inactive-or-failed")];
+    let mut w = world(&units, &[("a.service", "exits 1 after 1s"), ("b.service", "exits 1 after 1s")]);
+    w.request(Verb::Start, "a.service").expect("a job");
+    w.request(Verb::Start, "b.service").expect("a job");
+    w.run_until(w.now_us + 2_000_000);
+    assert_eq!(known(&w), ["a.service"]);
+    w.act(Act::ResetFailed(None));
+    assert_eq!(known(&w), [""; 0]);
+    ok(&w);
+}
+
+#[test]
+fn who_holds_a_unit_keeps_it() {
+    let mut w = world(&[("a.service", "")], &[]);
+    for _ in 0..2 {
+        w.engine.handle(w.time(), Event::Held(name("a.service")));
+    }
+    w.request(Verb::Stop, "nobody.service").ok();
+    assert_eq!(known(&w), ["a.service"]);
+    w.engine.handle(w.time(), Event::Released(name("a.service")));
+    w.request(Verb::Stop, "nobody.service").ok();
+    assert_eq!(known(&w), ["a.service"]);
+    w.engine.handle(w.time(), Event::Released(name("a.service")));
+    w.request(Verb::Stop, "nobody.service").ok();
+    assert_eq!(known(&w), [""; 0]);
+    ok(&w);
+}
+
+#[test]
+fn counters_go_with_the_unit_and_the_ledger_keeps_what_happened() {
+    let mut w = world(&[("a.service", "StartLimitBurst=2")], &[("a.service", "exits 0 after 1ms")]);
+    for _ in 0..5 {
+        w.request(Verb::Start, "a.service").expect("its limit is forgotten with it");
+        w.run_until(w.now_us + 1_000);
+    }
+    let exits = w.records.iter().filter(|r| matches!(r.fact, Fact::ProcessExited { .. })).count();
+    assert_eq!(exits, 5);
+    ok(&w);
+}
+
+#[test]
+fn slots_are_used_again_and_given_back() {
+    let mut w =
+        world(&[("keeper.target", ""), ("a@.service", "After=keeper.target")], &[("a@.service", "runs")]);
+    w.request(Verb::Start, "keeper.target").expect("a job");
+    let most = |w: &World| w.engine.units().map(|u| u.id.0).max().unwrap_or(0);
+    for round in 0..20 {
+        for n in 0..50 {
+            let unit = name(&format!("a@{round}-{n}.service"));
+            w.act(Act::Job(Verb::Start, unit, JobMode::Replace));
+        }
+        assert_eq!(known(&w).len(), 51);
+        assert!(most(&w) < 60, "{}", most(&w));
+        for n in 0..50 {
+            let unit = name(&format!("a@{round}-{n}.service"));
+            w.act(Act::Job(Verb::Stop, unit, JobMode::Replace));
+        }
+        w.run_until(w.now_us + 1_000_000);
+        assert_eq!(known(&w), ["keeper.target"]);
+        w.engine.shrink();
+        assert!(w.engine.find("keeper.target").is_some_and(|id| w.engine.unit(id).edges.is_empty()));
+    }
+    ok(&w);
+}
+
+#[test]
+fn who_only_asks_leaves_no_record() {
+    let mut w = world(&[("a.service", "After=b.service"), ("b.service", "")], &[]);
+    let before = w.records.len();
+    for _ in 0..3 {
+        w.act(Act::Reload(name("a.service")));
+    }
+    assert_eq!((known(&w), w.records.len()), (Vec::new(), before));
+    ok(&w);
+}
