@@ -47,6 +47,13 @@ impl Host {
         }
     }
 
+    /// A unit is gone: nobody will be started with what its client sent.
+    pub fn drop_streams(&mut self, unit: &UnitName) {
+        if !self.live.streams.is_empty() {
+            self.live.streams.remove(unit.text());
+        }
+    }
+
     /// NAME=VALUE that every process gets.
     pub fn environment_block(&self) -> &[Box<str>] {
         &self.options.environment

@@ -6,6 +6,7 @@
 mod ask;
 mod client;
 mod listener;
+mod live;
 mod machine;
 #[cfg(test)]
 pub(crate) mod tests;
@@ -13,15 +14,18 @@ pub(crate) mod tests;
 use crate::model::{EngineModel, Runtime, job_view, unit_view};
 use crate::pump;
 use ask::Want;
-use hence_bus::front::{Answer, Caller, ErrorName, Front, JobView, PEERS_MAX, PeerId, Refusal, Token};
+use hence_bus::front::{
+    Answer, Caller, Command, DESCRIPTORS_MAX, ErrorName, Front, JobView, PEERS_MAX, PeerId, Refusal, Token,
+};
 use hence_engine::{Effect, Engine, Request, UnitId};
 use hence_host::{Interest, Ready};
 use hence_ledger::{Fact, Record};
 use hence_unit::UnitName;
 use listener::Listener;
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::{self, Read, Write};
-use std::os::fd::{AsFd, BorrowedFd};
+use std::io::{self, Write};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 
@@ -52,6 +56,8 @@ const LISTENER: u32 = pump::FRONT;
 const TOKENS: std::ops::RangeInclusive<u32> = LISTENER..=LISTENER + PEERS_MAX as u32;
 /// Most jobs of one transaction that are named to a client that asked for them.
 const OTHERS_MAX: usize = 1024;
+/// Most units that one client holds on to.
+const HELD_MAX: usize = 256;
 /// Numbers of jobs that never were: for clients that wait for the end of what turned out to need none.
 const NO_JOB: u32 = 1 << 31;
 
@@ -70,6 +76,8 @@ struct Waiting {
     job: Option<(String, &'static str)>,
     /// Whether the other jobs of the transaction are to be named.
     detailed: bool,
+    /// Who holds on to which unit when it is granted.
+    held: Option<(PeerId, UnitName)>,
 }
 
 /// The private socket.
@@ -84,6 +92,10 @@ pub struct FrontLink {
     changed: BTreeSet<UnitId>,
     /// Jobs that came up while a detailed answer is outstanding.
     fresh: Vec<JobView>,
+    /// Units that clients hold on to.
+    held: BTreeMap<PeerId, Vec<UnitName>>,
+    /// Units that clients who are gone held on to.
+    let_go: Vec<UnitName>,
     accepting: bool,
     /// When to try to accept again, where the system refused.
     accept_at_us: Option<u64>,
@@ -108,6 +120,8 @@ impl FrontLink {
             last_no_job: NO_JOB,
             changed: BTreeSet::new(),
             fresh: Vec::new(),
+            held: BTreeMap::new(),
+            let_go: Vec::new(),
             accepting: false,
             accept_at_us: None,
         })
@@ -135,6 +149,41 @@ impl FrontLink {
     /// Whether anybody is connected.
     pub fn is_connected(&self) -> bool {
         !self.connections.is_empty()
+    }
+
+    /// Whether there is anything to do at the end of a turn.
+    pub fn has_news(&self) -> bool {
+        self.is_connected() || !self.let_go.is_empty()
+    }
+
+    /// A client holds on to a unit, or lets go of it.
+    fn hold(
+        &mut self,
+        peer: PeerId,
+        unit: &str,
+        hold: bool,
+        runtime: &mut dyn Runtime,
+    ) -> Result<(), Refusal> {
+        let name = ask::valid(unit)?;
+        let held = self.held.entry(peer).or_default();
+        if !hold {
+            let Some(at) = held.iter().position(|known| *known == name) else {
+                let text = format!("Unit {name} is not referenced by this client.");
+                return Err(Refusal::new(ErrorName::NotReferenced, text));
+            };
+            held.swap_remove(at);
+            runtime.hold(&name, false);
+            return Ok(());
+        }
+        if held.len() >= HELD_MAX {
+            return Err(Refusal::new(ErrorName::LimitsExceeded, "Too many references."));
+        }
+        if !ask::is_known(&name, runtime) {
+            return Err(Refusal::new(ErrorName::NoSuchUnit, format!("Unit {name} not loaded.")));
+        }
+        self.held.entry(peer).or_default().push(name.clone());
+        runtime.hold(&name, true);
+        Ok(())
     }
 
     fn set_accepting(&mut self, accept: bool, registry: &mut dyn Registry) -> io::Result<()> {
@@ -222,11 +271,12 @@ impl FrontLink {
             return;
         }
         let mut buffer = [0; READ_BYTES];
-        match connection.stream.read(&mut buffer) {
-            Ok(0) => self.close(token, runtime),
-            Ok(length) => {
+        match receive(&connection.stream, &mut buffer) {
+            Ok((0, _)) => self.close(token, runtime),
+            Ok((length, descriptors)) => {
                 let mut model = EngineModel { runtime };
                 // Whoever is condemned by that is closed at the end of the turn.
+                let _ = self.front.attach(connection.peer, descriptors);
                 let _ = self.front.receive(connection.peer, &buffer[..length], &mut model);
             }
             Err(error) if is_transient(&error) => {}
@@ -277,6 +327,7 @@ impl FrontLink {
         let Some(connection) = self.connections.remove(&token) else { return };
         registry.unregister(connection.stream.as_fd());
         self.front.disconnect(connection.peer);
+        self.let_go.extend(self.held.remove(&connection.peer).into_iter().flatten());
         drop(connection);
         if self.connections.is_empty() {
             self.changed.clear();
@@ -291,6 +342,9 @@ impl FrontLink {
     /// Ends a turn: tells clients which units changed, writes what they take, closes those that broke the
     /// protocol or do not read. To be called when the effects of everything that was ready are done.
     pub fn flush(&mut self, runtime: &mut dyn Runtime) {
+        for unit in std::mem::take(&mut self.let_go) {
+            runtime.hold(&unit, false);
+        }
         if self.connections.is_empty() {
             return;
         }
@@ -328,8 +382,20 @@ impl FrontLink {
     fn take_requests(&mut self, runtime: &mut dyn Runtime) -> Vec<Request> {
         let mut requests = Vec::new();
         while let Some(asked) = self.front.poll_request() {
-            let (verb, kind, job, detailed) = match ask::translate(asked.command, runtime) {
+            if let Command::Hold { unit, hold } = &asked.command {
+                let held = self.hold(asked.peer, unit, *hold, runtime);
+                self.front.reply(asked.token, held.map(|()| Answer::Done));
+                continue;
+            }
+            let translated = live::translate(asked.command, asked.caller, runtime)
+                .unwrap_or_else(|command| ask::translate(command, runtime));
+            let mut held = None;
+            let (verb, kind, job, detailed) = match translated {
                 Ok((Want::Request(verb, kind), job, detailed)) => (verb, kind, job, detailed),
+                Ok((Want::HeldRequest(verb, kind, unit), job, detailed)) => {
+                    held = Some((asked.peer, unit));
+                    (verb, kind, job, detailed)
+                }
                 Ok((Want::Reload, ..)) => {
                     self.front.reloading(true);
                     let done = runtime.reload(client::of(asked.caller, runtime));
@@ -344,7 +410,7 @@ impl FrontLink {
             };
             self.last_request += 1;
             let token = self.last_request;
-            self.waiting.insert(token, Waiting { token: asked.token, job, detailed });
+            self.waiting.insert(token, Waiting { token: asked.token, job, detailed, held });
             requests.push(Request { token, client: client::of(asked.caller, runtime), verb, kind });
         }
         requests
@@ -377,6 +443,13 @@ impl FrontLink {
 
     /// The engine has an effect that clients are to hear of; the others are not for the link.
     pub fn effect(&mut self, effect: &Effect, runtime: &mut dyn Runtime) {
+        if let Effect::Reply { token, result: Ok(_) } = effect
+            && let Some((peer, unit)) = self.waiting.get_mut(token).and_then(|waiting| waiting.held.take())
+            && self.connections.values().any(|connection| connection.peer == peer)
+        {
+            self.held.entry(peer).or_default().push(unit.clone());
+            runtime.hold(&unit, true);
+        }
         self.tell(effect, runtime.engine());
     }
 
@@ -438,12 +511,29 @@ impl FrontLink {
     }
 }
 
+/// Bytes, and the descriptors that came with them. What there is no room for is closed by the kernel, and
+/// the message that names it is malformed then.
+fn receive(stream: &UnixStream, buffer: &mut [u8]) -> io::Result<(usize, Vec<OwnedFd>)> {
+    use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(DESCRIPTORS_MAX))];
+    let mut control = RecvAncillaryBuffer::new(&mut space);
+    let mut parts = [io::IoSliceMut::new(buffer)];
+    let received = recvmsg(stream, &mut parts, &mut control, RecvFlags::CMSG_CLOEXEC)?;
+    let mut descriptors = Vec::new();
+    for message in control.drain() {
+        if let RecvAncillaryMessage::ScmRights(sent) = message {
+            descriptors.extend(sent);
+        }
+    }
+    Ok((received.bytes, descriptors))
+}
+
 fn is_transient(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted)
 }
 
-/// The error of this name within org.freedesktop.systemd1.
+/// The error of this name within org.freedesktop.systemd1, or of D-Bus itself.
 fn error_name(name: &str) -> ErrorName {
-    let full = |error: &&ErrorName| error.as_str().strip_prefix("org.freedesktop.systemd1.") == Some(name);
+    let full = |error: &&ErrorName| error.as_str().rsplit('.').next() == Some(name);
     ErrorName::ALL.iter().find(full).copied().unwrap_or(ErrorName::Failed)
 }

@@ -5,6 +5,7 @@ mod cli;
 mod control;
 mod exit;
 mod front_link;
+mod live_files;
 mod model;
 mod narrator;
 mod pump;

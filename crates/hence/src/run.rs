@@ -84,14 +84,15 @@ pub fn main(args: Args) -> ExitCode {
 fn run(args: &Args) -> Result<u8, Refused> {
     hence_host::sys::heap::share();
     let first = std::process::id() == 1;
-    let sources = Sources::new(&args.paths, &args.unit_path).map_err(|m| Refused(exit::NO_UNITS, m))?;
+    let mut sources = Sources::new(&args.paths, &args.unit_path).map_err(|m| Refused(exit::NO_UNITS, m))?;
+    let ledger = args.ledger.ledger.clone().unwrap_or_else(default_ledger);
+    let ledger = std::path::absolute(&ledger).unwrap_or(ledger);
+    let live = sources.live_folders(&ledger);
     let units = sources.loader();
     for diagnostic in units.diagnostics() {
         eprintln!("hence: {diagnostic}");
     }
     let start = sources.to_start(&args.unit, &units).map_err(|m| Refused(exit::NO_UNITS, m))?;
-    let ledger = args.ledger.ledger.clone().unwrap_or_else(default_ledger);
-    let ledger = std::path::absolute(&ledger).unwrap_or(ledger);
     let bad_ledger = |e: hence_host::store::StoreError| Refused(exit::LEDGER, e.to_string());
     let ring = Ring::open(&ledger, &RingOptions::default()).map_err(bad_ledger)?;
     let before = survivors::Before::read(&ledger);
@@ -131,7 +132,7 @@ fn run(args: &Args) -> Result<u8, Refused> {
     }
     let narrator = if first { None } else { Narrator::start(args.quiet).ok() };
     let mut pump = Pump::new(engine, host, ring, recorder, narrator, !first && !args.stay);
-    pump.reads(units);
+    pump.reads(units, live);
     before.mark_running(&ledger, &report.cgroup);
     let command: Text = std::env::args().collect::<Vec<_>>().join(" ").into();
     pump.note(

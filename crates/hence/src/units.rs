@@ -1,6 +1,7 @@
 //! Which units a run knows and which it starts: the search path, the loader, and the units that need no
 //! file. It knows nothing of jobs.
 
+use crate::live_files::LiveFolders;
 use hence_host::{DiskFiles, identities, version};
 use hence_ledger::{FileIdentity, Version};
 use hence_unit::unit_path::{Files, UnitPath, UserRoots, system_folders, user_folders};
@@ -82,6 +83,30 @@ impl Sources {
             sources.folders.extend(default_folders());
         }
         Ok(sources)
+    }
+
+    /// Where unit files go that clients make: for the system's own units, beside those; else into the
+    /// ledger's folder, but for a user who has a folder for such things. They are searched first.
+    pub fn live_folders(&mut self, ledger: &Path) -> LiveFolders {
+        let variable = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|v| v.is_absolute());
+        let live = match (self.system, rustix::process::geteuid().is_root(), variable("XDG_RUNTIME_DIR")) {
+            (true, true, _) => LiveFolders::system(),
+            (true, false, Some(runtime)) => {
+                let home = variable("HOME").unwrap_or_else(|| "/".into());
+                let config = variable("XDG_CONFIG_HOME").unwrap_or_else(|| home.join(".config"));
+                LiveFolders::user(&config, &runtime)
+            }
+            _ => {
+                let live = LiveFolders::of_ledger(ledger);
+                live.clear();
+                live
+            }
+        };
+        let mut folders = live.search();
+        self.folders.retain(|folder| !folders.contains(folder));
+        folders.append(&mut self.folders);
+        self.folders = folders;
+        live
     }
 
     /// Scans the folders and makes the loader.
@@ -178,7 +203,8 @@ impl Units {
         self.rescan();
     }
 
-    fn rescan(&mut self) {
+    /// Looks anew at which unit files there are.
+    pub fn rescan(&mut self) {
         // First the moment, then the look: what changes meanwhile is seen the next time.
         self.scanned = self.versions();
         self.path = UnitPath::scan(&DiskFiles, &self.folders);
