@@ -34,9 +34,7 @@ pub fn translate(
         Command::SetProperties { unit, runtime: for_now, properties } => {
             set(&unit, for_now, &properties, runtime)
         }
-        Command::Abandon { unit } => {
-            loaded(&unit, runtime).and_then(|unit| want(LiveRequest::Abandon(unit)))
-        }
+        Command::Abandon { unit } => loaded(&unit, runtime).and_then(|unit| want(LiveRequest::Abandon(unit))),
         Command::Attach { unit, group, processes } => attach(&unit, &group, processes, caller, runtime),
         Command::Freeze { unit, thaw } => {
             loaded(&unit, runtime).and_then(|unit| want(LiveRequest::Freeze { unit, freeze: !thaw }))

@@ -204,7 +204,8 @@ impl Group {
     fn of(pump: &Pump, unit: UnitId) -> Option<Group> {
         let root = pump.host.tracking().cgroup;
         let root = Path::new(&*root);
-        if let Some(group) = pump.host.group_of(unit, pump.engine.unit(unit).name()).filter(|g| g.folder.exists())
+        if let Some(group) =
+            pump.host.group_of(unit, pump.engine.unit(unit).name()).filter(|g| g.folder.exists())
         {
             let UnitGroup { path, folder, pids_folder } = group;
             return Some(Group { path, folder, pids_folder });

@@ -3,8 +3,8 @@
 
 use super::Usage;
 use hence_bus::front::{
-    CgroupView, ConditionView, ExecView, ScopeView, ServiceView, SocketView, TestView, TimerView, Timestamp, UnitRow,
-    UnitView,
+    CgroupView, ConditionView, ExecView, ScopeView, ServiceView, SocketView, TestView, TimerView, Timestamp,
+    UnitRow, UnitView,
 };
 use hence_engine::{Engine, State, Time, Unit, UnitId, unit::Service};
 use hence_unit::config::{
