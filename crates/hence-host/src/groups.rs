@@ -389,7 +389,7 @@ impl Host {
     }
 
     /// The unit of a process: by what is tracked, then by its group or ancestry.
-    pub(crate) fn unit_of(&self, pid: u32) -> Option<UnitId> {
+    pub fn unit_of(&self, pid: u32) -> Option<UnitId> {
         if let Some(tracked) = self.processes.get(&pid) {
             return Some(tracked.unit);
         }

@@ -226,8 +226,8 @@ fn reply_path(path: String) -> Result<Turn, Refusal> {
 }
 
 fn environment(unset: Vec<String>, set: Vec<String>) -> Result<Turn, Refusal> {
-    let is_assignment = |text: &String| text.find('=').is_some_and(|at| at > 0);
-    if set.iter().all(is_assignment) {
+    use hence_unit::value::assignment_is_valid;
+    if set.iter().all(|text| assignment_is_valid(text)) {
         return Ok(Turn::Ask(Command::Environment { unset, set }));
     }
     Err(Refusal::new(ErrorName::InvalidArgs, "Invalid environment assignments"))

@@ -135,8 +135,7 @@ impl Engine {
     ) -> Result<(), Refusal> {
         let name = self.units[unit.0 as usize].name();
         if !matches!(self.units[unit.0 as usize].state, State::Service(_) | State::Scope(_)) {
-            let text = format!("Unit {name} has no processes to kill.");
-            return Err(Refusal::NoSuchProcess(text.into()));
+            return Err(Refusal::NotSupported("Operation not supported".into()));
         }
         let (main_pid, control_pid) = self.known_processes(unit);
         if main && !others && !control && main_pid.is_none() {

@@ -142,6 +142,9 @@ impl Runtime for Pump {
     }
 
     fn unit_of_pid(&self, pid: u32) -> Option<UnitId> {
+        if let Some(unit) = self.host.unit_of(pid) {
+            return Some(unit);
+        }
         let root = self.host.tracking().cgroup;
         let name = hence_host::unit_in(Path::new(&*root), pid)?;
         self.engine.find(&name)

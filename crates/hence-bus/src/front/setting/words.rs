@@ -86,7 +86,13 @@ pub fn written(how: How, directive: &str, value: &Value) -> Written {
             items(value)?.iter().map(entry).collect()
         }
         How::Tests => items(value)?.iter().map(|item| test(directive, item)).collect(),
-        How::Pairs => fresh(items(value)?.iter().map(pair).collect::<Result<_, _>>()?),
+        How::Pairs => {
+            let mut pairs: Vec<String> = items(value)?.iter().map(pair).collect::<Result<_, _>>()?;
+            // A device without a word for what is allowed may be used in every way.
+            let whole = pairs.iter_mut().filter(|pair| directive == "DeviceAllow" && !pair.contains(' '));
+            whole.for_each(|pair| pair.push_str(" rwm"));
+            fresh(pairs)
+        }
         How::Networks => fresh(items(value)?.iter().map(network).collect::<Result<_, _>>()?),
         How::Bits => match value {
             Value::Bytes(bytes) => fresh(vec![ranges(bytes)]),
