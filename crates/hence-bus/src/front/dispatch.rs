@@ -38,10 +38,9 @@ pub fn dispatch(
         let id = if member == "Ping" { Vec::new() } else { vec![model.machine_id().into()] };
         return Ok(Step::Reply(id));
     }
-    // Clients made for a bus say hello and subscribe; there is no bus here, and all signals come anyway.
+    // Clients made for a bus say hello, which the front answers, and subscribe; all signals come anyway.
     if interface == Some(BUS) && path == "/org/freedesktop/DBus" {
         return match member {
-            "Hello" => Ok(Step::Reply(vec![":1.1".into()])),
             "AddMatch" | "RemoveMatch" => Ok(Step::Reply(Vec::new())),
             _ => Err(unknown_method(member, BUS)),
         };

@@ -7,7 +7,7 @@ use crate::front::{Command, UnitView};
 /// The interface.
 pub const INTERFACE: Interface<UnitView> = Interface {
     name: "org.freedesktop.systemd1.Scope",
-    properties: &[ROWS, RESOURCES],
+    properties: &[ROWS, RESOURCES, KILL],
     methods: METHODS,
     signals: &[("RequestStop", "")],
 };
@@ -18,6 +18,9 @@ const ROWS: &[Property<UnitView>] = &[
     fixed("TimeoutStopUSec", "t", |v| v.scope.timeout_stop_us.into()),
     live("Result", "s", |v| v.result.into()),
     fixed("RuntimeMaxUSec", "t", |v| v.scope.runtime_max_us.into()),
+];
+
+const KILL: &[Property<UnitView>] = &[
     fixed("KillMode", "s", |v| v.scope.kill_mode.into()),
     fixed("KillSignal", "i", |v| v.scope.kill_signal.into()),
     fixed("SendSIGKILL", "b", |v| v.scope.send_sigkill.into()),

@@ -103,7 +103,7 @@ impl Engine {
         let starts = matches!(job_type, JobType::Start | JobType::Restart | JobType::ReloadOrStart);
         let stops = matches!(job_type, JobType::Stop | JobType::Restart | JobType::TryRestart);
         if starts {
-            self.check_startable(unit)?;
+            self.check_startable(unit, job_type)?;
         }
         if (flags.refuse_manual_start && starts) || (flags.refuse_manual_stop && stops) {
             let name = self.units[unit.0 as usize].name();

@@ -2,7 +2,7 @@
 
 use super::{Rules, State};
 use crate::{Effect, Engine, Kill, KillScope, Refusal, UnitId};
-use alloc::{format, vec};
+use alloc::vec;
 use hence_ledger::{Cause, Fact, JobType, RecordId, SignalReason, SubState};
 use hence_unit::config::{KillConfig, KillMode};
 
@@ -133,7 +133,6 @@ impl Engine {
         signal: u8,
         cause: &Cause,
     ) -> Result<(), Refusal> {
-        let name = self.units[unit.0 as usize].name();
         if !matches!(self.units[unit.0 as usize].state, State::Service(_) | State::Scope(_)) {
             return Err(Refusal::NotSupported("Operation not supported".into()));
         }

@@ -112,7 +112,8 @@ impl Runtime for Pump {
 
     fn hold(&mut self, unit: &UnitName, hold: bool) {
         let name = unit.clone();
-        self.happen(if hold { Event::Held(name) } else { Event::Released(name) });
+        // What follows from it waits until the link has returned.
+        self.engine.handle(Host::now(), if hold { Event::Held(name) } else { Event::Released(name) });
     }
 
     fn unit_of_group(&self, path: &str) -> Option<UnitId> {
