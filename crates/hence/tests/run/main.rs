@@ -10,4 +10,5 @@ mod leaks;
 mod orderly;
 mod rig;
 mod services;
+mod transient;
 mod versions;
