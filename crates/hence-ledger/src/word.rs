@@ -230,14 +230,14 @@ words! {
         Exit = 12 "exit" "Stop everything and end.",
         Verify = 13 "verify-active" "Check that it is up.",
         Isolate = 14 "isolate" "Bring it up and stop everything else.",
-        StartTransient = 40 "start-transient" "Make a unit without a file and start it.",
-        SetProperty = 41 "set-property" "Change its settings while it runs.",
-        Clean = 42 "clean" "Remove its folders.",
-        Freeze = 43 "freeze" "Suspend its processes.",
-        Thaw = 44 "thaw" "Let its processes go on.",
-        Attach = 45 "attach" "Move processes into its group.",
-        Abandon = 46 "abandon" "Leave a scope to itself.",
-        SetEnvironment = 47 "set-environment" "Change the environment of what is started.",
+        StartTransient = 60 "start-transient" "Make a unit without a file and start it.",
+        SetProperty = 61 "set-property" "Change its settings while it runs.",
+        Clean = 62 "clean" "Remove its folders.",
+        Freeze = 63 "freeze" "Suspend its processes.",
+        Thaw = 64 "thaw" "Let its processes go on.",
+        Attach = 65 "attach" "Move processes into its group.",
+        Abandon = 66 "abandon" "Leave a scope to itself.",
+        SetEnvironment = 67 "set-environment" "Change the environment of what is started.",
     }
 }
 
