@@ -327,6 +327,10 @@ impl Engine {
 
     /// Gives back the room that a burst of work needed.
     pub fn shrink(&mut self) {
+        for unit in &mut self.units {
+            unit.edges.shrink_to_fit();
+        }
+        self.units.shrink_to_fit();
         self.records.shrink_to_fit();
         self.effects.shrink_to_fit();
         self.run_queue.shrink_to_fit();
@@ -349,7 +353,8 @@ impl Engine {
     }
 
     fn make_known(&mut self, name: &UnitName) -> UnitId {
-        let stub = Config::stub(name.clone());
+        let mut stub = Config::stub(name.clone());
+        self.alike.share(&mut stub);
         let id = match self.free.pop_first() {
             Some(id) => {
                 self.units[id.0 as usize] = Unit::new(id, stub);

@@ -234,6 +234,15 @@ impl Host {
         Ok(host)
     }
 
+    /// Gives back the memory that a burst needed: this host's at once, what the heap has free and the pages
+    /// of the program at the last moment before the next sleep, so that the way there doesn't map them again.
+    pub fn shrink(&mut self) {
+        self.launcher.shrink();
+        self.rows.shrink_to_fit();
+        self.processes.shrink_to_fit();
+        self.loop_state.trim = true;
+    }
+
     /// How processes are tracked here. Directives that turned out not to be enforceable are added as
     /// units with them are started.
     pub fn tracking(&self) -> TrackingReport {

@@ -108,6 +108,8 @@ pub(crate) struct LoopState {
     /// Messages may be left to read.
     messages: bool,
     deferred: u8,
+    /// Memory is to be given back before the next sleep.
+    pub trim: bool,
     /// Messages that were dropped: too long, or of nobody's process.
     pub dropped_messages: u64,
 }
@@ -229,6 +231,9 @@ impl Host {
         events.append(&mut self.pending);
         let mut buffer = [MaybeUninit::<epoll::Event>::uninit(); READY];
         let zero = rustix::time::Timespec { tv_sec: 0, tv_nsec: 0 };
+        if !busy && std::mem::take(&mut self.loop_state.trim) {
+            crate::sys::heap::trim();
+        }
         let ready = match epoll::wait(&self.epoll, &mut buffer[..], busy.then_some(&zero)) {
             Ok((ready, _)) => ready,
             Err(rustix::io::Errno::INTR) => return Ok(()),

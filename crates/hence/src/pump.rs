@@ -19,6 +19,10 @@ use std::rc::Rc;
 
 /// Effects done between two writes to the ring. Bounds how long a wave keeps messages and signals waiting.
 const WAVE: usize = 128;
+/// Answers that may wait for the end of a wave.
+const ANSWERS: usize = 16;
+/// Records that are encoded at once.
+const BATCH: usize = 64;
 /// Records after which memory is given back as soon as it is quiet.
 const BURST: usize = 512;
 /// How long nothing must happen for it to be quiet, in microseconds.
@@ -112,7 +116,7 @@ impl Pump {
             units: None,
             live: None,
             events: VecDeque::new(),
-            batch: Vec::new(),
+            batch: Vec::with_capacity(BATCH),
             finished: None,
             run_until_us: None,
             // Starting up is a burst too.
@@ -197,7 +201,8 @@ impl Pump {
             if nothing && quiet_at.is_some_and(|at| at <= Host::now().monotonic_us) {
                 self.told = 0;
                 self.engine.shrink();
-                hence_host::sys::heap::trim();
+                self.recorder.borrow_mut().shrink();
+                self.host.shrink();
             }
         }
     }
@@ -259,9 +264,13 @@ impl Pump {
         loop {
             self.store();
             let mut done = 0;
-            while done < WAVE {
+            let mut read = false;
+            while done < WAVE && !read && answers.len() < ANSWERS {
                 let Some(effect) = self.engine.poll_effect() else { break };
                 done += 1;
+                // What a unit's files say takes a good deal of memory until the engine has compared it with
+                // what others say: it is not kept waiting, lest the heap be full of holes afterwards.
+                read = matches!(effect, Effect::Load(_));
                 self.perform(effect, &mut answers);
             }
             let now = Host::now();
@@ -276,29 +285,30 @@ impl Pump {
 
     /// Puts the engine's records into the ring.
     fn store(&mut self) {
-        while let Some(record) = self.engine.poll_record() {
-            self.trouble.note(&record);
-            if let Some(narrator) = &mut self.narrator {
-                narrator.tell(&record);
+        loop {
+            while self.batch.len() < BATCH
+                && let Some(record) = self.engine.poll_record()
+            {
+                self.trouble.note(&record);
+                if let Some(narrator) = &mut self.narrator {
+                    narrator.tell(&record);
+                }
+                if let Some(front) = &mut self.front {
+                    front.record(&record, &self.engine);
+                }
+                self.batch.push(record);
             }
-            if let Some(front) = &mut self.front {
-                front.record(&record, &self.engine);
+            if self.batch.is_empty() {
+                break;
             }
-            self.batch.push(record);
+            self.ring.append(&self.batch);
+            self.told = self.told.saturating_add(self.batch.len());
+            self.batch.clear();
+            self.recorder.borrow_mut().appended(&mut self.ring);
         }
         if let Some(narrator) = &mut self.narrator {
             narrator.flush();
         }
-        if self.batch.is_empty() {
-            return;
-        }
-        self.ring.append(&self.batch);
-        self.told = self.told.saturating_add(self.batch.len());
-        self.batch.clear();
-        self.batch.shrink_to(BURST);
-        let mut recorder = self.recorder.borrow_mut();
-        recorder.appended(&mut self.ring);
-        drop(recorder);
         self.watch_recorder();
     }
 

@@ -15,7 +15,7 @@ impl Engine {
             // A start that was asked for meanwhile isn't in the count.
             s.group_empty = processes.is_empty() && s.is_alone();
             if let Some(awaited) = s.awaiting.take() {
-                self.kill_after_census(unit, awaited, processes.len() as u32);
+                self.kill_after_census(unit, *awaited, processes.len() as u32);
                 return;
             }
         }

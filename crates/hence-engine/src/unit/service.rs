@@ -13,7 +13,7 @@ use super::{Rules, State, command_text, span_text};
 use crate::deadline::{Armed, DeadlineFor, Deadlines};
 use crate::job::Performed;
 use crate::{ConnectionId, Effect, Engine, ExecId, Spawn, Time, UnitId};
-use alloc::{format, string::String, vec, vec::Vec};
+use alloc::{boxed::Box, format, string::String, vec, vec::Vec};
 use hence_ledger::{
     Cause, Exit, ExitKind, Fact, ProcessRole, RecordId, SubState, Text, UnitResult, record::Invocation,
 };
@@ -79,7 +79,7 @@ pub struct Service {
     main_start: Option<ExecId>,
     control_start: Option<ExecId>,
     /// A signal state that waits to hear whether there is anybody to signal, and why it was entered.
-    pub(crate) awaiting: Option<(SubState, Cause)>,
+    pub(crate) awaiting: Option<Box<(SubState, Cause)>>,
     /// The invocation whose left-over processes the next census counts, and the record of its end.
     pub(crate) left_by: Option<(Option<Invocation>, RecordId)>,
     deadline: Option<Armed>,

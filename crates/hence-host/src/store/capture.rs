@@ -53,10 +53,25 @@ struct Output {
     fd: OwnedFd,
     token: u64,
     origin: Origin,
-    partial: Vec<u8>,
-    tail: Vec<u8>,
+    /// Of those that have written something: most of a thousand services are silent.
+    text: Option<Box<Written>>,
     touched: u32,
     lost: u32,
+}
+
+/// What is kept of a stream.
+#[derive(Debug, Default)]
+struct Written {
+    /// A line without its end.
+    partial: Vec<u8>,
+    /// The last of all, for last words.
+    tail: Vec<u8>,
+}
+
+impl Output {
+    fn tail(&self) -> &[u8] {
+        self.text.as_ref().map_or(&[], |t| &t.tail)
+    }
 }
 
 /// All streams that are captured.
@@ -107,8 +122,7 @@ impl Capture {
             Some(name) if **name == *origin.unit => origin.unit = name.clone(),
             _ => self.last_name = Some(origin.unit.clone()),
         }
-        let (partial, tail) = (Vec::new(), Vec::new());
-        let output = Some(Output { fd, token, origin, partial, tail, touched: 0, lost: 0 });
+        let output = Some(Output { fd, token, origin, text: None, touched: 0, lost: 0 });
         Ok(match self.free.pop() {
             Some(key) => {
                 self.outputs[key as usize] = output;
@@ -179,13 +193,14 @@ impl Capture {
         let turn = self.turn;
         let Some(output) = self.output(key) else { return };
         output.touched = turn;
-        let before = output.tail.len();
+        let tail = &mut output.text.get_or_insert_default().tail;
+        let before = tail.len();
         let new = &bytes[bytes.len().saturating_sub(TAIL)..];
         let drop_front = (before + new.len()).saturating_sub(TAIL);
-        output.tail.drain(..drop_front);
-        output.tail.reserve_exact(new.len());
-        output.tail.extend_from_slice(new);
-        let after = output.tail.len();
+        tail.drain(..drop_front);
+        tail.reserve_exact(new.len());
+        tail.extend_from_slice(new);
+        let after = tail.len();
         self.tails = self.tails + after - before;
         self.log(key, bytes, false);
         self.shed();
@@ -198,11 +213,10 @@ impl Capture {
                 self.tails -= tail.len();
                 continue;
             }
-            let tails = self.outputs.iter_mut().flatten().filter(|o| !o.tail.is_empty());
-            let oldest = tails.min_by_key(|o| o.touched);
-            let Some(output) = oldest else { return };
-            self.tails -= output.tail.len();
-            output.tail = Vec::new();
+            let tails = self.outputs.iter_mut().flatten().filter(|o| !o.tail().is_empty());
+            let oldest = tails.min_by_key(|o| o.touched).and_then(|o| o.text.as_mut());
+            let Some(text) = oldest else { return };
+            self.tails -= std::mem::take(&mut text.tail).len();
         }
     }
 
@@ -210,8 +224,9 @@ impl Capture {
     fn log(&mut self, key: u64, bytes: &[u8], end: bool) {
         let slot = usize::try_from(key).ok().and_then(|key| self.outputs.get_mut(key));
         let Some(output) = slot.and_then(Option::as_mut) else { return };
-        let before = output.partial.len();
-        let mut text = std::mem::take(&mut output.partial);
+        let Some(written) = &mut output.text else { return };
+        let mut text = std::mem::take(&mut written.partial);
+        let before = text.len();
         text.extend_from_slice(bytes);
         self.partials -= before;
         let crowded = self.partials + text.len() > ALL_PARTIAL;
@@ -232,25 +247,28 @@ impl Capture {
             }
         }
         store(&self.logs, self.log_bytes, output, &mut lines);
-        output.partial = rest.to_vec();
-        self.partials += output.partial.len();
+        self.partials += rest.len();
+        if let Some(written) = &mut output.text {
+            written.partial = rest.to_vec();
+        }
     }
 
     fn end(&mut self, key: u64) -> Option<Ended> {
         self.log(key, &[], true);
         let output = self.outputs.get_mut(usize::try_from(key).ok()?)?.take()?;
         self.free.extend(u32::try_from(key));
-        self.partials -= output.partial.len();
         let ended = Some(Ended { token: output.token, fd: output.fd });
-        if output.tail.is_empty() {
+        let Written { partial, tail } = output.text.map(|t| *t).unwrap_or_default();
+        self.partials -= partial.len();
+        if tail.is_empty() {
             return ended;
         }
         if self.ended.len() >= ENDED
-            && let Some((_, tail)) = self.ended.pop_front()
+            && let Some((_, oldest)) = self.ended.pop_front()
         {
-            self.tails -= tail.len();
+            self.tails -= oldest.len();
         }
-        self.ended.push_back((output.origin, output.tail));
+        self.ended.push_back((output.origin, tail));
         ended
     }
 
@@ -267,8 +285,8 @@ impl Capture {
         }
         let mut words = Vec::new();
         for stream in [Stream::Stderr, Stream::Stdout] {
-            let live = self.live().map(|(_, o)| (&o.origin, &o.tail));
-            let ended = self.ended.iter().map(|(origin, tail)| (origin, tail));
+            let live = self.live().map(|(_, o)| (&o.origin, o.tail()));
+            let ended = self.ended.iter().map(|(origin, tail)| (origin, tail.as_slice()));
             let mut tail: Vec<u8> = ended
                 .chain(live)
                 .filter(|(origin, _)| of_it(origin) && origin.stream == stream)

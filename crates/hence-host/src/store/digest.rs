@@ -117,6 +117,12 @@ impl Digests {
             || !self.hashed.is_empty() && !self.packages.is_busy()
     }
 
+    /// Gives back the memory that a burst needed.
+    pub fn shrink(&mut self) {
+        self.queue.shrink_to_fit();
+        self.hashed.shrink_to_fit();
+    }
+
     /// Whether nothing is left to do or to wait for.
     pub fn is_done(&self) -> bool {
         self.hashing.is_none() && self.queue.is_empty() && self.hashed.is_empty() && !self.packages.is_busy()

@@ -7,7 +7,7 @@ use super::message::{LONGEST, ToOwner, ToRecorder};
 use super::{Ring, StoreError};
 use crate::sys::store as sys;
 use hence_ledger::{GapReason, Invocation, RecordId, Stream, Text};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::ffi::OsString;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -31,10 +31,74 @@ pub struct RecorderCommand {
     pub environment: Vec<(OsString, OsString)>,
 }
 
+/// The output pipes of one process.
 #[derive(Debug)]
 struct Output {
-    fd: OwnedFd,
-    message: ToRecorder,
+    unit: Text,
+    invocation: Invocation,
+    pid: u32,
+    /// Of stdout and of stderr; `None`: at its end, or there was none.
+    ends: [Option<OwnedFd>; 2],
+}
+
+/// The output pipes that are open. A pipe's token is the place of its process's entry, times two, and one
+/// more for stderr; places are used again.
+#[derive(Debug, Default)]
+struct Outputs {
+    places: Vec<Option<Output>>,
+    free: Vec<u32>,
+    last: usize,
+}
+
+impl Outputs {
+    fn add(&mut self, fd: OwnedFd, unit: &Text, invocation: Invocation, stream: Stream, pid: u32) -> u64 {
+        let side = usize::from(stream == Stream::Stderr);
+        // The streams of a process come one after the other.
+        let last = self.places.get_mut(self.last).and_then(Option::as_mut);
+        let joined = last.filter(|o| o.pid == pid && o.invocation == invocation && o.ends[side].is_none());
+        if let Some(output) = joined {
+            output.ends[side] = Some(fd);
+            return (self.last * 2 + side) as u64;
+        }
+        let mut output = Output { unit: unit.clone(), invocation, pid, ends: [None, None] };
+        output.ends[side] = Some(fd);
+        self.last = match self.free.pop() {
+            Some(place) => place as usize,
+            None => {
+                if self.places.len() == self.places.capacity() {
+                    self.places.reserve_exact(64 + self.places.len() / 4);
+                }
+                self.places.push(None);
+                self.places.len() - 1
+            }
+        };
+        self.places[self.last] = Some(output);
+        (self.last * 2 + side) as u64
+    }
+
+    /// The pipe of a token, and what the recorder is told of it.
+    fn get(&self, token: u64) -> Option<(BorrowedFd<'_>, ToRecorder)> {
+        let side = (token % 2) as usize;
+        let output = self.places.get(usize::try_from(token / 2).ok()?)?.as_ref()?;
+        let fd = output.ends[side].as_ref()?.as_fd();
+        let stream = if side == 0 { Stream::Stdout } else { Stream::Stderr };
+        let (unit, invocation, pid) = (output.unit.clone(), output.invocation, output.pid);
+        Some((fd, ToRecorder::Output { token, unit, invocation, stream, pid }))
+    }
+
+    fn remove(&mut self, token: u64) {
+        let Ok(place) = usize::try_from(token / 2) else { return };
+        let Some(Some(output)) = self.places.get_mut(place) else { return };
+        output.ends[(token % 2) as usize] = None;
+        if output.ends.iter().all(Option::is_none) {
+            self.places[place] = None;
+            self.free.push(place as u32);
+        }
+    }
+
+    fn tokens(&self) -> impl Iterator<Item = u64> {
+        (0..self.places.len() as u64 * 2).filter(|token| self.get(*token).is_some())
+    }
 }
 
 /// The owner's link to the recorder.
@@ -45,10 +109,9 @@ pub struct RecorderLink {
     socket: Option<OwnedFd>,
     awake: bool,
     hurried: bool,
-    outputs: BTreeMap<u64, Output>,
+    outputs: Outputs,
     unsent: VecDeque<u64>,
     queue: VecDeque<ToRecorder>,
-    next_token: u64,
     dropped: u64,
     blocked: bool,
     stalled: Option<GapReason>,
@@ -69,10 +132,9 @@ impl RecorderLink {
             socket: None,
             awake: true,
             hurried: false,
-            outputs: BTreeMap::new(),
+            outputs: Outputs::default(),
             unsent: VecDeque::new(),
             queue: VecDeque::new(),
-            next_token: 0,
             dropped: 0,
             blocked: false,
             stalled: None,
@@ -105,7 +167,7 @@ impl RecorderLink {
         (self.awake, self.hurried, self.blocked, self.stalled) = (true, false, false, None);
         self.restart_at_us = None;
         self.started_us = now_us;
-        self.unsent = self.outputs.keys().copied().collect();
+        self.unsent = self.outputs.tokens().collect();
         self.flush();
         Ok(())
     }
@@ -154,10 +216,7 @@ impl RecorderLink {
         stream: Stream,
         pid: u32,
     ) {
-        let token = self.next_token;
-        self.next_token += 1;
-        let message = ToRecorder::Output { token, unit: unit.clone(), invocation, stream, pid };
-        self.outputs.insert(token, Output { fd, message });
+        let token = self.outputs.add(fd, unit, invocation, stream, pid);
         self.unsent.push_back(token);
         self.flush();
     }
@@ -184,7 +243,7 @@ impl RecorderLink {
                         (self.awake, self.hurried, self.stalled) = (false, false, None);
                     }
                     Some(ToOwner::Closed { tokens }) => {
-                        tokens.iter().for_each(|token| drop(self.outputs.remove(token)));
+                        tokens.into_iter().for_each(|token| self.outputs.remove(token));
                     }
                     Some(ToOwner::Stalled { reason }) => self.stalled = Some(reason),
                     None => {}
@@ -235,25 +294,32 @@ impl RecorderLink {
     }
 
     fn send(&mut self, message: &ToRecorder, fd: Option<BorrowedFd<'_>>) -> io::Result<()> {
-        let socket = self.socket.as_ref().ok_or(io::ErrorKind::NotConnected)?;
-        let result = sys::send(socket.as_fd(), &message.encode(), fd);
+        let result = self.deliver(message, fd);
         if result.as_ref().is_err_and(|e| e.kind() == io::ErrorKind::WouldBlock) {
             self.blocked = true;
         }
         result
     }
 
+    fn deliver(&self, message: &ToRecorder, fd: Option<BorrowedFd<'_>>) -> io::Result<()> {
+        let socket = self.socket.as_ref().ok_or(io::ErrorKind::NotConnected)?;
+        sys::send(socket.as_fd(), &message.encode(), fd)
+    }
+
+    /// Gives back the memory that a burst needed.
+    pub fn shrink(&mut self) {
+        self.unsent.shrink_to_fit();
+        self.queue.shrink_to_fit();
+    }
+
     /// Sends what waits: pipes first, so that last words find them.
     fn flush(&mut self) {
         self.blocked = false;
         while let Some(token) = self.unsent.front().copied() {
-            if let Some(output) = self.outputs.remove(&token) {
-                let result = self.send(&output.message, Some(output.fd.as_fd()));
-
-                self.outputs.insert(token, output);
-                if result.is_err() {
-                    return;
-                }
+            let sent = self.outputs.get(token).map(|(fd, message)| self.deliver(&message, Some(fd)));
+            if let Some(Err(error)) = sent {
+                self.blocked = error.kind() == io::ErrorKind::WouldBlock;
+                return;
             }
             self.unsent.pop_front();
         }

@@ -232,6 +232,11 @@ impl Recorder {
         };
         if timeout_us.is_none() && self.worked >= BATCH as u64 {
             self.worked = 0;
+            self.digests.shrink();
+            self.wanted.shrink_to_fit();
+            self.owed.shrink_to_fit();
+            self.outbox.shrink_to_fit();
+            self.closed_streams.shrink_to_fit();
             crate::sys::heap::trim();
         }
         let timeout = timeout_us.map(|us| rustix::event::Timespec {

@@ -155,7 +155,7 @@ impl Ring {
             records.iter().for_each(|record| self.lose(record));
             self.full_means = GapReason::RingFull;
         }
-        if self.batch.capacity() > 256 << 10 {
+        if self.batch.capacity() > 32 << 10 {
             self.batch = Vec::new();
         }
         self.lost - lost_before

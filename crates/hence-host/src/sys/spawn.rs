@@ -209,6 +209,16 @@ impl Launcher {
         self.old = true;
     }
 
+    /// Gives back the memory of the slots that no child uses.
+    pub fn shrink(&mut self) {
+        for slot in &mut self.slots {
+            let slot = slot.get_mut();
+            if slot.busy.load(Ordering::Acquire) == 0 {
+                (slot.image, slot.pointers, slot.stack) = (Image::default(), Vec::new(), Vec::new());
+            }
+        }
+    }
+
     /// Takes a free slot with an empty image. With `confirm`, or where none is free, the start will wait
     /// for the exec.
     pub fn claim(&mut self, confirm: bool) -> Claim {

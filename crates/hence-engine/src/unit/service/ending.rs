@@ -5,7 +5,7 @@ use crate::job::is_down;
 use crate::restart::shall_restart;
 use crate::unit::{Rules, kill};
 use crate::{Effect, Engine, KillScope, UnitId};
-use alloc::vec;
+use alloc::{boxed::Box, vec};
 use hence_ledger::{Cause, DeadlineKind, Fact, JobType, RestartReason, SubState, UnitResult};
 use hence_unit::config::{ExecPhase, JobMode, KillMode, Restart};
 
@@ -51,7 +51,7 @@ impl Engine {
                     return;
                 }
                 if plan.group && !group_empty {
-                    self.service_mut(unit).awaiting = Some((state, cause));
+                    self.service_mut(unit).awaiting = Some(Box::new((state, cause)));
                     self.effect(Effect::Census { unit, expected: vec![] });
                     return;
                 }

@@ -407,7 +407,7 @@ impl Engine {
             return;
         }
         service.group_empty = true;
-        if let Some((state, cause)) = service.awaiting.take() {
+        if let Some((state, cause)) = service.awaiting.take().map(|awaited| *awaited) {
             // That is what the census would say; where it hasn't begun it needn't.
             self.forgo_census(unit);
             return self.enter_signal(unit, state, UnitResult::Success, cause);
