@@ -127,7 +127,8 @@ impl Host {
             row.grouped = true;
         }
         // By groups, the end of the last one shows by itself; without them each is watched.
-        if matches!(self.tracker, Tracker::Ancestry(_)) {
+        if let Tracker::Ancestry(ancestry) = &mut self.tracker {
+            ancestry.handed_over(unit, pid);
             let tracked = Tracked { start_ticks: stat.start_ticks, unit, pidfd: None, end: End::Silent };
             if !self.track(pid, tracked, stat.parent == std::process::id()) {
                 return Err(missing());

@@ -78,16 +78,18 @@ fn a_service_is_made_run_and_forgotten() {
     for level in levels().into_iter().filter(|_| has_clients()) {
         let site = site("transient", level);
         let hence = serving(&site, &[]);
-        let out = site.path("out");
-        let line = format!("echo \"$X-$Y 100%\" > {out}; sleep 0.3");
+        let (out, go) = (site.path("answer"), site.path("go"));
+        let line = format!("echo \"$X-$Y 100%\" > {out}; until [ -e {go} ]; do sleep 0.05; done");
         let text = succeeds(
             &site,
             "systemd-run",
             &["--unit=once", "-p", "Environment=X=1 \"Y=a b\"", "--setenv=Z=%n", "/bin/sh", "-c", &line],
         );
         assert!(text.contains("once.service"), "{text}");
-        let shown = succeeds(&site, "systemctl", &["cat", "once.service"]);
-        for wanted in ["transient/once.service", "programmatically", "Environment=\"X=1\" \"Y=a b\""] {
+        let path = property(&site, "once.service", "FragmentPath");
+        assert_eq!(path, site.path("ledger/units/transient/once.service"));
+        let shown = std::fs::read_to_string(&path).expect("its file");
+        for wanted in ["programmatically", "Environment=\"X=1\" \"Y=a b\"", "Environment=\"Z=%%n\""] {
             assert!(shown.contains(wanted), "{wanted}: {shown}");
         }
         assert_eq!(property(&site, "once.service", "Transient"), "yes");
@@ -95,7 +97,8 @@ fn a_service_is_made_run_and_forgotten() {
         assert!(said(&twice).contains("was already loaded or has a fragment file"), "{}", said(&twice));
         let taken = ask(&site, "systemd-run", &["--unit=keep", "true"]);
         assert!(said(&taken).contains("was already loaded or has a fragment file"), "{}", said(&taken));
-        assert_eq!(site.written("out"), "1-a b 100%\n");
+        assert_eq!(site.written("answer"), "1-a b 100%\n");
+        std::fs::write(&go, "").expect("a write");
         until("the unit to be gone", || {
             (property(&site, "once.service", "LoadState") == "not-found").then_some(())
         });
@@ -289,9 +292,9 @@ fn the_environment_of_what_is_started_changes() {
         succeeds(&site, "systemctl", &["unset-environment", "AA"]);
         let bad = ask(&site, "systemctl", &["set-environment", "1A=3"]);
         assert!(said(&bad).contains("Invalid environment assignments"), "{}", said(&bad));
-        let line = format!("echo \"$AA-$BB\" > {}", site.path("out"));
+        let line = format!("echo \"$AA-$BB\" > {}", site.path("answer"));
         succeeds(&site, "systemd-run", &["/bin/sh", "-c", &line]);
-        assert_eq!(site.written("out"), "-x y\n");
+        assert_eq!(site.written("answer"), "-x y\n");
         hence.interrupt();
     }
 }
