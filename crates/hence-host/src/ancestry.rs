@@ -73,8 +73,8 @@ impl Ancestry {
         }
     }
 
-    /// A process that somebody else started was handed over: it and what it starts are the unit's. Of those that
-    /// outlive it, what doesn't descend from us is lost sight of.
+    /// A process that somebody else started was handed over: it and what it starts are the unit's. Of those
+    /// that outlive it, what doesn't descend from us is lost sight of.
     pub fn handed_over(&mut self, unit: UnitId, pid: u32) {
         self.handed_over.insert(pid, unit);
     }

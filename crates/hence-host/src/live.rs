@@ -1,6 +1,6 @@
 //! What is done to units beside starting and ending their processes: taking up processes of others, new
-//! limits, freezing, removing folders, the environment, and standard streams that a client sent. When and why is
-//! decided elsewhere.
+//! limits, freezing, removing folders, the environment, and standard streams that a client sent. When and
+//! why is decided elsewhere.
 
 use crate::{
     host::{End, Host, Tracked, Tracker},

@@ -1,4 +1,4 @@
-//! Settings of units as clients send them (StartTransientUnit, SetUnitProperties), as the lines of a unit file:
+//! Settings of units as clients send them (StartTransientUnit, SetUnitProperties), as lines of a unit file:
 //! a name and a typed value become a directive and its text, written so that loading it gives the value
 //! back. Whether the value makes sense is for the loader to say. org.freedesktop.systemd1(5).
 
@@ -216,7 +216,8 @@ pub fn file(head: &str, lines: &[Line]) -> String {
 pub const TRANSIENT_HEAD: &str =
     "# This is a transient unit file, created programmatically via the systemd API. Do not edit.\n";
 /// What a drop-in begins with that SetUnitProperties wrote.
-pub const DROP_IN_HEAD: &str = "# This is a drop-in unit file extension, created via \"systemctl set-property\"\n\
+pub const DROP_IN_HEAD: &str = "\
+     # This is a drop-in unit file extension, created via \"systemctl set-property\"\n\
      # or an equivalent operation. Do not edit.\n";
 
 #[cfg(test)]

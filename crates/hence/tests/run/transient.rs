@@ -336,7 +336,8 @@ fn folders_of_a_unit_are_cleaned() {
         let site = site("clean", level);
         site.unit(
             "dirs.service",
-            "[Service]\nType=oneshot\nExecStart=/bin/sh -c 'echo > $STATE_DIRECTORY/s; echo > $CACHE_DIRECTORY/c'\n\
+            "[Service]\nType=oneshot\nExecStart=/bin/sh -c 'echo > $STATE_DIRECTORY/s; \
+             echo > $CACHE_DIRECTORY/c'\n\
              StateDirectory=dirs\nCacheDirectory=dirs\n",
         );
         let hence = serving(&site, &["--unit", "keep"]);
