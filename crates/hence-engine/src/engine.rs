@@ -211,7 +211,7 @@ impl Engine {
             return;
         }
         match event {
-            Event::Loaded { config, files } => self.loaded_by(config, files, Vec::new()),
+            Event::Loaded { config, files } => self.loaded_by(*config, files, Vec::new()),
             Event::Referenced(name) => {
                 self.reference(&name);
             }
@@ -372,8 +372,7 @@ impl Engine {
         id
     }
 
-    fn loaded_by(&mut self, config: Box<Config>, files: Vec<FileIdentity>, causes: Vec<Cause>) {
-        let mut config = *config;
+    fn loaded_by(&mut self, mut config: Config, files: Vec<FileIdentity>, causes: Vec<Cause>) {
         let id = match self.find(config.id()) {
             Some(id) => id,
             None => self.make_known(&config.id().clone()),

@@ -5,7 +5,7 @@ use super::Engine;
 use crate::job::is_down;
 use crate::unit::State;
 use crate::{Effect, Freezer, JobId, LiveRequest, Refusal, Transient, UnitId};
-use alloc::{boxed::Box, format, sync::Arc, vec, vec::Vec};
+use alloc::{format, sync::Arc, vec, vec::Vec};
 use hence_ledger::{Cause, FileIdentity, JobType, SubState, Text};
 use hence_unit::{Config, Kind, config::JobMode};
 
@@ -36,7 +36,7 @@ impl Engine {
                 None
             }
             LiveRequest::Reconfigure { config, files } => {
-                self.reconfigure(config, files, cause);
+                self.reconfigure(*config, files, cause);
                 Some(Ok(None))
             }
             LiveRequest::Attach { group, processes, .. } => {
@@ -56,7 +56,7 @@ impl Engine {
     fn make(&mut self, token: u64, transient: Transient, cause: &Cause) {
         let Transient { unit, mode, units, processes } = transient;
         for (config, files) in units {
-            self.loaded_by(config, files, vec![cause.clone()]);
+            self.loaded_by(*config, files, vec![cause.clone()]);
         }
         let unit = self.reference(&unit);
         self.scope_takes(unit, processes);
@@ -82,7 +82,7 @@ impl Engine {
     }
 
     /// A unit's settings were changed in files beside it: they hold at once.
-    fn reconfigure(&mut self, config: Box<Config>, files: Vec<FileIdentity>, cause: &Cause) {
+    fn reconfigure(&mut self, config: Config, files: Vec<FileIdentity>, cause: &Cause) {
         let name = config.id().clone();
         self.loaded_by(config, files, vec![cause.clone()]);
         let unit = self.reference(&name);
