@@ -26,6 +26,11 @@ impl Engine {
             RequestKind::Job { unit, .. } | RequestKind::Kill { unit, .. } => Some(self.reference(unit)),
             RequestKind::ResetFailed(name) => name.as_ref().map(|n| self.reference(n)),
             RequestKind::Cancel(_) | RequestKind::Exit(_) => None,
+            // What its files say comes with the request: they need not be read.
+            RequestKind::Live(live @ (LiveRequest::Transient(_) | LiveRequest::Reconfigure { .. })) => {
+                let name = live.unit().cloned();
+                name.map(|name| self.find(&name).unwrap_or_else(|| self.make_known(&name)))
+            }
             RequestKind::Live(live) => live.unit().cloned().map(|name| self.reference(&name)),
         };
         let mode = match kind {
