@@ -64,6 +64,8 @@ const RETRY_US: u64 = 5_000_000;
 const SYNC_US: u64 = 30_000_000;
 /// How long digests may take after the owner is gone.
 const FINISH_US: u64 = 3_000_000;
+/// How long an earlier recorder is waited for, which may take that long.
+const LOCKED_US: u64 = 2 * FINISH_US;
 /// Bytes written at once.
 const BATCH: usize = 64 << 10;
 /// Own records that wait for room on the disk.
@@ -198,10 +200,15 @@ impl Recorder {
             let until = *finish_at_us.get_or_insert_with(|| {
                 self.look_far = true;
                 self.drain_or_stall(now_us);
-                now_us + FINISH_US
+                now_us + if self.lock.is_some() { FINISH_US } else { LOCKED_US }
             });
-            // Where another recorder writes, it writes all that is there.
-            let idle = self.lock.is_none() || self.digests.is_done() || self.stalled.is_some();
+            if self.lock.is_none() && until <= now_us {
+                // The recorder of an earlier run, which has its own last things to write, takes too long.
+                self.owed_lost += self.owed.len() as u64;
+                eprintln!("hence recorder: another one still writes; {} records are lost", self.owed_lost);
+            }
+            // Before it has the right to write it knows neither what is to be digested nor what is owed.
+            let idle = self.lock.is_some() && (self.digests.is_done() || self.stalled.is_some());
             if idle || until <= now_us {
                 self.close();
                 finish_at_us = None;
@@ -290,6 +297,8 @@ impl Recorder {
                     return;
                 }
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                // Told once where the owner ended without having read all; what it said before comes next.
+                Err(e) if e.kind() == io::ErrorKind::ConnectionReset => {}
                 Err(_) => self.owner_is_gone(),
             }
         }
