@@ -4,6 +4,7 @@
 pub(crate) mod world;
 
 use super::*;
+use std::io::Read;
 use std::process::Command as Process;
 use std::time::{Duration, Instant};
 use world::{Server, dialogue};
