@@ -36,6 +36,10 @@ impl Model for One {
     fn unit_file_state(&mut self, _name: &str) -> Result<String, Refusal> {
         Ok(String::new())
     }
+    fn unit_file_links(&mut self, _: &str, _: bool) -> Result<Vec<String>, Refusal> {
+        Ok(Vec::new())
+    }
+
     fn default_target(&mut self) -> Result<String, Refusal> {
         Ok(String::new())
     }

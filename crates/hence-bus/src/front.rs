@@ -9,7 +9,6 @@ mod dispatch;
 mod introspect;
 mod model;
 mod path;
-mod pattern;
 mod refusal;
 pub mod setting;
 
@@ -17,6 +16,7 @@ pub use crate::peer::{Caller, DESCRIPTORS_MAX, Descriptor, Fatal};
 pub use command::{
     Answer, Command, FileChange, FileVerb, Mode, Power, Properties, Request, Token, Verb, Whom,
 };
+pub use hence_unit::pattern::matches;
 #[cfg(test)]
 pub(crate) use introspect::interface as describe_interface;
 pub use model::{
@@ -24,7 +24,6 @@ pub use model::{
     ServiceView, SocketView, TestView, TimerView, Timestamp, UnitFileView, UnitRow, UnitView,
 };
 pub use path::{Object, ROOT, job_path, unit_path};
-pub use pattern::matches;
 pub use refusal::{ErrorName, Refusal};
 
 use crate::interface::{self, Emits, Interface};

@@ -4,6 +4,7 @@
 mod toy;
 
 use hence_bus::front::{Caller, Command, FileVerb, Front, JobView, Mode, PeerId, Verb, Whom};
+use hence_unit::install::{Options, PresetMode};
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::os::unix::fs::MetadataExt;
@@ -347,11 +348,13 @@ fn unit_files() {
     assert_eq!(server.asked(), []);
     booted(&["enable", "foo"]).is(0).says(&["Created symlink", "multi-user.target.wants/foo.service"]);
     let names = vec!["foo.service".into()];
-    let enable = Command::UnitFiles { verb: FileVerb::Enable, names, runtime: false, force: false };
+    let (options, mode) = (Options::default(), PresetMode::Full);
+    let enable = Command::UnitFiles { verb: FileVerb::Enable, names, options, mode };
     assert_eq!(server.asked(), [enable, Command::Reload]);
     booted(&["disable", "--runtime", "foo"]).is(0);
     let names = vec!["foo.service".into()];
-    let disable = Command::UnitFiles { verb: FileVerb::Disable, names, runtime: true, force: false };
+    let options = Options { runtime: true, ..options };
+    let disable = Command::UnitFiles { verb: FileVerb::Disable, names, options, mode };
     assert_eq!(server.asked()[0], disable);
     let fragment = server.folder.join("foo.service");
     std::fs::write(&fragment, "[Service]\nExecStart=/usr/bin/food\n").expect("fragment");

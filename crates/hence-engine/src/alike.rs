@@ -9,6 +9,10 @@ use hence_unit::{
 
 /// How many different values are remembered. Units that are alike tend to be loaded one after the other.
 const REMEMBERED: usize = 32;
+/// How many values in a row may be new before fewer are compared.
+const NEWS_MAX: u32 = 2 * REMEMBERED as u32;
+/// How many are compared then.
+const TRIED: usize = 2;
 
 /// The parts of the units that were loaded last.
 #[derive(Debug, Default)]
@@ -51,26 +55,33 @@ pub(crate) fn fingerprint(files: &[FileIdentity]) -> u64 {
 
 /// Different values, the one that was met last in front.
 #[derive(Debug)]
-struct Recent<T>(VecDeque<Arc<T>>);
+struct Recent<T> {
+    values: VecDeque<Arc<T>>,
+    /// How many in a row were new.
+    news: u32,
+}
 
 impl<T> Default for Recent<T> {
     fn default() -> Self {
-        Recent(VecDeque::new())
+        Recent { values: VecDeque::new(), news: 0 }
     }
 }
 
 impl<T: PartialEq> Recent<T> {
     fn share(&mut self, value: &mut Arc<T>) {
-        let known = match self.0.iter().position(|known| **known == **value) {
-            Some(at) => self.0.remove(at),
+        // Where nothing has been alike for long, little is tried.
+        let tried = if self.news > NEWS_MAX { TRIED } else { REMEMBERED };
+        let known = match self.values.iter().take(tried).position(|known| **known == **value) {
+            Some(at) => self.values.remove(at),
             None => None,
         };
+        self.news = if known.is_some() { 0 } else { self.news.saturating_add(1) };
         if let Some(known) = known {
             *value = known;
-        } else if self.0.len() >= REMEMBERED {
-            self.0.pop_back();
+        } else if self.values.len() >= REMEMBERED {
+            self.values.pop_back();
         }
-        self.0.push_front(value.clone());
+        self.values.push_front(value.clone());
     }
 }
 
@@ -120,9 +131,9 @@ mod tests {
         for n in 0..3 * REMEMBERED {
             recent.share(&mut Arc::new(n));
         }
-        assert_eq!(recent.0.len(), REMEMBERED);
+        assert_eq!(recent.values.len(), REMEMBERED);
         let mut last = Arc::new(3 * REMEMBERED - 1);
         recent.share(&mut last);
-        assert_eq!((Arc::strong_count(&last), recent.0.len()), (2, REMEMBERED));
+        assert_eq!((Arc::strong_count(&last), recent.values.len()), (2, REMEMBERED));
     }
 }

@@ -204,6 +204,16 @@ impl Engine {
         record
     }
 
+    /// The same of a fact that is about a unit, which need not be known.
+    pub fn note_of(&mut self, now: Time, unit: &UnitName, causes: Vec<Cause>, fact: Fact) -> RecordId {
+        self.now = now;
+        let id = self.record(None, causes, fact);
+        if let Some(record) = self.records.back_mut() {
+            record.unit = Some(unit.text().clone());
+        }
+        id
+    }
+
     /// Handles something that happened at `now`, with everything that follows from it at once.
     pub fn handle(&mut self, now: Time, event: Event) {
         self.now = now;
@@ -398,11 +408,14 @@ impl Engine {
         self.units[id.0 as usize].untold = config.load != LoadState::NotFound || before != LoadState::Stub;
         for index in 0..config.dependencies.len() {
             let dependency = &mut config.dependencies[index];
-            let other = self.reference(&dependency.other);
-            // Thousands of units name the same few targets: they share the text.
-            if let Some((name, _)) = self.names.get_key_value(&dependency.other) {
-                dependency.other = name.clone();
-            }
+            let other = match self.names.get_key_value(&dependency.other) {
+                Some((name, &other)) => {
+                    // Thousands of units name the same few targets: they share the text.
+                    dependency.other = name.clone();
+                    other
+                }
+                None => self.reference(&dependency.other),
+            };
             self.add_edge(id, dependency.kind, other, index as u16);
         }
         self.alike.share(&mut config);
@@ -553,11 +566,6 @@ impl Engine {
         id
     }
 
-    /// Takes back the census that was asked for last.
-    pub(crate) fn forgo_census(&mut self, unit: UnitId) {
-        self.effects.pop_back_if(|effect| matches!(effect, Effect::Census { unit: of, .. } if *of == unit));
-    }
-
     /// Records what a unit's files say, before the first record that is about the unit or when it stays
     /// loaded: who only asks about units that nobody uses leaves no trace in the ledger.
     fn tell_loaded(&mut self, unit: UnitId) {
@@ -567,6 +575,11 @@ impl Engine {
         }
         let fact = u.loaded_fact();
         self.record(Some(unit), Vec::new(), fact);
+    }
+
+    /// Takes back the census that was asked for last.
+    pub(crate) fn forgo_census(&mut self, unit: UnitId) {
+        self.effects.pop_back_if(|effect| matches!(effect, Effect::Census { unit: of, .. } if *of == unit));
     }
 
     pub(crate) fn effect(&mut self, effect: Effect) {

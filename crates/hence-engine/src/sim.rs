@@ -66,6 +66,12 @@ pub enum Act {
     Oom(UnitName),
     /// The unit's files are read again.
     Reload(UnitName),
+    /// A line is added to the unit's files, in a section: (unit, section, line).
+    Edit(UnitName, String, String),
+    /// The unit's file is removed.
+    Remove(UnitName),
+    /// All unit files are read again.
+    DaemonReload,
     /// Ends hence.
     Exit(u8),
 }
@@ -433,8 +439,25 @@ impl World {
                 let event = self.load(&unit);
                 self.handle(event);
             }
+            Act::Edit(unit, section, line) => self.files.edit(&unit, format!("[{section}]\n{line}\n")),
+            Act::Remove(unit) => self.files.remove(&unit),
+            Act::DaemonReload => self.reload_all(),
             Act::Exit(status) => request(self, Verb::Exit, RequestKind::Exit(status)),
         }
+    }
+
+    fn reload_all(&mut self) {
+        let now = self.time();
+        let client = Client { pid: 1000, uid: 0, command: "client".into(), unit: None };
+        self.engine.handle(now, Event::ReloadBegun(client));
+        self.path = UnitPath::scan(&self.files, &[files::FOLDER.to_owned()]);
+        let known: Vec<_> = self.engine.units().map(|u| (u.id, u.name().clone())).collect();
+        for (unit, name) in known {
+            let config = hence_unit::load(&self.path, &self.files, &self.environs, &name);
+            let config = Box::new(config);
+            self.engine.handle(now, Event::Reread { unit, config, files: Vec::new() });
+        }
+        self.handle(Event::ReloadEnded);
     }
 
     fn load(&self, name: &UnitName) -> Event {

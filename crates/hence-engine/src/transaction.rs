@@ -245,6 +245,27 @@ impl Engine {
         self.install(tr, JobMode::ReplaceIrreversibly);
     }
 
+    /// A cycle in the order of the jobs that are installed: the units of it and the cycle in words. Only new
+    /// dependencies can make one.
+    pub(crate) fn installed_cycle(&mut self) -> Option<(Vec<UnitId>, String)> {
+        let mut tr = Transaction::default();
+        for job in self.jobs.values() {
+            tr.by_unit.entry(job.unit).or_default().push(tr.entries.len());
+            tr.entries.push(Entry {
+                unit: job.unit,
+                job_type: job.job_type,
+                number: job.id,
+                matters: false,
+                ignore_order: job.ignore_order,
+                parents: Vec::new(),
+                children: Vec::new(),
+                alive: true,
+                extra_causes: Vec::new(),
+            });
+        }
+        self.find_cycle(&tr)
+    }
+
     fn pull_in_stop(&mut self, tr: &mut Transaction, unit: UnitId, anchor: usize, rule: Option<Rule>) {
         if let Ok(entry) = self.pull_in(tr, unit, JobType::Stop, true, false) {
             tr.entries[entry].parents.push(Link { parent: anchor, matters: false, conflicts: false, rule });

@@ -357,7 +357,13 @@ fn behaviour(c: &mut Chance, notify: bool) -> String {
 fn step(c: &mut Chance, names: &[String]) -> String {
     let unit = c.pick(names).clone();
     let whom = *c.pick(&["main", "control", "all"]);
-    match c.below(30) {
+    match c.below(34) {
+        30 | 31 => "daemon-reload".into(),
+        32 => {
+            let line = format!("{}={}", c.pick(&DEPENDENCIES), c.pick(names));
+            format!("edit {unit} Unit {line}")
+        }
+        33 => format!("remove {unit}"),
         0..17 => {
             let mode = if c.percent(80) { "replace" } else { c.pick(&MODES) };
             format!("{} {unit} {mode}", c.pick(&VERBS))

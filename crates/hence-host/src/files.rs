@@ -1,19 +1,25 @@
 //! Unit files on disk, for the loader; and which content they had.
 
 use crate::inputs;
-use hence_ledger::{FileIdentity, FileRole};
+use hence_ledger::{FileIdentity, FileRole, Version};
 use hence_unit::{
-    Config,
-    unit_path::{Entry, EntryKind, FileError, Files},
+    Config, UnitName,
+    config::Environs,
+    unit_path::{Entry, EntryKind, FileError, Files, UnitPath},
 };
+use rustix::fs::{Mode, OFlags};
 use std::{
+    cell::RefCell,
     fs::{self, File},
     io::{self, Read},
+    os::unix::fs::FileTypeExt,
     path::Path,
 };
 
 /// Largest unit file that is read, in bytes.
 const FILE_BYTES: u64 = 4 << 20;
+/// By how much the buffer grows for a file that grew since it was opened, in bytes.
+const READ_BYTES: usize = 16 << 10;
 /// Entries of one folder that are listed.
 const ENTRIES: usize = 100_000;
 
@@ -46,22 +52,7 @@ impl Files for DiskFiles {
     }
 
     fn read(&self, path: &str) -> Result<Vec<u8>, FileError> {
-        let metadata = fs::metadata(path).map_err(|e| error(&e))?;
-        let null = path == "/dev/null" || fs::canonicalize(path).is_ok_and(|p| p == Path::new("/dev/null"));
-        if null {
-            return Ok(Vec::new());
-        }
-        if !metadata.is_file() {
-            // A FIFO would make us wait, a device never end.
-            return Err(FileError::Unreadable("not a regular file".into()));
-        }
-        let mut bytes = Vec::with_capacity(metadata.len().min(FILE_BYTES) as usize);
-        let file = File::open(path).map_err(|e| error(&e))?;
-        file.take(FILE_BYTES + 1).read_to_end(&mut bytes).map_err(|e| error(&e))?;
-        if bytes.len() as u64 > FILE_BYTES {
-            return Err(FileError::Unreadable("larger than 4 MiB".into()));
-        }
-        Ok(bytes)
+        read(path).map(|(bytes, _)| bytes)
     }
 
     fn link(&self, path: &str) -> Option<String> {
@@ -69,14 +60,77 @@ impl Files for DiskFiles {
     }
 }
 
-/// The files that a unit was loaded from, as they are now.
-pub fn identities(config: &Config) -> Vec<FileIdentity> {
-    let identity = |path: &hence_ledger::Text| FileIdentity {
-        path: path.clone(),
-        role: FileRole::UnitFile,
-        version: inputs::version(Path::new(&**path)),
+/// The content of a file, and which version of it that is. Devices count as empty, as with systemd: a link
+/// to /dev/null masks.
+fn read(path: &str) -> Result<(Vec<u8>, Version), FileError> {
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
+    let fd = match rustix::fs::open(path, flags | OFlags::NOFOLLOW, Mode::empty()) {
+        Err(rustix::io::Errno::LOOP) => {
+            // To open a device may do something, so that what a link leads to is looked at first.
+            let metadata = fs::metadata(path).map_err(|e| error(&e))?;
+            if metadata.file_type().is_char_device() || metadata.file_type().is_block_device() {
+                return Ok((Vec::new(), inputs::version_of(&metadata)));
+            }
+            rustix::fs::open(path, flags, Mode::empty())
+        }
+        opened => opened,
     };
-    config.sources.iter().map(|s| identity(&s.path)).collect()
+    let file = File::from(fd.map_err(|e| error(&e.into()))?);
+    let metadata = file.metadata().map_err(|e| error(&e))?;
+    if !metadata.is_file() {
+        return Err(FileError::Unreadable("not a regular file".into()));
+    }
+    let mut bytes = vec![0; metadata.len().min(FILE_BYTES) as usize + 1];
+    let mut length = 0;
+    loop {
+        let room = bytes.len() - length;
+        let read = (&file).read(&mut bytes[length..]).map_err(|e| error(&e))?;
+        length += read;
+        if length as u64 > FILE_BYTES {
+            return Err(FileError::Unreadable("larger than 4 MiB".into()));
+        }
+        if read < room {
+            // The end of a regular file: it needs no second look.
+            break;
+        }
+        bytes.resize(bytes.len() + READ_BYTES, 0);
+    }
+    bytes.truncate(length);
+    Ok((bytes, inputs::version_of(&metadata)))
+}
+
+/// Notes the versions of the files that are read.
+#[derive(Default)]
+struct Noting(RefCell<Vec<(Box<str>, Version)>>);
+
+impl Files for Noting {
+    fn list(&self, folder: &str) -> Result<Vec<Entry>, FileError> {
+        DiskFiles.list(folder)
+    }
+
+    fn read(&self, path: &str) -> Result<Vec<u8>, FileError> {
+        let (bytes, version) = read(path)?;
+        self.0.borrow_mut().push((path.into(), version));
+        Ok(bytes)
+    }
+
+    fn link(&self, path: &str) -> Option<String> {
+        DiskFiles.link(path)
+    }
+}
+
+/// Loads a unit, with the identities of the files that it was loaded from.
+pub fn load(path: &UnitPath, environs: &Environs, name: &UnitName) -> (Config, Vec<FileIdentity>) {
+    let noting = Noting::default();
+    let config = hence_unit::load(path, &noting, environs, name);
+    let read = noting.0.into_inner();
+    let identity = |path: &hence_ledger::Text| {
+        let known = read.iter().find(|(of, _)| **of == **path).map(|(_, version)| *version);
+        let version = known.or_else(|| inputs::version(Path::new(&**path)));
+        FileIdentity { path: path.clone(), role: FileRole::UnitFile, version }
+    };
+    let files = config.sources.iter().map(|s| identity(&s.path)).collect();
+    (config, files)
 }
 
 #[cfg(test)]

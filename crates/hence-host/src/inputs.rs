@@ -20,7 +20,7 @@ pub fn version(path: &Path) -> Option<Version> {
     fs::metadata(path).ok().map(|m| version_of(&m))
 }
 
-fn version_of(m: &fs::Metadata) -> Version {
+pub(crate) fn version_of(m: &fs::Metadata) -> Version {
     Version {
         device: m.dev(),
         inode: m.ino(),

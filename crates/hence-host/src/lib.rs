@@ -2,7 +2,7 @@
 //! libc and a clock. It has no policy: what is done, when and why is the engine's.
 //!
 //! [`Host::perform`] does one effect without blocking, [`Host::wait`] brings the events. [`DiskFiles`] and
-//! [`identities`] serve loading, [`executor_main`] is the process that does what a manager must not: name
+//! [`load`] serve loading, [`executor_main`] is the process that does what a manager must not: name
 //! service lookups and what needs another user.
 #![deny(unsafe_code)]
 
@@ -28,15 +28,17 @@ mod stdio;
 pub mod store;
 #[allow(unsafe_code)]
 pub mod sys;
+mod unit_files;
 mod wait;
 
 pub use cgroup::{remove_empty_groups, sweep};
 pub use conditions::unknown as unknown_conditions;
 pub use error::{HostError, HostStep};
 pub use executor::executor_main;
-pub use files::{DiskFiles, identities};
+pub use files::{DiskFiles, load};
 pub use host::{Capture, Host, HostOptions, Loader, TrackingReport};
 pub use inputs::version;
 pub use live::{SentStreams, UnitGroup};
 pub use process::{Stat, describe, invocation as invocation_of, is_alive, processes, stat, unit_in};
+pub use unit_files::{StepError, change_unit_files};
 pub use wait::{Interest, Ready};

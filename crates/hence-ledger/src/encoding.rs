@@ -184,6 +184,7 @@ facts! {
     32 Retroactive { kind, other }
     33 Gap { lost, reason }
     34 Tally { what, times, first, last, rule, chain, left_behind }
+    35 UnitFileChanged { path, target }
 }
 
 /// What is left to decode.

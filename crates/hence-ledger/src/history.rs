@@ -133,6 +133,7 @@ fn other(fact: &Fact) -> Option<&'static str> {
         Fact::ClockJump { .. } => "clock",
         Fact::ManagerSignal { .. } => "signal",
         Fact::Tally { .. } => "summed up",
+        Fact::UnitFileChanged { .. } => "unit file",
         _ => return None,
     })
 }
@@ -153,6 +154,10 @@ fn line(index: &Index, at: At, kind: Option<EventKind>) -> (Entry, Vec<Text>, bo
             entry.event = crate::path::known_word(what);
             (entry.at, entry.last, entry.times) = (*first, *last, *times);
             entry.because = chain.get(1).map(|c| String::from(&**c)).unwrap_or_default();
+        }
+        if let Fact::UnitFileChanged { .. } = record.fact {
+            let asked = record.causes.first().and_then(|cause| index.record(cause.record));
+            entry.because.extend(asked.iter().flat_map(|asked| [String::from("; "), asked.sentence()]));
         }
         return (entry, Vec::new(), false);
     };

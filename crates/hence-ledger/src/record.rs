@@ -416,6 +416,14 @@ pub enum Fact {
         /// Of which other unit.
         other: Text,
     },
+    /// A link that says how a unit is started, or a file of its configuration, is made or removed because a
+    /// client asked for that.
+    UnitFileChanged {
+        /// Absolute path of the link or file.
+        path: Text,
+        /// Where the link points; `None`: it is removed.
+        target: Option<Text>,
+    },
     /// Records are missing here.
     Gap {
         /// How many, where that is known.

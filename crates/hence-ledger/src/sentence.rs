@@ -225,6 +225,10 @@ fn of_units(fact: &Fact, unit: &str) -> String {
         Fact::Retroactive { kind, other } => {
             format!("{unit}: {}={other} acted, for the other unit changed without a job", kind.name())
         }
+        Fact::UnitFileChanged { path, target: Some(target) } => {
+            format!("{unit}: {path} became a link to {target}")
+        }
+        Fact::UnitFileChanged { path, target: None } => format!("{unit}: {path} was removed"),
         Fact::Tally { what, times, .. } => {
             format!("{unit}: {what} {}, summed up", count(*times, "time", "times"))
         }

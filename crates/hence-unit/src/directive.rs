@@ -277,12 +277,39 @@ pub fn rows() -> &'static [Row] {
     &ROWS
 }
 
+/// How the names begin, in the order of [`BY_NAME`]: close together, where a search touches few of them.
+static BEGINNINGS: [u64; COUNT] = {
+    let mut beginnings = [0u64; COUNT];
+    let mut i = 0;
+    while i < COUNT {
+        beginnings[i] = beginning(ROWS[BY_NAME[i] as usize].name);
+        i += 1;
+    }
+    beginnings
+};
+
+/// The first eight bytes as a number of the same order.
+const fn beginning(name: &str) -> u64 {
+    let bytes = name.as_bytes();
+    let mut number = 0;
+    let mut i = 0;
+    while i < 8 {
+        number = number << 8 | if i < bytes.len() { bytes[i] as u64 } else { 0 };
+        i += 1;
+    }
+    number
+}
+
 /// The indices of the rows of this name; more than one where sections differ in its meaning.
 fn named(name: &str) -> &'static [u16] {
+    let sought = beginning(name);
+    let begin = BEGINNINGS.partition_point(|&beginning| beginning < sought);
+    let alike = BEGINNINGS[begin..].partition_point(|&beginning| beginning == sought);
+    let rows = &BY_NAME[begin..begin + alike];
     let of = |i: &u16| ROWS[usize::from(*i)].name;
-    let from = BY_NAME.partition_point(|i| of(i) < name);
-    let len = BY_NAME[from..].iter().take_while(|i| of(i) == name).count();
-    &BY_NAME[from..from + len]
+    let from = rows.partition_point(|i| of(i) < name);
+    let len = rows[from..].iter().take_while(|i| of(i) == name).count();
+    &rows[from..from + len]
 }
 
 fn position(section: Section, name: &str) -> Option<u16> {

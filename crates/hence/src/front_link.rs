@@ -11,7 +11,7 @@ mod machine;
 #[cfg(test)]
 pub(crate) mod tests;
 
-use crate::model::{EngineModel, Runtime, job_view, unit_view};
+use crate::model::{EngineModel, Runtime, files, job_view, unit_view};
 use crate::pump;
 use ask::Want;
 use hence_bus::front::{
@@ -19,7 +19,7 @@ use hence_bus::front::{
 };
 use hence_engine::{Effect, Engine, Request, UnitId};
 use hence_host::{Interest, Ready};
-use hence_ledger::{Fact, Record};
+use hence_ledger::{Fact, Record, Text};
 use hence_unit::UnitName;
 use listener::Listener;
 use std::collections::{BTreeMap, BTreeSet};
@@ -400,7 +400,17 @@ impl FrontLink {
                     self.front.reloading(true);
                     let done = runtime.reload(client::of(asked.caller, runtime));
                     self.front.reloading(false);
+                    self.front.unit_files_changed();
                     self.front.reply(asked.token, done.map(|()| Answer::Done));
+                    continue;
+                }
+                Ok((Want::Files(command), ..)) => {
+                    let client = client::of(asked.caller, runtime);
+                    let (answer, changed) = files::change(&command, client, runtime);
+                    if changed {
+                        self.front.unit_files_changed();
+                    }
+                    self.front.reply(asked.token, answer);
                     continue;
                 }
                 Err(refusal) => {
@@ -418,9 +428,15 @@ impl FrontLink {
 
     /// A record was made: whose state it changes is told to clients when the turn ends.
     pub fn record(&mut self, record: &Record, engine: &Engine) {
-        if self.connections.is_empty() {
-            return;
+        if self.is_connected()
+            && let Some(unit) = FrontLink::concerns(record)
+        {
+            self.changed(&unit, engine);
         }
+    }
+
+    /// The unit whose visible state a record says to be another one.
+    pub fn concerns(record: &Record) -> Option<Text> {
         let visible = matches!(
             record.fact,
             Fact::StateChanged { .. }
@@ -429,8 +445,13 @@ impl FrontLink {
                 | Fact::ProcessExited { .. }
                 | Fact::ProcessStarted { .. }
         );
-        if visible && let Some(unit) = record.unit.as_deref().and_then(|name| engine.find(name)) {
-            self.changed.insert(unit);
+        record.unit.clone().filter(|_| visible)
+    }
+
+    /// A unit changed: clients are told when the turn ends.
+    pub fn changed(&mut self, unit: &str, engine: &Engine) {
+        if self.is_connected() {
+            self.changed.extend(engine.find(unit));
         }
     }
 

@@ -2,7 +2,7 @@
 //! configurations and what a [`Runtime`] says of the machine. It changes nothing, except that asking for a
 //! unit may have its files read.
 
-mod files;
+pub mod files;
 mod view;
 
 pub use view::unit_view;
@@ -13,8 +13,10 @@ use hence_bus::front::{
     ErrorName, JobView, ManagerView, Model, ProcessView, Refusal, UnitFileView, UnitRow, UnitView,
 };
 use hence_engine::{Engine, Job, UnitId};
-use hence_ledger::{ActiveState, Client, JobType};
-use hence_unit::{Atom, LoadState, UnitName};
+use hence_ledger::{ActiveState, Client, JobType, Verb};
+use hence_unit::config::Environs;
+use hence_unit::install::{InstallPaths, Step};
+use hence_unit::{Atom, LoadState, SourceRole, UnitName};
 
 /// What a unit's control group holds and uses.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -86,6 +88,21 @@ pub trait Runtime: Registry {
     fn is_stale(&self, unit: UnitId) -> bool;
     /// The folders of unit files, first the ones that win.
     fn unit_folders(&self) -> Vec<String>;
+    /// Where unit files lie, and what specifiers stand for.
+    fn install(&self) -> (InstallPaths, Environs);
+    /// UnitFileState and UnitFilePreset of a unit that has a file; they may be as old as the last reload.
+    fn file_state(&mut self, unit: &UnitName) -> (String, String);
+    /// Changes unit files, because this client asked for that with this verb and these units.
+    ///
+    /// # Errors
+    /// The refusal that the client is told.
+    fn change_files(
+        &mut self,
+        client: Client,
+        verb: Verb,
+        units: &[UnitName],
+        steps: (&InstallPaths, &[Step]),
+    ) -> Result<(), Refusal>;
     /// 32 hexadecimal digits.
     fn machine_id(&self) -> String;
     /// Fills in what the engine does not know: moments of the start, environment, our control group, counts
@@ -129,7 +146,10 @@ impl Model for EngineModel<'_> {
                 view::add_usage(&mut view, self.runtime.usage(id));
                 view.need_daemon_reload = self.runtime.is_stale(id);
                 let config = &self.runtime.engine().unit(id).config;
-                view.unit_file_state = files::state_of(config, &self.runtime.unit_folders());
+                if config.sources.iter().any(|source| source.role == SourceRole::Fragment) {
+                    let name = config.id().clone();
+                    (view.unit_file_state, view.unit_file_preset) = self.runtime.file_state(&name);
+                }
                 Ok(Some(view))
             }
         }
@@ -200,19 +220,19 @@ impl Model for EngineModel<'_> {
     }
 
     fn unit_files(&mut self) -> Vec<UnitFileView> {
-        files::all(&self.runtime.unit_folders())
+        files::all(self.runtime)
     }
 
     fn unit_file_state(&mut self, name: &str) -> Result<String, Refusal> {
-        let found = files::find(&self.runtime.unit_folders(), name);
-        found
-            .map(|file| file.state)
-            .ok_or_else(|| Refusal::new(ErrorName::FileNotFound, "No such file or directory"))
+        files::state(name, self.runtime)
+    }
+
+    fn unit_file_links(&mut self, name: &str, runtime: bool) -> Result<Vec<String>, Refusal> {
+        files::links(name, runtime, self.runtime)
     }
 
     fn default_target(&mut self) -> Result<String, Refusal> {
-        files::default_target(&self.runtime.unit_folders())
-            .ok_or_else(|| Refusal::new(ErrorName::FileNotFound, "There is no default.target."))
+        files::default_target(self.runtime)
     }
 
     fn unit_of_invocation(&mut self, invocation: [u8; 16]) -> Option<String> {

@@ -3,6 +3,8 @@
 //! The order is the promise of the ledger: what happened goes into the engine; its records go into the ring;
 //! only then are its effects done. Answers of effects go back before anything that happened later.
 
+mod unit_files;
+
 use crate::front_link::FrontLink;
 use crate::live_files::{self, LiveFolders};
 use crate::narrator::Narrator;
@@ -70,6 +72,16 @@ impl Trouble {
     }
 }
 
+/// What clients are to be told and the front could not hear.
+#[derive(Debug, Default)]
+struct Unheard {
+    /// There is a front.
+    wanted: bool,
+    /// Units that records are about.
+    units: Vec<hence_ledger::Text>,
+    effects: Vec<Effect>,
+}
+
 /// Everything that a running hence consists of.
 pub struct Pump {
     /// Decides.
@@ -84,6 +96,8 @@ pub struct Pump {
     front: Option<FrontLink>,
     units: Option<Rc<RefCell<Units>>>,
     live: Option<LiveFolders>,
+    /// What came up while the front was at work, and is told to it then.
+    unheard: Unheard,
     events: VecDeque<Event>,
     batch: Vec<Record>,
     finished: Option<u8>,
@@ -115,6 +129,7 @@ impl Pump {
             front: None,
             units: None,
             live: None,
+            unheard: Unheard::default(),
             events: VecDeque::new(),
             batch: Vec::with_capacity(BATCH),
             finished: None,
@@ -148,6 +163,7 @@ impl Pump {
     pub fn serve(&mut self, mut front: FrontLink) {
         front.register(&mut self.host);
         self.front = Some(front);
+        self.unheard.wanted = true;
     }
 
     /// Ends the run in order after this many microseconds.
@@ -293,8 +309,10 @@ impl Pump {
                 if let Some(narrator) = &mut self.narrator {
                     narrator.tell(&record);
                 }
-                if let Some(front) = &mut self.front {
-                    front.record(&record, &self.engine);
+                match &mut self.front {
+                    Some(front) => front.record(&record, &self.engine),
+                    None if self.unheard.wanted => self.unheard.units.extend(FrontLink::concerns(&record)),
+                    None => {}
                 }
                 self.batch.push(record);
             }
@@ -336,6 +354,8 @@ impl Pump {
                 if let Some(mut front) = self.front.take() {
                     front.effect(&effect, self);
                     self.front = Some(front);
+                } else if self.unheard.wanted {
+                    self.unheard.effects.push(effect);
                 }
             }
             _ => {}
@@ -351,7 +371,7 @@ impl Pump {
         }
         let Some(mut front) = self.front.take() else { return };
         let requests = front.ready(ready, self);
-        self.front = Some(front);
+        self.back_at_rest(front);
         for request in requests {
             self.request(request);
         }
@@ -361,8 +381,19 @@ impl Pump {
     fn tell_clients(&mut self) {
         if let Some(mut front) = self.front.take_if(|f| f.has_news()) {
             front.flush(self);
-            self.front = Some(front);
+            self.back_at_rest(front);
         }
+    }
+
+    /// The front has done its work: it is told what came up meanwhile.
+    fn back_at_rest(&mut self, mut front: FrontLink) {
+        for unit in std::mem::take(&mut self.unheard.units) {
+            front.changed(&unit, &self.engine);
+        }
+        for effect in std::mem::take(&mut self.unheard.effects) {
+            front.effect(&effect, self);
+        }
+        self.front = Some(front);
     }
 
     fn watch_recorder(&mut self) {

@@ -2,11 +2,13 @@
 //! file. It knows nothing of jobs.
 
 use crate::live_files::LiveFolders;
-use hence_host::{DiskFiles, identities, version};
+use crate::model::files::state_of;
+use hence_host::{DiskFiles, version};
 use hence_ledger::{FileIdentity, Version};
+use hence_unit::install::InstallPaths;
 use hence_unit::unit_path::{Files, UnitPath, UserRoots, system_folders, user_folders};
 use hence_unit::{Config, LoadState, UnitKind, UnitName, config::Environs, load};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 /// Targets that default dependencies name. Where nobody brings a file for one, an empty one stands in, so
@@ -27,6 +29,8 @@ const BUILT_IN: [&str; 9] = [
 #[derive(Debug, Default)]
 pub struct Sources {
     folders: Vec<String>,
+    /// Folders of files that clients make, which come before.
+    live: Vec<String>,
     /// Files that were named one by one.
     named: Vec<UnitName>,
     /// Units of these folders are started.
@@ -102,21 +106,34 @@ impl Sources {
                 live
             }
         };
-        let mut folders = live.search();
-        self.folders.retain(|folder| !folders.contains(folder));
-        folders.append(&mut self.folders);
-        self.folders = folders;
+        self.live = live.search();
+        self.live.retain(|folder| !self.folders.contains(folder));
         live
+    }
+
+    /// Where links to unit files are made: for the system's units where systemd makes them, else in the
+    /// first folder.
+    fn install_paths(&self) -> InstallPaths {
+        if !self.system {
+            return InstallPaths::folders(self.folders.clone());
+        }
+        let paths = match rustix::process::geteuid().is_root() {
+            true => InstallPaths::system(),
+            false => with_user_roots(InstallPaths::user),
+        };
+        InstallPaths { search: self.folders.clone(), ..paths }
     }
 
     /// Scans the folders and makes the loader.
     pub fn loader(&self) -> Units {
         let mut units = Units {
-            folders: self.folders.clone(),
+            folders: [&self.live[..], &self.folders[..]].concat(),
             user: !self.system,
             path: UnitPath::default(),
             scanned: Vec::new(),
             environs: Environs::default(),
+            file_states: BTreeMap::new(),
+            install: self.install_paths(),
             before_scan: None,
         };
         units.rescan();
@@ -190,6 +207,9 @@ pub struct Units {
     /// The folders as they were at the scan.
     scanned: Vec<Option<Version>>,
     environs: Environs,
+    /// What is known of unit files' states and presets since the scan.
+    file_states: BTreeMap<UnitName, (String, String)>,
+    install: InstallPaths,
     /// Makes unit files, before a reload scans the folders: generators.
     pub before_scan: Option<Box<dyn FnMut()>>,
 }
@@ -206,6 +226,7 @@ impl Units {
     /// Looks anew at which unit files there are.
     pub fn rescan(&mut self) {
         // First the moment, then the look: what changes meanwhile is seen the next time.
+        self.file_states.clear();
         self.scanned = self.versions();
         self.path = UnitPath::scan(&DiskFiles, &self.folders);
         self.environs = environs(self.user);
@@ -213,6 +234,27 @@ impl Units {
 
     fn versions(&self) -> Vec<Option<Version>> {
         self.folders.iter().map(|folder| version(Path::new(folder))).collect()
+    }
+
+    /// Where operations on unit files look and make links, and what specifiers stand for.
+    pub fn install(&self) -> (InstallPaths, Environs) {
+        (self.install.clone(), self.environs.clone())
+    }
+
+    /// UnitFileState and UnitFilePreset of a unit, as they were when they were first asked for since the
+    /// last scan.
+    pub fn file_state(&mut self, unit: &UnitName) -> (String, String) {
+        if let Some(known) = self.file_states.get(unit) {
+            return known.clone();
+        }
+        let state = state_of(unit, &self.install, &self.environs);
+        self.file_states.insert(unit.clone(), state.clone());
+        state
+    }
+
+    /// Unit files changed.
+    pub fn forget_file_states(&mut self) {
+        self.file_states.clear();
     }
 
     /// The folders of unit files, first the ones that win.
@@ -255,14 +297,13 @@ impl Units {
 
     /// Reads a unit's files, of those that there were at the last scan.
     pub fn read(&self, name: &UnitName) -> (Config, Vec<FileIdentity>) {
-        let mut config = load::load(&self.path, &DiskFiles, &self.environs, name);
+        let (mut config, files) = hence_host::load(&self.path, &self.environs, name);
         if config.load == LoadState::NotFound && BUILT_IN.contains(&name.as_str()) {
             config.load = LoadState::Loaded;
             config.description = "built in: there is no file for it".into();
             config.flags.allow_isolate = true;
             config.flags.default_dependencies = false;
         }
-        let files = identities(&config);
         (config, files)
     }
 
@@ -288,6 +329,10 @@ fn default_folders() -> Vec<String> {
     if rustix::process::geteuid().is_root() {
         return system_folders();
     }
+    with_user_roots(user_folders)
+}
+
+fn with_user_roots<T>(paths: impl Fn(&UserRoots<'_>) -> T) -> T {
     let variable = |name: &str| std::env::var(name).ok().filter(|v| v.starts_with('/'));
     let home = variable("HOME").unwrap_or_else(|| "/".into());
     let (runtime, config_home, config_dirs, data_home, data_dirs) = (
@@ -297,7 +342,7 @@ fn default_folders() -> Vec<String> {
         variable("XDG_DATA_HOME"),
         variable("XDG_DATA_DIRS"),
     );
-    user_folders(&UserRoots {
+    paths(&UserRoots {
         home: &home,
         runtime: runtime.as_deref(),
         config_home: config_home.as_deref(),
@@ -338,7 +383,7 @@ fn environs(user: bool) -> Environs {
         uid,
         group_name: if gid == 0 { "root".into() } else { gid.to_string() },
         gid,
-        shell: variable("SHELL", "/bin/sh"),
+        shell: std::env::var("SHELL").ok().or_else(|| shell_of(uid)).unwrap_or_else(|| "/bin/sh".into()),
         runtime_root: if root { "/run".into() } else { variable("XDG_RUNTIME_DIR", "/tmp") },
         state_root: under("XDG_STATE_HOME", ".local/state", "/var/lib"),
         cache_root: under("XDG_CACHE_HOME", ".cache", "/var/cache"),
@@ -354,6 +399,17 @@ fn environs(user: bool) -> Environs {
         home,
         ..Environs::default()
     }
+}
+
+/// The login shell that /etc/passwd has for a user. Name services are not asked: they may hang.
+fn shell_of(uid: u32) -> Option<String> {
+    let text = std::fs::read_to_string("/etc/passwd").ok()?;
+    let shell = |line: &str| {
+        let mut fields = line.split(':').skip(2);
+        let of = fields.next()?.parse::<u32>().ok()?;
+        fields.nth(3).filter(|shell| of == uid && shell.starts_with('/')).map(str::to_owned)
+    };
+    text.lines().find_map(shell)
 }
 
 fn os_release() -> Vec<(String, String)> {

@@ -5,6 +5,7 @@ use super::PeerId;
 use super::model::JobView;
 use crate::peer::{Caller, Descriptor};
 use crate::wire::Value;
+use hence_unit::install::{Options, PresetMode};
 
 macro_rules! words {
     ($(#[$doc:meta])* $type:ident { $($(#[$item:meta])* $name:ident = $text:literal,)* }) => {
@@ -124,6 +125,8 @@ words! {
         Reenable = "reenable",
         /// As the presets say.
         Preset = "preset",
+        /// The same for all unit files.
+        PresetAll = "preset-all",
         /// Link to /dev/null.
         Mask = "mask",
         /// Remove that link.
@@ -237,10 +240,21 @@ pub enum Command {
         verb: FileVerb,
         /// Names or paths.
         names: Vec<String>,
-        /// Only until reboot.
-        runtime: bool,
-        /// Overwrite.
-        force: bool,
+        /// Only until reboot, overwrite, for portable services.
+        options: Options,
+        /// For presets, which half of them.
+        mode: PresetMode,
+    },
+    /// Make units dependencies of another one. Answer with the changes.
+    AddDependency {
+        /// Names or paths.
+        names: Vec<String>,
+        /// The unit that wants or requires them.
+        target: String,
+        /// Requires.
+        required: bool,
+        /// Only until reboot, overwrite.
+        options: Options,
     },
     /// Set the unit that is started at boot. Answer with the changes.
     SetDefaultTarget {

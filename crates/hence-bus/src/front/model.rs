@@ -495,6 +495,11 @@ pub trait Model {
     /// # Errors
     /// There is no such file.
     fn unit_file_state(&mut self, name: &str) -> Result<String, Refusal>;
+    /// The links that disabling a unit would remove, those that the next boot forgets or the others.
+    ///
+    /// # Errors
+    /// There is no folder of such links.
+    fn unit_file_links(&mut self, name: &str, runtime: bool) -> Result<Vec<String>, Refusal>;
     /// The unit that is started at boot.
     ///
     /// # Errors

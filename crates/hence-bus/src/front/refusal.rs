@@ -68,6 +68,10 @@ errors! {
     UnitInactive = "org.freedesktop.systemd1.UnitInactive",
     /// The unit is active.
     UnitBusy = "org.freedesktop.systemd1.UnitBusy",
+    /// The unit was made by a generator, or without a file.
+    UnitGenerated = "org.freedesktop.systemd1.UnitGenerated",
+    /// The name is that of a link, where a file is needed.
+    UnitLinked = "org.freedesktop.systemd1.UnitLinked",
     /// No such unit file.
     NoSuchUnitFile = "org.freedesktop.systemd1.NoSuchUnitFile",
     /// Too many starts in a short time; sent by reload and re-exec.

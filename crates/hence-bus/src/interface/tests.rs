@@ -65,6 +65,9 @@ fn describe(xml: &str, interface: &str) -> BTreeMap<String, String> {
     found
 }
 
+/// What version 252 doesn't have, and the systemctl of later ones calls.
+const NEWER: &[&str] = &["DisableUnitFilesWithFlagsAndInstallInfo"];
+
 fn against_systemd<V>(interface: &Interface<V>) -> usize {
     let program = "/usr/lib/systemd/systemd";
     let version = Process::new(program).arg("--version").output();
@@ -79,7 +82,7 @@ fn against_systemd<V>(interface: &Interface<V>) -> usize {
     crate::front::describe_interface(&mut xml, interface);
     let ours = describe(&xml, interface.name);
     assert_eq!(ours.len(), interface.rows().count() + interface.methods.len() + interface.signals.len());
-    for (name, text) in &ours {
+    for (name, text) in ours.iter().filter(|(name, _)| !NEWER.iter().any(|newer| name.contains(newer))) {
         assert_eq!(theirs.get(name), Some(text), "{}.{name}", interface.name);
     }
     ours.len()

@@ -224,6 +224,11 @@ impl Model for Toy {
         self.units.get(name).map(|view| view.unit_file_state.clone()).ok_or_else(refusal)
     }
 
+    fn unit_file_links(&mut self, name: &str, runtime: bool) -> Result<Vec<String>, Refusal> {
+        let root = if runtime { "/run" } else { "/etc" };
+        Ok(vec![format!("{root}/systemd/system/multi-user.target.wants/{name}")])
+    }
+
     fn default_target(&mut self) -> Result<String, Refusal> {
         Ok("multi-user.target".into())
     }

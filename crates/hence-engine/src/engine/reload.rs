@@ -6,9 +6,9 @@
 
 use super::Engine;
 use crate::unit::State;
-use crate::{Effect, JobState, UnitId};
-use alloc::{boxed::Box, sync::Arc, vec, vec::Vec};
-use hence_ledger::{Cause, Client, Fact, FileIdentity, RecordId, SubState, Verb};
+use crate::{Effect, JobId, JobState, UnitId};
+use alloc::{boxed::Box, format, sync::Arc, vec, vec::Vec};
+use hence_ledger::{Cause, Client, Fact, FileIdentity, JobResult, RecordId, SubState, Verb};
 use hence_unit::{Atom, Config, LoadState, config::JobMode, implied};
 
 /// A reload that has begun.
@@ -63,6 +63,7 @@ impl Engine {
         for (unit, record) in news {
             self.wait_anew(unit, record);
         }
+        self.drop_cycles(record);
         let waiting: Vec<_> =
             self.jobs.values().filter(|j| j.state == JobState::Waiting).map(|j| j.id).collect();
         for job in waiting {
@@ -123,6 +124,21 @@ impl Engine {
             if !starts(Atom::OnFailure) && !starts(Atom::OnSuccess) {
                 self.units[index].monitored = None;
             }
+        }
+    }
+
+    /// Jobs that wait for each other by the new dependencies would do so for ever: one of them is dropped,
+    /// as it would have been, had it been asked for now.
+    fn drop_cycles(&mut self, reload: RecordId) {
+        while let Some((path, text)) = self.installed_cycle() {
+            let waits = |id: &JobId| self.jobs.get(id).is_some_and(|j| j.state == JobState::Waiting);
+            let jobs = path.iter().filter_map(|unit| self.units[unit.0 as usize].job);
+            let Some(id) = jobs.clone().find(waits).or_else(|| jobs.clone().next()) else { return };
+            let (unit, job_type) = (self.jobs[&id].unit, self.jobs[&id].job_type);
+            let reason = format!("ordering cycle {text}").into();
+            let causes = vec![Cause { record: reload, rule: None }];
+            let record = self.record(Some(unit), causes, Fact::JobDropped { job_type, reason });
+            self.finish_job(id, JobResult::Canceled, true, vec![Cause { record, rule: None }]);
         }
     }
 

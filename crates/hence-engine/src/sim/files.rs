@@ -37,6 +37,18 @@ impl Memory {
         files.extend(units.iter().map(|(name, text)| (path(name), text.clone())));
         Memory(files)
     }
+
+    /// Writes a drop-in of a unit, over the one that this has written before.
+    pub fn edit(&mut self, name: &str, text: String) {
+        let mut path = path(name);
+        path.push_str(".d/edit.conf");
+        self.0.insert(path, text);
+    }
+
+    /// Removes the file of a unit.
+    pub fn remove(&mut self, name: &str) {
+        self.0.remove(&path(name));
+    }
 }
 
 fn path(name: &str) -> String {

@@ -2,7 +2,7 @@
 
 use super::State;
 use crate::deadline::{Armed, DeadlineFor, Deadlines};
-use crate::job::{Performed, is_down, is_up};
+use crate::job::{Performed, is_down};
 use crate::{Engine, Time, UnitId};
 use alloc::{format, vec};
 use hence_ledger::{Cause, DeadlineKind, Fact, JobType, RecordId, Rule, SubState};
@@ -108,7 +108,10 @@ impl Engine {
             }
         }
         let Some((at, line)) = best else {
-            let to = if timer.remain_after_elapse { SubState::Elapsed } else { SubState::Dead };
+            // What its unit's times set off may elapse again at any time.
+            let by_unit = |base| matches!(base, TimerBase::UnitActive | TimerBase::UnitInactive);
+            let remains = timer.remain_after_elapse || timer.elapse.iter().any(|line| by_unit(line.base));
+            let to = if remains { SubState::Elapsed } else { SubState::Dead };
             self.timer_state(unit, to, cause);
             return;
         };
@@ -171,10 +174,6 @@ impl Engine {
                 self.arm_timer(unit, Cause { record, rule: None }, false);
             }
             SubState::TriggerRunning if is_down(state) && self.units[other.0 as usize].job.is_none() => {
-                self.arm_timer(unit, Cause { record, rule: None }, false);
-            }
-            SubState::TriggerRunning if is_up(state) => {
-                // A service that stays up is triggered again when its line says so, see OnUnitActiveSec=.
                 self.arm_timer(unit, Cause { record, rule: None }, false);
             }
             _ => {}

@@ -5,7 +5,7 @@ use hence_ledger::*;
 use hence_unit::{DependencyKind, JobMode};
 
 /// How many kinds `fact` knows.
-pub const KINDS: u32 = 34;
+pub const KINDS: u32 = 35;
 
 pub fn text(c: &mut Chance) -> Text {
     c.string().into()
@@ -175,6 +175,7 @@ fn later(tag: u32, c: &mut Chance) -> Fact {
             chain: c.list(text),
             left_behind: c.number(),
         },
+        35 => Fact::UnitFileChanged { path: text(c), target: c.maybe(text) },
         _ => unreachable!("no fact has the tag {tag}"),
     }
 }

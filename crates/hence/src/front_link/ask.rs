@@ -1,7 +1,7 @@
 //! What clients ask for, in the engine's words, and the refusals of what hence does not do.
 
 use crate::model::Runtime;
-use hence_bus::front::{self, Command, ErrorName, FileVerb, Mode, Power, Refusal, Whom};
+use hence_bus::front::{self, Command, ErrorName, Mode, Power, Refusal, Whom};
 use hence_engine::RequestKind;
 use hence_ledger::Verb;
 use hence_unit::{LoadState, UnitName, config::JobMode};
@@ -14,6 +14,8 @@ pub enum Want {
     HeldRequest(Verb, RequestKind, UnitName),
     /// All unit files read anew.
     Reload,
+    /// Unit files changed.
+    Files(Command),
 }
 
 impl Want {
@@ -76,6 +78,9 @@ pub fn translate(command: Command, runtime: &mut dyn Runtime) -> Result<Translat
         Command::ClearJobs => plain(Verb::Cancel, RequestKind::Cancel(None)),
         Command::Exit => plain(Verb::Exit, RequestKind::Exit(0)),
         Command::Reload => Ok((Want::Reload, None, false)),
+        files @ (Command::UnitFiles { .. }
+        | Command::AddDependency { .. }
+        | Command::SetDefaultTarget { .. }) => Ok((Want::Files(files), None, false)),
         other => refused(&other),
     }
 }
@@ -88,21 +93,6 @@ fn refused(command: &Command) -> Result<Translated, Refusal> {
         Command::Power(Power::PowerOff) => unsupported("power the machine off on request"),
         Command::Power(Power::Halt) => unsupported("halt the machine on request"),
         Command::Power(Power::Kexec) => unsupported("start another kernel"),
-        Command::UnitFiles { verb, .. } => {
-            let what = match verb {
-                FileVerb::Enable | FileVerb::Reenable => {
-                    "enable unit files; make the link in the .wants folder"
-                }
-                FileVerb::Disable => "disable unit files; remove the link from the .wants folder",
-                FileVerb::Preset => "apply presets to unit files",
-                FileVerb::Mask => "mask unit files; link the name to /dev/null",
-                FileVerb::Unmask => "unmask unit files; remove the link to /dev/null",
-                FileVerb::Link => "link unit files; make the link in the unit folder",
-                FileVerb::Revert => "revert unit files; remove the drop-ins",
-            };
-            unsupported(what)
-        }
-        Command::SetDefaultTarget { .. } => unsupported("set default.target; make the link yourself"),
         Command::Enqueue { .. }
         | Command::Kill { .. }
         | Command::ResetFailed { .. }
@@ -117,6 +107,9 @@ fn refused(command: &Command) -> Result<Translated, Refusal> {
         | Command::Attach { .. }
         | Command::Clean { .. }
         | Command::Freeze { .. }
+        | Command::UnitFiles { .. }
+        | Command::AddDependency { .. }
+        | Command::SetDefaultTarget { .. }
         | Command::Reload => unsupported("do that"),
     }
 }

@@ -8,7 +8,9 @@ use crate::pump::Pump;
 use hence_bus::front::{ErrorName, ManagerView, ProcessView, Refusal, Timestamp};
 use hence_engine::{Effect, Engine, Event, UnitId};
 use hence_host::{Host, Interest, UnitGroup};
-use hence_ledger::Client;
+use hence_ledger::{Client, Verb};
+use hence_unit::config::Environs;
+use hence_unit::install::{InstallPaths, Step};
 use hence_unit::{LoadState, UnitName};
 use std::collections::VecDeque;
 use std::fs;
@@ -158,6 +160,35 @@ impl Runtime for Pump {
 
     fn unit_folders(&self) -> Vec<String> {
         self.units().map(|units| units.borrow().folders()).unwrap_or_default()
+    }
+
+    fn install(&self) -> (InstallPaths, Environs) {
+        self.units().map(|units| units.borrow().install()).unwrap_or_default()
+    }
+
+    fn file_state(&mut self, unit: &UnitName) -> (String, String) {
+        self.units().map(|units| units.borrow_mut().file_state(unit)).unwrap_or_default()
+    }
+
+    fn change_files(
+        &mut self,
+        client: Client,
+        verb: Verb,
+        units: &[UnitName],
+        steps: (&InstallPaths, &[Step]),
+    ) -> Result<(), Refusal> {
+        let done = Pump::change_files(self, client, verb, units, steps);
+        if let Some(units) = self.units() {
+            units.borrow_mut().forget_file_states();
+        }
+        done.map_err(|failed| {
+            let name = match failed.error.kind() {
+                io::ErrorKind::PermissionDenied => ErrorName::AccessDenied,
+                io::ErrorKind::AlreadyExists => ErrorName::UnitExists,
+                _ => ErrorName::Failed,
+            };
+            Refusal::new(name, failed.to_string())
+        })
     }
 
     fn machine_id(&self) -> String {

@@ -11,4 +11,5 @@ mod orderly;
 mod rig;
 mod services;
 mod transient;
+mod unit_files;
 mod versions;

@@ -7,6 +7,7 @@ use hence_engine::engine::load_all;
 use hence_engine::{Checked, Event, KillScope, Settings, Spawn, Time};
 use hence_ledger::{Client, Exit, ExitKind, ProcessRole};
 use hence_unit::config::Environs;
+use hence_unit::install::{InstallPaths, Step};
 use hence_unit::unit_path::{Entry, EntryKind, FileError, Files, UnitPath};
 use hence_unit::{Config, UnitName};
 use rustix::event::epoll;
@@ -220,6 +221,24 @@ impl Runtime for World {
 
     fn unit_folders(&self) -> Vec<String> {
         vec!["/u".into()]
+    }
+
+    fn install(&self) -> (InstallPaths, Environs) {
+        (InstallPaths::folders(self.unit_folders()), Environs::default())
+    }
+
+    fn file_state(&mut self, _: &UnitName) -> (String, String) {
+        ("static".into(), "enabled".into())
+    }
+
+    fn change_files(
+        &mut self,
+        _: Client,
+        _: hence_ledger::Verb,
+        _: &[UnitName],
+        _: (&InstallPaths, &[Step]),
+    ) -> Result<(), Refusal> {
+        Err(Refusal::new(ErrorName::AccessDenied, "These files stay as they are."))
     }
 
     fn machine_id(&self) -> String {
