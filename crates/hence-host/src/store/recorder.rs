@@ -305,7 +305,7 @@ impl Recorder {
     }
 
     /// An output pipe is at its end. Closing it does not end its being watched: the owner has it too. The
-    /// owner hears of it with others, for each wake-up costs it more than a descriptor that stays for a while.
+    /// owner hears of it with others: each wake-up costs it more than a descriptor that stays for a while.
     fn ended(&mut self, Ended { token, fd }: Ended) {
         let _ = epoll::delete(&self.epoll, &fd);
         self.closed_streams.push(token);
