@@ -43,6 +43,12 @@ impl Model for One {
     fn default_target(&mut self) -> Result<String, Refusal> {
         Ok(String::new())
     }
+    fn unit_of_invocation(&mut self, _invocation: [u8; 16]) -> Option<String> {
+        None
+    }
+    fn unit_of_group(&mut self, _path: &str) -> Option<String> {
+        None
+    }
     fn related_jobs(&mut self, _job: u32, _after: bool) -> Vec<JobView> {
         Vec::new()
     }

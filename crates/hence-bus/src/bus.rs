@@ -69,6 +69,8 @@ pub enum News {
         /// Whether it is owned.
         owned: bool,
     },
+    /// Who held these units is gone.
+    LetGo(Vec<String>),
 }
 
 /// What arrived and has to be served.
@@ -420,6 +422,9 @@ impl Bus {
         if client.is_kept() {
             self.ask("RemoveMatch", vec![owner_rule(sender)], Question::Other);
         }
+        if !client.held.is_empty() {
+            self.news.push_back(News::LetGo(client.held.into_iter().collect()));
+        }
     }
 
     fn signalled(&mut self, message: &Message) {
@@ -483,9 +488,9 @@ impl Bus {
         self.clients.values().any(|client| client.subscribed)
     }
 
-    /// Whether any caller holds this unit.
-    pub(crate) fn is_held(&self, unit: &str) -> bool {
-        self.clients.values().any(|client| client.held.contains(unit))
+    /// What callers hold.
+    pub(crate) fn held(&self) -> Vec<String> {
+        self.clients.values().flat_map(|client| client.held.iter().cloned()).collect()
     }
 
     /// How many requests of a caller are outstanding.
@@ -506,23 +511,20 @@ impl Bus {
         }
     }
 
-    /// A caller holds a unit, or lets it go.
-    pub(crate) fn hold(&mut self, sender: &str, unit: String, hold: bool) -> Result<(), Refusal> {
-        let Some(client) = self.clients.get_mut(sender) else { return Ok(()) };
+    /// A caller holds a unit, or lets it go. Whether that is news.
+    pub(crate) fn hold(&mut self, sender: &str, unit: String, hold: bool) -> Result<bool, Refusal> {
+        let Some(client) = self.clients.get_mut(sender) else { return Ok(false) };
         if !hold && !client.held.contains(&unit) {
             return Err(Refusal::new(ErrorName::NotReferenced, "Unit has not been referenced yet."));
         }
         if hold && client.held.len() >= HELD_MAX {
             return Err(Refusal::new(ErrorName::LimitsExceeded, "Too many units are referenced."));
         }
+        let mut news = false;
         self.keep(sender, |client| {
-            if hold {
-                client.held.insert(unit)
-            } else {
-                client.held.remove(&unit)
-            };
+            news = if hold { client.held.insert(unit) } else { client.held.remove(&unit) };
         });
-        Ok(())
+        Ok(news)
     }
 
     /// Changes what is kept for a caller, whose end is watched for as long as there is anything.

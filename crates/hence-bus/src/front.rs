@@ -11,15 +11,18 @@ mod model;
 mod on_bus;
 mod path;
 mod refusal;
+pub mod setting;
 
-pub use crate::peer::{Caller, Fatal};
-pub use command::{Answer, Command, FileChange, FileVerb, Mode, Power, Request, Token, Verb, Whom};
+pub use crate::peer::{Caller, DESCRIPTORS_MAX, Descriptor, Fatal};
+pub use command::{
+    Answer, Command, FileChange, FileVerb, Holder, Mode, Power, Properties, Request, Token, Verb, Whom,
+};
 pub use hence_unit::pattern::matches;
 #[cfg(test)]
 pub(crate) use introspect::interface as describe_interface;
 pub use model::{
-    CgroupView, ConditionView, ExecView, JobView, ManagerView, Model, MoreProperty, ProcessView, ServiceView,
-    SocketView, TestView, TimerView, Timestamp, UnitFileView, UnitRow, UnitView,
+    CgroupView, ConditionView, ExecView, JobView, ManagerView, Model, MoreProperty, ProcessView, ScopeView,
+    ServiceView, SocketView, TestView, TimerView, Timestamp, UnitFileView, UnitRow, UnitView,
 };
 pub use path::{Object, ROOT, job_path, unit_path};
 pub use refusal::{ErrorName, Refusal};
@@ -31,6 +34,7 @@ use crate::wire::{Kind, Message, NO_REPLY_EXPECTED, Value};
 use dispatch::{Standing, Step};
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::os::fd::OwnedFd;
 
 /// Most connections at a time; further ones are refused.
 pub const PEERS_MAX: usize = 128;
@@ -170,6 +174,14 @@ impl Front {
         self.drain(id, model)
     }
 
+    /// Descriptors arrived, with the bytes that the next [`Front::receive`] gets.
+    ///
+    /// # Errors
+    /// The connection has to be closed.
+    pub fn attach(&mut self, id: PeerId, descriptors: Vec<OwnedFd>) -> Result<(), Fatal> {
+        self.peers.get_mut(&id).map_or(Ok(()), |entry| entry.peer.attach(descriptors))
+    }
+
     /// The first `n` bytes of [`Front::outgoing`] were written. Requests that waited for that are served.
     ///
     /// # Errors
@@ -208,17 +220,16 @@ impl Front {
         origin: &Origin,
         caller: Caller,
         open_requests: u32,
-        message: &Message,
+        (message, descriptors): (&Message, &[Descriptor]),
         model: &mut dyn Model,
     ) -> Option<Result<Vec<Value>, Refusal>> {
         let standing = match caller.uid == 0 || caller.uid == self.owner {
             true => Standing::Privileged,
             false => Standing::Guest { loads: &mut self.guest_loads },
         };
-        Some(match dispatch::dispatch(message, caller, standing, model) {
+        Some(match dispatch::dispatch(message, descriptors, caller, standing, model) {
             Ok(Step::Reply(body)) => Ok(body),
             Ok(Step::Subscribe(subscribe)) => self.subscribe(origin, subscribe),
-            Ok(Step::Hold(unit, hold)) => self.hold(origin, unit, hold),
             Ok(Step::Ask(..)) if open_requests >= OPEN_REQUESTS_MAX => {
                 Err(Refusal::new(ErrorName::LimitsExceeded, "Too many requests wait for their answer."))
             }
@@ -235,19 +246,34 @@ impl Front {
     fn hand_out(&mut self, pending: Pending, caller: Caller, command: Command) {
         self.last_token += 1;
         let token = Token(self.last_token);
+        let holder = match &pending.origin {
+            Origin::Peer(id) => Some(Holder::Peer(*id)),
+            Origin::Bus(sender) => Some(Holder::Caller(sender.clone())),
+            Origin::Activation(_) => None,
+        };
         self.pending.insert(token, pending);
-        self.requests.push_back(Request { token, caller, command });
+        self.requests.push_back(Request { token, holder, caller, command });
     }
 
     fn drain(&mut self, id: PeerId, model: &mut dyn Model) -> Result<(), Fatal> {
         while let Some(entry) = self.peers.get_mut(&id) {
             let Some(message) = entry.peer.next_message()? else { break };
+            let descriptors = entry.peer.take_descriptors(message.fields.fds)?;
             if message.kind != Kind::Call {
                 continue;
             }
             let silent = message.flags & NO_REPLY_EXPECTED != 0;
+            let hello = message.fields.member.as_deref() == Some("Hello")
+                && message.fields.path.as_deref() == Some("/org/freedesktop/DBus");
+            if hello {
+                // Clients take names of transient units from the name that a bus would give them.
+                let name = format!(":1.{}", id.0);
+                respond(&mut entry.peer, message.serial, Ok(vec![name.into()]));
+                continue;
+            }
             let (caller, open_requests) = (entry.peer.caller(), entry.open_requests);
-            let answer = self.serve(&Origin::Peer(id), caller, open_requests, &message, model);
+            let answer =
+                self.serve(&Origin::Peer(id), caller, open_requests, (&message, &descriptors), model);
             let Some(entry) = self.peers.get_mut(&id) else { break };
             match answer {
                 None => entry.open_requests += 1,

@@ -5,6 +5,7 @@ pub mod job;
 pub mod kinds;
 pub mod manager;
 pub mod manager_files;
+pub mod scope;
 pub mod service;
 pub mod slice;
 pub mod socket;
@@ -15,7 +16,8 @@ pub mod timer;
 pub mod unit;
 
 use crate::front::{
-    Answer, Caller, Command, ErrorName, JobView, Model, Object, Refusal, Timestamp, UnitView,
+    Answer, Caller, Command, Descriptor, ErrorName, JobView, Model, Object, Properties, Refusal, Timestamp,
+    UnitView,
 };
 use crate::front::{job_path, unit_path};
 use crate::wire::Value;
@@ -85,6 +87,8 @@ pub struct Call<'a> {
     pub object: &'a Object,
     /// Arguments, checked against the method's signature.
     pub arguments: &'a [Value],
+    /// Descriptors that came with the call.
+    pub descriptors: &'a [Descriptor],
     /// What is asked.
     pub model: &'a mut dyn Model,
     /// Units that may still be loaded for callers like this one.
@@ -130,13 +134,28 @@ impl Call<'_> {
     }
 
     /// The pairs of the `a(sv)` at this position.
-    pub fn pairs(&self, at: usize) -> Vec<(String, Value)> {
+    pub fn pairs(&self, at: usize) -> Properties {
+        self.arguments.get(at).map_or(Vec::new(), properties)
+    }
+
+    /// The names and properties of the `a(sa(sv))` at this position.
+    pub fn named_pairs(&self, at: usize) -> Vec<(String, Properties)> {
         let items = self.arguments.get(at).map_or(&[][..], Value::items);
-        let pair = |item: &Value| match item.items() {
-            [name, Value::Variant(value)] => Some((name.as_str()?.to_owned(), (**value).clone())),
+        let named = |item: &Value| match item.items() {
+            [name, pairs] => Some((name.as_str()?.to_owned(), properties(pairs))),
             _ => None,
         };
-        items.iter().filter_map(pair).collect()
+        items.iter().filter_map(named).collect()
+    }
+
+    /// The numbers of the `au` at this position.
+    pub fn numbers(&self, at: usize) -> Vec<u32> {
+        let items = self.arguments.get(at).map_or(&[][..], Value::items);
+        let number = |item: &Value| match item {
+            Value::Uint32(number) => Some(*number),
+            _ => None,
+        };
+        items.iter().filter_map(number).collect()
     }
 
     /// A valid unit name at this position.
@@ -174,6 +193,15 @@ pub fn load(model: &mut dyn Model, loads: &mut u32, name: &str) -> Result<Option
     Ok(loaded)
 }
 
+/// The pairs of an `a(sv)`.
+fn properties(value: &Value) -> Properties {
+    let pair = |item: &Value| match item.items() {
+        [name, Value::Variant(value)] => Some((name.as_str()?.to_owned(), (**value).clone())),
+        _ => None,
+    };
+    value.items().iter().filter_map(pair).collect()
+}
+
 /// The unit of a process, or the refusal of who has none.
 pub fn unit_of_pid(model: &mut dyn Model, pid: u32) -> Result<String, Refusal> {
     model.unit_of_pid(pid).ok_or_else(|| {
@@ -189,8 +217,6 @@ pub enum Turn {
     Ask(Command),
     /// From now on the caller is told of everything, or no longer.
     Subscribe(bool),
-    /// The caller holds this unit, or lets it go.
-    Hold(String, bool),
 }
 
 /// What a method does.

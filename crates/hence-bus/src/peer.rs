@@ -4,7 +4,10 @@
 use crate::auth::{Auth, AuthError};
 use crate::stream::{Inbox, Outbox};
 use crate::wire::{MESSAGE_MAX, Message, WireError};
+use std::collections::VecDeque;
 use std::fmt;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
 
 /// A client with more unread bytes than this is closed. A list of 20,000 units takes about 8 MiB.
 pub const OUTGOING_MAX: usize = 16 * 1024 * 1024;
@@ -14,6 +17,19 @@ pub const OUTGOING_HIGH: usize = 256 * 1024;
 
 /// Most bytes to pass to one [`Peer::receive`].
 pub const READ_MAX: usize = 64 * 1024;
+
+/// Most file descriptors that travel with one message: standard streams, and some to spare.
+pub const DESCRIPTORS_MAX: usize = 8;
+
+/// A file descriptor that a client sent.
+#[derive(Clone, Debug)]
+pub struct Descriptor(pub Arc<OwnedFd>);
+
+impl PartialEq for Descriptor {
+    fn eq(&self, other: &Descriptor) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
 
 /// Who is at the other end, as the kernel says (SO_PEERCRED).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,6 +73,8 @@ pub struct Peer {
     auth: Option<Auth>,
     inbox: Inbox,
     outbox: Outbox,
+    /// Sent, and not yet taken with their message.
+    descriptors: VecDeque<Descriptor>,
     fatal: Option<Fatal>,
 }
 
@@ -70,6 +88,7 @@ impl Peer {
             auth: Some(Auth::new(caller.uid, admitted, guid)),
             inbox: Inbox::new(MESSAGE_MAX),
             outbox: Outbox::default(),
+            descriptors: VecDeque::new(),
             fatal: None,
         }
     }
@@ -103,7 +122,33 @@ impl Peer {
         self.fatal = Some(fatal);
         self.inbox.take(usize::MAX / 2);
         self.outbox.clear();
+        self.descriptors = VecDeque::new();
         fatal
+    }
+
+    /// Takes descriptors that arrived with the bytes that the next [`Peer::receive`] gets.
+    ///
+    /// # Errors
+    /// Too many wait for their message: the connection has to be closed.
+    pub fn attach(&mut self, descriptors: Vec<OwnedFd>) -> Result<(), Fatal> {
+        if let Some(fatal) = self.fatal {
+            return Err(fatal);
+        }
+        self.descriptors.extend(descriptors.into_iter().map(|fd| Descriptor(Arc::new(fd))));
+        // Messages that are held back may have some, too.
+        if self.descriptors.len() > 4 * DESCRIPTORS_MAX { Err(self.condemn(Fatal::Flood)) } else { Ok(()) }
+    }
+
+    /// The descriptors of the message that was taken last, which says how many it has.
+    ///
+    /// # Errors
+    /// They did not come: the connection has to be closed.
+    pub fn take_descriptors(&mut self, count: u32) -> Result<Vec<Descriptor>, Fatal> {
+        let count = count as usize;
+        if count > DESCRIPTORS_MAX || count > self.descriptors.len() {
+            return Err(self.condemn(Fatal::Wire(WireError("descriptors are missing or too many"))));
+        }
+        Ok(self.descriptors.drain(..count).collect())
     }
 
     /// Takes bytes that arrived. Call [`Peer::next_message`] until it gives none afterwards.
@@ -201,6 +246,23 @@ mod tests {
             }
             assert_eq!(seen, 3, "chunks of {step}");
         }
+    }
+
+    #[test]
+    fn descriptors_go_with_the_messages_that_name_them() {
+        let null = || OwnedFd::from(std::fs::File::open("/dev/null").expect("a file"));
+        let mut peer = open();
+        peer.attach(vec![null(), null(), null()]).expect("room");
+        assert_eq!(peer.take_descriptors(0), Ok(vec![]));
+        assert_eq!(peer.take_descriptors(2).expect("two").len(), 2);
+        assert!(matches!(peer.take_descriptors(2), Err(Fatal::Wire(_))));
+        let mut peer = open();
+        let mut taken = 0;
+        while peer.attach(vec![null()]).is_ok() {
+            taken += 1;
+        }
+        assert_eq!((taken, peer.fatal()), (4 * DESCRIPTORS_MAX, Some(Fatal::Flood)));
+        assert!(peer.descriptors.is_empty(), "closed");
     }
 
     #[test]

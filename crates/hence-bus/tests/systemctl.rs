@@ -420,7 +420,7 @@ fn roots_tools() {
     server.asked();
     booted(&["systemd-run", "--unit=once", "-p", "TasksMax=9", "true", "x"]).is(0).says(&["once.service"]);
     match server.asked().as_slice() {
-        [Command::StartTransient { unit, mode: Mode::Fail, properties }] => {
+        [Command::StartTransient { unit, mode: Mode::Fail, properties, .. }] => {
             assert_eq!(unit, "once.service");
             assert!(properties.contains(&("TasksMax".into(), 9u64.into())), "{properties:?}");
             assert!(properties.iter().any(|(name, _)| name == "ExecStart"), "{properties:?}");

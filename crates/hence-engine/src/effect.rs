@@ -133,6 +133,51 @@ pub enum Effect {
         /// The answer.
         result: Result<Option<JobId>, Refusal>,
     },
+    /// Move processes into a unit's group, made where it isn't there. Answered by
+    /// [`crate::Event::Adopted`].
+    Adopt {
+        /// Which unit.
+        unit: UnitId,
+        /// Its configuration.
+        config: Arc<Config>,
+        /// Its run.
+        invocation: Invocation,
+        /// The request that is answered then.
+        token: Option<u64>,
+        /// The group below the unit's, with a slash before it; empty: its own.
+        group: Box<str>,
+        /// Which processes.
+        processes: Vec<u32>,
+    },
+    /// The limits of a unit changed: write them to its group, if it has one.
+    Limits(UnitId, Arc<Config>),
+    /// Suspend a unit's processes or let them go on. Answered by [`crate::Event::Froze`] when they are.
+    Freeze {
+        /// Which unit.
+        unit: UnitId,
+        /// Its configuration.
+        config: Arc<Config>,
+        /// Suspend them.
+        freeze: bool,
+        /// The request that is answered then.
+        token: Option<u64>,
+    },
+    /// Remove folders of a unit. Answered by [`crate::Event::Cleaning`].
+    Clean {
+        /// Which unit.
+        unit: UnitId,
+        /// Its configuration.
+        config: Arc<Config>,
+        /// Which kinds, a bit each by the number of `DirectoryKind`.
+        kinds: u8,
+    },
+    /// Change the environment of what is started from now on.
+    Environment {
+        /// Names, or assignments that go only where they are as they say.
+        unset: Vec<Box<str>>,
+        /// Assignments.
+        set: Vec<Box<str>>,
+    },
     /// Everything is down and hence may end, with this exit status.
     Finished(u8),
 }

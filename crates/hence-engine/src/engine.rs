@@ -2,6 +2,7 @@
 
 mod collect;
 mod follow;
+mod live;
 mod power;
 mod reload;
 mod request;
@@ -79,6 +80,8 @@ pub struct Engine {
     pub(crate) steady: Vec<(UnitId, RecordId)>,
     /// Accepted connections that wait for their instance to be loaded: (instance, socket, connection, cause).
     pub(crate) connections: Vec<(UnitId, UnitId, crate::ConnectionId, RecordId)>,
+    /// Units that clients made, to be started when all that they need is loaded.
+    made: Vec<live::Made>,
     /// Units whose files are being read.
     pub(crate) loading: BTreeSet<UnitName>,
     /// Units that nobody may need any more: looked at by [`Engine::collect`].
@@ -129,6 +132,7 @@ impl Engine {
             unneeded: Vec::new(),
             steady: Vec::new(),
             connections: Vec::new(),
+            made: Vec::new(),
             loading: BTreeSet::new(),
             candidates: Vec::new(),
             free: BTreeSet::new(),
@@ -233,7 +237,7 @@ impl Engine {
             return;
         }
         match event {
-            Event::Loaded { config, files } => self.loaded(*config, files),
+            Event::Loaded { config, files } => self.loaded_by(*config, files, Vec::new()),
             Event::Referenced(name) => {
                 self.reference(&name);
             }
@@ -254,7 +258,10 @@ impl Engine {
                 self.exited(pid, exit, cpu_us, peak_bytes, spawn_error);
             }
             Event::Killed { unit, others, empty } => self.killed(unit, others, empty),
-            Event::Emptied(unit) => self.emptied(unit),
+            Event::Emptied(unit) => self.group_emptied(unit),
+            Event::Adopted { unit, token, adopted } => self.adopted(unit, token, adopted),
+            Event::Froze { unit, frozen, token } => self.froze(unit, frozen, token),
+            Event::Cleaning { unit, cleaner } => self.cleaning(unit, cleaner),
             Event::Census { unit, processes } => self.census(unit, processes),
             Event::Gone { unit, pid, start_ticks, exit } => self.left_over_gone(unit, pid, start_ticks, exit),
             Event::Checked { unit, outcome } => self.checked(unit, outcome),
@@ -284,6 +291,7 @@ impl Engine {
         if self.reload.is_some() {
             return;
         }
+        self.start_made();
         self.elapse();
         self.settle();
         self.finish_if_down();
@@ -399,7 +407,7 @@ impl Engine {
         id
     }
 
-    fn loaded(&mut self, mut config: Config, files: Vec<FileIdentity>) {
+    fn loaded_by(&mut self, mut config: Config, files: Vec<FileIdentity>, causes: Vec<Cause>) {
         let id = match self.find(config.id()) {
             Some(id) => id,
             None => self.make_known(&config.id().clone()),
@@ -439,6 +447,11 @@ impl Engine {
         let config = Arc::new(config);
         self.units[id.0 as usize].set_config(config.clone());
         self.drop_void_edges(id);
+        // Who had it made or changed is told of; other reading is only when it matters.
+        if !causes.is_empty() && core::mem::take(&mut self.units[id.0 as usize].untold) {
+            let fact = self.units[id.0 as usize].loaded_fact();
+            self.record(Some(id), causes, fact);
+        }
         if self.units[id.0 as usize].is_perpetual() && is_down(self.active_state(id)) {
             self.units[id.0 as usize].state = State::Slice { up: true };
         }

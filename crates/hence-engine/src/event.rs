@@ -169,6 +169,32 @@ pub enum Event {
         /// Which.
         processes: Vec<Process>,
     },
+    /// The answer to [`crate::Effect::Adopt`].
+    Adopted {
+        /// Of which unit.
+        unit: UnitId,
+        /// The request that it answers.
+        token: Option<u64>,
+        /// What came of it.
+        adopted: Adopted,
+    },
+    /// The answer to [`crate::Effect::Freeze`].
+    Froze {
+        /// Of which unit.
+        unit: UnitId,
+        /// Whether it is frozen now; what the system said where it refused.
+        frozen: Result<bool, Text>,
+        /// The request that it answers.
+        token: Option<u64>,
+    },
+    /// The answer to [`crate::Effect::Clean`]: the process that does it; its end is an
+    /// [`Event::Exited`].
+    Cleaning {
+        /// Of which unit.
+        unit: UnitId,
+        /// Which.
+        cleaner: Option<u32>,
+    },
     /// `Engine::deadline` has been reached.
     Deadline,
     /// Whether the bus name of a service is owned; `None`: there is no bus to ask.
@@ -249,7 +275,7 @@ pub struct Notification {
 }
 
 /// What a client asks for.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub struct Request {
     /// Names the request in [`crate::Effect::Reply`].
     pub token: u64,
@@ -262,7 +288,7 @@ pub struct Request {
 }
 
 /// What a request means.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub enum RequestKind {
     /// Queue a job for a unit (start, stop, restart, try-restart, reload, ...); the verb says which.
     Job {
@@ -294,6 +320,131 @@ pub enum RequestKind {
     ExitStatus(u8),
     /// End without stopping units in order, and this is what becomes of the machine.
     Power(Objective),
+    /// Something else than a job.
+    Live(LiveRequest),
+}
+
+/// What a client asks of a unit beside jobs.
+#[derive(Clone, Debug)]
+pub enum LiveRequest {
+    /// Make a unit without a file, and start it.
+    Transient(Box<Transient>),
+    /// A unit's settings were changed in files beside it.
+    Reconfigure {
+        /// What all its files say now.
+        config: Box<Config>,
+        /// The files.
+        files: Vec<FileIdentity>,
+    },
+    /// Move processes into a unit's group.
+    Attach {
+        /// Which unit.
+        unit: UnitName,
+        /// The group below the unit's, with a slash before it; empty: its own.
+        group: Box<str>,
+        /// Which processes.
+        processes: Vec<u32>,
+    },
+    /// Leave a scope to itself.
+    Abandon(UnitName),
+    /// Freeze a unit's processes, or thaw them.
+    Freeze {
+        /// Which unit.
+        unit: UnitName,
+        /// Freeze.
+        freeze: bool,
+    },
+    /// Remove folders of a unit.
+    Clean {
+        /// Which unit.
+        unit: UnitName,
+        /// Which kinds, a bit each by the number of `DirectoryKind`.
+        kinds: u8,
+    },
+    /// Change the environment of what is started from now on.
+    Environment {
+        /// Names, or assignments that go only where they are as they say.
+        unset: Vec<Box<str>>,
+        /// Assignments.
+        set: Vec<Box<str>>,
+    },
+}
+
+impl LiveRequest {
+    /// The unit that it is about.
+    pub fn unit(&self) -> Option<&UnitName> {
+        match self {
+            LiveRequest::Transient(transient) => Some(&transient.unit),
+            LiveRequest::Reconfigure { config, .. } => Some(config.id()),
+            LiveRequest::Attach { unit, .. }
+            | LiveRequest::Abandon(unit)
+            | LiveRequest::Freeze { unit, .. }
+            | LiveRequest::Clean { unit, .. } => Some(unit),
+            LiveRequest::Environment { .. } => None,
+        }
+    }
+
+    /// What the ledger says was asked.
+    pub fn verb(&self) -> Verb {
+        match self {
+            LiveRequest::Transient(_) => Verb::StartTransient,
+            LiveRequest::Reconfigure { .. } => Verb::SetProperty,
+            LiveRequest::Attach { .. } => Verb::Attach,
+            LiveRequest::Abandon(_) => Verb::Abandon,
+            LiveRequest::Freeze { freeze: true, .. } => Verb::Freeze,
+            LiveRequest::Freeze { freeze: false, .. } => Verb::Thaw,
+            LiveRequest::Clean { .. } => Verb::Clean,
+            LiveRequest::Environment { .. } => Verb::SetEnvironment,
+        }
+    }
+}
+
+/// A unit that a client makes.
+#[derive(Clone, Debug)]
+pub struct Transient {
+    /// The unit that is started.
+    pub unit: UnitName,
+    /// How.
+    pub mode: JobMode,
+    /// It and what comes with it, as their files say.
+    pub units: Vec<(Box<Config>, Vec<FileIdentity>)>,
+    /// The processes of a scope.
+    pub processes: Vec<u32>,
+}
+
+/// What came of moving processes into a group.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Adopted {
+    /// Those that are there now.
+    pub processes: Vec<LeftOver>,
+    /// Why the others aren't.
+    pub error: Option<Text>,
+}
+
+/// FreezerState of a unit.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Freezer {
+    /// Its processes run.
+    #[default]
+    Running,
+    /// They are about to stop.
+    Freezing,
+    /// They are suspended.
+    Frozen,
+    /// They are about to go on.
+    Thawing,
+}
+
+impl Freezer {
+    /// systemd's word.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Freezer::Running => "running",
+            Freezer::Freezing => "freezing",
+            Freezer::Frozen => "frozen",
+            Freezer::Thawing => "thawing",
+        }
+    }
 }
 
 /// Why a request can't be granted; the variants are systemd's D-Bus errors.
@@ -313,11 +464,17 @@ pub enum Refusal {
     NoSuchJob(Text),
     NoSuchProcess(Text),
     ShuttingDown(Text),
+    UnitInactive(Text),
+    UnitBusy(Text),
+    NothingToClean(Text),
+    ScopeNotRunning(Text),
     NotSupported(Text),
+    Failed(Text),
 }
 
 impl Refusal {
-    /// The D-Bus error name without `org.freedesktop.systemd1.`, and the sentence.
+    /// The D-Bus error name without `org.freedesktop.systemd1.` or, for the last two,
+    /// `org.freedesktop.DBus.Error.`, and the sentence.
     pub fn parts(&self) -> (&'static str, &Text) {
         match self {
             Refusal::NoSuchUnit(t) => ("NoSuchUnit", t),
@@ -333,7 +490,12 @@ impl Refusal {
             Refusal::NoSuchJob(t) => ("NoSuchJob", t),
             Refusal::NoSuchProcess(t) => ("NoSuchProcess", t),
             Refusal::ShuttingDown(t) => ("ShuttingDown", t),
+            Refusal::UnitInactive(t) => ("UnitInactive", t),
+            Refusal::UnitBusy(t) => ("UnitBusy", t),
+            Refusal::NothingToClean(t) => ("NothingToClean", t),
+            Refusal::ScopeNotRunning(t) => ("ScopeNotRunning", t),
             Refusal::NotSupported(t) => ("NotSupported", t),
+            Refusal::Failed(t) => ("Failed", t),
         }
     }
 }

@@ -14,7 +14,10 @@ pub mod event;
 pub mod invocation;
 
 pub use effect::{Effect, Kill, KillScope, Spawn};
-pub use event::{Checked, Event, Notification, Process, Refusal, Request, RequestKind};
+pub use event::{
+    Adopted, Checked, Event, Freezer, LiveRequest, Notification, Process, Refusal, Request, RequestKind,
+    Transient,
+};
 
 /// A unit's number in this engine. Units are never renumbered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -384,6 +384,7 @@ impl World {
             let unit = match &kind {
                 RequestKind::Job { unit, .. } | RequestKind::Kill { unit, .. } => Some(unit),
                 RequestKind::ResetFailed(unit) => unit.as_ref(),
+                RequestKind::Live(live) => live.unit(),
                 _ => None,
             };
             // As the front does: files are read before the request is looked at.

@@ -317,6 +317,7 @@ impl Engine {
         }
         let applicable = match job_type {
             JobType::Stop => !u.is_perpetual(),
+            JobType::Restart | JobType::TryRestart if u.name().kind() == UnitKind::Scope => false,
             JobType::Restart | JobType::TryRestart => !u.is_perpetual(),
             JobType::Reload | JobType::TryReload | JobType::ReloadOrStart => self.can_reload(unit),
             JobType::Start | JobType::VerifyActive | JobType::Nop => true,
@@ -727,7 +728,7 @@ impl Engine {
     }
 
     /// Whether a unit's name may be started by itself at all: a template is not a unit.
-    pub(crate) fn check_startable(&self, unit: UnitId) -> Result<(), Refusal> {
+    pub(crate) fn check_startable(&self, unit: UnitId, job_type: JobType) -> Result<(), Refusal> {
         let u = &self.units[unit.0 as usize];
         if u.name().is_template() {
             let text = format!("Unit name {} is missing the instance name.", u.name());
@@ -735,7 +736,7 @@ impl Engine {
         }
         match u.name().kind() {
             UnitKind::Device | UnitKind::Scope => {
-                let text = format!("Unit {} can't be started by a request.", u.name());
+                let text = format!("Job type {job_type} is not applicable for unit {}.", u.name());
                 Err(Refusal::JobTypeNotApplicable(text.into()))
             }
             _ => Ok(()),

@@ -6,6 +6,7 @@ mod kill;
 mod left_over;
 mod mount;
 mod path;
+mod scope;
 mod service;
 mod simple;
 mod socket;
@@ -13,6 +14,7 @@ mod timer;
 
 pub use mount::Mount;
 pub use path::Path;
+pub use scope::Scope;
 pub use service::{ControlProcess, MainProcess, Service};
 pub use socket::Socket;
 pub use timer::Timer;
@@ -21,7 +23,7 @@ use crate::alike::fingerprint;
 use crate::engine::{Edge, is_resting};
 use crate::job::{Performed, is_down};
 use crate::restart::RateLimit;
-use crate::{Checked, Effect, Engine, ExecId, JobId, Time, UnitId};
+use crate::{Checked, Effect, Engine, ExecId, Freezer, JobId, Time, UnitId};
 use alloc::{boxed::Box, format, string::String, sync::Arc, vec, vec::Vec};
 use hence_ledger::{
     ActiveState, Cause, Exit, Fact, FileIdentity, JobResult, LeftOver, RecordId, Rule, SpawnStep, SubState,
@@ -64,6 +66,10 @@ pub struct Unit {
     pub(crate) files_changed: bool,
     /// A start waits for its conditions to be checked.
     pub(crate) checking: bool,
+    /// Whether its processes are suspended.
+    pub freezer: Freezer,
+    /// The record of the last request that its group answers: processes handed over, freezing.
+    pub(crate) adopting: Option<RecordId>,
     /// Its files were read and no record says so yet.
     pub(crate) untold: bool,
     pub(crate) keep: Keep,
@@ -123,6 +129,8 @@ pub enum State {
     Timer(Box<Timer>),
     /// systemd.path(5)
     Path(Box<Path>),
+    /// systemd.scope(5)
+    Scope(Box<Scope>),
     /// A kind that is loaded and shown only.
     Other,
 }
@@ -138,7 +146,8 @@ impl State {
             UnitKind::Path => State::Path(Box::default()),
             UnitKind::Mount => State::Mount(Box::default()),
             UnitKind::Device => State::Device { up: false },
-            UnitKind::Automount | UnitKind::Swap | UnitKind::Scope => State::Other,
+            UnitKind::Scope => State::Scope(Box::default()),
+            UnitKind::Automount | UnitKind::Swap => State::Other,
         }
     }
 
@@ -154,6 +163,7 @@ impl State {
             State::Mount(m) => m.sub,
             State::Device { up: true } => SubState::Plugged,
             State::Device { up: false } => SubState::Dead,
+            State::Scope(s) => s.sub,
             State::Other => SubState::Dead,
         }
     }
@@ -172,6 +182,10 @@ impl State {
             State::Mount(m) if m.sub == SubState::Failed => {
                 m.sub = SubState::Dead;
                 m.result = UnitResult::Success;
+            }
+            State::Scope(s) if s.sub == SubState::Failed => {
+                s.sub = SubState::Dead;
+                s.result = UnitResult::Success;
             }
             State::Timer(t) if t.sub == SubState::Failed => t.sub = SubState::Dead,
             State::Path(p) if p.sub == SubState::Failed => {
@@ -193,8 +207,8 @@ fn active_of(sub: SubState, idle: bool) -> ActiveState {
         Condition | StartPre | Start | StartPost | StartChown | AutoRestart | Mounting => {
             ActiveState::Activating
         }
-        Running | Exited | Active | Listening | SocketRunning | Waiting | Elapsed | TriggerRunning
-        | Mounted | Plugged => ActiveState::Active,
+        Running | Exited | Abandoned | Active | Listening | SocketRunning | Waiting | Elapsed
+        | TriggerRunning | Mounted | Plugged => ActiveState::Active,
         Reload => ActiveState::Reloading,
         Stop | StopWatchdog | StopSigterm | StopSigkill | StopPost | FinalWatchdog | FinalSigterm
         | FinalSigkill | StopPre | StopPreSigterm | StopPreSigkill | Unmounting => ActiveState::Deactivating,
@@ -231,6 +245,8 @@ impl Unit {
             inputs: 0,
             files_changed: true,
             checking: false,
+            freezer: Freezer::Running,
+            adopting: None,
             untold: false,
             keep,
         }
@@ -282,6 +298,7 @@ impl Unit {
             State::Socket(s) => s.result,
             State::Path(p) => p.result,
             State::Mount(m) => m.result,
+            State::Scope(s) => s.result,
             _ => UnitResult::Success,
         }
     }
@@ -455,6 +472,7 @@ impl Engine {
             State::Mount(_) => self.start_mount(unit, cause),
             State::Timer(_) => self.start_timer(unit, cause),
             State::Path(_) => self.start_path(unit, cause),
+            State::Scope(_) => self.start_scope(unit),
             State::Other => Performed::End(JobResult::Unsupported),
         }
     }
@@ -464,6 +482,7 @@ impl Engine {
         if is_down(self.active_state(unit)) {
             return Performed::Already;
         }
+        self.thaw_to_stop(unit);
         match self.units[unit.0 as usize].state {
             State::Service(_) => self.stop_service(unit, cause),
             State::Socket(_) => self.stop_socket(unit, cause),
@@ -473,6 +492,7 @@ impl Engine {
             State::Mount(_) => self.stop_mount(unit, cause),
             State::Timer(_) => self.stop_timer(unit, cause),
             State::Path(_) => self.stop_path(unit, cause),
+            State::Scope(_) => self.stop_scope(unit, cause),
             State::Other => Performed::End(JobResult::Unsupported),
         }
     }
@@ -566,6 +586,9 @@ impl Engine {
         spawn_error: Option<(SpawnStep, i32)>,
     ) {
         let Some(unit) = self.processes.remove(&pid) else { return };
+        if self.units[unit.0 as usize].sub_state() == SubState::Cleaning {
+            return self.cleaned(unit);
+        }
         match self.units[unit.0 as usize].state {
             State::Socket(_) => self.socket_exited(unit, pid, exit, (cpu_us, peak_bytes), spawn_error),
             State::Mount(_) => self.mount_exited(unit, pid, exit, cpu_us, peak_bytes),
@@ -578,6 +601,7 @@ impl Engine {
         match self.units[unit.0 as usize].state {
             State::Service(_) => self.service_deadline(unit, after_us),
             State::Timer(_) => self.timer_deadline(unit, after_us),
+            State::Scope(_) => self.scope_deadline(unit, after_us),
             State::Socket(_) => self.socket_deadline(unit, after_us),
             State::Mount(_) => self.mount_deadline(unit, after_us),
             State::Path(_) => {}
@@ -590,8 +614,8 @@ impl Engine {
         match &mut unit.state {
             State::Service(s) => s.disarm(&mut self.deadlines),
             State::Timer(t) => t.disarm(&mut self.deadlines),
-            State::Mount(_) => {}
-            State::Socket(_) | State::Path(_) => {}
+            // What is down has none.
+            State::Socket(_) | State::Path(_) | State::Mount(_) | State::Scope(_) => {}
             State::Target { .. } | State::Slice { .. } | State::Device { .. } | State::Other => {}
         }
     }
@@ -626,6 +650,18 @@ impl Engine {
         };
         if has_processes {
             self.kill_service_now(unit, record);
+        }
+        let up = !is_resting(self.units[unit.0 as usize].sub_state());
+        if up && matches!(self.units[unit.0 as usize].state, State::Scope(_)) {
+            self.kill_scope_now(unit, record);
+        }
+    }
+
+    /// The last process of a unit's group is gone.
+    pub(crate) fn group_emptied(&mut self, unit: UnitId) {
+        match self.units[unit.0 as usize].state {
+            State::Scope(_) => self.scope_emptied(unit),
+            _ => self.emptied(unit),
         }
     }
 

@@ -19,6 +19,8 @@ const SCANNED: usize = 100_000;
 pub struct Ancestry {
     by_leader: HashMap<u32, UnitId>,
     by_invocation: BTreeMap<Invocation, UnitId>,
+    /// Processes of others that were handed over; they need not descend from us.
+    handed_over: HashMap<u32, UnitId>,
     leaders: VecDeque<u32>,
     invocations: VecDeque<Invocation>,
 }
@@ -71,8 +73,15 @@ impl Ancestry {
         }
     }
 
+    /// A process that somebody else started was handed over: it and what it starts are the unit's. Of those
+    /// that outlive it, what doesn't descend from us is lost sight of.
+    pub fn handed_over(&mut self, unit: UnitId, pid: u32) {
+        self.handed_over.insert(pid, unit);
+    }
+
     /// A process that was found has ended; its id may be used again.
     pub fn gone(&mut self, pid: u32) {
+        self.handed_over.remove(&pid);
         if self.by_leader.remove(&pid).is_some() {
             self.leaders.retain(|&p| p != pid);
         }
@@ -81,6 +90,7 @@ impl Ancestry {
     /// The number of a unit means another one from now on. Who is still marked as its process is nobody's.
     pub fn forget(&mut self, unit: UnitId) {
         self.by_leader.retain(|_, of| *of != unit);
+        self.handed_over.retain(|_, of| *of != unit);
         self.by_invocation.retain(|_, of| *of != unit);
         self.leaders.retain(|pid| self.by_leader.contains_key(pid));
         self.invocations.retain(|invocation| self.by_invocation.contains_key(invocation));
@@ -101,12 +111,34 @@ impl Ancestry {
         let all: BTreeMap<u32, Stat> = stats.map(|s| (s.pid, s)).collect();
         let mut owners = BTreeMap::new();
         for stat in all.values() {
-            if stat.zombie || stat.pid == root || !descends(&all, stat, root) {
+            if stat.zombie || stat.pid == root {
+                continue;
+            }
+            if let Some(unit) = self.owner_handed_over(&all, stat) {
+                owners.insert(stat.pid, Some(unit));
+                continue;
+            }
+            if !descends(&all, stat, root) {
                 continue;
             }
             owners.insert(stat.pid, self.owner(&all, stat, root, invocation));
         }
         Scan { owners }
+    }
+
+    /// The unit of a process that was handed over, or of the nearest parent that was.
+    fn owner_handed_over(&self, all: &BTreeMap<u32, Stat>, stat: &Stat) -> Option<UnitId> {
+        let mut at = *stat;
+        for _ in 0..all.len() {
+            if self.handed_over.is_empty() {
+                return None;
+            }
+            if let Some(unit) = self.handed_over.get(&at.pid) {
+                return Some(*unit);
+            }
+            at = *all.get(&at.parent)?;
+        }
+        None
     }
 
     /// The unit of a process: its own mark, or that of the nearest parent that has one.
@@ -178,5 +210,11 @@ mod tests {
         assert_eq!(scan.members(UnitId(2)), [12, 13]);
         assert_eq!(scan.unattributed(), 2);
         assert_eq!(scan.owner(2), None);
+        ancestry.handed_over(UnitId(3), 2);
+        let stats = [stat(2, 1, 2, 2), stat(3, 2, 2, 2), stat(4, 1, 2, 2)];
+        let handed = |ancestry: &Ancestry| ancestry.attribute(5, stats.into_iter(), &mark);
+        assert_eq!(handed(&ancestry).members(UnitId(3)), [2, 3]);
+        ancestry.gone(2);
+        assert!(handed(&ancestry).members(UnitId(3)).is_empty());
     }
 }

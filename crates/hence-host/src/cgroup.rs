@@ -4,6 +4,7 @@
 //! Version 2 tracks. Where the machine has a version 1 `pids` hierarchy beside it (hybrid), a unit with
 //! TasksMax= has a group of the same path there too, which its processes join before they run.
 
+use crate::live::UnitGroup;
 use crate::sys::signal;
 use hence_unit::{
     Config, UnitKind,
@@ -203,7 +204,12 @@ impl Groups {
     ///
     /// # Errors
     /// Where it can't be made.
-    pub fn realize_slice(&mut self, config: &Config, resources: &ResourceConfig) -> io::Result<()> {
+    pub fn realize_slice(
+        &mut self,
+        config: &Config,
+        resources: &ResourceConfig,
+        changed: bool,
+    ) -> io::Result<()> {
         let id = self.slice(config.id())?;
         let folder = self.root.join(&*self.slices[usize::from(id)].path);
         if resources.tasks_max.is_some() && self.hybrid() {
@@ -212,7 +218,7 @@ impl Groups {
                 make_all(&v1)?;
             }
         }
-        self.limits(&folder, self.v1_folder(id, ""), resources);
+        self.limits(&folder, self.v1_folder(id, ""), resources, changed);
         Ok(())
     }
 
@@ -263,16 +269,36 @@ impl Groups {
                 *made = true;
             }
         }
-        self.limits(&self.folder(slice, name), v1.clone(), resources);
+        self.limits(&self.folder(slice, name), v1.clone(), resources, false);
         let Some(folder) = v1 else { return Ok(None) };
         let flags = OFlags::WRONLY | OFlags::CLOEXEC;
         Ok(Some(rustix::fs::open(folder.join("cgroup.procs"), flags, Mode::empty())?))
     }
 
-    fn limits(&mut self, folder: &Path, v1: Option<PathBuf>, resources: &ResourceConfig) {
+    /// Writes limits; with `changed`, those that are not set go back to what a new group has.
+    fn limits(&mut self, folder: &Path, v1: Option<PathBuf>, resources: &ResourceConfig, changed: bool) {
         let bytes = |limit: Limit| amount(limit, memory_total());
+        if resources.io_weight.is_some() {
+            self.hand_on_io(folder);
+        }
         let mut put = |directive: &'static str, file: &str, value: Option<String>, folder: &Path| {
-            let Some(value) = value else { return };
+            let Some(value) = value else {
+                if changed {
+                    let unlimited = match file {
+                        "memory.min" | "memory.low" => "0",
+                        "cpu.weight" => "100",
+                        "cpu.max" => "max 100000",
+                        "io.weight" => "default 100",
+                        _ => "max",
+                    };
+                    // Without the controller there is no limit either.
+                    let _ = fs::OpenOptions::new()
+                        .write(true)
+                        .open(folder.join(file))
+                        .and_then(|mut file| io::Write::write_all(&mut file, unlimited.as_bytes()));
+                }
+                return;
+            };
             if fs::write(folder.join(file), value).is_err() {
                 self.unenforced.insert(directive);
             }
@@ -281,9 +307,87 @@ impl Groups {
         put("TasksMax", "pids.max", tasks, v1.as_deref().unwrap_or(folder));
         put("MemoryMax", "memory.max", resources.memory_max.map(bytes), folder);
         put("MemoryHigh", "memory.high", resources.memory_high.map(bytes), folder);
+        put("MemoryMin", "memory.min", resources.memory_min.map(bytes), folder);
+        put("MemoryLow", "memory.low", resources.memory_low.map(bytes), folder);
+        put("MemorySwapMax", "memory.swap.max", resources.memory_swap_max.map(bytes), folder);
+        put("IOWeight", "io.weight", resources.io_weight.map(|w| format!("default {w}")), folder);
         put("CPUWeight", "cpu.weight", resources.cpu_weight.map(|w| w.to_string()), folder);
         let quota = resources.cpu_quota.map(|q| format!("{} 100000", u64::from(q) * 10));
         put("CPUQuota", "cpu.max", quota, folder);
+    }
+
+    /// The io controller costs every group something: it is handed on where a weight asks for it.
+    fn hand_on_io(&self, folder: &Path) {
+        let above: Vec<&Path> =
+            folder.ancestors().skip(1).take_while(|f| f.starts_with(&self.root)).collect();
+        for group in above.into_iter().rev() {
+            // Refused where there is no such controller: then the weight is reported as not enforced.
+            let _ = fs::write(group.join("cgroup.subtree_control"), "+io");
+        }
+    }
+
+    /// Writes the changed limits of a unit's group that has processes.
+    pub fn change(&mut self, slice: SliceId, name: &str, resources: &ResourceConfig) {
+        let v1 = if self.hybrid() { self.v1_folder(slice, name) } else { None };
+        if let Some(folder) = &v1
+            && resources.tasks_max.is_some()
+            && !folder.exists()
+            && make_all(folder).is_ok()
+        {
+            if let Some((_, made)) = &mut self.pids {
+                *made = true;
+            }
+            for pid in self.members(slice, name) {
+                // Who ended meanwhile needs no limit.
+                let _ = fs::write(folder.join("cgroup.procs"), pid.to_string());
+            }
+        }
+        self.limits(&self.folder(slice, name), v1.filter(|v1| v1.exists()), resources, true);
+    }
+
+    /// Moves a process into a unit's group, or into one below it; both are made where they aren't there.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn attach(
+        &mut self,
+        slice: SliceId,
+        name: &str,
+        group: &str,
+        pid: u32,
+        resources: &ResourceConfig,
+    ) -> io::Result<()> {
+        drop(self.open(slice, name, true)?);
+        let joins = self.prepare(slice, name, resources)?;
+        let mut folder = self.folder(slice, name);
+        for part in group.split('/').filter(|part| !part.is_empty()) {
+            folder.push(part);
+            make(&folder)?;
+        }
+        fs::write(folder.join("cgroup.procs"), pid.to_string())?;
+        if let Some(file) = joins {
+            rustix::io::write(&file, pid.to_string().as_bytes())?;
+        }
+        Ok(())
+    }
+
+    fn group_at(&self, path: &str, pids_folder: Option<PathBuf>) -> UnitGroup {
+        let own = Path::new("/").join(&self.prefix).join(path);
+        UnitGroup { path: own.display().to_string(), folder: self.root.join(path), pids_folder }
+    }
+
+    /// A unit's group.
+    pub fn unit_group(&self, slice: SliceId, name: &str) -> UnitGroup {
+        let above = &self.slices[usize::from(slice)].path;
+        let path = if above.is_empty() { name.to_owned() } else { format!("{above}/{name}") };
+        self.group_at(&path, self.v1_folder(slice, name))
+    }
+
+    /// The group of a slice that has been made.
+    pub fn slice_group(&self, name: &str) -> Option<UnitGroup> {
+        let id = if name == "-.slice" { 0 } else { *self.by_name.get(name)? };
+        let path = &self.slices[usize::from(id)].path;
+        Some(self.group_at(path, self.v1_folder(id, "")))
     }
 
     /// A unit's folder.

@@ -22,7 +22,7 @@ use std::{
             process::CommandExt,
         },
     },
-    path::Path,
+    path::{Path, PathBuf},
     process::{Command, ExitCode},
 };
 
@@ -142,8 +142,30 @@ fn number(bytes: &mut &[u8]) -> Option<u32> {
 /// What failed: the step, systemd's exit status, on what, why.
 type Failure = (SpawnStep, i32, String, io::Error);
 
-/// The executor's main function: `hence-executor executor NUMBER`. Returns only where something failed.
+/// Removes files and folders with all that is in them; what can't be removed is said.
+fn remove(paths: impl Iterator<Item = PathBuf>) -> ExitCode {
+    let mut status = ExitCode::SUCCESS;
+    for path in paths {
+        let removed = match fs::symlink_metadata(&path) {
+            Ok(about) if about.is_dir() => fs::remove_dir_all(&path),
+            Ok(_) => fs::remove_file(&path),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
+            Err(e) => Err(e),
+        };
+        if let Err(e) = removed {
+            eprintln!("hence-executor: {}: {e}", path.display());
+            status = ExitCode::FAILURE;
+        }
+    }
+    status
+}
+
+/// The executor's main function: `hence-executor executor NUMBER`, or `remove PATH...` in place of the
+/// number. Otherwise it returns only where something failed.
 pub fn executor_main() -> ExitCode {
+    if std::env::args().nth(2).as_deref() == Some("remove") {
+        return remove(std::env::args_os().skip(3).map(PathBuf::from));
+    }
     let number = std::env::args().nth(2).and_then(|n| n.parse::<u32>().ok());
     let Some(number) = number.filter(|&n| n > 2) else {
         eprintln!("hence-executor: this is run by hence itself");

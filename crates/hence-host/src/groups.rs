@@ -154,7 +154,7 @@ impl Host {
         }
     }
 
-    fn watch_populated(&mut self, unit: UnitId) {
+    pub(crate) fn watch_populated(&mut self, unit: UnitId) {
         let (Some(row), Tracker::Groups(groups)) = (self.row(unit), &self.tracker) else { return };
         if row.events_watch >= 0 {
             return;
@@ -187,7 +187,7 @@ impl Host {
     }
 
     /// Adds a process to those that are watched. False where it ended meanwhile.
-    fn track(&mut self, pid: u32, mut tracked: Tracked, child: bool) -> bool {
+    pub(crate) fn track(&mut self, pid: u32, mut tracked: Tracked, child: bool) -> bool {
         if !child && self.processes.len() < PIDFDS {
             let raw = Pid::from_raw(pid as i32);
             let opened = raw.map(|p| rustix::process::pidfd_open(p, PidfdFlags::empty()));
@@ -270,6 +270,10 @@ impl Host {
             self.remove_runtime_directories(unit);
         }
         self.unwatch_pid_file(unit);
+        if let Some(name) = self.row(unit).map(|row| row.config.id().text().clone()) {
+            self.live.streams.remove(&name);
+        }
+        self.live.freezing.remove(&unit);
         self.remove_group(unit, !keep_directories);
     }
 
@@ -385,7 +389,7 @@ impl Host {
     }
 
     /// The unit of a process: by what is tracked, then by its group or ancestry.
-    pub(crate) fn unit_of(&self, pid: u32) -> Option<UnitId> {
+    pub fn unit_of(&self, pid: u32) -> Option<UnitId> {
         if let Some(tracked) = self.processes.get(&pid) {
             return Some(tracked.unit);
         }

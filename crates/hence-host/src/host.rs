@@ -7,6 +7,7 @@ use crate::{
     conditions,
     error::{HostError, HostStep},
     inputs::Inputs,
+    live::Live,
     paths::Paths,
     sockets::Sockets,
     sys::{signal, spawn::Launcher},
@@ -152,6 +153,7 @@ pub struct Host {
     pub(crate) sockets: Sockets,
     pub(crate) paths: Paths,
     pub(crate) inputs: Inputs,
+    pub(crate) live: Live,
     /// Units whose group may have run empty.
     pub(crate) rechecks: Vec<UnitId>,
     /// Events that came up outside [`Host::wait`].
@@ -215,6 +217,7 @@ impl Host {
             sockets: Sockets::default(),
             paths: Paths::default(),
             inputs: Inputs::default(),
+            live: Live::default(),
             rechecks: Vec::new(),
             pending: VecDeque::new(),
             loop_state: wait::LoopState::default(),
@@ -308,6 +311,15 @@ impl Host {
             Effect::WatchPaths { unit, config } => {
                 self.paths.watch(&self.path_inotify, unit, config, &mut self.pending);
             }
+            Effect::Adopt { unit, config, invocation, token, group, processes } => {
+                self.adopt(unit, &config, invocation, (token, &group), &processes, answers);
+            }
+            Effect::Limits(unit, config) => self.change_limits(unit, &config),
+            Effect::Freeze { unit, config, freeze, token } => {
+                self.change_freezer(unit, &config, (freeze, token), answers);
+            }
+            Effect::Clean { unit, config, kinds } => self.clean(unit, &config, kinds, answers),
+            Effect::Environment { unset, set } => self.change_environment(&unset, set),
             Effect::Forget { unit, name } => {
                 self.forget(unit, &name);
                 answers.push_back(Event::Forgotten(unit));

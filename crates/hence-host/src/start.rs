@@ -13,8 +13,8 @@ use crate::{
     stdio::{Ends, Failure, Streams},
     sys::spawn::Image,
 };
-use hence_engine::{Event, Spawn};
-use hence_ledger::{ProcessRole, SpawnStep, Text};
+use hence_engine::{Event, Spawn, UnitId};
+use hence_ledger::{ProcessRole, SpawnStep, Text, record::Invocation};
 use hence_unit::{
     Config, ExecConfig, Kind,
     config::{Command, DirectoryKind, ExecPhase, Privilege, ResourceConfig, Stdio},
@@ -92,7 +92,7 @@ impl Host {
         let Some(recipe) = recipe(spawn, &config) else {
             return Err((SpawnStep::Exec, libc::ENOENT, format!("{} has no such command", config.id())));
         };
-        self.enter(spawn)?;
+        self.enter(spawn.unit, &spawn.config, spawn.invocation)?;
         let elevated = recipe.command.privilege != Privilege::Unit;
         let plan = plan(recipe.context, elevated);
         let passed = self.passed(spawn, recipe.context);
@@ -100,7 +100,15 @@ impl Host {
         let null = self.null.as_raw_fd();
         let named: Vec<(RawFd, &str)> = passed.iter().map(|(fd, name)| (*fd, name.as_str())).collect();
         let connection = spawn.connection.and_then(|c| self.sockets.connection(c));
-        let ends = Ends { null, connection, named: &named, capture: self.options.capture.is_some() };
+        let sent = self.live.streams.get(config.id().text());
+        let sent = |at: usize| sent.and_then(|streams| streams[at].as_ref()).map(|fd| fd.as_raw_fd());
+        let ends = Ends {
+            null,
+            connection,
+            named: &named,
+            capture: self.options.capture.is_some(),
+            sent: [sent(0), sent(1), sent(2)],
+        };
         let streams = Streams::open(recipe.context, &ends)?;
         if recipe.non_blocking {
             set_non_blocking(&passed);
@@ -141,15 +149,19 @@ impl Host {
     }
 
     /// Makes or renews the unit's row.
-    fn enter(&mut self, spawn: &Spawn) -> Result<(), Failure> {
-        let config = &spawn.config;
+    pub(crate) fn enter(
+        &mut self,
+        unit: UnitId,
+        config: &Arc<Config>,
+        invocation: Invocation,
+    ) -> Result<(), Failure> {
         let slice = match &mut self.tracker {
             Tracker::Groups(groups) => groups.slice_of(config).map_err(|e| {
                 (SpawnStep::Cgroup, e.raw_os_error().unwrap_or(libc::EIO), config.id().to_string())
             })?,
             Tracker::Ancestry(_) => 0,
         };
-        let index = spawn.unit.0 as usize;
+        let index = unit.0 as usize;
         if self.rows.len() <= index {
             self.rows.resize_with(index + 1, || None);
         }
@@ -160,14 +172,14 @@ impl Host {
                     (row.slice, row.grouped) = (slice, false);
                 }
                 row.config = Arc::clone(config);
-                row.invocation = spawn.invocation;
+                row.invocation = invocation;
                 (row.wants_empty, row.released) = (false, false);
             }
             empty => {
-                self.names.insert(config.id().text().clone(), spawn.unit);
+                self.names.insert(config.id().text().clone(), unit);
                 *empty = Some(Box::new(Row {
                     config: Arc::clone(config),
-                    invocation: spawn.invocation,
+                    invocation,
                     events_watch: -1,
                     oom_watch: -1,
                     oom_base: 0,
@@ -398,7 +410,7 @@ impl Host {
     pub(crate) fn realize_slice(&mut self, config: &Config) {
         if let (Kind::Slice(resources), Tracker::Groups(groups)) = (&config.kind, &mut self.tracker) {
             // Where it can't be made, the start of a unit in it says so.
-            let _ = groups.realize_slice(config, resources);
+            let _ = groups.realize_slice(config, resources, false);
         }
     }
 }

@@ -29,6 +29,8 @@ pub struct Ends<'a> {
     pub named: &'a [(RawFd, &'a str)],
     /// Whether somebody takes captured streams.
     pub capture: bool,
+    /// What a client sent for each of 0, 1, 2: nothing else is looked at then.
+    pub sent: [Option<RawFd>; 3],
 }
 
 /// Why a stream couldn't be had: errno and what it was about.
@@ -45,6 +47,12 @@ impl Streams {
     /// The step, errno and the path.
     pub fn open(context: &ExecConfig, ends: &Ends<'_>) -> Result<Streams, Failure> {
         let mut streams = Streams::default();
+        if ends.sent.iter().any(Option::is_some) {
+            for (number, sent) in streams.numbers.iter_mut().zip(ends.sent) {
+                *number = sent.unwrap_or(ends.null);
+            }
+            return Ok(streams);
+        }
         streams.numbers[0] = streams.input(context, ends)?;
         // What is read from a connection or a terminal is answered there, unless it is said otherwise.
         let two_way = matches!(context.stdin, Stdio::Socket | Stdio::Tty | Stdio::Fd(_));
@@ -163,9 +171,12 @@ mod tests {
         let folder = std::env::temp_dir().join(format!("hence-stdio-{}", std::process::id()));
         std::fs::create_dir_all(&folder).unwrap();
         let path: Box<str> = folder.join("out").to_str().unwrap().into();
-        let ends = Ends { null: 99, connection: None, named: &[(7, "web")], capture: true };
+        let ends = Ends { null: 99, connection: None, named: &[(7, "web")], capture: true, sent: [None; 3] };
         let default = Streams::open(&ExecConfig::default(), &ends).unwrap();
         assert_eq!((default.numbers[0], default.captured.len()), (99, 2));
+        let sent = Ends { sent: [Some(5), None, Some(6)], ..ends };
+        assert_eq!(Streams::open(&ExecConfig::default(), &sent).unwrap().numbers, [5, 99, 6]);
+        let ends = Ends { sent: [None; 3], ..sent };
         let same = ExecConfig { stdout: Stdio::File(path.clone()), ..Default::default() };
         let streams = Streams::open(&same, &ends).unwrap();
         assert_eq!(streams.numbers[1], streams.numbers[2]);

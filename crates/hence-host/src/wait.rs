@@ -487,7 +487,10 @@ impl Host {
         changed.dedup();
         for watch in changed {
             match self.watches.get(&watch).copied() {
-                Some(Watch::Populated(unit)) => self.emptied(unit, events),
+                Some(Watch::Populated(unit)) => {
+                    self.freezer_event(unit, events);
+                    self.emptied(unit, events);
+                }
                 Some(Watch::Memory(unit)) => self.memory_event(unit, events),
                 Some(Watch::PidFiles) => self.pid_file_event(watch, events),
                 None => {}

@@ -112,7 +112,7 @@ fn of_jobs(fact: &Fact, unit: &str) -> String {
 /// `main process 4711`.
 pub(crate) fn process(role: ProcessRole, pid: u32) -> String {
     match role {
-        ProcessRole::Main | ProcessRole::Other => format!("{role} {pid}"),
+        ProcessRole::Main | ProcessRole::Other | ProcessRole::Attached => format!("{role} {pid}"),
         _ => format!("{role}= process {pid}"),
     }
 }
@@ -127,6 +127,9 @@ pub(crate) fn spawn_failure(role: ProcessRole, step: SpawnStep, number: i32, sub
 fn of_processes(fact: &Fact, unit: &str) -> String {
     match fact {
         Fact::Starting { role, command } => format!("{unit}: {role} is being started: {command}"),
+        Fact::ProcessStarted { pid, role: ProcessRole::Attached, .. } => {
+            format!("{unit}: process {pid} was put into its group")
+        }
         Fact::ProcessStarted { pid, role, .. } => format!("{unit}: {} was started", process(*role, *pid)),
         Fact::ProcessExited { pid, role, exit: end, .. } => {
             format!("{unit}: {} {}", process(*role, *pid), exit(*end))

@@ -84,6 +84,7 @@ words! {
         Mounted = 41 "mounted" "Something is mounted there.",
         Unmounting = 42 "unmounting" "umount(8) runs.",
         Plugged = 43 "plugged" "A device that is there.",
+        Abandoned = 60 "abandoned" "A scope that its client left to itself.",
     }
 }
 
@@ -152,6 +153,7 @@ words! {
         StopPost = 7 "ExecStopPost" "A control process.",
         StopPre = 8 "ExecStopPre" "A control process of a socket.",
         Other = 9 "process" "Any other process of the unit.",
+        Attached = 20 "process" "A process that was handed over to the unit.",
     }
 }
 
@@ -247,6 +249,14 @@ words! {
         Reboot = 52 "reboot" "Reboot it without stopping units in order.",
         Halt = 53 "halt" "Halt it without stopping units in order.",
         Kexec = 54 "kexec" "Execute another kernel without stopping units in order.",
+        StartTransient = 60 "start-transient" "Make a unit without a file and start it.",
+        SetProperty = 61 "set-property" "Change its settings while it runs.",
+        Clean = 62 "clean" "Remove its folders.",
+        Freeze = 63 "freeze" "Suspend its processes.",
+        Thaw = 64 "thaw" "Let its processes go on.",
+        Attach = 65 "attach" "Move processes into its group.",
+        Abandon = 66 "abandon" "Leave a scope to itself.",
+        SetEnvironment = 67 "set-environment" "Change the environment of what is started.",
     }
 }
 

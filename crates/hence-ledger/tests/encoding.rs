@@ -66,10 +66,18 @@ fn words_have_the_same_value_back() {
         record.fact = Fact::Retroactive { kind: *kind, other: "b.service".into() };
         assert_eq!(decode(&bytes_of(&record)).as_ref(), Ok(&record));
     }
-    for verb in Verb::ALL {
+    for &verb in Verb::ALL {
         let mut record = every::record(3, &mut Chance(3));
-        let mode = hence_unit::JobMode::Replace;
-        record.fact = Fact::Request { verb: *verb, mode, client: Client::default() };
+        record.fact = Fact::Request { verb, mode: hence_unit::JobMode::Fail, client: Client::default() };
+        assert_eq!(decode(&bytes_of(&record)).as_ref(), Ok(&record));
+    }
+    for (&role, &sub) in ProcessRole::ALL.iter().cycle().zip(SubState::ALL) {
+        let (from_active, result) = (ActiveState::Active, UnitResult::Success);
+        let mut record = every::record(17, &mut Chance(3));
+        record.fact =
+            Fact::StateChanged { from_active, from: sub, to_active: ActiveState::Failed, to: sub, result };
+        assert_eq!(decode(&bytes_of(&record)).as_ref(), Ok(&record));
+        record.fact = Fact::ProcessStarted { pid: 1, start_ticks: 2, role };
         assert_eq!(decode(&bytes_of(&record)).as_ref(), Ok(&record));
     }
     for mode in hence_unit::JobMode::ALL {

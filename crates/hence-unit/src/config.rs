@@ -237,6 +237,14 @@ impl Config {
         (!written.is_empty()).then(|| written.join(", "))
     }
 
+    /// Whether a client made it: its file then lies in a folder of that name.
+    pub fn is_transient(&self) -> bool {
+        let fragment = self.sources.iter().find(|source| source.role == SourceRole::Fragment);
+        let folder =
+            fragment.and_then(|source| source.path.rsplit_once('/')).map_or("", |(folder, _)| folder);
+        folder.rsplit('/').next() == Some("transient")
+    }
+
     /// The service part, where this is one.
     pub fn service(&self) -> Option<&ServiceConfig> {
         match &self.kind {
@@ -410,6 +418,7 @@ pub enum Kind {
     Timer(Box<TimerConfig>),
     Path(Box<PathConfig>),
     Mount(Box<MountConfig>),
+    Scope(Box<ScopeConfig>),
     /// A kind that is loaded and shown, not acted on.
     Other(UnitKind),
 }
@@ -425,6 +434,7 @@ impl Kind {
             UnitKind::Timer => Kind::Timer(Box::default()),
             UnitKind::Path => Kind::Path(Box::default()),
             UnitKind::Mount => Kind::Mount(Box::default()),
+            UnitKind::Scope => Kind::Scope(Box::default()),
             other => Kind::Other(other),
         }
     }
@@ -645,6 +655,30 @@ impl ServiceConfig {
     /// The commands of a phase.
     pub fn commands(&self, phase: ExecPhase) -> &[Command] {
         &self.exec[phase as usize]
+    }
+}
+
+/// Configuration of a scope; systemd.scope(5).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ScopeConfig {
+    /// RuntimeMaxSec=, in microseconds.
+    pub runtime_max: u64,
+    /// TimeoutStopSec=, in microseconds.
+    pub timeout_stop: u64,
+    /// systemd.kill(5)
+    pub kill: KillConfig,
+    /// systemd.resource-control(5)
+    pub resources: ResourceConfig,
+}
+
+impl Default for ScopeConfig {
+    fn default() -> Self {
+        ScopeConfig {
+            runtime_max: INFINITY,
+            timeout_stop: 90_000_000,
+            kill: KillConfig::default(),
+            resources: ResourceConfig::default(),
+        }
     }
 }
 
@@ -928,6 +962,14 @@ pub struct ResourceConfig {
     pub memory_max: Option<Limit>,
     /// MemoryHigh=
     pub memory_high: Option<Limit>,
+    /// MemoryMin=
+    pub memory_min: Option<Limit>,
+    /// MemoryLow=
+    pub memory_low: Option<Limit>,
+    /// MemorySwapMax=
+    pub memory_swap_max: Option<Limit>,
+    /// IOWeight=
+    pub io_weight: Option<u64>,
     /// CPUWeight=; 0 for `idle`.
     pub cpu_weight: Option<u64>,
     /// CPUQuota=, in hundredths of a percent.

@@ -138,9 +138,7 @@ impl Row {
     /// What the row does in one of its sections: kinds that are only loaded act on nothing.
     pub const fn support_in(&self, section: Section) -> Support {
         match (self.support, section) {
-            (Support::Acted, Section::Mount | Section::Swap | Section::Automount | Section::Scope) => {
-                Support::NotYet
-            }
+            (Support::Acted, Section::Mount | Section::Swap | Section::Automount) => Support::NotYet,
             // They are taken as text, when all files of a mount unit were applied.
             (Support::NotYet, Section::Mount) if self.sections.0 == Section::Mount.only().0 => Support::Acted,
             (support, _) => support,

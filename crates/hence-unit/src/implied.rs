@@ -62,6 +62,10 @@ pub(crate) fn add(config: &mut Config, environs: &Environs) {
             mounts.extend(path.watches.iter().map(|(_, path)| path.clone()));
             adding.trigger_defaults("paths.target");
         }
+        Kind::Scope(scope) => {
+            adding.slice(config, Some(&scope.resources));
+            adding.shutdown();
+        }
         Kind::Slice(_) => adding.slice_unit(config),
         Kind::Target => adding.target(config),
         Kind::Mount(mount) => {
@@ -71,11 +75,8 @@ pub(crate) fn add(config: &mut Config, environs: &Environs) {
             }
         }
         Kind::Other(kind) => {
-            if matches!(kind, UnitKind::Swap | UnitKind::Scope) {
+            if *kind == UnitKind::Swap {
                 adding.slice(config, None);
-            }
-            if *kind == UnitKind::Scope {
-                adding.shutdown();
             }
         }
     }

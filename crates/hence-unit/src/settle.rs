@@ -75,7 +75,7 @@ pub(crate) fn settle(config: &mut Config) {
             Finding::error("no-path", "the path unit watches nothing", "give PathExists= or PathChanged=")
         }),
         Kind::Slice(_) => refuse_slice(config.id()),
-        Kind::Target | Kind::Other(_) => None,
+        Kind::Target | Kind::Scope(_) | Kind::Other(_) => None,
     };
     let isolates = || {
         let handlers = config.dependencies.iter().filter(|d| d.kind == DependencyKind::OnFailure).count();

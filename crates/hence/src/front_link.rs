@@ -6,6 +6,7 @@
 mod ask;
 mod client;
 mod listener;
+mod live;
 mod machine;
 mod system_bus;
 #[cfg(test)]
@@ -14,15 +15,19 @@ pub(crate) mod tests;
 use crate::model::{EngineModel, Runtime, files, job_view, unit_view};
 use crate::pump;
 use ask::Want;
-use hence_bus::front::{Answer, Caller, ErrorName, Front, JobView, PEERS_MAX, PeerId, Refusal, Token};
+use hence_bus::front::{
+    Answer, Caller, Command, DESCRIPTORS_MAX, ErrorName, Front, Holder, JobView, PEERS_MAX, PeerId, Refusal,
+    Token,
+};
 use hence_engine::{Effect, Engine, Request, UnitId};
 use hence_host::{Interest, Ready};
 use hence_ledger::{Fact, Record, Text};
 use hence_unit::UnitName;
 use listener::Listener;
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::{self, Read, Write};
-use std::os::fd::{AsFd, BorrowedFd};
+use std::io::{self, Write};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 pub use system_bus::address as system_bus_address;
@@ -60,6 +65,8 @@ const BUS: u32 = LISTENER + PEERS_MAX as u32 + 1;
 const BUS_WATCH: u32 = BUS + 1;
 /// Most jobs of one transaction that are named to a client that asked for them.
 const OTHERS_MAX: usize = 1024;
+/// Most units that one client holds on to.
+const HELD_MAX: usize = 256;
 /// Numbers of jobs that never were: for clients that wait for the end of what turned out to need none.
 const NO_JOB: u32 = 1 << 31;
 
@@ -80,6 +87,8 @@ struct Waiting {
     job: Option<(String, &'static str)>,
     /// Whether the other jobs of the transaction are to be named.
     detailed: bool,
+    /// Who holds on to which unit when it is granted.
+    held: Option<(Holder, UnitName)>,
 }
 
 /// The private socket.
@@ -95,6 +104,10 @@ pub struct FrontLink {
     changed: BTreeSet<UnitId>,
     /// Jobs that came up while a detailed answer is outstanding.
     fresh: Vec<JobView>,
+    /// Units that clients hold on to.
+    held: BTreeMap<PeerId, Vec<UnitName>>,
+    /// Units that clients who are gone held on to.
+    let_go: Vec<UnitName>,
     accepting: bool,
     /// When to try to accept again, where the system refused.
     accept_at_us: Option<u64>,
@@ -120,6 +133,8 @@ impl FrontLink {
             last_no_job: NO_JOB,
             changed: BTreeSet::new(),
             fresh: Vec::new(),
+            held: BTreeMap::new(),
+            let_go: Vec::new(),
             accepting: false,
             accept_at_us: None,
         })
@@ -143,6 +158,50 @@ impl FrontLink {
     /// Whether anybody is connected, or the bus is.
     pub fn is_connected(&self) -> bool {
         !self.connections.is_empty() || self.is_on_bus()
+    }
+
+    /// Whether there is anything to do at the end of a turn.
+    pub fn has_news(&self) -> bool {
+        self.is_connected() || !self.let_go.is_empty()
+    }
+
+    /// A client holds on to a unit, or lets go of it.
+    fn hold(
+        &mut self,
+        holder: Option<&Holder>,
+        unit: &str,
+        hold: bool,
+        runtime: &mut dyn Runtime,
+    ) -> Result<(), Refusal> {
+        let name = ask::valid(unit)?;
+        if hold && !ask::is_known(&name, runtime) {
+            return Err(Refusal::new(ErrorName::NoSuchUnit, format!("Unit {name} not loaded.")));
+        }
+        let news = match holder {
+            None => false,
+            Some(Holder::Caller(caller)) => self.front.hold_on_bus(caller, name.as_str(), hold)?,
+            Some(Holder::Peer(peer)) => self.hold_for_peer(*peer, &name, hold)?,
+        };
+        if news {
+            runtime.hold(&name, hold);
+        }
+        Ok(())
+    }
+
+    fn hold_for_peer(&mut self, peer: PeerId, name: &UnitName, hold: bool) -> Result<bool, Refusal> {
+        let held = self.held.entry(peer).or_default();
+        if hold && held.len() >= HELD_MAX {
+            return Err(Refusal::new(ErrorName::LimitsExceeded, "Too many references."));
+        }
+        if hold {
+            held.push(name.clone());
+        } else if let Some(at) = held.iter().position(|known| known == name) {
+            held.swap_remove(at);
+        } else {
+            let text = format!("Unit {name} is not referenced by this client.");
+            return Err(Refusal::new(ErrorName::NotReferenced, text));
+        }
+        Ok(true)
     }
 
     fn set_accepting(&mut self, accept: bool, registry: &mut dyn Registry) -> io::Result<()> {
@@ -264,12 +323,13 @@ impl FrontLink {
             return;
         }
         let mut buffer = [0; READ_BYTES];
-        match connection.stream.read(&mut buffer) {
-            Ok(0) => self.close(token, runtime),
-            Ok(length) => {
+        match receive(&connection.stream, &mut buffer) {
+            Ok((0, _)) => self.close(token, runtime),
+            Ok((length, descriptors)) => {
                 connection.said_us = runtime.now_us();
                 let mut model = EngineModel { runtime };
                 // Whoever is condemned by that is closed at the end of the turn.
+                let _ = self.front.attach(connection.peer, descriptors);
                 let _ = self.front.receive(connection.peer, &buffer[..length], &mut model);
             }
             Err(error) if is_transient(&error) => {}
@@ -320,6 +380,7 @@ impl FrontLink {
         let Some(connection) = self.connections.remove(&token) else { return };
         registry.unregister(connection.stream.as_fd());
         self.front.disconnect(connection.peer);
+        self.let_go.extend(self.held.remove(&connection.peer).into_iter().flatten());
         drop(connection);
         if !self.is_connected() {
             self.changed.clear();
@@ -334,6 +395,9 @@ impl FrontLink {
     /// Ends a turn: tells clients which units changed, writes what they take, closes those that broke the
     /// protocol or do not read. To be called when the effects of everything that was ready are done.
     pub fn flush(&mut self, runtime: &mut dyn Runtime) {
+        for unit in std::mem::take(&mut self.let_go) {
+            runtime.hold(&unit, false);
+        }
         if !self.is_connected() {
             return;
         }
@@ -374,8 +438,20 @@ impl FrontLink {
     fn take_requests(&mut self, runtime: &mut dyn Runtime) -> Vec<Request> {
         let mut requests = Vec::new();
         while let Some(asked) = self.front.poll_request() {
-            let (verb, kind, job, detailed) = match ask::translate(asked.command, runtime) {
+            if let Command::Hold { unit, hold } = &asked.command {
+                let held = self.hold(asked.holder.as_ref(), unit, *hold, runtime);
+                self.front.reply(asked.token, held.map(|()| Answer::Done));
+                continue;
+            }
+            let translated = live::translate(asked.command, asked.caller, runtime)
+                .unwrap_or_else(|command| ask::translate(command, runtime));
+            let mut held = None;
+            let (verb, kind, job, detailed) = match translated {
                 Ok((Want::Request(verb, kind), job, detailed)) => (verb, kind, job, detailed),
+                Ok((Want::HeldRequest(verb, kind, unit), job, detailed)) => {
+                    held = asked.holder.map(|holder| (holder, unit));
+                    (verb, kind, job, detailed)
+                }
                 Ok((Want::Reload, ..)) => {
                     self.front.reloading(true);
                     let done = runtime.reload(client::of(asked.caller, runtime));
@@ -400,7 +476,7 @@ impl FrontLink {
             };
             self.last_request += 1;
             let token = self.last_request;
-            self.waiting.insert(token, Waiting { token: asked.token, job, detailed });
+            self.waiting.insert(token, Waiting { token: asked.token, job, detailed, held });
             requests.push(Request { token, client: client::of(asked.caller, runtime), verb, kind });
         }
         requests
@@ -447,6 +523,16 @@ impl FrontLink {
 
     /// The engine has an effect that clients are to hear of; the others are not for the link.
     pub fn effect(&mut self, effect: &Effect, runtime: &mut dyn Runtime) {
+        if let Effect::Reply { token, result: Ok(_) } = effect
+            && let Some((holder, unit)) = self.waiting.get_mut(token).and_then(|waiting| waiting.held.take())
+        {
+            let there = match &holder {
+                Holder::Peer(peer) => self.connections.values().any(|connection| connection.peer == *peer),
+                Holder::Caller(_) => true,
+            };
+            // Who holds too much gets its unit all the same.
+            let _ = if there { self.hold(Some(&holder), unit.as_str(), true, runtime) } else { Ok(()) };
+        }
         self.tell(effect, runtime.engine());
     }
 
@@ -510,15 +596,29 @@ impl FrontLink {
     }
 }
 
+/// Bytes, and the descriptors that came with them. What there is no room for is closed by the kernel, and
+/// the message that names it is malformed then.
+fn receive(stream: &UnixStream, buffer: &mut [u8]) -> io::Result<(usize, Vec<OwnedFd>)> {
+    use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(DESCRIPTORS_MAX))];
+    let mut control = RecvAncillaryBuffer::new(&mut space);
+    let mut parts = [io::IoSliceMut::new(buffer)];
+    let received = recvmsg(stream, &mut parts, &mut control, RecvFlags::CMSG_CLOEXEC)?;
+    let mut descriptors = Vec::new();
+    for message in control.drain() {
+        if let RecvAncillaryMessage::ScmRights(sent) = message {
+            descriptors.extend(sent);
+        }
+    }
+    Ok((received.bytes, descriptors))
+}
+
 fn is_transient(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted)
 }
 
-/// The error of this name within org.freedesktop.systemd1.
+/// The error of this name within org.freedesktop.systemd1, or of D-Bus itself.
 fn error_name(name: &str) -> ErrorName {
-    if name == "NotSupported" {
-        return ErrorName::NotSupported;
-    }
-    let full = |error: &&ErrorName| error.as_str().strip_prefix("org.freedesktop.systemd1.") == Some(name);
+    let full = |error: &&ErrorName| error.as_str().rsplit('.').next() == Some(name);
     ErrorName::ALL.iter().find(full).copied().unwrap_or(ErrorName::Failed)
 }

@@ -6,6 +6,7 @@ mod control;
 mod exit;
 mod front_link;
 mod init;
+mod live_files;
 mod model;
 mod narrator;
 mod pump;

@@ -8,6 +8,7 @@ mod view;
 pub use view::unit_view;
 
 use crate::front_link::Registry;
+use crate::live_files::{Read, Unmade};
 use hence_bus::front::{
     ErrorName, JobView, ManagerView, Model, ProcessView, Refusal, UnitFileView, UnitRow, UnitView,
 };
@@ -30,6 +31,9 @@ pub struct Usage {
     pub cpu_usage_ns: Option<u64>,
 }
 
+/// Standard input, output and error that a client sent.
+pub type SentStreams = hence_host::SentStreams;
+
 /// The engine together with the host that it decides for.
 pub trait Runtime: Registry {
     /// The engine.
@@ -47,6 +51,35 @@ pub trait Runtime: Registry {
     /// # Errors
     /// The refusal that the client is told.
     fn reload(&mut self, client: Client) -> Result<(), Refusal>;
+    /// Makes the file of a transient unit, and reads it.
+    ///
+    /// # Errors
+    /// A value is of no use, or the system refuses.
+    fn make_unit(&mut self, _name: &UnitName, _text: &str) -> Result<Read, Unmade> {
+        Err(Unmade::System(std::io::ErrorKind::Unsupported.into()))
+    }
+    /// Removes the file of a transient unit that came to nothing.
+    fn unmake_unit(&mut self, _name: &UnitName) {}
+    /// Writes drop-ins of a unit, that is transient or not, for now or for good; and reads it anew.
+    ///
+    /// # Errors
+    /// The system refuses.
+    fn write_drop_ins(
+        &mut self,
+        _unit: (&UnitName, bool),
+        _for_now: bool,
+        _texts: &[(String, String)],
+    ) -> Result<Read, Unmade> {
+        Err(Unmade::System(std::io::ErrorKind::Unsupported.into()))
+    }
+    /// Processes of this unit are to be started with these standard streams.
+    fn send_streams(&mut self, _unit: &UnitName, _streams: SentStreams) {}
+    /// A client needs the unit to stay loaded, or no longer does.
+    fn hold(&mut self, _unit: &UnitName, _hold: bool) {}
+    /// The unit that this control group belongs to.
+    fn unit_of_group(&self, _path: &str) -> Option<UnitId> {
+        None
+    }
     /// The processes of a unit.
     fn processes(&self, unit: UnitId) -> Vec<ProcessView>;
     /// The unit that a process belongs to, by its control group or its ancestry.
@@ -201,6 +234,16 @@ impl Model for EngineModel<'_> {
 
     fn default_target(&mut self) -> Result<String, Refusal> {
         files::default_target(self.runtime)
+    }
+
+    fn unit_of_invocation(&mut self, invocation: [u8; 16]) -> Option<String> {
+        let of = |u: &&hence_engine::Unit| u.invocation.is_some_and(|own| own.0 == invocation);
+        self.runtime.engine().units().find(of).map(|u| u.name().as_str().to_owned())
+    }
+
+    fn unit_of_group(&mut self, path: &str) -> Option<String> {
+        let found = self.runtime.unit_of_group(path)?;
+        Some(self.runtime.engine().unit(found).name().as_str().to_owned())
     }
 
     fn related_jobs(&mut self, job: u32, after: bool) -> Vec<JobView> {

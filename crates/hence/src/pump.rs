@@ -7,6 +7,7 @@ mod unit_files;
 
 use crate::front_link::FrontLink;
 use crate::init::signals;
+use crate::live_files::{self, LiveFolders};
 use crate::narrator::Narrator;
 use crate::units::Units;
 use hence_engine::{Effect, Engine, Event, Process, Request, Role, UnitId};
@@ -15,7 +16,7 @@ use hence_host::store::{RecorderLink, Ring};
 use hence_host::{Host, Interest, Ready};
 use hence_ledger::{Cause, Client, Fact, Record, RecordId, SignalReason, record::Invocation};
 use hence_unit::UnitName;
-use std::cell::RefCell;
+use std::cell::{RefCell, RefMut};
 use std::collections::{BTreeSet, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
@@ -105,6 +106,7 @@ pub struct Pump {
     pub narrator: Option<Narrator>,
     front: Option<FrontLink>,
     units: Option<Rc<RefCell<Units>>>,
+    live: Option<LiveFolders>,
     /// What came up while the front was at work, and is told to it then.
     unheard: Unheard,
     events: VecDeque<Event>,
@@ -138,6 +140,7 @@ impl Pump {
             narrator,
             front: None,
             units: None,
+            live: None,
             unheard: Unheard::default(),
             events: VecDeque::new(),
             batch: Vec::with_capacity(BATCH),
@@ -153,9 +156,15 @@ impl Pump {
         pump
     }
 
-    /// Where unit files are read, for a reload of all.
-    pub fn reads(&mut self, units: Rc<RefCell<Units>>) {
+    /// Where unit files are read, for a reload of all; and where those go that clients make.
+    pub fn reads(&mut self, units: Rc<RefCell<Units>>, live: LiveFolders) {
         self.units = Some(units);
+        self.live = Some(live);
+    }
+
+    /// Where unit files are read, and where those go that clients make.
+    pub fn live_files(&self) -> Option<(&LiveFolders, RefMut<'_, Units>)> {
+        Some((self.live.as_ref()?, self.units.as_ref()?.borrow_mut()))
     }
 
     /// Where unit files are read.
@@ -358,8 +367,14 @@ impl Pump {
     }
 
     fn perform(&mut self, effect: Effect, answers: &mut VecDeque<Event>) {
-        if let (Effect::Forget { name, .. }, Some(front)) = (&effect, &mut self.front) {
-            front.unit_removed(name);
+        if let Effect::Forget { name, .. } = &effect {
+            if let Some(front) = &mut self.front {
+                front.unit_removed(name);
+            }
+            self.host.drop_streams(name);
+            if let Some((folders, mut units)) = self.live_files() {
+                live_files::remove(folders, &mut units, name);
+            }
         }
         let Some(effect) = self.host.perform(effect, answers) else { return };
         match effect {
@@ -411,7 +426,7 @@ impl Pump {
 
     /// Sends clients what changed in this turn.
     fn tell_clients(&mut self) {
-        if let Some(mut front) = self.front.take_if(|f| f.is_connected()) {
+        if let Some(mut front) = self.front.take_if(|f| f.has_news()) {
             front.flush(self);
             self.back_at_rest(front);
         }

@@ -103,14 +103,15 @@ pub fn run(args: &Args, boot: Option<Boot>) -> Result<Ended, Refused> {
     let first = std::process::id() == 1;
     let mut sources = Sources::new(&args.paths, &args.unit_path).map_err(|m| Refused(exit::NO_UNITS, m))?;
     sources.machine = boot.is_some();
+    let ledger = args.ledger.ledger.clone().unwrap_or_else(default_ledger);
+    let ledger = std::path::absolute(&ledger).unwrap_or(ledger);
+    let live = sources.live_folders(&ledger);
     let units = sources.loader();
     for diagnostic in units.diagnostics() {
         eprintln!("hence: {diagnostic}");
     }
     let system = units.system().cloned().unwrap_or_default();
     let start = sources.to_start(&args.unit, &units).map_err(|m| Refused(exit::NO_UNITS, m))?;
-    let ledger = args.ledger.ledger.clone().unwrap_or_else(default_ledger);
-    let ledger = std::path::absolute(&ledger).unwrap_or(ledger);
     // Made before the ring is, which lets nobody else into the folder: services of every user report there.
     let runtime = match boot {
         Some(_) => Some(PathBuf::from("/run/systemd")),
@@ -165,7 +166,7 @@ pub fn run(args: &Args, boot: Option<Boot>) -> Result<Ended, Refused> {
     };
     let narrator = if told { Narrator::start(args.quiet).ok() } else { None };
     let mut pump = Pump::new(engine, host, ring, recorder, narrator, !first && !args.stay);
-    pump.reads(units);
+    pump.reads(units, live);
     before.mark_running(&ledger, &report.cgroup, &seed, first_record);
     let command: Text = std::env::args().collect::<Vec<_>>().join(" ").into();
     pump.note(

@@ -1,6 +1,7 @@
 //! Which units a run knows and which it starts: the search path, the loader, and the units that need no
 //! file. It knows nothing of jobs.
 
+use crate::live_files::LiveFolders;
 use crate::model::files::state_of;
 use hence_host::{DiskFiles, mountinfo, version};
 use hence_ledger::{FileIdentity, Version};
@@ -36,6 +37,8 @@ const BUILT_IN: [&str; 14] = [
 #[derive(Debug, Default)]
 pub struct Sources {
     folders: Vec<String>,
+    /// Folders of files that clients make, which come before.
+    live: Vec<String>,
     /// Files that were named one by one.
     named: Vec<UnitName>,
     /// Units of these folders are started.
@@ -96,6 +99,28 @@ impl Sources {
         Ok(sources)
     }
 
+    /// Where unit files go that clients make: for the system's own units, beside those; else into the
+    /// ledger's folder, but for a user who has a folder for such things. They are searched first.
+    pub fn live_folders(&mut self, ledger: &Path) -> LiveFolders {
+        let variable = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|v| v.is_absolute());
+        let live = match (self.system, rustix::process::geteuid().is_root(), variable("XDG_RUNTIME_DIR")) {
+            (true, true, _) => LiveFolders::system(),
+            (true, false, Some(runtime)) => {
+                let home = variable("HOME").unwrap_or_else(|| "/".into());
+                let config = variable("XDG_CONFIG_HOME").unwrap_or_else(|| home.join(".config"));
+                LiveFolders::user(&config, &runtime)
+            }
+            _ => {
+                let live = LiveFolders::of_ledger(ledger);
+                live.clear();
+                live
+            }
+        };
+        self.live = live.search();
+        self.live.retain(|folder| !self.folders.contains(folder));
+        live
+    }
+
     /// Where links to unit files are made: for the system's units where systemd makes them, else in the
     /// first folder.
     fn install_paths(&self) -> InstallPaths {
@@ -112,7 +137,7 @@ impl Sources {
     /// Scans the folders and makes the loader.
     pub fn loader(&self) -> Units {
         let mut units = Units {
-            folders: self.folders.clone(),
+            folders: [&self.live[..], &self.folders[..]].concat(),
             user: !self.system,
             machine: self.machine,
             path: UnitPath::default(),
@@ -210,7 +235,8 @@ impl Units {
         self.rescan();
     }
 
-    fn rescan(&mut self) {
+    /// Looks anew at which unit files there are.
+    pub fn rescan(&mut self) {
         // First the moment, then the look: what changes meanwhile is seen the next time.
         self.file_states.clear();
         self.scanned = self.versions();

@@ -1,8 +1,9 @@
 //! What clients ask to be done. The front only checks that a request is well-formed; the binary does it and
 //! answers.
 
+use super::PeerId;
 use super::model::JobView;
-use crate::peer::Caller;
+use crate::peer::{Caller, Descriptor};
 use crate::wire::Value;
 use hence_unit::install::{Options, PresetMode};
 
@@ -137,6 +138,9 @@ words! {
     }
 }
 
+/// Names and values.
+pub type Properties = Vec<(String, Value)>;
+
 /// A request that changes something.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Command {
@@ -199,7 +203,7 @@ pub enum Command {
         /// Only until reboot.
         runtime: bool,
         /// Name and value.
-        properties: Vec<(String, Value)>,
+        properties: Properties,
     },
     /// Make a unit without a file and start it. Answer with the job.
     StartTransient {
@@ -207,8 +211,33 @@ pub enum Command {
         unit: String,
         /// How.
         mode: Mode,
-        /// Name and value.
-        properties: Vec<(String, Value)>,
+        /// Its properties.
+        properties: Properties,
+        /// Other units that are made with it, and their properties.
+        others: Vec<(String, Properties)>,
+        /// What properties of type `h` are indices into.
+        descriptors: Vec<Descriptor>,
+    },
+    /// Hold on to a unit, so that it stays loaded while this connection is open; or let go of it.
+    Hold {
+        /// Unit.
+        unit: String,
+        /// Hold on.
+        hold: bool,
+    },
+    /// Leave a scope's processes to themselves.
+    Abandon {
+        /// Unit.
+        unit: String,
+    },
+    /// Move processes into a unit's group.
+    Attach {
+        /// Unit.
+        unit: String,
+        /// The group below the unit's, with a slash before it; empty for its own.
+        group: String,
+        /// Processes; 0 is the caller.
+        processes: Vec<u32>,
     },
     /// Change unit files. Answer with the changes.
     UnitFiles {
@@ -264,10 +293,21 @@ pub struct Token(pub(super) u64);
 pub struct Request {
     /// To answer it.
     pub token: Token,
+    /// Who can hold on to units; `None`: the bus itself.
+    pub holder: Option<Holder>,
     /// Who asks.
     pub caller: Caller,
     /// What.
     pub command: Command,
+}
+
+/// Who holds on to units, until it is gone.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Holder {
+    /// A connection of ours.
+    Peer(PeerId),
+    /// The caller of this name on the bus.
+    Caller(String),
 }
 
 /// A link that was made or removed.

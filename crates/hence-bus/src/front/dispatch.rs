@@ -2,7 +2,7 @@
 //! questions and leaves what changes something to the binary.
 
 use super::introspect;
-use super::{Caller, Command, ErrorName, JobView, ManagerView, Model, Object, Refusal, UnitView};
+use super::{Caller, Command, Descriptor, ErrorName, JobView, ManagerView, Model, Object, Refusal, UnitView};
 use crate::interface::access::{self, Access};
 use crate::interface::{Call, Interface, Method, Turn, job, kinds, manager, unit};
 use crate::wire::{Message, Value};
@@ -21,8 +21,6 @@ pub enum Step {
     Ask(Command, &'static str),
     /// The caller is told of everything from now on, or no longer.
     Subscribe(bool),
-    /// The caller holds this unit, or lets it go.
-    Hold(String, bool),
 }
 
 /// What a caller may do.
@@ -39,6 +37,7 @@ pub enum Standing<'a> {
 /// Serves a call as far as that is possible without changing anything.
 pub fn dispatch(
     message: &Message,
+    descriptors: &[Descriptor],
     caller: Caller,
     standing: Standing<'_>,
     model: &mut dyn Model,
@@ -60,10 +59,9 @@ pub fn dispatch(
         let id = if member == "Ping" { Vec::new() } else { vec![model.machine_id().into()] };
         return Ok(Step::Reply(id));
     }
-    // Clients made for a bus say hello and subscribe; there is no bus here, and all signals come anyway.
+    // Clients made for a bus say hello, which the front answers, and subscribe; all signals come anyway.
     if interface == Some(BUS) && path == "/org/freedesktop/DBus" {
         return match member {
-            "Hello" => Ok(Step::Reply(vec![":1.1".into()])),
             "AddMatch" | "RemoveMatch" => Ok(Step::Reply(Vec::new())),
             _ => Err(unknown_method(member, BUS)),
         };
@@ -92,12 +90,11 @@ pub fn dispatch(
         permit(target.access(), interface.unwrap_or(""), member)?;
     }
     check(message, interface.unwrap_or(""), method.input)?;
-    let mut call = Call { caller, object: &object, arguments: &message.body, model, loads };
+    let mut call = Call { caller, object: &object, arguments: &message.body, descriptors, model, loads };
     Ok(match (method.act)(&mut call)? {
         Turn::Reply(body) => Step::Reply(body),
         Turn::Ask(command) => Step::Ask(command, method.output),
         Turn::Subscribe(subscribe) => Step::Subscribe(subscribe),
-        Turn::Hold(unit, hold) => Step::Hold(unit, hold),
     })
 }
 

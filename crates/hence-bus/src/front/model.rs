@@ -112,6 +112,8 @@ pub struct CgroupView {
     pub cpu_quota_us: Option<u64>,
     /// `Delegate=`.
     pub delegate: bool,
+    /// `IPAccounting=`.
+    pub ip_accounting: bool,
     /// Whether tasks, memory and CPU time are counted.
     pub accounting: bool,
 }
@@ -184,6 +186,23 @@ pub struct SocketView {
     pub control_pid: u32,
     /// `FileDescriptorName=`.
     pub descriptor_name: String,
+}
+
+/// What only scopes have.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ScopeView {
+    /// `TimeoutStopSec=`; `u64::MAX` is infinity.
+    pub timeout_stop_us: u64,
+    /// `RuntimeMaxSec=`; `u64::MAX` is infinity.
+    pub runtime_max_us: u64,
+    /// `KillMode=`.
+    pub kill_mode: &'static str,
+    /// `KillSignal=`.
+    pub kill_signal: i32,
+    /// `SendSIGKILL=`.
+    pub send_sigkill: bool,
+    /// `SendSIGHUP=`.
+    pub send_sighup: bool,
 }
 
 /// What only timers have.
@@ -267,6 +286,8 @@ pub struct UnitView {
     pub need_daemon_reload: bool,
     /// Made by a client, not from a file.
     pub transient: bool,
+    /// `running`, `freezing`, `frozen` or `thawing`.
+    pub freezer_state: &'static str,
     /// Conditions.
     pub conditions: TestView,
     /// Assertions.
@@ -287,6 +308,8 @@ pub struct UnitView {
     pub socket: SocketView,
     /// For timers.
     pub timer: TimerView,
+    /// For scopes.
+    pub scope: ScopeView,
     /// Properties without a field here. One with a field wins over one of the same name.
     pub more: Vec<MoreProperty>,
 }
@@ -325,6 +348,7 @@ impl UnitView {
             can_isolate: false,
             need_daemon_reload: false,
             transient: false,
+            freezer_state: "running",
             conditions: TestView::default(),
             asserts: TestView::default(),
             invocation_id: None,
@@ -335,6 +359,7 @@ impl UnitView {
             service: ServiceView::default(),
             socket: SocketView::default(),
             timer: TimerView::default(),
+            scope: ScopeView::default(),
             more: Vec::new(),
         }
     }
@@ -459,6 +484,10 @@ pub trait Model {
     fn jobs(&mut self) -> Vec<JobView>;
     /// The unit that a process belongs to.
     fn unit_of_pid(&mut self, pid: u32) -> Option<String>;
+    /// The unit of this invocation.
+    fn unit_of_invocation(&mut self, invocation: [u8; 16]) -> Option<String>;
+    /// The unit whose control group this is or lies above it, by its path below the root of the hierarchy.
+    fn unit_of_group(&mut self, path: &str) -> Option<String>;
     /// The processes of a unit; of all units where `unit` is empty.
     fn processes(&mut self, unit: &str) -> Vec<ProcessView>;
     /// The whole.

@@ -73,9 +73,18 @@ impl Front {
         }
     }
 
-    /// Whether a client on the bus holds a reference to this unit, so that it should stay loaded.
-    pub fn is_held(&self, unit: &str) -> bool {
-        self.bus.as_ref().is_some_and(|bus| bus.is_held(unit))
+    /// Units that callers on the bus hold, so that they stay loaded; one that several hold several times.
+    pub fn held_on_bus(&self) -> Vec<String> {
+        self.bus.as_ref().map(Bus::held).unwrap_or_default()
+    }
+
+    /// A caller on the bus holds a unit, or lets it go; [`News::LetGo`] tells when it is gone. Whether that is
+    /// news: who holds it already holds it once.
+    ///
+    /// # Errors
+    /// It holds too many, or does not hold this one.
+    pub fn hold_on_bus(&mut self, caller: &str, unit: &str, hold: bool) -> Result<bool, Refusal> {
+        self.bus.as_mut().map_or(Ok(false), |bus| bus.hold(caller, unit.to_owned(), hold))
     }
 
     fn drain_bus(&mut self, model: &mut dyn Model) -> Result<(), BusError> {
@@ -96,7 +105,7 @@ impl Front {
                     let open_requests = bus.open_requests(&sender).map_or(0, |open| *open);
                     let silent = message.flags & NO_REPLY_EXPECTED != 0;
                     let origin = Origin::Bus(sender.clone());
-                    let answer = self.serve(&origin, caller, open_requests, &message, model);
+                    let answer = self.serve(&origin, caller, open_requests, (&message, &[]), model);
                     let Some(bus) = &mut self.bus else { break };
                     match answer {
                         None => {
@@ -155,14 +164,6 @@ impl Front {
     pub(super) fn subscribe(&mut self, origin: &Origin, subscribe: bool) -> Result<Vec<Value>, Refusal> {
         match (origin, &mut self.bus) {
             (Origin::Bus(sender), Some(bus)) => bus.subscribe(sender, subscribe).map(|()| Vec::new()),
-            _ => Ok(Vec::new()),
-        }
-    }
-
-    /// Peers of ours hold nothing; systemd answers them just the same.
-    pub(super) fn hold(&mut self, origin: &Origin, unit: String, hold: bool) -> Result<Vec<Value>, Refusal> {
-        match (origin, &mut self.bus) {
-            (Origin::Bus(sender), Some(bus)) => bus.hold(sender, unit, hold).map(|()| Vec::new()),
             _ => Ok(Vec::new()),
         }
     }

@@ -28,6 +28,14 @@ macro_rules! errors {
 errors! {
     /// No unit of that name is loaded, or can be.
     NoSuchUnit = "org.freedesktop.systemd1.NoSuchUnit",
+    /// No unit has this invocation.
+    NoUnitForInvocation = "org.freedesktop.systemd1.NoUnitForInvocationID",
+    /// The scope does not run.
+    ScopeNotRunning = "org.freedesktop.systemd1.ScopeNotRunning",
+    /// Nothing that could be cleaned.
+    NothingToClean = "org.freedesktop.systemd1.NothingToClean",
+    /// The client does not hold on to the unit.
+    NotReferenced = "org.freedesktop.systemd1.NotReferenced",
     /// The process belongs to no unit.
     NoUnitForPid = "org.freedesktop.systemd1.NoUnitForPID",
     /// A transient unit of that name exists.
@@ -72,8 +80,6 @@ errors! {
     AlreadySubscribed = "org.freedesktop.systemd1.AlreadySubscribed",
     /// The caller isn't told of anything.
     NotSubscribed = "org.freedesktop.systemd1.NotSubscribed",
-    /// The caller holds no reference to the unit.
-    NotReferenced = "org.freedesktop.systemd1.NotReferenced",
     /// An argument has no meaning.
     InvalidArgs = "org.freedesktop.DBus.Error.InvalidArgs",
     /// No such method.

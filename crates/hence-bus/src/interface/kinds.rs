@@ -2,7 +2,7 @@
 //! to show comes with the snapshot.
 
 use super::slice::{METHODS, RESOURCES};
-use super::{Interface, Property, live, service, slice, socket, target, timer};
+use super::{Interface, Property, live, scope, service, slice, socket, target, timer};
 use crate::front::UnitView;
 use hence_unit::UnitKind;
 
@@ -30,12 +30,6 @@ const SWAP: Interface<UnitView> = Interface {
 };
 const DEVICE: Interface<UnitView> =
     Interface { name: "org.freedesktop.systemd1.Device", properties: &[], methods: &[], signals: &[] };
-const SCOPE: Interface<UnitView> = Interface {
-    name: "org.freedesktop.systemd1.Scope",
-    properties: &[RESULT, RESOURCES],
-    methods: METHODS,
-    signals: &[],
-};
 
 /// The interface of a kind.
 pub fn interface(kind: UnitKind) -> &'static Interface<UnitView> {
@@ -50,6 +44,6 @@ pub fn interface(kind: UnitKind) -> &'static Interface<UnitView> {
         UnitKind::Automount => &AUTOMOUNT,
         UnitKind::Swap => &SWAP,
         UnitKind::Device => &DEVICE,
-        UnitKind::Scope => &SCOPE,
+        UnitKind::Scope => &scope::INTERFACE,
     }
 }

@@ -2,7 +2,7 @@
 
 use super::unit::{enqueue, kill, list_row, mode, verb};
 use super::{Call, Interface, Method, Property, Signal, Turn, fixed, job, live, method, monotonic, or_max};
-use super::{manager_files, quiet, realtime, text, texts};
+use super::{manager_files, quiet, realtime, slice, text, texts};
 use crate::front::{Command, ErrorName, ManagerView, Power, Refusal, UnitRow, Verb};
 use crate::front::{job_path, matches, unit_path};
 use crate::wire::Value;
@@ -109,13 +109,42 @@ const METHODS: &[Method] = &[
     }),
     method("StartTransientUnit", "ssa(sv)a(sa(sv))", "o", |c| {
         let (unit, mode, properties) = (c.unit_name(0)?, mode(c.text(1))?, c.pairs(2));
-        if !c.arguments[3].items().is_empty() {
-            return Err(Refusal::new(ErrorName::NotSupported, "Auxiliary units are not supported."));
-        }
-        Ok(Turn::Ask(Command::StartTransient { unit, mode, properties }))
+        let (others, descriptors) = (c.named_pairs(3), c.descriptors.to_vec());
+        Ok(Turn::Ask(Command::StartTransient { unit, mode, properties, others, descriptors }))
     }),
-    method("RefUnit", "s", "", |c| hold(c, true)),
-    method("UnrefUnit", "s", "", |c| hold(c, false)),
+    method("RefUnit", "s", "", |c| Ok(Turn::Ask(Command::Hold { unit: c.unit_name(0)?, hold: true }))),
+    method("UnrefUnit", "s", "", |c| Ok(Turn::Ask(Command::Hold { unit: c.unit_name(0)?, hold: false }))),
+    method("AbandonScope", "s", "", |c| Ok(Turn::Ask(Command::Abandon { unit: c.unit_name(0)? }))),
+    method("AttachProcessesToUnit", "ssau", "", |c| {
+        let unit = name_or_own(c)?;
+        slice::attach(unit, c.text(1), c.numbers(2))
+    }),
+    method("GetUnitByInvocationID", "ay", "o", |c| {
+        let bytes = match c.arguments.first() {
+            Some(Value::Bytes(bytes)) => &bytes[..],
+            _ => &[],
+        };
+        let id = match bytes.len() {
+            // None names the caller's unit.
+            0 => return reply_path(unit_path(&super::unit_of_pid(c.model, c.caller.pid)?)),
+            16 => <[u8; 16]>::try_from(bytes).unwrap_or_default(),
+            _ => return Err(Refusal::new(ErrorName::InvalidArgs, "Invalid invocation ID")),
+        };
+        let hex: String = id.iter().map(|byte| format!("{byte:02x}")).collect();
+        let none = || {
+            let text = format!("No unit with the specified invocation ID {hex} known.");
+            Refusal::new(ErrorName::NoUnitForInvocation, text)
+        };
+        reply_path(unit_path(&c.model.unit_of_invocation(id).ok_or_else(none)?))
+    }),
+    method("GetUnitByControlGroup", "s", "o", |c| {
+        let path = c.text(0).to_owned();
+        let none = || {
+            let text = format!("Control group '{path}' is not valid or not managed by this instance");
+            Refusal::new(ErrorName::NoSuchUnit, text)
+        };
+        reply_path(unit_path(&c.model.unit_of_group(&path).ok_or_else(none)?))
+    }),
     method("GetUnitProcesses", "s", "a(sus)", |c| {
         let name = c.text(0).to_owned();
         if !name.is_empty() && c.model.unit(&name, false)?.is_none() {
@@ -196,21 +225,13 @@ const METHODS: &[Method] = &[
     method("RevertUnitFiles", "as", "a(sss)", manager_files::revert),
 ];
 
-fn hold(call: &mut Call<'_>, hold: bool) -> Result<Turn, Refusal> {
-    let unit = name_or_own(call)?;
-    match call.load(&unit)? {
-        Some(view) => Ok(Turn::Hold(view.row.id.to_string(), hold)),
-        None => Err(not_loaded(&unit)),
-    }
-}
-
 fn reply_path(path: String) -> Result<Turn, Refusal> {
     Ok(Turn::Reply(vec![Value::path(path)]))
 }
 
 fn environment(unset: Vec<String>, set: Vec<String>) -> Result<Turn, Refusal> {
-    let is_assignment = |text: &String| text.find('=').is_some_and(|at| at > 0);
-    if set.iter().all(is_assignment) {
+    use hence_unit::value::assignment_is_valid;
+    if set.iter().all(|text| assignment_is_valid(text)) {
         return Ok(Turn::Ask(Command::Environment { unset, set }));
     }
     Err(Refusal::new(ErrorName::InvalidArgs, "Invalid environment assignments"))

@@ -1,7 +1,7 @@
 //! org.freedesktop.systemd1.Slice, and the rows of resources that every kind with a cgroup shares.
 
 use super::{Interface, Method, Property, Turn, method, or_max, quiet, text};
-use crate::front::{Model, ProcessView, UnitView};
+use crate::front::{Command, ErrorName, Model, ProcessView, Refusal, UnitView};
 use crate::wire::Value;
 
 /// The interface.
@@ -19,6 +19,15 @@ pub const RESOURCES: &[Property<UnitView>] = &[
     quiet("MemoryCurrent", "t", |v| or_max(v.cgroup.memory_current)),
     quiet("CPUUsageNSec", "t", |v| or_max(v.cgroup.cpu_usage_ns)),
     quiet("TasksCurrent", "t", |v| or_max(v.cgroup.tasks_current)),
+    quiet("IPIngressBytes", "t", |_| or_max(None)),
+    quiet("IPIngressPackets", "t", |_| or_max(None)),
+    quiet("IPEgressBytes", "t", |_| or_max(None)),
+    quiet("IPEgressPackets", "t", |_| or_max(None)),
+    quiet("IOReadBytes", "t", |_| or_max(None)),
+    quiet("IOReadOperations", "t", |_| or_max(None)),
+    quiet("IOWriteBytes", "t", |_| or_max(None)),
+    quiet("IOWriteOperations", "t", |_| or_max(None)),
+    quiet("IPAccounting", "b", |v| v.cgroup.ip_accounting.into()),
     quiet("Delegate", "b", |v| v.cgroup.delegate.into()),
     quiet("CPUAccounting", "b", |v| v.cgroup.accounting.into()),
     quiet("CPUWeight", "t", |v| or_max(v.cgroup.cpu_weight)),
@@ -34,10 +43,33 @@ pub const RESOURCES: &[Property<UnitView>] = &[
 ];
 
 /// What every kind with a cgroup answers.
-pub const METHODS: &[Method] = &[method("GetProcesses", "", "a(sus)", |c| {
+pub const METHODS: &[Method] = &[PROCESSES, ATTACH];
+
+/// Who is in its group.
+pub(super) const PROCESSES: Method = method("GetProcesses", "", "a(sus)", |c| {
     let unit = c.own_unit()?;
     Ok(Turn::Reply(vec![processes(c.model, &unit)]))
-})];
+});
+
+/// Puts processes into its group.
+pub(super) const ATTACH: Method = method("AttachProcesses", "sau", "", |c| {
+    let unit = c.own_unit()?;
+    attach(unit, c.text(0), c.numbers(1))
+});
+
+/// Processes are to be moved into a unit's group or one below it.
+pub(super) fn attach(unit: String, group: &str, processes: Vec<u32>) -> Result<Turn, Refusal> {
+    if !group.is_empty() && !group.starts_with('/') {
+        let text = format!("Control group path is not absolute: {group}");
+        return Err(Refusal::new(ErrorName::InvalidArgs, text));
+    }
+    if group.split('/').any(|part| part == ".." || part == ".") {
+        let text = format!("Control group path is not normalized: {group}");
+        return Err(Refusal::new(ErrorName::InvalidArgs, text));
+    }
+    let group = group.trim_end_matches('/').to_owned();
+    Ok(Turn::Ask(Command::Attach { unit, group, processes }))
+}
 
 /// `a(sus)` of a unit.
 pub(super) fn processes(model: &mut dyn Model, unit: &str) -> Value {

@@ -84,7 +84,7 @@ const FILES: &[Property<UnitView>] = &[
     fixed("Description", "s", |v| text(&v.row.description)),
     fixed("LoadState", "s", |v| v.row.load_state.into()),
     live("ActiveState", "s", |v| v.row.active_state.into()),
-    live("FreezerState", "s", |_| "running".into()),
+    live("FreezerState", "s", |v| v.freezer_state.into()),
     live("SubState", "s", |v| v.row.sub_state.into()),
     fixed("FragmentPath", "s", |v| text(&v.fragment_path)),
     fixed("SourcePath", "s", |v| text(&v.source_path)),
@@ -178,9 +178,8 @@ const METHODS: &[Method] = &[
         let (unit, runtime, properties) = (c.own_unit()?, c.truth(0), c.pairs(1));
         Ok(Turn::Ask(Command::SetProperties { unit, runtime, properties }))
     }),
-    // A peer on the private socket cannot hold a reference; systemd answers it just the same.
-    method("Ref", "", "", |c| Ok(Turn::Hold(c.own_unit()?, true))),
-    method("Unref", "", "", |c| Ok(Turn::Hold(c.own_unit()?, false))),
+    method("Ref", "", "", |c| Ok(Turn::Ask(Command::Hold { unit: c.own_unit()?, hold: true }))),
+    method("Unref", "", "", |c| Ok(Turn::Ask(Command::Hold { unit: c.own_unit()?, hold: false }))),
     method("Clean", "as", "", |c| {
         let (unit, what) = (c.own_unit()?, c.texts(0));
         Ok(Turn::Ask(Command::Clean { unit, what }))

@@ -95,7 +95,7 @@ impl Toy {
 
     /// Does what was asked, as far as the toy can, and answers.
     pub fn serve(&mut self, front: &mut Front) {
-        while let Some(Request { token, caller, command }) = front.poll_request() {
+        while let Some(Request { token, caller, command, .. }) = front.poll_request() {
             self.asked.push((caller, command.clone()));
             match command {
                 Command::Enqueue { unit, verb, detailed, .. } => {
@@ -236,6 +236,16 @@ impl Model for Toy {
 
     fn default_target(&mut self) -> Result<String, Refusal> {
         Ok("multi-user.target".into())
+    }
+
+    fn unit_of_invocation(&mut self, invocation: [u8; 16]) -> Option<String> {
+        let found = self.units.values().find(|view| view.invocation_id == Some(invocation));
+        found.map(|view| view.row.id.clone())
+    }
+
+    fn unit_of_group(&mut self, path: &str) -> Option<String> {
+        let found = self.units.values().find(|view| view.cgroup.control_group == path);
+        found.map(|view| view.row.id.clone())
     }
 
     fn related_jobs(&mut self, _job: u32, _after: bool) -> Vec<JobView> {

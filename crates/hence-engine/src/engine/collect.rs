@@ -90,10 +90,12 @@ impl Engine {
                 s.is_alone() && s.awaiting.is_none() && s.left_by.is_none() && s.connection.is_none()
             }
             State::Socket(s) => s.connections == 0,
+            State::Scope(s) => !s.is_taking_up(),
             _ => true,
         };
         let awaited =
             self.connections.iter().any(|(service, socket, ..)| [*service, *socket].contains(&unit));
+        let awaited = awaited || self.is_being_made(unit);
         at_rest && !awaited && !self.holds.contains_key(&unit) && !self.loading.contains(u.name())
     }
 
@@ -220,7 +222,10 @@ fn unit_of(event: &Event) -> Option<UnitId> {
         | Event::PidFile { unit, .. }
         | Event::PathChanged { unit, .. }
         | Event::BusName { unit, .. }
-        | Event::OomKill { unit, .. } => Some(*unit),
+        | Event::OomKill { unit, .. }
+        | Event::Adopted { unit, .. }
+        | Event::Froze { unit, .. }
+        | Event::Cleaning { unit, .. } => Some(*unit),
         // Processes and starts are found by their own numbers.
         Event::Reread { unit, .. } => Some(*unit),
         Event::Spawned { .. } | Event::SpawnFailed { .. } | Event::Exited { .. } => None,

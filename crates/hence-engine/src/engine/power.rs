@@ -407,7 +407,7 @@ mod tests {
     }
 
     fn ask(engine: &mut Engine, verb: Verb, kind: RequestKind) -> Option<u8> {
-        let client = Client { pid: 7, uid: 0, command: "".into(), unit: None };
+        let client = Client { pid: 7, uid: 0, command: "".into(), ..Client::default() };
         drive(engine, Event::Request(Request { token: 1, client, verb, kind }))
     }
 

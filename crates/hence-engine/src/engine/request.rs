@@ -4,7 +4,7 @@
 use super::Engine;
 use crate::job::is_down;
 use crate::unit::State;
-use crate::{Effect, JobId, Refusal, Request, RequestKind, UnitId};
+use crate::{Effect, JobId, LiveRequest, Refusal, Request, RequestKind, UnitId};
 use alloc::{format, vec, vec::Vec};
 use hence_ledger::{ActiveState, Cause, Fact, JobResult, JobType, RecordId, Verb};
 use hence_unit::{LoadState, config::JobMode};
@@ -29,9 +29,16 @@ impl Engine {
             | RequestKind::Exit(_)
             | RequestKind::ExitStatus(_)
             | RequestKind::Power(_) => None,
+            // What its files say comes with the request: they need not be read.
+            RequestKind::Live(live @ (LiveRequest::Transient(_) | LiveRequest::Reconfigure { .. })) => {
+                let name = live.unit().cloned();
+                name.map(|name| self.find(&name).unwrap_or_else(|| self.make_known(&name)))
+            }
+            RequestKind::Live(live) => live.unit().cloned().map(|name| self.reference(&name)),
         };
         let mode = match kind {
             RequestKind::Job { mode, .. } => mode,
+            RequestKind::Live(LiveRequest::Transient(ref transient)) => transient.mode,
             _ => JobMode::default(),
         };
         let root = self.record(unit, Vec::new(), Fact::Request { verb, mode, client });
@@ -66,6 +73,11 @@ impl Engine {
             }
             (RequestKind::ExitStatus(status), _) => self.set_exit_status(status).map(|()| None),
             (RequestKind::Power(objective), _) => self.power_request(objective, root).map(|()| None),
+            (RequestKind::Live(live), unit) => match self.request_live(token, unit, live, &cause) {
+                Some(result) => result,
+                // The answer comes later.
+                None => return,
+            },
             (RequestKind::Job { .. } | RequestKind::Kill { .. }, None) => Ok(None),
         };
         if let Err(refusal) = &result {
@@ -101,7 +113,7 @@ impl Engine {
         let starts = matches!(job_type, JobType::Start | JobType::Restart | JobType::ReloadOrStart);
         let stops = matches!(job_type, JobType::Stop | JobType::Restart | JobType::TryRestart);
         if starts {
-            self.check_startable(unit)?;
+            self.check_startable(unit, job_type)?;
         }
         if (flags.refuse_manual_start && starts) || (flags.refuse_manual_stop && stops) {
             let name = self.units[unit.0 as usize].name();

@@ -1,7 +1,8 @@
 //! The host's part: every effect is done on the modelled processes, and answered where it asks.
 
 use super::{Happening, World};
-use crate::{Effect, Event, Kill, KillScope, UnitId};
+use crate::{Adopted, Effect, Event, Kill, KillScope, UnitId};
+use alloc::vec::Vec;
 use hence_ledger::Text;
 use hence_unit::Config;
 
@@ -86,11 +87,22 @@ impl World {
                 self.replies.insert(token, result);
                 None
             }
+            // The modelled processes all have their unit already.
+            Effect::Adopt { unit, token, .. } => {
+                let adopted = Adopted { processes: Vec::new(), error: Some(Text::from("No such process")) };
+                Some(Event::Adopted { unit, token, adopted })
+            }
+            Effect::Freeze { unit, freeze, token, .. } => {
+                Some(Event::Froze { unit, frozen: Ok(freeze), token })
+            }
+            Effect::Clean { unit, .. } => Some(Event::Cleaning { unit, cleaner: None }),
             // Whose main process a process is makes no difference to how its end is heard of here.
             Effect::WatchProcess { .. }
             | Effect::CloseConnection(_)
             | Effect::Release { .. }
             | Effect::LastWords { .. }
+            | Effect::Limits(..)
+            | Effect::Environment { .. }
             | Effect::UnitNew(_)
             | Effect::JobNew { .. }
             | Effect::JobRemoved { .. } => None,

@@ -2,7 +2,7 @@
 
 use super::{Rules, State};
 use crate::{Effect, Engine, Kill, KillScope, Refusal, UnitId};
-use alloc::{format, vec};
+use alloc::vec;
 use hence_ledger::{Cause, Fact, JobType, RecordId, SignalReason, SubState};
 use hence_unit::config::{KillConfig, KillMode};
 
@@ -104,6 +104,9 @@ impl Engine {
         if matches!(self.units[unit.0 as usize].state, State::Socket(_)) {
             return self.socket_killed(unit, others, empty);
         }
+        if matches!(self.units[unit.0 as usize].state, State::Scope(_)) {
+            return self.scope_killed(unit, empty);
+        }
         let State::Service(s) = &mut self.units[unit.0 as usize].state else { return };
         let alone = s.is_alone();
         s.group_empty = empty && alone;
@@ -137,10 +140,9 @@ impl Engine {
         signal: u8,
         cause: &Cause,
     ) -> Result<(), Refusal> {
-        let name = self.units[unit.0 as usize].name();
-        if !matches!(self.units[unit.0 as usize].state, State::Service(_) | State::Socket(_)) {
-            let text = format!("Unit {name} has no processes to kill.");
-            return Err(Refusal::NoSuchProcess(text.into()));
+        let state = &self.units[unit.0 as usize].state;
+        if !matches!(state, State::Service(_) | State::Socket(_) | State::Scope(_)) {
+            return Err(Refusal::NotSupported("Operation not supported".into()));
         }
         let (main_pid, control_pid) = self.known_processes(unit);
         if main && !others && !control && main_pid.is_none() {

@@ -25,6 +25,10 @@ impl Engine {
         let left_by = match &mut self.units[unit.0 as usize].state {
             State::Service(s) => s.left_by.take(),
             State::Socket(_) => self.socket_census(unit, processes.len() as u32),
+            State::Scope(_) => {
+                let u = &mut self.units[unit.0 as usize];
+                u.adopting.take().map(|record| (u.invocation, record))
+            }
             _ => None,
         };
         let Some((invocation, record)) = left_by else { return };

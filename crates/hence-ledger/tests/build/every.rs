@@ -95,7 +95,7 @@ fn earlier(tag: u32, c: &mut Chance) -> Fact {
         4 => Fact::Refused { error: text(c), message: text(c) },
         5 => Fact::ProcessExited {
             pid: c.number() as u32,
-            role: c.pick(ProcessRole::ALL),
+            role: c.pick(&ProcessRole::ALL[..10]),
             exit: exit(c),
             cpu_us: c.number(),
             peak_bytes: c.number(),
@@ -128,14 +128,14 @@ fn earlier(tag: u32, c: &mut Chance) -> Fact {
 
 fn later(tag: u32, c: &mut Chance) -> Fact {
     match tag {
-        18 => Fact::Starting { role: c.pick(ProcessRole::ALL), command: text(c) },
+        18 => Fact::Starting { role: c.pick(&ProcessRole::ALL[..10]), command: text(c) },
         19 => Fact::ProcessStarted {
             pid: c.number() as u32,
             start_ticks: c.number(),
-            role: c.pick(ProcessRole::ALL),
+            role: c.pick(&ProcessRole::ALL[..10]),
         },
         20 => Fact::SpawnFailed {
-            role: c.pick(ProcessRole::ALL),
+            role: c.pick(&ProcessRole::ALL[..10]),
             step: c.pick(SpawnStep::ALL),
             errno: c.number() as i32,
             subject: text(c),

@@ -41,6 +41,9 @@ fn memory(text: &str) -> Option<Limit> {
     value::memory_limit(text).filter(|l| !matches!(l, Limit::Absolute(0) | Limit::Share(0)))
 }
 
+/// What MemoryMin= and its kin take: 0 is an amount, too.
+const AMOUNT: (fn(&str) -> Option<Limit>, &str) = (value::memory_limit, value::MEMORY_LIMIT);
+
 /// A boolean, or the controllers that are delegated; an empty value delegates without any.
 fn delegate(loading: &mut Loading<'_>, assignment: &Assignment) -> Outcome {
     if !matches!(loading.kind(), UnitKind::Service | UnitKind::Scope) {
@@ -126,7 +129,12 @@ pub(super) const ROWS: &[Row] = &[
     r("CPUSetPartition", Keep(Shape::Words(&["member", "root", "isolated"])), "The kind of processor set.")
         .since(261),
     r("MemoryAccounting", Keep(Shape::Boolean), "Count memory."),
-    r("MemoryMin", Keep(Shape::MemoryLimit), "Memory that is never taken from it.").since(240),
+    r(
+        "MemoryMin",
+        Act(|l, a| optional(l, a, resources, AMOUNT, |r, v| r.memory_min = v)),
+        "Memory that is never taken from it.",
+    )
+    .since(240),
     r("DefaultMemoryMin", Keep(Shape::MemoryLimit), "MemoryMin= of its children without one.").since(243),
     r("DefaultMemoryLow", Keep(Shape::MemoryLimit), "MemoryLow= of its children without one.").since(243),
     r(
@@ -137,7 +145,7 @@ pub(super) const ROWS: &[Row] = &[
     .since(254),
     r(
         "MemoryLow",
-        Keep(Shape::MemoryLimit),
+        Act(|l, a| optional(l, a, resources, AMOUNT, |r, v| r.memory_low = v)),
         "Memory that is taken from it only when none is left elsewhere.",
     )
     .since(231),
@@ -162,7 +170,12 @@ pub(super) const ROWS: &[Row] = &[
     .since(231),
     r("StartupMemoryMax", Keep(Shape::MemoryLimit), "As MemoryMax=, while the machine starts or stops.")
         .since(254),
-    r("MemorySwapMax", Keep(Shape::MemoryLimit), "How much swap space it may use.").since(232),
+    r(
+        "MemorySwapMax",
+        Act(|l, a| optional(l, a, resources, AMOUNT, |r, v| r.memory_swap_max = v)),
+        "How much swap space it may use.",
+    )
+    .since(232),
     r(
         "StartupMemorySwapMax",
         Keep(Shape::MemoryLimit),
@@ -182,7 +195,15 @@ pub(super) const ROWS: &[Row] = &[
     r("DeviceAllow", Keep(Shape::List), "Devices that it may use, and how."),
     r("DevicePolicy", Keep(Shape::Words(&["auto", "closed", "strict"])), "Which devices it may use at all."),
     r("IOAccounting", Keep(Shape::Boolean), "Count input and output.").since(230),
-    r("IOWeight", Keep(WEIGHT), "The share of input and output beside its neighbours.").since(230),
+    r(
+        "IOWeight",
+        Act(|l, a| {
+            let parse = |text: &str| value::unsigned(text).filter(|w| (1..=10_000).contains(w));
+            optional(l, a, resources, (parse, "a weight from 1 to 10000"), |r, v| r.io_weight = v)
+        }),
+        "The share of input and output beside its neighbours.",
+    )
+    .since(230),
     r("StartupIOWeight", Keep(WEIGHT), "As IOWeight=, while the machine starts or stops.").since(230),
     r("IODeviceWeight", Keep(Shape::List), "IOWeight= of single devices.").since(230),
     r("IOReadBandwidthMax", Keep(Shape::List), "Bytes it may read from a device in a second.").since(230),

@@ -7,7 +7,7 @@
 use super::{Loading, Outcome, nearest};
 use crate::{
     Config, ExecConfig, KillConfig, Kind, Level, ServiceConfig, SocketConfig, SourceRole, UnitName,
-    config::{Command, INFINITY, PathConfig, ResourceConfig, TimerConfig},
+    config::{Command, INFINITY, PathConfig, ResourceConfig, ScopeConfig, TimerConfig},
     syntax::Assignment,
     value,
     words::Word,
@@ -49,6 +49,13 @@ pub(crate) fn path_unit(config: &mut Config) -> Option<&mut PathConfig> {
     }
 }
 
+pub(crate) fn scope(config: &mut Config) -> Option<&mut ScopeConfig> {
+    match &mut config.kind {
+        Kind::Scope(scope) => Some(scope),
+        _ => None,
+    }
+}
+
 pub(crate) fn context(config: &mut Config) -> Option<&mut ExecConfig> {
     match &mut config.kind {
         Kind::Service(service) => Some(&mut Arc::make_mut(service).context),
@@ -61,6 +68,7 @@ pub(crate) fn kill(config: &mut Config) -> Option<&mut KillConfig> {
     match &mut config.kind {
         Kind::Service(service) => Some(&mut Arc::make_mut(service).kill),
         Kind::Socket(socket) => Some(&mut socket.kill),
+        Kind::Scope(scope) => Some(&mut scope.kill),
         _ => None,
     }
 }
@@ -70,6 +78,7 @@ pub(crate) fn resources(config: &mut Config) -> Option<&mut ResourceConfig> {
         Kind::Service(service) => Some(&mut Arc::make_mut(service).resources),
         Kind::Socket(socket) => Some(&mut socket.resources),
         Kind::Slice(resources) => Some(resources),
+        Kind::Scope(scope) => Some(&mut scope.resources),
         _ => None,
     }
 }

@@ -10,14 +10,26 @@ use hence_unit::{LoadState, UnitName, config::JobMode};
 pub enum Want {
     /// Something for the engine.
     Request(Verb, RequestKind),
+    /// The same; the client holds on to this unit when it is granted.
+    HeldRequest(Verb, RequestKind, UnitName),
     /// All unit files read anew.
     Reload,
     /// Unit files changed.
     Files(Command),
 }
 
+impl Want {
+    /// The same, with the unit that the client holds on to.
+    pub fn holding(self, unit: Option<UnitName>) -> Want {
+        match (self, unit) {
+            (Want::Request(verb, kind), Some(unit)) => Want::HeldRequest(verb, kind, unit),
+            (want, _) => want,
+        }
+    }
+}
+
 /// What is wanted; for a job, its unit and type; whether the answer names the whole transaction.
-type Translated = (Want, Option<(String, &'static str)>, bool);
+pub type Translated = (Want, Option<(String, &'static str)>, bool);
 
 fn refuse<T>(name: ErrorName, text: impl Into<std::borrow::Cow<'static, str>>) -> Result<T, Refusal> {
     Err(Refusal::new(name, text))
@@ -93,22 +105,20 @@ pub fn translate(command: Command, runtime: &mut dyn Runtime) -> Result<Translat
 fn refused(command: &Command) -> Result<Translated, Refusal> {
     match command {
         Command::Reexecute => unsupported("re-execute itself"),
-        Command::Environment { .. } => unsupported("change the environment of what it starts while it runs"),
-        Command::SetProperties { unit, .. } => {
-            unsupported(&format!("change properties of {unit} while it runs; write a drop-in and reload"))
-        }
-        Command::StartTransient { unit, .. } => {
-            unsupported(&format!("make transient units such as {unit}; write a unit file"))
-        }
-        Command::Clean { unit, .. } => unsupported(&format!("clean the folders of {unit}")),
-        Command::Freeze { unit, thaw: false } => unsupported(&format!("freeze units such as {unit}")),
-        Command::Freeze { unit, thaw: true } => unsupported(&format!("thaw units such as {unit}")),
         Command::Enqueue { .. }
         | Command::Kill { .. }
         | Command::ResetFailed { .. }
         | Command::Cancel { .. }
         | Command::ClearJobs
         | Command::Exit
+        | Command::Environment { .. }
+        | Command::SetProperties { .. }
+        | Command::StartTransient { .. }
+        | Command::Hold { .. }
+        | Command::Abandon { .. }
+        | Command::Attach { .. }
+        | Command::Clean { .. }
+        | Command::Freeze { .. }
         | Command::UnitFiles { .. }
         | Command::AddDependency { .. }
         | Command::SetDefaultTarget { .. }
@@ -118,7 +128,7 @@ fn refused(command: &Command) -> Result<Translated, Refusal> {
     }
 }
 
-fn valid(name: &str) -> Result<UnitName, Refusal> {
+pub fn valid(name: &str) -> Result<UnitName, Refusal> {
     match UnitName::new(name) {
         Some(name) if name.is_template() => {
             refuse(ErrorName::InvalidArgs, format!("Unit name {name} is missing the instance name."))
@@ -129,14 +139,14 @@ fn valid(name: &str) -> Result<UnitName, Refusal> {
 }
 
 /// Whether there is such a unit, its files read where they were not.
-fn is_known(name: &UnitName, runtime: &mut dyn Runtime) -> bool {
+pub fn is_known(name: &UnitName, runtime: &mut dyn Runtime) -> bool {
     let engine = runtime.engine();
     let unread = |id| matches!(engine.unit(id).config.load, LoadState::Stub | LoadState::NotFound);
     let found = engine.find(name.as_str());
     found.is_some_and(|id| !unread(id)) || runtime.load(name).or(found).is_some()
 }
 
-fn loaded(name: &str, runtime: &dyn Runtime) -> Result<UnitName, Refusal> {
+pub fn loaded(name: &str, runtime: &dyn Runtime) -> Result<UnitName, Refusal> {
     let name = valid(name)?;
     if runtime.engine().find(name.as_str()).is_none() {
         return refuse(ErrorName::NoSuchUnit, format!("Unit {name} not loaded."));
@@ -148,7 +158,7 @@ fn has_no_process(name: &UnitName, runtime: &dyn Runtime) -> bool {
     runtime.engine().find(name.as_str()).is_none_or(|id| runtime.processes(id).is_empty())
 }
 
-fn job_mode(mode: Mode) -> JobMode {
+pub fn job_mode(mode: Mode) -> JobMode {
     match mode {
         Mode::Replace => JobMode::Replace,
         Mode::Fail => JobMode::Fail,

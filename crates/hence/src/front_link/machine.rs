@@ -2,23 +2,26 @@
 //! read when somebody asks and at no other time.
 
 use super::Registry;
-use crate::model::{Runtime, Usage};
+use crate::live_files::{self, Read, Unmade};
+use crate::model::{Runtime, SentStreams, Usage};
 use crate::pump::Pump;
 use hence_bus::front::{ErrorName, ManagerView, ProcessView, Refusal, Timestamp};
 use hence_engine::{Effect, Engine, Event, UnitId};
-use hence_host::{Host, Interest};
+use hence_host::{Host, Interest, UnitGroup};
 use hence_ledger::{Client, Verb};
 use hence_unit::config::Environs;
 use hence_unit::install::{InstallPaths, Step};
 use hence_unit::{LoadState, UnitName};
 use std::collections::VecDeque;
 use std::fs;
-use std::io::{self, Read};
+use std::io::{self, Read as _};
 use std::os::fd::BorrowedFd;
 use std::path::{Path, PathBuf};
 
 /// Most processes of one unit that are named.
 const PROCESSES_MAX: usize = 4096;
+/// Most groups of a slice whose tasks are counted.
+const GROUPS_MAX: usize = 1000;
 
 impl Registry for Host {
     fn register(&mut self, fd: BorrowedFd<'_>, token: u32, interest: Interest) -> io::Result<()> {
@@ -75,11 +78,58 @@ impl Runtime for Pump {
         let cpu = small(&group.folder.join("cpu.stat")).unwrap_or_default();
         let cpu_us = cpu.lines().find_map(|line| line.strip_prefix("usage_usec ")?.parse::<u64>().ok());
         Usage {
-            tasks_current: number("pids.current"),
+            tasks_current: number("pids.current").or_else(|| group.tasks()),
             memory_current: number("memory.current"),
             cpu_usage_ns: cpu_us.map(|us| us.saturating_mul(1000)),
             control_group: group.path,
         }
+    }
+
+    fn make_unit(&mut self, name: &UnitName, text: &str) -> Result<Read, Unmade> {
+        let missing = || Unmade::System(io::ErrorKind::Unsupported.into());
+        let (folders, mut units) = self.live_files().ok_or_else(missing)?;
+        live_files::make(folders, &mut units, name, text)
+    }
+
+    fn unmake_unit(&mut self, name: &UnitName) {
+        if let Some((folders, mut units)) = self.live_files() {
+            live_files::remove(folders, &mut units, name);
+        }
+    }
+
+    fn write_drop_ins(
+        &mut self,
+        unit: (&UnitName, bool),
+        for_now: bool,
+        texts: &[(String, String)],
+    ) -> Result<Read, Unmade> {
+        let missing = || Unmade::System(io::ErrorKind::Unsupported.into());
+        let (folders, mut units) = self.live_files().ok_or_else(missing)?;
+        live_files::drop_ins(folders, &mut units, unit, for_now, texts)
+    }
+
+    fn send_streams(&mut self, unit: &UnitName, streams: SentStreams) {
+        self.host.send_streams(unit, streams);
+    }
+
+    fn hold(&mut self, unit: &UnitName, hold: bool) {
+        let name = unit.clone();
+        // What follows from it waits until the link has returned.
+        self.engine.handle(Host::now(), if hold { Event::Held(name) } else { Event::Released(name) });
+    }
+
+    fn unit_of_group(&self, path: &str) -> Option<UnitId> {
+        let group = |unit: UnitId| self.host.group_of(unit, self.engine.unit(unit).name());
+        let mut path = path.trim_end_matches('/');
+        while !path.is_empty() {
+            let name = path.rsplit('/').next().unwrap_or_default();
+            let found = self.engine.find(name).filter(|&id| group(id).is_some_and(|g| g.path == path));
+            if found.is_some() {
+                return found;
+            }
+            path = path.rsplit_once('/').map_or("", |(above, _)| above);
+        }
+        None
     }
 
     fn processes(&self, unit: UnitId) -> Vec<ProcessView> {
@@ -95,6 +145,9 @@ impl Runtime for Pump {
     }
 
     fn unit_of_pid(&self, pid: u32) -> Option<UnitId> {
+        if let Some(unit) = self.host.unit_of(pid) {
+            return Some(unit);
+        }
         let root = self.host.tracking().cgroup;
         let name = hence_host::unit_in(Path::new(&*root), pid)?;
         self.engine.find(&name)
@@ -143,6 +196,7 @@ impl Runtime for Pump {
     }
 
     fn describe(&self, view: &mut ManagerView) {
+        view.environment = self.host.environment_block().iter().map(|v| v.to_string()).collect();
         let own = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
         let own = own.lines().find_map(|line| line.strip_prefix("0::"));
         view.control_group = own.unwrap_or_default().to_owned();
@@ -181,6 +235,8 @@ struct Group {
     /// Below the root of the hierarchy.
     path: String,
     folder: PathBuf,
+    /// Of version 1, where tasks are counted there.
+    pids_folder: Option<PathBuf>,
 }
 
 impl Group {
@@ -188,6 +244,12 @@ impl Group {
     fn of(pump: &Pump, unit: UnitId) -> Option<Group> {
         let root = pump.host.tracking().cgroup;
         let root = Path::new(&*root);
+        if let Some(group) =
+            pump.host.group_of(unit, pump.engine.unit(unit).name()).filter(|g| g.folder.exists())
+        {
+            let UnitGroup { path, folder, pids_folder } = group;
+            return Some(Group { path, folder, pids_folder });
+        }
         let name = pump.engine.unit(unit).name().as_str();
         known_processes(&pump.engine, unit).into_iter().find_map(|pid| Group::of_process(root, pid, name))
     }
@@ -203,7 +265,25 @@ impl Group {
         let path = own[..end + unit.len()].to_owned();
         let folder = root.ancestors().map(|mount| mount.join(path.trim_start_matches('/')));
         let folder = folder.into_iter().find(|folder| folder.join("cgroup.procs").exists())?;
-        Some(Group { path, folder })
+        Some(Group { path, folder, pids_folder: None })
+    }
+
+    /// Tasks, where version 2 doesn't count them.
+    fn tasks(&self) -> Option<u64> {
+        let counted = self.pids_folder.as_ref().map(|folder| folder.join("pids.current"));
+        if let Some(text) = counted.and_then(|file| fs::read_to_string(file).ok()) {
+            return text.trim().parse().ok();
+        }
+        let mut tasks = 0;
+        let mut groups = vec![self.folder.clone()];
+        for _ in 0..GROUPS_MAX {
+            let Some(folder) = groups.pop() else { break };
+            let listed = fs::read_to_string(folder.join("cgroup.threads")).unwrap_or_default();
+            tasks += listed.lines().count() as u64;
+            let below = fs::read_dir(&folder).into_iter().flatten().flatten();
+            groups.extend(below.filter(|e| e.file_type().is_ok_and(|t| t.is_dir())).map(|e| e.path()));
+        }
+        Some(tasks)
     }
 
     fn processes(&self, found: &mut Vec<ProcessView>) {

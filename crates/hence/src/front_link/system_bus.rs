@@ -9,6 +9,7 @@ use hence_bus::bus::News;
 use hence_engine::{Engine, Event, UnitId};
 use hence_host::Interest;
 use hence_ledger::{ActiveState, Fact, Record};
+use hence_unit::UnitName;
 use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with};
 use std::collections::{BTreeMap, BTreeSet};
@@ -235,6 +236,7 @@ impl FrontLink {
         while let Some(news) = self.front.poll_news() {
             match news {
                 News::Serving => {}
+                News::LetGo(units) => self.let_go.extend(units.iter().filter_map(|unit| UnitName::new(unit))),
                 News::NotServing(why) => {
                     if std::process::id() == 1 {
                         eprintln!("hence: clients can't reach this hence on the system bus: {why}");
@@ -288,6 +290,8 @@ impl FrontLink {
             registry.unregister(stream.stream.as_fd());
         }
         bus.try_at_us = Some(0);
+        let held = self.front.held_on_bus();
+        self.let_go.extend(held.iter().filter_map(|unit| UnitName::new(unit)));
         self.front.close_bus();
     }
 

@@ -4,6 +4,7 @@
 pub(crate) mod world;
 
 use super::*;
+use std::io::Read;
 use std::process::Command as Process;
 use std::time::{Duration, Instant};
 use world::{Server, dialogue};
@@ -98,8 +99,8 @@ fn stock_systemctl_drives_the_engine() {
     is(&["cancel"], 0, "");
     is(&["list-jobs"], 0, "No jobs running.");
     is(&["daemon-reload"], 0, "");
-    is(&["set-property", "foo", "TasksMax=7"], 1, "hence does not change properties of foo.service");
-    is(&["set-environment", "A=1"], 1, "hence does not change the environment");
+    is(&["set-property", "foo", "TasksMax=7"], 1, "can't be written");
+    is(&["set-environment", "1A=1"], 1, "Invalid environment assignments");
     let names = server.names();
     assert!(!names.iter().any(|name| name.contains("never-heard-of")), "{names:?}");
     let requests = server.requests();

@@ -3,8 +3,8 @@
 
 use super::Usage;
 use hence_bus::front::{
-    CgroupView, ConditionView, ExecView, ServiceView, SocketView, TestView, TimerView, Timestamp, UnitRow,
-    UnitView,
+    CgroupView, ConditionView, ExecView, ScopeView, ServiceView, SocketView, TestView, TimerView, Timestamp,
+    UnitRow, UnitView,
 };
 use hence_engine::{Engine, State, Time, Unit, UnitId, unit::Service};
 use hence_unit::config::{
@@ -66,7 +66,9 @@ pub fn unit_view(engine: &Engine, id: UnitId) -> UnitView {
     view.inactive_enter = at(unit.times.inactive_enter);
     let flags = config.flags;
     let acted_on = config.load == LoadState::Loaded && !matches!(unit.state, State::Other);
-    view.can_start = acted_on && !flags.refuse_manual_start;
+    view.transient = config.is_transient();
+    view.freezer_state = unit.freezer.as_str();
+    view.can_start = acted_on && !matches!(unit.state, State::Scope(_)) && !flags.refuse_manual_start;
     view.can_stop = acted_on && !flags.refuse_manual_stop;
     view.can_reload = engine.can_reload(id);
     view.can_isolate = view.can_start && flags.allow_isolate;
@@ -89,6 +91,16 @@ pub fn unit_view(engine: &Engine, id: UnitId) -> UnitView {
                 n_refused: state.refused,
                 control_pid: state.control_pid().unwrap_or(0),
                 descriptor_name: config.fd_name.as_deref().unwrap_or(name).to_owned(),
+            };
+        }
+        (Kind::Scope(config), _) => {
+            view.scope = ScopeView {
+                timeout_stop_us: config.timeout_stop,
+                runtime_max_us: config.runtime_max,
+                kill_mode: config.kill.mode.as_str(),
+                kill_signal: i32::from(config.kill.signal),
+                send_sigkill: config.kill.send_sigkill,
+                send_sighup: config.kill.send_sighup,
             };
         }
         (Kind::Timer(config), State::Timer(state)) => {
@@ -169,6 +181,7 @@ fn resource_config(config: &Config) -> Option<&ResourceConfig> {
         Kind::Socket(socket) => Some(&socket.resources),
         Kind::Slice(resources) => Some(resources),
         Kind::Mount(mount) => Some(&mount.resources),
+        Kind::Scope(scope) => Some(&scope.resources),
         Kind::Target | Kind::Timer(_) | Kind::Path(_) | Kind::Other(_) => None,
     }
 }
@@ -185,6 +198,9 @@ fn resources(engine: &Engine, unit: &Unit) -> CgroupView {
         tasks_max: absolute(config.tasks_max),
         memory_max: absolute(config.memory_max),
         memory_high: absolute(config.memory_high),
+        memory_min: absolute(config.memory_min).unwrap_or(0),
+        memory_low: absolute(config.memory_low).unwrap_or(0),
+        memory_swap_max: absolute(config.memory_swap_max),
         cpu_weight: config.cpu_weight,
         // Hundredths of a percent of one CPU: 10,000 is a second per second.
         cpu_quota_us: config.cpu_quota.map(|quota| u64::from(quota) * 100),

@@ -12,5 +12,6 @@ mod leaks;
 mod orderly;
 mod rig;
 mod services;
+mod transient;
 mod unit_files;
 mod versions;

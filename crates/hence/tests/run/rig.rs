@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 /// Longest that a test waits for one thing.
 const PATIENCE: Duration = Duration::from_secs(20);
 /// The ordinary user that root runs tests as.
-const NOBODY: u32 = 65534;
+pub const NOBODY: u32 = 65534;
 
 /// Who runs hence, and how it tracks processes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -217,9 +217,9 @@ impl Engine {
             FinalWatchdog | FinalSigterm | FinalSigkill if !control => self.after_final(unit, result, cause),
             StopWatchdog | StopSigterm | StopSigkill | StopPost | FinalWatchdog | FinalSigterm
             | FinalSigkill => {}
-            Dead | Failed | Condition | StartPre | Exited | AutoRestart | Cleaning | Active | Listening
-            | SocketRunning | StopPre | StopPreSigterm | StopPreSigkill | StartChown | Waiting | Elapsed
-            | TriggerRunning | Mounting | Mounted | Unmounting | Plugged => {}
+            Dead | Failed | Condition | StartPre | Exited | AutoRestart | Cleaning | Abandoned | Active
+            | Listening | SocketRunning | StopPre | StopPreSigterm | StopPreSigkill | StartChown
+            | Waiting | Elapsed | TriggerRunning | Mounting | Mounted | Unmounting | Plugged => {}
         }
     }
 

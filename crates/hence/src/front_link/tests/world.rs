@@ -12,6 +12,7 @@ use hence_unit::unit_path::{Entry, EntryKind, FileError, Files, UnitPath};
 use hence_unit::{Config, UnitName};
 use rustix::event::epoll;
 use std::collections::VecDeque;
+use std::io::Read;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;

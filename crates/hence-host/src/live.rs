@@ -1,0 +1,226 @@
+//! What is done to units beside starting and ending their processes: taking up processes of others, new
+//! limits, freezing, removing folders, the environment, and standard streams that a client sent. When and
+//! why is decided elsewhere.
+
+use crate::{
+    host::{End, Host, Tracked, Tracker},
+    process,
+};
+use hence_engine::{Adopted, Event, UnitId};
+use hence_ledger::{Text, record::Invocation};
+use hence_unit::{Config, Kind, UnitKind, UnitName, config::ResourceConfig};
+use std::{
+    collections::{HashMap, VecDeque},
+    os::fd::OwnedFd,
+    path::PathBuf,
+    sync::Arc,
+};
+
+/// Standard input, output and error, where a client sent them.
+pub type SentStreams = [Option<Arc<OwnedFd>>; 3];
+
+/// What the host keeps for this.
+#[derive(Default)]
+pub(crate) struct Live {
+    /// Streams that clients sent, by their unit's name, until it is down.
+    pub streams: HashMap<Text, SentStreams>,
+    /// Units whose processes are about to be suspended (or to go on), and whose request that was.
+    pub freezing: HashMap<UnitId, (bool, Option<u64>)>,
+}
+
+/// The control group of a unit.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UnitGroup {
+    /// Its path as /proc/PID/cgroup has it.
+    pub path: String,
+    /// Its folder.
+    pub folder: PathBuf,
+    /// Its folder in a version 1 `pids` hierarchy, where it may have one.
+    pub pids_folder: Option<PathBuf>,
+}
+
+impl Host {
+    /// Processes of this unit are started with these standard streams, until it is down.
+    pub fn send_streams(&mut self, unit: &UnitName, streams: SentStreams) {
+        if streams.iter().any(Option::is_some) {
+            self.live.streams.insert(unit.text().clone(), streams);
+        }
+    }
+
+    /// A unit is gone: nobody will be started with what its client sent.
+    pub fn drop_streams(&mut self, unit: &UnitName) {
+        if !self.live.streams.is_empty() {
+            self.live.streams.remove(unit.text());
+        }
+    }
+
+    /// NAME=VALUE that every process gets.
+    pub fn environment_block(&self) -> &[Box<str>] {
+        &self.options.environment
+    }
+
+    /// Does [`hence_engine::Effect::Environment`].
+    pub(crate) fn change_environment(&mut self, unset: &[Box<str>], set: Vec<Box<str>>) {
+        let name = |assignment: &str| assignment.split('=').next().unwrap_or("").to_owned();
+        let all = &mut self.options.environment;
+        let goes = |held: &str, what: &str| held == what || name(held) == what;
+        all.retain(|held| !unset.iter().any(|what| goes(held, what)));
+        for assignment in set {
+            let own = name(&assignment);
+            match all.iter_mut().find(|held| name(held) == own) {
+                Some(held) => *held = assignment,
+                None => all.push(assignment),
+            }
+        }
+    }
+
+    /// The control group of a unit that has one now.
+    pub fn group_of(&self, unit: UnitId, name: &UnitName) -> Option<UnitGroup> {
+        let Tracker::Groups(groups) = &self.tracker else { return None };
+        if name.kind() == UnitKind::Slice {
+            return groups.slice_group(name);
+        }
+        let row = self.row(unit).filter(|row| row.grouped)?;
+        Some(groups.unit_group(row.slice, name))
+    }
+
+    /// Does [`hence_engine::Effect::Adopt`].
+    pub(crate) fn adopt(
+        &mut self,
+        unit: UnitId,
+        config: &Arc<Config>,
+        invocation: Invocation,
+        (token, group): (Option<u64>, &str),
+        processes: &[u32],
+        answers: &mut VecDeque<Event>,
+    ) {
+        let mut adopted = Adopted { processes: Vec::new(), error: None };
+        if let Err((_, errno, _)) = self.enter(unit, config, invocation) {
+            adopted.error = Some(said(errno));
+            return answers.push_back(Event::Adopted { unit, token, adopted });
+        }
+        for &pid in processes {
+            match self.adopt_one(unit, config, group, pid) {
+                Ok(()) => {}
+                Err(e) => {
+                    let why = e.raw_os_error().map_or_else(|| e.to_string().into(), said);
+                    adopted.error = Some(format!("Failed to attach process {pid}: {why}").into());
+                    continue;
+                }
+            }
+            adopted.processes.extend(process::describe(pid));
+        }
+        answers.push_back(Event::Adopted { unit, token, adopted });
+    }
+
+    fn adopt_one(&mut self, unit: UnitId, config: &Config, group: &str, pid: u32) -> std::io::Result<()> {
+        let missing = || std::io::Error::from_raw_os_error(libc::ESRCH);
+        let stat = process::stat(pid).filter(|s| !s.zombie).ok_or_else(missing)?;
+        if pid == std::process::id() || pid <= 1 {
+            return Err(std::io::Error::from_raw_os_error(libc::EINVAL));
+        }
+        let row = self.rows[unit.0 as usize].as_mut().expect("enter() made the row");
+        if let Tracker::Groups(groups) = &mut self.tracker {
+            let plain = ResourceConfig::default();
+            let resources = resources(config).unwrap_or(&plain);
+            groups.attach(row.slice, config.id(), group, pid, resources)?;
+            row.grouped = true;
+        }
+        // By groups, the end of the last one shows by itself; without them each is watched.
+        if let Tracker::Ancestry(ancestry) = &mut self.tracker {
+            ancestry.handed_over(unit, pid);
+            let tracked = Tracked { start_ticks: stat.start_ticks, unit, pidfd: None, end: End::Silent };
+            if !self.track(pid, tracked, stat.parent == std::process::id()) {
+                return Err(missing());
+            }
+        }
+        Ok(())
+    }
+
+    /// Does [`hence_engine::Effect::Limits`].
+    pub(crate) fn change_limits(&mut self, unit: UnitId, config: &Arc<Config>) {
+        let Some(resources) = resources(config) else { return };
+        if let (Kind::Slice(_), Tracker::Groups(groups)) = (&config.kind, &mut self.tracker) {
+            // Where it can't be made, the start of a unit in it says so.
+            let _ = groups.realize_slice(config, resources, true);
+            return;
+        }
+        let Some(row) = self.rows.get_mut(unit.0 as usize).and_then(Option::as_mut) else { return };
+        row.config = Arc::clone(config);
+        if let (true, Tracker::Groups(groups)) = (row.grouped, &mut self.tracker) {
+            groups.change(row.slice, config.id(), resources);
+        }
+    }
+
+    /// Does [`hence_engine::Effect::Freeze`].
+    pub(crate) fn change_freezer(
+        &mut self,
+        unit: UnitId,
+        config: &Config,
+        (freeze, token): (bool, Option<u64>),
+        answers: &mut VecDeque<Event>,
+    ) {
+        let Some(group) = self.group_of(unit, config.id()) else {
+            let frozen = Err("Processes are not tracked by control groups.".into());
+            return answers.push_back(Event::Froze { unit, frozen, token });
+        };
+        if let Err(e) = std::fs::write(group.folder.join("cgroup.freeze"), if freeze { "1" } else { "0" }) {
+            let frozen = Err(said(e.raw_os_error().unwrap_or(libc::EIO)));
+            return answers.push_back(Event::Froze { unit, frozen, token });
+        }
+        if config.id().kind() == UnitKind::Slice {
+            // Its units' groups show it one by one.
+            return answers.push_back(Event::Froze { unit, frozen: Ok(freeze), token });
+        }
+        self.live.freezing.insert(unit, (freeze, token));
+        self.watch_populated(unit);
+        self.freezer_event(unit, answers);
+    }
+
+    /// cgroup.events of a unit changed: its processes may be suspended now.
+    pub(crate) fn freezer_event(&mut self, unit: UnitId, events: &mut VecDeque<Event>) {
+        let Some(&(freeze, token)) = self.live.freezing.get(&unit) else { return };
+        let name = self.row(unit).map(|row| row.config.id().clone());
+        let group = name.and_then(|name| self.group_of(unit, &name));
+        let text = group.and_then(|group| std::fs::read_to_string(group.folder.join("cgroup.events")).ok());
+        // A group that is gone isn't frozen.
+        let frozen = text.is_some_and(|text| text.lines().any(|line| line == "frozen 1"));
+        if frozen == freeze || self.row(unit).is_none_or(|row| !row.grouped) {
+            self.live.freezing.remove(&unit);
+            events.push_back(Event::Froze { unit, frozen: Ok(frozen), token });
+        }
+    }
+
+    /// Does [`hence_engine::Effect::Clean`]: in a process of its own, for it may take long.
+    pub(crate) fn clean(&mut self, unit: UnitId, config: &Config, kinds: u8, answers: &mut VecDeque<Event>) {
+        let Some(service) = config.service() else { return };
+        let wanted = service.context.directories.iter().filter(|d| kinds >> d.kind as u8 & 1 == 1);
+        // Nothing above or beside the root, whatever the name says.
+        let inside = wanted.filter(|d| !d.name.split('/').any(|part| part.is_empty() || part == ".."));
+        let paths: Vec<PathBuf> = inside.map(|d| self.directory_root(d.kind).join(&*d.name)).collect();
+        let mut command = std::process::Command::new(&self.options.executor);
+        command.args(["executor", "remove"]).args(paths).stdin(std::process::Stdio::null());
+        let cleaner = command.spawn().ok().map(|child| child.id());
+        if let Some(pid) = cleaner {
+            let start_ticks = process::stat(pid).map_or(0, |s| s.start_ticks);
+            let tracked = Tracked { start_ticks, unit, pidfd: None, end: End::Exited };
+            self.processes.insert(pid, tracked);
+        }
+        answers.push_back(Event::Cleaning { unit, cleaner });
+    }
+}
+
+fn said(errno: i32) -> Text {
+    let text = std::io::Error::from_raw_os_error(errno).to_string();
+    text.split(" (os error").next().unwrap_or(&text).into()
+}
+
+fn resources(config: &Config) -> Option<&ResourceConfig> {
+    match &config.kind {
+        Kind::Service(service) => Some(&service.resources),
+        Kind::Socket(socket) => Some(&socket.resources),
+        Kind::Slice(resources) => Some(resources),
+        Kind::Scope(scope) => Some(&scope.resources),
+        _ => None,
+    }
+}
