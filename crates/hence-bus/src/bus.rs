@@ -587,6 +587,16 @@ impl Bus {
         self.clients.values().any(|client| client.subscribed)
     }
 
+    /// Whether any caller wants to be told of this unit: whoever holds it is, as if it had subscribed.
+    pub(crate) fn follows(&self, unit: &str) -> bool {
+        self.clients.values().any(|client| client.subscribed || client.held.iter().any(|held| held == unit))
+    }
+
+    /// Whether any caller wants to be told of anything.
+    pub(crate) fn has_followers(&self) -> bool {
+        self.clients.values().any(Client::is_kept)
+    }
+
     /// What callers hold.
     pub(crate) fn held(&self) -> Vec<String> {
         self.clients.values().flat_map(|client| client.held.iter().cloned()).collect()
