@@ -89,7 +89,7 @@ pub(crate) enum Arrival {
         /// Who it is.
         caller: Caller,
         /// The call.
-        call: Call,
+        call: Box<Call>,
     },
     /// The bus wants this unit to be started, for somebody who called a name that nobody owns.
     Activate {
@@ -351,7 +351,7 @@ impl Bus {
             }
             if let Some((sender, call)) = self.ready.pop_front() {
                 if let Some(caller) = self.clients.get(&sender).and_then(|client| client.caller) {
-                    return Ok(Some(Arrival::Call { sender, caller, call }));
+                    return Ok(Some(Arrival::Call { sender, caller, call: Box::new(call) }));
                 }
                 continue;
             }
