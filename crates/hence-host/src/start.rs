@@ -428,7 +428,10 @@ fn plan(context: &ExecConfig, elevated: bool) -> Option<Plan> {
     let home = context.working_directory.as_deref() == Some("~");
     let user = !elevated
         && (context.user.is_some() || context.group.is_some() || !context.supplementary_groups.is_empty());
-    if !user && context.directories.is_empty() && !home && context.root_directory.is_none() {
+    let limited = !context.cpu_affinity.is_empty()
+        || context.capability_bounding_set.is_some()
+        || context.ambient_capabilities != 0;
+    if !user && !limited && context.directories.is_empty() && !home && context.root_directory.is_none() {
         return None;
     }
     let owned = |text: &Option<Box<str>>| text.as_deref().map(str::to_owned);
@@ -438,6 +441,9 @@ fn plan(context: &ExecConfig, elevated: bool) -> Option<Plan> {
         working_directory: owned(&context.working_directory).unwrap_or_else(|| "/".into()),
         working_directory_optional: context.working_directory_optional,
         root_directory: owned(&context.root_directory),
+        affinity: context.cpu_affinity.clone(),
+        bounding: context.capability_bounding_set,
+        ambient: context.ambient_capabilities,
         ..Plan::default()
     };
     if user {

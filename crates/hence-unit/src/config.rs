@@ -859,6 +859,12 @@ pub struct ExecConfig {
     pub scheduling_priority: Option<u8>,
     /// IOSchedulingClass=, IOSchedulingPriority= as Linux' ioprio value.
     pub io_priority: Option<u16>,
+    /// CPUAffinity=, ascending; empty where none is given.
+    pub cpu_affinity: Vec<u16>,
+    /// CapabilityBoundingSet= as bits by number; `None`: all.
+    pub capability_bounding_set: Option<u64>,
+    /// AmbientCapabilities= as bits by number.
+    pub ambient_capabilities: u64,
     /// NoNewPrivileges=
     pub no_new_privileges: bool,
     /// IgnoreSIGPIPE= (default yes)

@@ -14,6 +14,7 @@ use alloc::{format, string::String};
 use core::fmt;
 
 mod automount;
+mod capability;
 mod condition;
 mod exec;
 mod install;

@@ -4,7 +4,7 @@
 use super::{
     Loading, Outcome, Row, Sections, Shape, Take,
     Take::{Act, Keep, Sandbox},
-    row, stdio,
+    capability, row, stdio,
     typed::{context, extend, flag, list, optional, parsed, path, put, text},
 };
 use crate::{
@@ -326,7 +326,7 @@ pub(super) const ROWS: &[Row] = &[
         "The priority of processes with a real-time policy.",
     ),
     off("CPUSchedulingResetOnFork", "Children start with the usual scheduling policy."),
-    none("CPUAffinity", "The processors that processes are bound to."),
+    r("CPUAffinity", Act(capability::affinity), "The processors that processes are bound to."),
     r(
         "NUMAPolicy",
         Sandbox(Shape::Words(&["default", "preferred", "bind", "interleave", "local"]), "default"),
@@ -397,8 +397,9 @@ pub(super) const ROWS: &[Row] = &[
     r("LogNamespace", Keep(Shape::TextOrDefault), "The namespace of the journal that is logged to.")
         .since(245),
     none("SecureBits", "Bits that guard capabilities."),
-    none("CapabilityBoundingSet", "Capabilities that processes may have at most."),
-    none("AmbientCapabilities", "Capabilities that processes without privileges get.").since(229),
+    r("CapabilityBoundingSet", Act(capability::bounding), "Capabilities that processes may have at most."),
+    r("AmbientCapabilities", Act(capability::ambient), "Capabilities that processes without privileges get.")
+        .since(229),
     r("TimerSlackNSec", Sandbox(Shape::SpanNs, ""), "How late timers of processes may be.").since(185),
     r(
         "NoNewPrivileges",
