@@ -366,6 +366,8 @@ impl Engine {
             unit.edges.shrink_to_fit();
         }
         self.units.shrink_to_fit();
+        // Made in one go, a map has no room to spare.
+        self.names = core::mem::take(&mut self.names).into_iter().collect();
         self.records.shrink_to_fit();
         self.effects.shrink_to_fit();
         self.run_queue.shrink_to_fit();

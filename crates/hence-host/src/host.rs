@@ -143,7 +143,7 @@ pub struct Host {
     pub(crate) report: TrackingReport,
     pub(crate) tracker: Tracker,
     pub(crate) launcher: Launcher,
-    pub(crate) rows: Vec<Option<Box<Row>>>,
+    pub(crate) rows: Vec<Option<Row>>,
     pub(crate) names: HashMap<Text, UnitId>,
     pub(crate) processes: HashMap<u32, Tracked>,
     pub(crate) watches: HashMap<i32, Watch>,
@@ -331,12 +331,12 @@ impl Host {
 
     /// The row of a unit that had a process.
     pub(crate) fn row(&self, unit: UnitId) -> Option<&Row> {
-        self.rows.get(unit.0 as usize)?.as_deref()
+        self.rows.get(unit.0 as usize)?.as_ref()
     }
 
     /// The same, to be changed.
     pub(crate) fn row_mut(&mut self, unit: UnitId) -> Option<&mut Row> {
-        self.rows.get_mut(unit.0 as usize)?.as_deref_mut()
+        self.rows.get_mut(unit.0 as usize)?.as_mut()
     }
 
     /// What checks of conditions need to know of this host.
@@ -433,7 +433,7 @@ mod tests {
     fn what_is_kept_of_a_running_unit_is_small() {
         let name = size_of::<(Text, UnitId)>();
         let process = size_of::<(u32, Tracked)>();
-        let row = size_of::<Row>() + size_of::<Option<Box<Row>>>();
+        let row = size_of::<Option<Row>>();
         assert!(name + process + row <= 150, "{name} + {process} + {row}");
     }
 }
