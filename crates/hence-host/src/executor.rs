@@ -5,7 +5,7 @@
 //! by systemd's exit status, and by five bytes on the pipe next to the plan.
 
 use crate::{
-    privileges,
+    privileges, protection,
     start::find_program,
     sys::{nss, spawn::status},
 };
@@ -51,6 +51,8 @@ pub struct Plan {
     pub working_directory_optional: bool,
     /// RootDirectory=
     pub root_directory: Option<String>,
+    /// Steps of `protection`.
+    pub protection: Vec<String>,
     /// CPUAffinity=
     pub affinity: Vec<u16>,
     /// CapabilityBoundingSet=
@@ -98,6 +100,7 @@ impl Plan {
             vec![self.working_directory.clone()],
             one(&self.root_directory),
             self.unset.clone(),
+            self.protection.clone(),
             self.affinity.iter().map(u16::to_string).collect(),
             self.bounding.iter().map(u64::to_string).collect(),
             vec![self.ambient.to_string()],
@@ -115,7 +118,7 @@ impl Plan {
 
     fn decode(mut bytes: &[u8]) -> Option<Plan> {
         let flags = bytes.split_off(..4)?;
-        let mut lists = [const { Vec::new() }; 12];
+        let mut lists = [const { Vec::new() }; 13];
         for list in &mut lists {
             for _ in 0..number(&mut bytes)? {
                 let length = number(&mut bytes)? as usize;
@@ -123,7 +126,7 @@ impl Plan {
             }
         }
         let [owner, owner_group, supplementary, folders, working, root, unset, rest @ ..] = lists;
-        let [affinity, bounding, ambient, program, arguments] = rest;
+        let [protection, affinity, bounding, ambient, program, arguments] = rest;
         let folder = |text: &String| {
             let mut parts = text.splitn(3, ' ');
             Some((parts.next()?.parse().ok()?, parts.next()?.parse().ok()?, parts.next()?.to_owned()))
@@ -138,6 +141,7 @@ impl Plan {
             working_directory: working.into_iter().next()?,
             working_directory_optional: flags[2] == 1,
             root_directory: root.into_iter().next(),
+            protection,
             affinity: affinity.iter().map(|n| n.parse().ok()).collect::<Option<_>>()?,
             bounding: bounding.first().map(|n| n.parse()).transpose().ok()?,
             ambient: ambient.first()?.parse().ok()?,
@@ -238,6 +242,10 @@ fn execute(plan: &Plan) -> Result<std::convert::Infallible, Failure> {
     for (kind, mode, path) in &plan.directories {
         let failed = |e| (SpawnStep::Directories, directory_status(*kind), path.clone(), e);
         make_directory(Path::new(path), *mode, user.as_ref().map(|u| u.uid), gid).map_err(failed)?;
+    }
+    if !plan.protection.is_empty() && !plan.full {
+        protection::apply(&plan.protection, plan.root_directory.as_deref())
+            .map_err(|(subject, e)| (SpawnStep::Directories, status::NAMESPACE, subject, e))?;
     }
     if let Some(root) = &plan.root_directory {
         let failed = |e| (SpawnStep::Chdir, status::NAMESPACE, root.clone(), e);
@@ -341,6 +349,7 @@ mod tests {
             directories: vec![(0, 0o700, "/run/with a space".into())],
             working_directory: "~".into(),
             substitute: true,
+            protection: vec!["r-/usr".into()],
             affinity: vec![0, 7],
             bounding: Some(1 << 40),
             ambient: 3,

@@ -25,6 +25,7 @@ mod notify;
 mod paths;
 mod privileges;
 mod process;
+mod protection;
 mod sockets;
 mod start;
 mod stdio;

@@ -22,6 +22,7 @@ mod kill;
 mod mount;
 mod nearest;
 mod path;
+mod protection;
 mod resource;
 mod scope;
 mod section;
