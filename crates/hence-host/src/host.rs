@@ -21,7 +21,7 @@ use rustix::{
     fs::{Mode, OFlags, inotify},
 };
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{BTreeMap, HashMap, VecDeque},
     os::fd::OwnedFd,
     path::PathBuf,
     sync::Arc,
@@ -144,8 +144,8 @@ pub struct Host {
     pub(crate) tracker: Tracker,
     pub(crate) launcher: Launcher,
     pub(crate) rows: Vec<Option<Row>>,
-    pub(crate) names: HashMap<Text, UnitId>,
-    pub(crate) processes: HashMap<u32, Tracked>,
+    pub(crate) names: BTreeMap<Text, UnitId>,
+    pub(crate) processes: BTreeMap<u32, Tracked>,
     pub(crate) watches: HashMap<i32, Watch>,
     pub(crate) pid_files: HashMap<UnitId, (Box<str>, i32)>,
     pub(crate) executors: HashMap<u32, OwnedFd>,
@@ -208,8 +208,8 @@ impl Host {
             tracker,
             launcher: Launcher::new(),
             rows: Vec::new(),
-            names: HashMap::new(),
-            processes: HashMap::new(),
+            names: BTreeMap::new(),
+            processes: BTreeMap::new(),
             watches: HashMap::new(),
             pid_files: HashMap::new(),
             executors: HashMap::new(),
@@ -242,7 +242,9 @@ impl Host {
     pub fn shrink(&mut self) {
         self.launcher.shrink();
         self.rows.shrink_to_fit();
-        self.processes.shrink_to_fit();
+        // Made in one go, a map has no room to spare, and its parts lie together.
+        self.processes = std::mem::take(&mut self.processes).into_iter().collect();
+        self.names = std::mem::take(&mut self.names).into_iter().collect();
         self.loop_state.trim = true;
     }
 
