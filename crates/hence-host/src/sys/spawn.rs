@@ -467,14 +467,25 @@ unsafe fn attributes(slot: *mut Slot, image: *const Image) {
         for i in 0..(*image).limits.len() {
             let limit = (*image).limits.as_ptr().wrapping_add(i);
             let values = &raw const (*limit).1;
-            let r = raw(libc::SYS_prlimit64, 0, (*limit).0 as usize, values as usize, 0, 0);
+            let resource = (*limit).0 as usize;
+            let mut r = raw(libc::SYS_prlimit64, 0, resource, values as usize, 0, 0);
+            if r == -(libc::EPERM as i64) {
+                // Containers seldom may raise limits: as much of it as there is must do.
+                let mut held = [0u64; 2];
+                r = raw(libc::SYS_prlimit64, 0, resource, 0, &raw mut held as usize, 0);
+                if r >= 0 {
+                    held[1] = if (*values)[1] < held[1] { (*values)[1] } else { held[1] };
+                    held[0] = if (*values)[0] < held[1] { (*values)[0] } else { held[1] };
+                    r = raw(libc::SYS_prlimit64, 0, resource, &raw const held as usize, 0, 0);
+                }
+            }
             if r < 0 {
                 fail(slot, SpawnStep::Limits, r, status::LIMITS);
             }
         }
         if let Some(nice) = (*image).nice {
             let r = raw(libc::SYS_setpriority, 0, 0, nice as isize as usize, 0, 0);
-            if r < 0 {
+            if r < 0 && !is_refused(r) {
                 fail(slot, SpawnStep::Scheduling, r, status::NICE);
             }
         }
@@ -495,7 +506,13 @@ unsafe fn attributes(slot: *mut Slot, image: *const Image) {
     }
 }
 
-/// Writes the adjustment to /proc; what the kernel refuses to an ordinary user fails the start.
+/// Whether the kernel says that we lack the right, as containers often do. Where the service is the same but
+/// for its share of the machine, it starts all the same, as under systemd.
+fn is_refused(result: i64) -> bool {
+    result == -(libc::EPERM as i64) || result == -(libc::EACCES as i64)
+}
+
+/// Writes the adjustment to /proc; where the kernel refuses that, the service starts without.
 ///
 /// # Safety
 /// As [`child`].
@@ -510,7 +527,7 @@ unsafe fn oom_score(slot: *mut Slot, text: *const u8) {
             length = length.wrapping_add(1);
         }
         let r = if fd < 0 { fd } else { raw(libc::SYS_write, fd as usize, text as usize, length, 0, 0) };
-        if r < 0 {
+        if r < 0 && !is_refused(r) {
             fail(slot, SpawnStep::Scheduling, r, status::OOM_ADJUST);
         }
         raw(libc::SYS_close, fd as usize, 0, 0, 0, 0);
