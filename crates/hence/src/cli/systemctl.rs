@@ -330,7 +330,17 @@ fn connect(args: &Args) -> Result<Control, Failed> {
 
 /// The suffixes of units.
 const KINDS: [&str; 11] = [
-    "service", "mount", "swap", "socket", "target", "device", "automount", "timer", "path", "slice", "scope",
+    "service",
+    "mount",
+    "swap",
+    "socket",
+    "target",
+    "device",
+    "automount",
+    "timer",
+    "path",
+    "slice",
+    "scope",
 ];
 
 /// A unit's whole name; a service where there is no suffix.

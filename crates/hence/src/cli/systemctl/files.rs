@@ -12,8 +12,18 @@ pub fn is_verb(verb: &str) -> bool {
 
 fn changes(verb: &str) -> bool {
     [
-        "enable", "disable", "reenable", "preset", "preset-all", "mask", "unmask", "link", "revert",
-        "add-wants", "add-requires", "set-default",
+        "enable",
+        "disable",
+        "reenable",
+        "preset",
+        "preset-all",
+        "mask",
+        "unmask",
+        "link",
+        "revert",
+        "add-wants",
+        "add-requires",
+        "set-default",
     ]
     .contains(&verb)
 }
@@ -105,9 +115,9 @@ fn some_or_paths(args: &Args) -> Result<Vec<String>, Failed> {
     }
     let target = args.verb.starts_with("add-");
     let name = |(at, name): (usize, &String)| match name.contains('/') {
-        true => std::path::absolute(name)
-            .map(|path| path.to_string_lossy().into_owned())
-            .map_err(Failed::from),
+        true => {
+            std::path::absolute(name).map(|path| path.to_string_lossy().into_owned()).map_err(Failed::from)
+        }
         false if target && at == 0 && !name.contains('.') => full_name(&format!("{name}.target")),
         false => full_name(name),
     };

@@ -50,6 +50,9 @@ pub fn run_as(
             Ok(None) => return Err(ControlError::Unexpected("the job").into()),
             Err(error @ ControlError::Refused(_)) => {
                 eprintln!("Failed to {verb} {unit}: {error}");
+                if let ControlError::Refused(refusal) = error {
+                    hint(args, unit, &refusal.name);
+                }
                 status = status_of(error);
             }
             Err(error) => return Err(Failed(exit_status::FAILURE, error.to_string())),
@@ -66,6 +69,16 @@ pub fn run_as(
         }
     }
     Ok(status)
+}
+
+/// Where to look when a refusal does not say all.
+fn hint(args: &Args, unit: &str, refusal: &str) {
+    let clear = ["NoSuchUnit", "UnitMasked", "JobTypeNotApplicable"];
+    if clear.iter().any(|name| refusal.ends_with(name)) {
+        return;
+    }
+    let (whose, option) = if args.user { ("user", " --user") } else { ("system", "") };
+    eprintln!("See {whose} logs and 'systemctl{option} status {unit}' for details.");
 }
 
 /// What to say of a job that did not do what it was for.
@@ -91,7 +104,10 @@ fn complaint(unit: &str, result: &str) -> Option<String> {
 /// Sends a signal.
 pub fn kill(control: &mut Control, args: &Args, units: &[String]) -> Result<u8, Failed> {
     let Some(signal) = signal(&args.signal) else {
-        return Err(Failed(exit_status::FAILURE, format!("Failed to parse signal string \"{}\".", args.signal)));
+        return Err(Failed(
+            exit_status::FAILURE,
+            format!("Failed to parse signal string \"{}\".", args.signal),
+        ));
     };
     let whom = args.kill_whom.as_str();
     each(units, "kill unit", |unit| {
@@ -105,7 +121,9 @@ pub fn reset_failed(control: &mut Control, units: &[String]) -> Result<u8, Faile
         control.ask("ResetFailed", Vec::new())?;
         return Ok(0);
     }
-    each(units, "reset failed state of unit", |unit| control.ask("ResetFailedUnit", vec![unit.to_owned().into()]))
+    each(units, "reset failed state of unit", |unit| {
+        control.ask("ResetFailedUnit", vec![unit.to_owned().into()])
+    })
 }
 
 /// Cancels jobs, all where none is named.

@@ -166,7 +166,7 @@ pub fn jobs(control: &mut Control, args: &Args, out: &mut impl Write) -> Result<
     cells.sort_by_key(|(id, _)| *id);
     let cells: Vec<Vec<Cell>> = cells.into_iter().map(|(_, line)| line).collect();
     if cells.is_empty() {
-        if !args.no_legend {
+        if !args.no_legend && !args.output.starts_with("json") {
             writeln!(out, "No jobs {}.", if args.units.is_empty() { "running" } else { "listed" })?;
         }
         return Ok(0);
@@ -198,7 +198,8 @@ pub fn next_elapse(about: &super::Properties) -> u64 {
     let up = u64::try_from(clock.tv_sec).unwrap_or(0) * 1_000_000
         + u64::try_from(clock.tv_nsec).unwrap_or(0) / 1000;
     let now = now_us();
-    let at = if monotonic > up { now.saturating_add(monotonic - up) } else { now.saturating_sub(up - monotonic) };
+    let at =
+        if monotonic > up { now.saturating_add(monotonic - up) } else { now.saturating_sub(up - monotonic) };
     if real == 0 { at } else { real.min(at) }
 }
 

@@ -15,7 +15,8 @@ pub fn cat(args: &Args, units: &[String], out: &mut impl Write) -> Result<u8, Fa
         let about = properties(&mut control, unit)?;
         let drop_ins = property(&about, "DropInPaths").map_or(&[][..], Value::items);
         let fragment = Some(text(&about, "FragmentPath")).filter(|path| !path.is_empty());
-        let files: Vec<&str> = fragment.into_iter().chain(drop_ins.iter().filter_map(Value::as_str)).collect();
+        let files: Vec<&str> =
+            fragment.into_iter().chain(drop_ins.iter().filter_map(Value::as_str)).collect();
         if files.is_empty() {
             eprintln!("No files found for {unit}.");
             return Ok(exit_status::FAILURE);
@@ -59,11 +60,16 @@ pub fn edit(args: &Args, units: &[String]) -> Result<u8, Failed> {
     for unit in units {
         let about = properties(&mut control, unit)?;
         if text(&about, "LoadState") == "not-found" && args.force == 0 {
-            let text = format!("No files found for {unit}.\nRun 'systemctl edit --force --full {unit}' to create a new unit.");
+            let text = format!(
+                "No files found for {unit}.\nRun 'systemctl edit --force --full {unit}' to create a new unit."
+            );
             return Err(Failed(exit_status::FAILURE, text));
         }
         let (path, before) = if args.full {
-            (PathBuf::from(folder).join(unit), std::fs::read(text(&about, "FragmentPath")).unwrap_or_default())
+            (
+                PathBuf::from(folder).join(unit),
+                std::fs::read(text(&about, "FragmentPath")).unwrap_or_default(),
+            )
         } else {
             let path = PathBuf::from(folder).join(format!("{unit}.d/override.conf"));
             let before = std::fs::read(&path).unwrap_or_default();
@@ -91,7 +97,8 @@ pub fn edit(args: &Args, units: &[String]) -> Result<u8, Failed> {
 fn run_editor(path: &std::path::Path) -> Result<(), Failed> {
     let named = ["SYSTEMD_EDITOR", "EDITOR", "VISUAL"].iter().find_map(|name| std::env::var(name).ok());
     let named = named.filter(|editor| !editor.trim().is_empty());
-    let editors = named.map_or_else(|| ["editor", "nano", "vim", "vi"].map(String::from).to_vec(), |e| vec![e]);
+    let editors =
+        named.map_or_else(|| ["editor", "nano", "vim", "vi"].map(String::from).to_vec(), |e| vec![e]);
     for editor in &editors {
         let mut words = editor.split_whitespace();
         let Some(program) = words.next() else { continue };
@@ -104,6 +111,7 @@ fn run_editor(path: &std::path::Path) -> Result<(), Failed> {
             Err(error) => return Err(Failed(exit_status::FAILURE, format!("{editor}: {error}"))),
         }
     }
-    let text = "Cannot edit units, no editor available. Please set either $SYSTEMD_EDITOR, $EDITOR or $VISUAL.";
+    let text =
+        "Cannot edit units, no editor available. Please set either $SYSTEMD_EDITOR, $EDITOR or $VISUAL.";
     Err(Failed(exit_status::FAILURE, text.into()))
 }

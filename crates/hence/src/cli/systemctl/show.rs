@@ -32,11 +32,7 @@ fn list(args: &Args, properties: &super::Properties, out: &mut impl Write) -> Re
     for (name, value) in properties {
         let asked = args.property.iter().chain(&args.property_value).any(|asked| asked == name);
         let all = args.property.is_empty() && args.property_value.is_empty();
-        let mut lines = lines(name, value);
-        if lines.is_empty() {
-            lines.push(String::new());
-        }
-        for shown in lines {
+        for shown in lines(name, value) {
             if !(asked || all && (args.all || !shown.is_empty())) {
                 continue;
             }
@@ -99,7 +95,8 @@ pub fn shown(name: &str, value: &Value) -> String {
     match value {
         Value::Bool(truth) => if *truth { "yes" } else { "no" }.to_owned(),
         Value::Uint64(us)
-            if name.ends_with("Timestamp") || ["NextElapseUSecRealtime", "LastTriggerUSec"].contains(&name) =>
+            if name.ends_with("Timestamp")
+                || ["NextElapseUSecRealtime", "LastTriggerUSec"].contains(&name) =>
         {
             if matches!(*us, 0 | u64::MAX) { String::new() } else { moment(*us) }
         }
@@ -117,6 +114,10 @@ pub fn shown(name: &str, value: &Value) -> String {
         Value::Array(array) if array.element == "s" => {
             let all: Vec<String> = array.items.iter().filter_map(Value::as_str).map(quoted).collect();
             all.join(" ")
+        }
+        Value::Struct(fields) if name == "LoadError" => {
+            let said: Vec<String> = fields.iter().map(plain).filter(|text| !text.is_empty()).collect();
+            said.join(" ")
         }
         Value::Struct(fields) if name == "Job" => match fields.first() {
             Some(Value::Uint32(0)) | None => String::new(),

@@ -11,12 +11,7 @@ use hence_bus::wire::Value;
 use std::io::Write;
 
 /// Prints units one after another. The exit status is the first bad one's.
-pub fn print(
-    control: &mut Control,
-    units: &[String],
-    all: bool,
-    out: &mut impl Write,
-) -> Result<u8, Failed> {
+pub fn print(control: &mut Control, units: &[String], all: bool, out: &mut impl Write) -> Result<u8, Failed> {
     if all {
         return whole(control, out);
     }
@@ -46,13 +41,7 @@ fn whole(control: &mut Control, out: &mut impl Write) -> Result<u8, Failed> {
     let count = |name: &str| property(&about, name).map_or_else(|| "0".to_owned(), plain);
     let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     let state = text(&about, "SystemState");
-    let dot = match state {
-        "running" => "●",
-        "degraded" | "maintenance" => "×",
-        _ => "●",
-    };
-    let dot = if state == "degraded" { "●" } else { dot };
-    writeln!(out, "{dot} {}\n    State: {state}", host.trim())?;
+    writeln!(out, "● {}\n    State: {state}", host.trim())?;
     writeln!(out, "    Units: {} loaded (incl. loaded aliases)", count("NNames"))?;
     writeln!(out, "     Jobs: {} queued\n   Failed: {} units", count("NJobs"), count("NFailedUnits"))?;
     if let Some(at) = number(&about, "UserspaceTimestamp") {
@@ -84,14 +73,14 @@ fn names<'a>(about: &'a Properties, name: &str) -> Vec<&'a str> {
 fn one(control: &mut Control, about: &Properties, out: &mut impl Write) -> Result<(), Failed> {
     head(about, out)?;
     state(about, out)?;
-    related(control, about, "TriggeredBy", out)?;
+    related(about, "TriggeredBy", out)?;
     if text(about, "Id").ends_with(".timer") {
         match next_elapse(about) {
             0 => writeln!(out, "    Trigger: n/a")?,
             next => writeln!(out, "    Trigger: {}; {}", moment(next), relative(next))?,
         }
     }
-    related(control, about, "Triggers", out)?;
+    related(about, "Triggers", out)?;
     conditions(about, out)?;
     for (at, document) in names(about, "Documentation").iter().enumerate() {
         writeln!(out, "{}{document}", if at == 0 { "       Docs: " } else { "             " })?;
@@ -170,7 +159,13 @@ fn state(about: &Properties, out: &mut impl Write) -> Result<(), Failed> {
     let since = since.map_or(String::new(), |at| format!(" since {}; {}", moment(at), relative(at)));
     let sub = text(about, "SubState");
     let sub = if sub == active { String::new() } else { format!(" ({sub})") };
-    let result = if result.is_empty() { sub } else if active == "failed" { result } else { sub + &result };
+    let result = if result.is_empty() {
+        sub
+    } else if active == "failed" {
+        result
+    } else {
+        sub + &result
+    };
     writeln!(out, "     Active: {active}{result}{since}")?;
     let at = |name| number(about, name).unwrap_or(0);
     let (entered, left) = (at("ActiveEnterTimestampMonotonic"), at("ActiveExitTimestampMonotonic"));
@@ -180,17 +175,12 @@ fn state(about: &Properties, out: &mut impl Write) -> Result<(), Failed> {
     Ok(())
 }
 
-/// Units that trigger this one, or that it triggers, and their states.
-fn related(
-    control: &mut Control,
-    about: &Properties,
-    name: &str,
-    out: &mut impl Write,
-) -> Result<(), Failed> {
+/// Units that trigger this one, or that it triggers.
+fn related(about: &Properties, name: &str, out: &mut impl Write) -> Result<(), Failed> {
     for (at, unit) in names(about, name).iter().enumerate() {
-        let other = properties(control, unit)?;
+        // systemctl has the same mark for all of them, whatever their state.
         let word = if at == 0 { format!("{name:>11}: ") } else { " ".repeat(13) };
-        writeln!(out, "{word}{} {unit}", mark(text(&other, "ActiveState")))?;
+        writeln!(out, "{word}● {unit}")?;
     }
     Ok(())
 }
@@ -243,16 +233,60 @@ fn ending(code: &Value, status: &Value) -> String {
 /// What systemd calls exit statuses; systemd.exec(5), "Process Exit Codes".
 fn exit_word(status: i32) -> Option<&'static str> {
     const LSB: [&str; 8] = [
-        "SUCCESS", "FAILURE", "INVALIDARGUMENT", "NOTIMPLEMENTED", "NOPERMISSION", "NOTINSTALLED",
-        "NOTCONFIGURED", "NOTRUNNING",
+        "SUCCESS",
+        "FAILURE",
+        "INVALIDARGUMENT",
+        "NOTIMPLEMENTED",
+        "NOPERMISSION",
+        "NOTINSTALLED",
+        "NOTCONFIGURED",
+        "NOTRUNNING",
     ];
     const OWN: [&str; 44] = [
-        "CHDIR", "NICE", "FDS", "EXEC", "MEMORY", "LIMITS", "OOM_ADJUST", "SIGNAL_MASK", "STDIN", "STDOUT",
-        "CHROOT", "IOPRIO", "TIMERSLACK", "SECUREBITS", "SETSCHEDULER", "CPUAFFINITY", "GROUP", "USER",
-        "CAPABILITIES", "CGROUP", "SETSID", "CONFIRM", "STDERR", "", "PAM", "NETWORK", "NAMESPACE",
-        "NO_NEW_PRIVILEGES", "SECCOMP", "SELINUX_CONTEXT", "PERSONALITY", "APPARMOR", "ADDRESS_FAMILIES",
-        "RUNTIME_DIRECTORY", "", "CHOWN", "SMACK_PROCESS_LABEL", "KEYRING", "STATE_DIRECTORY",
-        "CACHE_DIRECTORY", "LOGS_DIRECTORY", "CONFIGURATION_DIRECTORY", "NUMA_POLICY", "CREDENTIALS",
+        "CHDIR",
+        "NICE",
+        "FDS",
+        "EXEC",
+        "MEMORY",
+        "LIMITS",
+        "OOM_ADJUST",
+        "SIGNAL_MASK",
+        "STDIN",
+        "STDOUT",
+        "CHROOT",
+        "IOPRIO",
+        "TIMERSLACK",
+        "SECUREBITS",
+        "SETSCHEDULER",
+        "CPUAFFINITY",
+        "GROUP",
+        "USER",
+        "CAPABILITIES",
+        "CGROUP",
+        "SETSID",
+        "CONFIRM",
+        "STDERR",
+        "",
+        "PAM",
+        "NETWORK",
+        "NAMESPACE",
+        "NO_NEW_PRIVILEGES",
+        "SECCOMP",
+        "SELINUX_CONTEXT",
+        "PERSONALITY",
+        "APPARMOR",
+        "ADDRESS_FAMILIES",
+        "RUNTIME_DIRECTORY",
+        "",
+        "CHOWN",
+        "SMACK_PROCESS_LABEL",
+        "KEYRING",
+        "STATE_DIRECTORY",
+        "CACHE_DIRECTORY",
+        "LOGS_DIRECTORY",
+        "CONFIGURATION_DIRECTORY",
+        "NUMA_POLICY",
+        "CREDENTIALS",
     ];
     let at = usize::try_from(status).ok()?;
     let word = match at {

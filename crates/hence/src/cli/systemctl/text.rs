@@ -18,9 +18,9 @@ pub fn code_word(code: &Value) -> &'static str {
 
 /// signal(7), from 1.
 pub const SIGNALS: [&str; 31] = [
-    "HUP", "INT", "QUIT", "ILL", "TRAP", "ABRT", "BUS", "FPE", "KILL", "USR1", "SEGV", "USR2", "PIPE", "ALRM",
-    "TERM", "STKFLT", "CHLD", "CONT", "STOP", "TSTP", "TTIN", "TTOU", "URG", "XCPU", "XFSZ", "VTALRM", "PROF",
-    "WINCH", "IO", "PWR", "SYS",
+    "HUP", "INT", "QUIT", "ILL", "TRAP", "ABRT", "BUS", "FPE", "KILL", "USR1", "SEGV", "USR2", "PIPE",
+    "ALRM", "TERM", "STKFLT", "CHLD", "CONT", "STOP", "TSTP", "TTIN", "TTOU", "URG", "XCPU", "XFSZ",
+    "VTALRM", "PROF", "WINCH", "IO", "PWR", "SYS",
 ];
 
 /// A signal's name without `SIG`.
@@ -180,7 +180,8 @@ pub fn table(
 ) -> Result<bool, Failed> {
     if args.output.starts_with("json") {
         let pretty = args.output == "json-pretty";
-        let (open, between, close) = if pretty { ("\n\t{\n\t\t", ",\n\t\t", "\n\t}") } else { ("{", ",", "}") };
+        let (open, between, close) =
+            if pretty { ("\n\t{\n\t\t", ",\n\t\t", "\n\t}") } else { ("{", ",", "}") };
         let colon = if pretty { " : " } else { ":" };
         let row = |row: &Vec<Cell>| {
             let pairs = names.iter().zip(row).filter(|(name, _)| !name.is_empty());

@@ -56,7 +56,13 @@ impl Walk<'_> {
         Ok(found)
     }
 
-    fn print(&self, active: Option<&str>, last: bool, name: &str, out: &mut impl Write) -> Result<(), Failed> {
+    fn print(
+        &self,
+        active: Option<&str>,
+        last: bool,
+        name: &str,
+        out: &mut impl Write,
+    ) -> Result<(), Failed> {
         if self.args.plain {
             writeln!(out, "{}{name}", "  ".repeat(self.more.len() + 1))?;
             return Ok(());
@@ -145,7 +151,8 @@ pub fn processes(rows: &[Value], top: &str, before: &str, out: &mut impl Write) 
     for row in rows {
         let Some(Value::Uint32(pid)) = row.items().get(1) else { continue };
         let group = field(row, 0);
-        let below = group.strip_prefix(top).filter(|rest| rest.is_empty() || rest.starts_with('/') || top == "/");
+        let below =
+            group.strip_prefix(top).filter(|rest| rest.is_empty() || rest.starts_with('/') || top == "/");
         let mut at = &mut all;
         for name in below.unwrap_or(group).split('/').filter(|name| !name.is_empty()) {
             at = at.below.entry(name.to_owned()).or_default();

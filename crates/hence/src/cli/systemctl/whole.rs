@@ -47,7 +47,8 @@ pub fn run(control: &mut Control, args: &Args, out: &mut impl Write) -> Result<u
             each(control, &some(args)?, verb, |unit| (method, vec![unit.to_owned().into()]))
         }
         "clean" => {
-            let what = if args.what.is_empty() { vec!["cache".into(), "runtime".into()] } else { args.what.clone() };
+            let what =
+                if args.what.is_empty() { vec!["cache".into(), "runtime".into()] } else { args.what.clone() };
             let what = Value::strings(what);
             each(control, &some(args)?, verb, |unit| {
                 ("CleanUnit", vec![unit.to_owned().into(), what.clone()])
@@ -55,7 +56,12 @@ pub fn run(control: &mut Control, args: &Args, out: &mut impl Write) -> Result<u
         }
         "default" | "rescue" | "emergency" => {
             let target = vec![format!("{verb}.target")];
-            let args = &Args { verb: "isolate".into(), job_mode: "isolate".into(), no_block: args.no_block, ..Args::default() };
+            let args = &Args {
+                verb: "isolate".into(),
+                job_mode: "isolate".into(),
+                no_block: args.no_block,
+                ..Args::default()
+            };
             job::run_as(control, args, "start", "StartUnit", &target)
         }
         "poweroff" | "reboot" | "halt" | "kexec" | "exit" => end(control, args),
@@ -69,9 +75,7 @@ pub fn run(control: &mut Control, args: &Args, out: &mut impl Write) -> Result<u
 /// Ends the machine: by its target, or at once with `--force`.
 fn end(control: &mut Control, args: &Args) -> Result<u8, Failed> {
     let verb = args.verb.as_str();
-    let failed = |error: ControlError| {
-        Failed(exit_status::FAILURE, format!("Failed to {verb}: {error}"))
-    };
+    let failed = |error: ControlError| Failed(exit_status::FAILURE, format!("Failed to {verb}: {error}"));
     if let (true, Some(code)) = (verb == "exit", args.units.first()) {
         let Ok(code) = code.parse::<u8>() else {
             return Err(Failed(exit_status::FAILURE, format!("Invalid exit code: {code}")));
@@ -161,7 +165,8 @@ fn setting(name: &str, value: &str) -> Result<(String, Value), Failed> {
             Ok((name.to_owned(), Value::Uint64(weight)))
         }
         "CPUQuota" => {
-            let us = if value.is_empty() { u64::MAX } else { percent().ok_or_else(bad)?.saturating_mul(10_000) };
+            let us =
+                if value.is_empty() { u64::MAX } else { percent().ok_or_else(bad)?.saturating_mul(10_000) };
             Ok(("CPUQuotaPerSecUSec".to_owned(), Value::Uint64(us)))
         }
         "MemoryMin" | "MemoryLow" | "MemoryHigh" | "MemoryMax" | "MemorySwapMax" | "TasksMax" => {
