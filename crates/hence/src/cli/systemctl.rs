@@ -198,6 +198,9 @@ impl From<ControlError> for Failed {
 
 impl From<io::Error> for Failed {
     fn from(error: io::Error) -> Failed {
+        if error.kind() == io::ErrorKind::BrokenPipe {
+            return Failed(exit_status::FAILURE, String::new());
+        }
         Failed(exit_status::FAILURE, error.to_string())
     }
 }
@@ -206,6 +209,8 @@ impl From<io::Error> for Failed {
 pub fn main(args: &Args) -> ExitCode {
     match run(args, &mut io::stdout().lock()) {
         Ok(status) => ExitCode::from(status),
+        // Whoever read the output has seen enough.
+        Err(Failed(_, text)) if text.is_empty() => ExitCode::from(exit_status::FAILURE),
         Err(Failed(status, text)) => {
             eprintln!("{text}");
             ExitCode::from(status)
@@ -221,6 +226,10 @@ fn run(args: &Args, out: &mut impl Write) -> Result<u8, Failed> {
     if offline::is_offline() && !matches!(verb, "cat" | "list-unit-files") {
         eprintln!("Running in chroot, ignoring command '{verb}'");
         return Ok(0);
+    }
+    if args.root.is_some() && verb != "list-unit-files" {
+        let text = format!("Verb '{verb}' cannot be used with --root= or --image=.");
+        return Err(Failed(exit_status::FAILURE, text));
     }
     match verb {
         "list-unit-files" => list::unit_files(args, out),

@@ -135,7 +135,7 @@ fn say((kind, path, source): &(String, String, String)) {
         "masked" => eprintln!("Unit {path} is masked, ignoring."),
         "dangling" => eprintln!("Unit {path} is an alias to a unit that is not present, ignoring."),
         "destination not present" => {
-            eprintln!("Unit {path} is added as a dependency to a non-existent unit {source}.");
+            eprintln!("Unit {source} is added as a dependency to a non-existent unit {path}.");
         }
         "auxiliary unit failed" => eprintln!("Failed to enable auxiliary unit {path}, ignoring."),
         _ => {}

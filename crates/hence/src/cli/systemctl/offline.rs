@@ -158,7 +158,17 @@ pub fn change(args: &Args, names: &[String]) -> Result<Changed, Failed> {
             "add-wants" | "add-requires" => "add dependency".to_owned(),
             verb => format!("{verb} unit"),
         };
-        return Err(Failed(exit_status::FAILURE, format!("Failed to {what}: {}", failure.text)));
+        let absent =
+            failure.text.strip_prefix("Unit file ").filter(|text| text.ends_with(" does not exist."));
+        let text = match (absent, args.verb.as_str()) {
+            (Some(unit), "set-default") => format!("Failed to set default unit, unit {unit}"),
+            (Some(unit), "add-wants" | "add-requires") => {
+                format!("Failed to add dependency on unit, unit {unit}")
+            }
+            (Some(unit), verb) => format!("Failed to {verb} unit, unit {unit}"),
+            (None, _) => format!("Failed to {what}: {}", failure.text),
+        };
+        return Err(Failed(exit_status::FAILURE, text));
     }
     let paths = &place.paths;
     let folders = paths.search.iter().chain(&paths.persistent).chain(&paths.runtime).chain(&paths.control);
@@ -169,7 +179,12 @@ pub fn change(args: &Args, names: &[String]) -> Result<Changed, Failed> {
     let asks = ["enable", "disable", "reenable"].contains(&args.verb.as_str());
     let rows = outcome.changes.iter().filter_map(|change| {
         let word = change.kind.word()?.to_owned();
-        Some((word, place.real(&change.path), change.source.clone().unwrap_or_default()))
+        let (path, source) = (change.path.clone(), change.source.clone().unwrap_or_default());
+        Some(match word.as_str() {
+            "symlink" | "unlink" => (word, place.real(&path), source),
+            _ if source.starts_with('/') => (word, path, place.real(&source)),
+            _ => (word, path, source),
+        })
     });
     Ok(Changed { install: outcome.result.ok().filter(|_| asks), rows: rows.collect() })
 }

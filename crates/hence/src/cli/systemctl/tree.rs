@@ -159,6 +159,8 @@ pub fn processes(rows: &[Value], top: &str, before: &str, out: &mut impl Write) 
         }
         at.processes.push((*pid, field(row, 2).to_owned()));
         at.processes.sort();
+        // A server may name a process for each group that it is below.
+        at.processes.dedup();
     }
     all.print(before, out)
 }
