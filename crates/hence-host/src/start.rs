@@ -177,7 +177,7 @@ impl Host {
             }
             empty => {
                 self.names.insert(config.id().text().clone(), unit);
-                *empty = Some(Box::new(Row {
+                *empty = Some(Row {
                     config: Arc::clone(config),
                     invocation,
                     events_watch: -1,
@@ -187,7 +187,7 @@ impl Host {
                     grouped: false,
                     wants_empty: false,
                     released: false,
-                }));
+                });
             }
         }
         Ok(())

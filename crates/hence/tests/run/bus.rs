@@ -310,6 +310,139 @@ fn a_service_is_up_while_it_has_its_name_and_starts_when_it_is_called() {
     assert_ne!(hence.interrupt(), 101);
 }
 
+/// A client of systemd's that talks over the bus.
+fn client(site: &Site, tool: &str, arguments: &[&str]) -> Command {
+    let mut command = Command::new(tool);
+    command.args(arguments).env("DBUS_SYSTEM_BUS_ADDRESS", format!("unix:path={}", site.path("system_bus")));
+    command.env("SYSTEMD_PAGER", "").env("LC_ALL", "C").stdin(Stdio::null());
+    command
+}
+
+fn has_run() -> bool {
+    let there = Command::new("systemd-run").arg("--version").stdout(Stdio::null()).status().is_ok();
+    if !there {
+        eprintln!("skipped: systemd-run is not installed");
+    }
+    there
+}
+
+/// A connection that says who it is, asks this of hence and takes one answer to it.
+fn connection(site: &Site, member: &'static str, unit: &str) -> UnixStream {
+    let mut stream = UnixStream::connect(site.path("system_bus")).expect("a bus");
+    let mut bytes = b"\0AUTH EXTERNAL\r\nDATA\r\nBEGIN\r\n".to_vec();
+    let driver = "org.freedesktop.DBus";
+    let mut hello = Message::call("/org/freedesktop/DBus", driver, "Hello");
+    hello.fields.destination = Some(driver.into());
+    hello.encode(1, &mut bytes);
+    let mut call = Message::call(ROOT, MANAGER, member).with(vec![unit.to_owned().into()]);
+    call.fields.destination = Some(NAME.into());
+    call.encode(2, &mut bytes);
+    stream.write_all(&bytes).expect("the bus reads");
+    stream
+}
+
+#[test]
+fn who_refers_to_a_unit_over_the_bus_keeps_it_until_it_is_gone() {
+    if !tools() || !has_run() {
+        return;
+    }
+    let site = site("bus-held");
+    site.unit("keep.service", "[Service]\nExecStart=sleep 1MARK\n");
+    let hence = start(&site);
+    let daemon = Daemon::start(&site);
+    until_served(&site);
+    let load = |unit: &str| {
+        let output = client(&site, "systemctl", &["show", "-P", "LoadState", unit]).output();
+        String::from_utf8_lossy(&output.expect("systemctl").stdout).trim().to_owned()
+    };
+    let known = |unit: &str| call(&site, 0, "GetUnit", &["s", unit]).is_ok();
+    let go = site.path("go");
+    let line = format!("until [ -e {go} ]; do sleep 0.05; done");
+    for unit in ["once", "lost"] {
+        let arguments = [&format!("--unit={unit}"), "/bin/sh", "-c", &line].map(|text| text);
+        let made = client(&site, "systemd-run", &arguments).output().expect("systemd-run");
+        assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    }
+    let (once, _lost) =
+        (connection(&site, "RefUnit", "once.service"), connection(&site, "RefUnit", "lost.service"));
+    // It is served in the order in which it asked: after this, both have been.
+    until_served(&site);
+    std::thread::sleep(Duration::from_millis(300));
+    std::fs::write(&go, "").expect("a file");
+    for unit in ["once.service", "lost.service"] {
+        site.recorded("its end", |record| match record.fact {
+            Fact::StateChanged { to: SubState::Dead, .. } if record.unit.as_deref() == Some(unit) => Some(()),
+            _ => None,
+        });
+    }
+    std::thread::sleep(Duration::from_millis(300));
+    assert!(known("once.service") && known("lost.service"), "{}", site.said());
+    assert_eq!(load("once.service"), "loaded");
+    drop(once);
+    until("the first to be forgotten", || (!known("once.service")).then_some(()));
+    assert_eq!(load("once.service"), "not-found");
+    assert!(known("lost.service"), "somebody holds it");
+    // All holders are gone with the bus.
+    drop(daemon);
+    std::fs::remove_file(site.folder.join("system_bus")).unwrap_or(());
+    let _daemon = Daemon::start(&site);
+    until_served(&site);
+    until("the second to be forgotten", || (!known("lost.service")).then_some(()));
+    assert_eq!(hence.interrupt(), 0);
+}
+
+#[test]
+fn systemd_run_waits_and_lends_its_streams_over_the_bus() {
+    if !tools() || !has_run() {
+        return;
+    }
+    let site = site("bus-pipe");
+    site.unit("keep.service", "[Service]\nExecStart=sleep 1MARK\n");
+    let hence = start(&site);
+    let _daemon = Daemon::start(&site);
+    until_served(&site);
+    let descriptors = || std::fs::read_dir(format!("/proc/{}/fd", hence.pid())).map_or(0, Iterator::count);
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let arguments = ["--wait", "--unit=w", "/bin/sh", "-c", "sleep 0.2; exit 7"];
+    let waited = client(&site, "systemd-run", &arguments).output().expect("systemd-run");
+    assert_eq!(waited.status.code(), Some(7), "{}{}", text(&waited.stderr), site.said());
+    assert!(text(&waited.stderr).contains("Finished with result: exit-code"), "{}", text(&waited.stderr));
+
+    let before = descriptors();
+    for round in 0..3 {
+        let mut command = client(&site, "systemd-run", &["--pipe", "--wait", "-q", "cat"]);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().expect("systemd-run");
+        let said = format!("round {round}\n").repeat(20_000);
+        let mut pipe = child.stdin.take().expect("a pipe");
+        let given = said.clone();
+        let writer = std::thread::spawn(move || pipe.write_all(given.as_bytes()));
+        let output = child.wait_with_output().expect("an end");
+        assert!(writer.join().expect("no panic").is_ok(), "{}{}", text(&output.stderr), site.said());
+        assert!(output.status.success() && text(&output.stdout) == said, "{}", text(&output.stderr));
+    }
+    // Who may not start units leaves nothing open either.
+    let mut command = Command::new("setpriv");
+    let id = "65534";
+    command.args([
+        "--reuid",
+        id,
+        "--regid",
+        id,
+        "--clear-groups",
+        "--",
+        "systemd-run",
+        "--pipe",
+        "--wait",
+        "cat",
+    ]);
+    command.env("DBUS_SYSTEM_BUS_ADDRESS", format!("unix:path={}", site.path("system_bus")));
+    let refused = command.arg("-q").stdin(Stdio::null()).output().expect("setpriv");
+    assert!(!refused.status.success());
+    until("descriptors to be closed", || (descriptors() <= before).then_some(()));
+    assert_eq!(hence.interrupt(), 0);
+}
+
 /// A message that is longer than we take, through a real bus.
 #[test]
 fn a_hostile_client_of_the_bus_harms_nobody() {
