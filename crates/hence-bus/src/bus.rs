@@ -3,11 +3,12 @@
 //!
 //! A caller is served once the bus has said who it is, which is asked once and without waiting. What callers
 //! can make us keep is bounded: how many are remembered, and how much of each waits for that answer. A
-//! message that is too long or that we can't read costs its sender an answer, not us the connection.
+//! message that is too long, has too many descriptors or can't be read costs its sender an answer, not us the
+//! connection.
 
-use crate::client::{ClientError, HANDSHAKE, accept};
+use crate::client::{ClientError, accept, line};
 use crate::front::{ErrorName, Refusal};
-use crate::peer::{Caller, OUTGOING_HIGH, OUTGOING_MAX, READ_MAX};
+use crate::peer::{Caller, DESCRIPTORS_MAX, Descriptor, OUTGOING_HIGH, OUTGOING_MAX, READ_MAX};
 use crate::stream::{Inbox, Outbox};
 use crate::wire::{
     FRAME_MAX, Kind, MESSAGE_MAX, Message, NO_REPLY_EXPECTED, Value, frame_length, is_bus_name,
@@ -15,6 +16,8 @@ use crate::wire::{
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
 
 /// Most callers that are remembered; those that hold nothing are forgotten first.
 pub const CLIENTS_MAX: usize = 1024;
@@ -22,9 +25,12 @@ pub const CLIENTS_MAX: usize = 1024;
 const WAITING_MAX: usize = 16;
 /// Most bytes of all calls that wait for that.
 const WAITING_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// Most descriptors of all calls that wait for that.
+const WAITING_DESCRIPTORS_MAX: usize = 8 * DESCRIPTORS_MAX;
 /// Most units that one caller holds.
 const HELD_MAX: usize = 256;
 
+const HANDSHAKE: &[u8] = b"\0AUTH EXTERNAL\r\nDATA\r\nNEGOTIATE_UNIX_FD\r\nBEGIN\r\n";
 const DRIVER: &str = "org.freedesktop.DBus";
 const DRIVER_PATH: &str = "/org/freedesktop/DBus";
 /// The name that we ask for.
@@ -83,7 +89,7 @@ pub(crate) enum Arrival {
         /// Who it is.
         caller: Caller,
         /// The call.
-        message: Message,
+        call: Box<Call>,
     },
     /// The bus wants this unit to be started, for somebody who called a name that nobody owns.
     Activate {
@@ -92,6 +98,35 @@ pub(crate) enum Arrival {
         /// The bus itself: it does not say who called.
         caller: Caller,
     },
+}
+
+/// A call and what came with it.
+#[derive(Debug)]
+pub(crate) struct Call {
+    /// Its message.
+    pub message: Message,
+    /// Its descriptors, as many as it names.
+    pub descriptors: Vec<Descriptor>,
+}
+
+/// How far the handshake is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Handshake {
+    /// The bus has not said yet that it takes us.
+    Begun,
+    /// It has not said yet whether descriptors may come.
+    Accepted,
+    /// Messages follow.
+    Over,
+}
+
+/// Descriptors that came with bytes. One that the kernel hands over comes with the first bytes of its message
+/// and ends that read, so the last of the bytes belongs to that message.
+#[derive(Debug)]
+struct Batch {
+    /// Which byte of all that came was the last.
+    last: u64,
+    descriptors: Vec<Descriptor>,
 }
 
 /// What an outstanding call to the bus asked.
@@ -114,11 +149,12 @@ enum Question {
 #[derive(Debug, Default)]
 struct Client {
     caller: Option<Caller>,
-    waiting: Vec<Message>,
+    waiting: Vec<Call>,
     waiting_bytes: usize,
     open_requests: u32,
     subscribed: bool,
-    held: BTreeSet<String>,
+    /// The same unit as often as it was asked for.
+    held: Vec<String>,
     used: u64,
 }
 
@@ -137,14 +173,21 @@ impl Client {
 pub struct Bus {
     inbox: Inbox,
     outbox: Outbox,
-    accepted: bool,
+    handshake: Handshake,
+    /// How many bytes came.
+    received: u64,
+    /// Descriptors of bytes that are still in the inbox.
+    batches: VecDeque<Batch>,
+    /// Those that come with the next bytes.
+    attached: Vec<Descriptor>,
     over: Option<BusError>,
     questions: BTreeMap<u32, Question>,
     driver: Caller,
     clients: BTreeMap<String, Client>,
-    ready: VecDeque<(String, Message)>,
+    ready: VecDeque<(String, Call)>,
     activations: VecDeque<String>,
     waiting_bytes: usize,
+    waiting_descriptors: usize,
     names: BTreeSet<String>,
     news: VecDeque<News>,
     /// Bytes of a message that is too long which are still to come.
@@ -166,7 +209,10 @@ impl Bus {
         let mut bus = Bus {
             inbox: Inbox::new(MESSAGE_MAX),
             outbox,
-            accepted: false,
+            handshake: Handshake::Begun,
+            received: 0,
+            batches: VecDeque::new(),
+            attached: Vec::new(),
             over: None,
             questions: BTreeMap::new(),
             driver: Caller { pid: 0, uid: 0 },
@@ -174,6 +220,7 @@ impl Bus {
             ready: VecDeque::new(),
             activations: VecDeque::new(),
             waiting_bytes: 0,
+            waiting_descriptors: 0,
             names: BTreeSet::new(),
             news: VecDeque::new(),
             skip: 0,
@@ -196,6 +243,8 @@ impl Bus {
         self.over = Some(error.clone());
         self.outbox.clear();
         self.ready.clear();
+        self.batches.clear();
+        self.attached.clear();
         error
     }
 
@@ -219,6 +268,14 @@ impl Bus {
         self.outbox.sent(n);
     }
 
+    /// Takes descriptors that arrived in one read with the bytes that the next [`Bus::receive`] gets. More
+    /// than one message may have are closed, and their message is refused.
+    pub fn attach(&mut self, descriptors: Vec<OwnedFd>) {
+        if self.over.is_none() && descriptors.len() <= DESCRIPTORS_MAX {
+            self.attached = descriptors.into_iter().map(|fd| Descriptor(Arc::new(fd))).collect();
+        }
+    }
+
     /// Takes bytes that arrived, at most [`READ_MAX`].
     ///
     /// # Errors
@@ -231,18 +288,45 @@ impl Bus {
             return Err(self.end(BusError::Flood));
         }
         self.inbox.push(bytes);
-        if !self.accepted {
-            match accept(&mut self.inbox) {
-                Ok(accepted) => self.accepted = accepted,
-                Err(error) => return Err(self.end(BusError::Protocol(error))),
-            }
+        self.received += bytes.len() as u64;
+        let descriptors = std::mem::take(&mut self.attached);
+        if !descriptors.is_empty() && !bytes.is_empty() {
+            self.batches.push_back(Batch { last: self.received - 1, descriptors });
+        }
+        self.shake_hands().map_err(|error| self.end(BusError::Protocol(error)))
+    }
+
+    fn shake_hands(&mut self) -> Result<(), ClientError> {
+        if self.handshake == Handshake::Begun && accept(&mut self.inbox)? {
+            self.handshake = Handshake::Accepted;
+        }
+        // Where descriptors are refused (`ERROR`), everything else works.
+        if self.handshake == Handshake::Accepted && line(&mut self.inbox)?.is_some() {
+            self.handshake = Handshake::Over;
         }
         Ok(())
+    }
+
+    /// The descriptors of the next `length` bytes of the inbox, which are to be taken out of it now.
+    fn descriptors(&mut self, length: usize) -> Vec<Descriptor> {
+        let end = self.received - self.inbox.pending().len() as u64 + length as u64;
+        let mut descriptors = Vec::new();
+        while let Some(batch) = self.batches.pop_front_if(|batch| batch.last < end) {
+            descriptors.extend(batch.descriptors);
+        }
+        descriptors
     }
 
     /// The next news.
     pub fn poll_news(&mut self) -> Option<News> {
         self.news.pop_front()
+    }
+
+    /// No longer tells who owns this name.
+    pub fn unwatch_name(&mut self, name: &str) {
+        if self.names.remove(name) {
+            self.ask("RemoveMatch", vec![owner_rule(name)], Question::Other);
+        }
     }
 
     /// Tells by [`News::NameOwner`] whether this name is owned, now and whenever that changes.
@@ -259,29 +343,30 @@ impl Bus {
     /// What is to be served next, `None` when there is nothing yet or when answers pile up.
     pub(crate) fn arrival(&mut self) -> Result<Option<Arrival>, BusError> {
         loop {
-            if !self.accepted || !self.wants_input() {
+            if self.handshake != Handshake::Over || !self.wants_input() {
                 return Ok(None);
             }
             if let Some(unit) = self.activations.pop_front() {
                 return Ok(Some(Arrival::Activate { unit, caller: self.driver }));
             }
-            if let Some((sender, message)) = self.ready.pop_front() {
+            if let Some((sender, call)) = self.ready.pop_front() {
                 if let Some(caller) = self.clients.get(&sender).and_then(|client| client.caller) {
-                    return Ok(Some(Arrival::Call { sender, caller, message }));
+                    return Ok(Some(Arrival::Call { sender, caller, call: Box::new(call) }));
                 }
                 continue;
             }
             match self.message()? {
-                Some((message, length)) => self.arrived(message, length),
+                Some((call, length)) => self.arrived(call, length),
                 None => return Ok(None),
             }
         }
     }
 
     /// The next message and its length. What is too long or can't be read is passed over.
-    fn message(&mut self) -> Result<Option<(Message, usize)>, BusError> {
+    fn message(&mut self) -> Result<Option<(Call, usize)>, BusError> {
         loop {
             let passed = self.skip.min(self.inbox.pending().len());
+            self.descriptors(passed);
             self.inbox.take(passed);
             self.skip -= passed;
             if self.skip > 0 {
@@ -304,13 +389,19 @@ impl Bus {
             let Some(frame) = self.inbox.pending().get(..length) else { return Ok(None) };
             match Message::decode(frame) {
                 Ok(message) => {
+                    let descriptors = self.descriptors(length);
+                    let fits = message.as_ref().is_none_or(|m| m.fields.fds as usize == descriptors.len());
+                    if !fits {
+                        self.pass_over(ErrorName::LimitsExceeded, "Descriptors are missing or too many.");
+                    }
                     self.inbox.take(length);
-                    if let Some(message) = message {
-                        return Ok(Some((message, length)));
+                    if let Some(message) = message.filter(|_| fits) {
+                        return Ok(Some((Call { message, descriptors }, length)));
                     }
                 }
                 Err(error) => {
                     self.pass_over(ErrorName::InvalidArgs, error.0);
+                    self.descriptors(length);
                     self.inbox.take(length);
                 }
             }
@@ -326,25 +417,27 @@ impl Bus {
         }
     }
 
-    fn arrived(&mut self, message: Message, length: usize) {
+    fn arrived(&mut self, call: Call, length: usize) {
+        let message = &call.message;
         let Some(sender) = message.fields.sender.clone() else { return };
         match message.kind {
-            Kind::Call => self.called(sender.into_owned(), message, length),
+            Kind::Call => self.called(sender.into_owned(), call, length),
             _ if sender != DRIVER => {}
-            Kind::Signal => self.signalled(&message),
+            Kind::Signal => self.signalled(message),
             Kind::Return | Kind::Error => {
                 let serial = message.fields.reply_serial.unwrap_or(0);
                 if let Some(question) = self.questions.remove(&serial) {
                     let failed = message.kind == Kind::Error;
+                    let message = call.message;
                     self.answered(question, if failed { Err(message) } else { Ok(message.body) });
                 }
             }
         }
     }
 
-    fn called(&mut self, sender: String, message: Message, length: usize) {
-        let silent = message.flags & NO_REPLY_EXPECTED != 0;
-        let serial = message.serial;
+    fn called(&mut self, sender: String, call: Call, length: usize) {
+        let silent = call.message.flags & NO_REPLY_EXPECTED != 0;
+        let (serial, descriptors) = (call.message.serial, call.descriptors.len());
         let refuse = |bus: &mut Bus, text: &'static str| {
             if !silent {
                 bus.respond(&sender, serial, Err(Refusal::new(ErrorName::LimitsExceeded, text)));
@@ -362,13 +455,17 @@ impl Bus {
         let client = self.clients.entry(sender.clone()).or_default();
         client.used = turn;
         if client.caller.is_some() {
-            self.ready.push_back((sender, message));
-        } else if client.waiting.len() >= WAITING_MAX || self.waiting_bytes + length > WAITING_BYTES_MAX {
+            self.ready.push_back((sender, call));
+        } else if client.waiting.len() >= WAITING_MAX
+            || self.waiting_bytes + length > WAITING_BYTES_MAX
+            || self.waiting_descriptors + descriptors > WAITING_DESCRIPTORS_MAX
+        {
             refuse(self, "Too many calls at once.");
         } else {
-            client.waiting.push(message);
+            client.waiting.push(call);
             client.waiting_bytes += length;
             self.waiting_bytes += length;
+            self.waiting_descriptors += descriptors;
         }
     }
 
@@ -413,17 +510,19 @@ impl Bus {
         client.caller = Some(caller);
         self.waiting_bytes -= std::mem::take(&mut client.waiting_bytes);
         let waiting = std::mem::take(&mut client.waiting);
-        self.ready.extend(waiting.into_iter().map(|message| (sender.clone(), message)));
+        self.waiting_descriptors -= waiting.iter().map(|call| call.descriptors.len()).sum::<usize>();
+        self.ready.extend(waiting.into_iter().map(|call| (sender.clone(), call)));
     }
 
     fn gone(&mut self, sender: &str) {
         let Some(client) = self.clients.remove(sender) else { return };
         self.waiting_bytes -= client.waiting_bytes;
+        self.waiting_descriptors -= client.waiting.iter().map(|call| call.descriptors.len()).sum::<usize>();
         if client.is_kept() {
             self.ask("RemoveMatch", vec![owner_rule(sender)], Question::Other);
         }
         if !client.held.is_empty() {
-            self.news.push_back(News::LetGo(client.held.into_iter().collect()));
+            self.news.push_back(News::LetGo(client.held));
         }
     }
 
@@ -488,6 +587,16 @@ impl Bus {
         self.clients.values().any(|client| client.subscribed)
     }
 
+    /// Whether any caller wants to be told of this unit: whoever holds it is, as if it had subscribed.
+    pub(crate) fn follows(&self, unit: &str) -> bool {
+        self.clients.values().any(|client| client.subscribed || client.held.iter().any(|held| held == unit))
+    }
+
+    /// Whether any caller wants to be told of anything.
+    pub(crate) fn has_followers(&self) -> bool {
+        self.clients.values().any(Client::is_kept)
+    }
+
     /// What callers hold.
     pub(crate) fn held(&self) -> Vec<String> {
         self.clients.values().flat_map(|client| client.held.iter().cloned()).collect()
@@ -511,20 +620,21 @@ impl Bus {
         }
     }
 
-    /// A caller holds a unit, or lets it go. Whether that is news.
+    /// A caller holds a unit once more, or once less. Whether that is news.
     pub(crate) fn hold(&mut self, sender: &str, unit: String, hold: bool) -> Result<bool, Refusal> {
         let Some(client) = self.clients.get_mut(sender) else { return Ok(false) };
-        if !hold && !client.held.contains(&unit) {
+        let known = client.held.iter().position(|held| *held == unit);
+        if !hold && known.is_none() {
             return Err(Refusal::new(ErrorName::NotReferenced, "Unit has not been referenced yet."));
         }
         if hold && client.held.len() >= HELD_MAX {
             return Err(Refusal::new(ErrorName::LimitsExceeded, "Too many units are referenced."));
         }
-        let mut news = false;
-        self.keep(sender, |client| {
-            news = if hold { client.held.insert(unit) } else { client.held.remove(&unit) };
+        self.keep(sender, |client| match known {
+            Some(at) if !hold => drop(client.held.swap_remove(at)),
+            _ => client.held.push(unit),
         });
-        Ok(news)
+        Ok(true)
     }
 
     /// Changes what is kept for a caller, whose end is watched for as long as there is anything.

@@ -71,25 +71,29 @@ const LINE_MAX: usize = 512;
 
 /// Takes what a server answers to [`HANDSHAKE`]; whether it has accepted us.
 pub(crate) fn accept(inbox: &mut Inbox) -> Result<bool, ClientError> {
-    loop {
-        let pending = inbox.pending();
-        let Some(end) = pending.windows(2).position(|pair| pair == b"\r\n") else {
-            if pending.len() > LINE_MAX {
-                return Err(ClientError::Rejected("line too long".into()));
-            }
-            return Ok(false);
-        };
-        let line = &pending[..end];
-        let accepted = line.starts_with(b"OK ");
-        if !accepted && line != b"DATA" {
-            let line = &line[..line.len().min(LINE_MAX)];
-            return Err(ClientError::Rejected(String::from_utf8_lossy(line).into_owned()));
-        }
-        inbox.take(end + 2);
-        if accepted {
+    while let Some(line) = line(inbox)? {
+        if line.starts_with("OK ") {
             return Ok(true);
         }
+        if line != "DATA" {
+            return Err(ClientError::Rejected(line));
+        }
     }
+    Ok(false)
+}
+
+/// The next line of a server's handshake, once all of it is there.
+pub(crate) fn line(inbox: &mut Inbox) -> Result<Option<String>, ClientError> {
+    let pending = inbox.pending();
+    let Some(end) = pending.windows(2).position(|pair| pair == b"\r\n") else {
+        if pending.len() > LINE_MAX {
+            return Err(ClientError::Rejected("line too long".into()));
+        }
+        return Ok(None);
+    };
+    let line = String::from_utf8_lossy(&pending[..end.min(LINE_MAX)]).into_owned();
+    inbox.take(end + 2);
+    Ok(Some(line))
 }
 
 impl Default for Client {

@@ -82,7 +82,7 @@ impl Bus {
                     self.input.windows(7).position(|window| window == b"BEGIN\r\n").expect("a handshake");
                 self.input.drain(..end + 7);
                 self.begun = true;
-                self.feed_bytes(b"DATA\r\nOK 00112233445566778899aabbccddeeff\r\n");
+                self.feed_bytes(b"DATA\r\nOK 00112233445566778899aabbccddeeff\r\nAGREE_UNIX_FD\r\n");
             }
             while let Some(length) = frame_length(&self.input, REPLY_MAX).expect("D-Bus") {
                 let frame: Vec<u8> = self.input.drain(..length).collect();
@@ -185,7 +185,8 @@ const CLOSED: &str = "Set StartUnit StartUnitWithFlags StartUnitReplace StopUnit
     StartTransientUnit AttachProcessesToUnit AbandonScope CancelJob ClearJobs ResetFailed SetShowStatus \
     Reload Reexecute Exit Reboot PowerOff Halt KExec SwitchRoot SetEnvironment UnsetEnvironment \
     UnsetAndSetEnvironment EnableUnitFiles EnableUnitFilesWithFlags DisableUnitFiles \
-    DisableUnitFilesWithFlags ReenableUnitFiles LinkUnitFiles PresetUnitFiles PresetUnitFilesWithMode \
+    DisableUnitFilesWithFlags DisableUnitFilesWithFlagsAndInstallInfo \
+    ReenableUnitFiles LinkUnitFiles PresetUnitFiles PresetUnitFilesWithMode \
     PresetAllUnitFiles MaskUnitFiles UnmaskUnitFiles RevertUnitFiles SetDefaultTarget AddDependencyUnitFiles \
     SetExitCode Start Stop Restart TryRestart ReloadOrRestart ReloadOrTryRestart EnqueueJob Kill \
     SetProperties Ref Clean Freeze Thaw AttachProcesses BindMount MountImage Abandon Cancel";
@@ -233,11 +234,16 @@ fn every_method_is_for_the_callers_that_it_is_for() {
                 if bus.toy.jobs.is_empty() {
                     bus.toy.jobs.push(JobView { id: 5, unit: "foo.service".into(), ..JobView::default() });
                 }
-                let asked = bus.toy.asked.len();
+                // Who holds nothing is told so by whoever keeps count.
+                let counts = |bus: &Bus| {
+                    let lets_go = |command: &Command| matches!(command, Command::Hold { hold: false, .. });
+                    bus.toy.asked.iter().filter(|(_, command)| !lets_go(command)).count()
+                };
+                let asked = counts(&bus);
                 let denied = bus.ask(sender, &path, &interface, &method, Vec::new()) == Err(DENIED.into());
                 assert_eq!(denied, !may, "{interface}.{method} by {sender}");
                 if sender == ":1.30" {
-                    assert_eq!(bus.toy.asked.len(), asked, "{interface}.{method} changes nothing");
+                    assert_eq!(counts(&bus), asked, "{interface}.{method} changes nothing");
                 }
                 checked += 1;
             }
@@ -369,14 +375,35 @@ fn who_subscribes_hears_of_everything_and_who_holds_holds() {
     let foo = unit_path("foo.service");
     assert_eq!(bus.ask(":1.10", &foo, UNIT, "Unref", Vec::new()).map(drop), error("NotReferenced"));
     assert_eq!(bus.ask(":1.10", &foo, UNIT, "Ref", Vec::new()), Ok(Vec::new()));
-    assert!(bus.front.is_held("foo.service") && !bus.front.is_held("bar.service"));
-    assert_eq!(bus.ask(":1.10", ROOT, MANAGER, "RefUnit", vec!["bar.service".into()]), Ok(Vec::new()));
-    assert_eq!(bus.ask(":1.10", ROOT, MANAGER, "UnrefUnit", vec!["foo.service".into()]), Ok(Vec::new()));
-    assert!(!bus.front.is_held("foo.service") && bus.front.is_held("bar.service"));
-    bus.signal(DRIVER, "NameOwnerChanged", vec![":1.10".into(), ":1.10".into(), "".into()]);
-    assert!(!bus.front.is_held("bar.service"), "it is gone");
+    assert_eq!(bus.front.held_on_bus(), ["foo.service"]);
+    for (member, unit, held) in [
+        ("RefUnit", "bar.service", &["foo.service", "bar.service"][..]),
+        ("RefUnit", "bar.service", &["foo.service", "bar.service", "bar.service"]),
+        ("UnrefUnit", "foo.service", &["bar.service", "bar.service"]),
+    ] {
+        assert_eq!(bus.ask(":1.10", ROOT, MANAGER, member, vec![unit.into()]), Ok(Vec::new()));
+        let mut now = bus.front.held_on_bus();
+        now.sort_by(|a, b| b.cmp(a));
+        assert_eq!(now, held);
+    }
+    let gone = |sender: &'static str| vec![sender.into(), sender.into(), "".into()];
+    assert_eq!(bus.ask(":1.20", ROOT, MANAGER, "RefUnit", vec!["foo.service".into()]), Ok(Vec::new()));
+    bus.signal(DRIVER, "NameOwnerChanged", gone(":1.10"));
+    let told = std::iter::from_fn(|| bus.front.poll_news()).collect::<Vec<_>>();
+    assert_eq!(told, [News::LetGo(vec!["bar.service".into(); 2])]);
+    assert_eq!(bus.front.held_on_bus(), ["foo.service"], "others hold on");
+    // Who holds a unit hears of it, and of nothing else.
+    for (unit, told) in [("foo.service", 2), ("bar.service", 0)] {
+        bus.front.unit_changed(&UnitView::new(hence_unit::UnitKind::Service, unit));
+        bus.front.unit_new(unit);
+        bus.run();
+        let sent = std::mem::take(&mut bus.sent);
+        let members: Vec<_> = sent.iter().filter_map(|m| m.fields.member.as_deref()).collect();
+        assert_eq!(members, vec!["PropertiesChanged"; told], "{unit}");
+    }
+    bus.signal(DRIVER, "NameOwnerChanged", gone(":1.20"));
     let matches = |what: &str| bus.asked.iter().filter(|asked| asked.starts_with(what)).count();
-    assert_eq!((matches("AddMatch"), matches("RemoveMatch")), (2, 2), "each is watched while it matters");
+    assert_eq!((matches("AddMatch"), matches("RemoveMatch")), (3, 3), "each is watched while it matters");
 }
 
 #[test]
@@ -479,6 +506,83 @@ fn messages_that_mean_harm_cost_their_sender_an_answer_and_us_nothing() {
     assert!(bus.front.bus_over().is_some() && !bus.front.bus_wants_input());
     bus.front.close_bus();
     assert!(bus.front.bus_over().is_none() && bus.front.bus_outgoing().is_empty());
+}
+
+/// Descriptors go with the call that names them, whatever was in front of it; too many of them, or too few,
+/// cost that call an answer; none stay open.
+#[test]
+fn descriptors_go_with_their_calls() {
+    use std::os::fd::OwnedFd;
+    let pipe = || {
+        let (ours, theirs) = std::os::unix::net::UnixStream::pair().expect("a pair");
+        ours.set_nonblocking(true).expect("a socket");
+        (ours, OwnedFd::from(theirs))
+    };
+    let closed = |ours: &std::os::unix::net::UnixStream| {
+        let mut ours = ours;
+        matches!(std::io::Read::read(&mut ours, &mut [0]), Ok(0))
+    };
+    let mut bus = Bus::new();
+    bus.talks = false;
+    let start = |bus: &mut Bus, count: usize, named: u32| {
+        let stream = |index| {
+            let name = Value::from("StandardInputFileDescriptor");
+            Value::Struct(vec![name, Value::variant(Value::Fd(index))])
+        };
+        let body = vec![
+            "made.service".into(),
+            "fail".into(),
+            Value::array("(sv)", named.checked_sub(1).map(stream).into_iter().collect()),
+            Value::array("(sa(sv))", Vec::new()),
+        ];
+        let mut call = Message::call(ROOT, MANAGER, "StartTransientUnit").with(body);
+        call.fields.sender = Some(":1.10".into());
+        call.fields.fds = named;
+        bus.last_serial += 1;
+        let mut bytes = Vec::new();
+        call.encode(bus.last_serial, &mut bytes);
+        let (ours, theirs): (Vec<_>, Vec<_>) = (0..count).map(|_| pipe()).unzip();
+        bus.front.bus_attach(theirs);
+        // The kernel hands them over with the first byte that it gives of the message.
+        let (first, rest) = bytes.split_at(5);
+        bus.feed_bytes(first);
+        bus.feed_bytes(rest);
+        (bus.last_serial, ours)
+    };
+    let long = Message::call(ROOT, MANAGER, "GetUnit").with(vec!["x".repeat(2 * MESSAGE_MAX).into()]);
+    bus.feed(&long);
+    let (plain, _) = start(&mut bus, 0, 0);
+    let (fine, fine_ends) = start(&mut bus, 2, 2);
+    let (many, many_ends) = start(&mut bus, DESCRIPTORS_MAX + 1, DESCRIPTORS_MAX as u32 + 1);
+    let (lacks, lacking_ends) = start(&mut bus, 1, 2);
+    let (after, after_ends) = start(&mut bus, 1, 1);
+    assert!(many_ends.iter().chain(&lacking_ends).all(closed));
+    assert!(!fine_ends.iter().chain(&after_ends).any(closed), "they wait");
+    bus.talks = true;
+    bus.run();
+    let error = |serial| {
+        let answer = bus.sent.iter().find(|m| m.fields.reply_serial == Some(serial)).expect("an answer");
+        answer.fields.error_name.as_deref().map(str::to_owned)
+    };
+    let limits = Some("org.freedesktop.DBus.Error.LimitsExceeded".to_owned());
+    assert_eq!([plain, fine, after].map(error), [None, None, None]);
+    assert_eq!([many, lacks].map(error), [limits.clone(), limits]);
+    let given = bus.toy.asked.drain(..).filter_map(|(_, command)| match command {
+        Command::StartTransient { descriptors, .. } => Some(descriptors.len()),
+        _ => None,
+    });
+    assert_eq!(given.collect::<Vec<_>>(), [0, 2, 1]);
+    assert!(fine_ends.iter().chain(&after_ends).all(closed));
+
+    // Who never becomes known leaves none open either, and those that wait are bounded.
+    let mut bus = Bus::new();
+    bus.talks = false;
+    let mut ends = Vec::new();
+    (0..12).for_each(|_| ends.extend(start(&mut bus, DESCRIPTORS_MAX, 1).1));
+    (0..12).for_each(|_| ends.extend(start(&mut bus, DESCRIPTORS_MAX, DESCRIPTORS_MAX as u32).1));
+    assert_eq!(ends.iter().filter(|end| !closed(end)).count(), 8 * DESCRIPTORS_MAX);
+    bus.front.close_bus();
+    assert!(ends.iter().all(closed));
 }
 
 #[test]

@@ -366,6 +366,11 @@ impl Engine {
             unit.edges.shrink_to_fit();
         }
         self.units.shrink_to_fit();
+        // Made in one go, a map has no room to spare, and its parts lie together: not each between pages that
+        // could be given back.
+        self.names = core::mem::take(&mut self.names).into_iter().collect();
+        self.processes = core::mem::take(&mut self.processes).into_iter().collect();
+        self.starts = core::mem::take(&mut self.starts).into_iter().collect();
         self.records.shrink_to_fit();
         self.effects.shrink_to_fit();
         self.run_queue.shrink_to_fit();

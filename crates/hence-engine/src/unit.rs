@@ -53,9 +53,9 @@ pub struct Unit {
     /// Its processes that outlived their invocation, by pid and start time.
     pub left_over: Vec<LeftOver>,
     pub(crate) start_limit: RateLimit,
-    uphold_limit: RateLimit,
-    /// Limits what this unit makes others do without a job: see [`Engine::may_trigger`].
-    trigger_limit: RateLimit,
+    /// Limits how often this unit is upheld, and what it makes others do without a job: see
+    /// [`Engine::may_trigger`]. Of those that do either.
+    limits: Option<Box<[RateLimit; 2]>>,
     /// The start of this unit was asked by OnFailure= or OnSuccess= of that one.
     pub(crate) monitored: Option<UnitId>,
     /// Its files, as they were when it was loaded.
@@ -238,8 +238,7 @@ impl Unit {
             times: Box::default(),
             left_over: Vec::new(),
             start_limit: RateLimit::default(),
-            uphold_limit: RateLimit::default(),
-            trigger_limit: RateLimit::default(),
+            limits: None,
             monitored: None,
             files: Box::default(),
             inputs: 0,
@@ -350,7 +349,7 @@ impl Unit {
 
     /// At most five starts for the sake of Upholds= in ten seconds.
     pub(crate) fn uphold_limit(&mut self, now_us: u64) -> bool {
-        self.uphold_limit.allows(now_us, 10_000_000, 5)
+        self.limits.get_or_insert_default()[0].allows(now_us, 10_000_000, 5)
     }
 
     pub(crate) fn note_times(&mut self, now: Time, from: ActiveState, to: ActiveState) {
@@ -533,7 +532,7 @@ impl Engine {
         const BURST: u32 = 50;
         const INTERVAL_US: u64 = 10_000_000;
         let now_us = self.now.monotonic_us;
-        let limit = &mut self.units[unit.0 as usize].trigger_limit;
+        let limit = &mut self.units[unit.0 as usize].limits.get_or_insert_default()[1];
         if limit.allows(now_us, INTERVAL_US, BURST) {
             return true;
         }

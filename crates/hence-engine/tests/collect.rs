@@ -11,14 +11,16 @@ fn name(text: &str) -> UnitName {
     UnitName::new(text).expect("a unit's name")
 }
 
+fn world_units(units: &[(&str, &str)]) -> Vec<(String, String)> {
+    let text = |(name, text): &(&str, &str)| {
+        let service = if name.ends_with(".service") { "[Service]\nExecStart=/bin/x\n" } else { "" };
+        ((*name).into(), format!("{PLAIN}{text}\n{service}"))
+    };
+    units.iter().map(text).collect()
+}
+
 fn world(units: &[(&str, &str)], scripts: &[(&str, &str)]) -> World {
-    let units: Vec<(String, String)> = units
-        .iter()
-        .map(|(name, text)| {
-            let service = if name.ends_with(".service") { "[Service]\nExecStart=/bin/x\n" } else { "" };
-            ((*name).into(), format!("{PLAIN}{text}\n{service}"))
-        })
-        .collect();
+    let units = world_units(units);
     let script = |(unit, text): &(&str, &str)| {
         ((*unit).to_string(), "ExecStart".to_string(), Script::parse(text).expect("a script"))
     };
@@ -140,5 +142,48 @@ fn who_only_asks_leaves_no_record() {
         w.act(Act::Reload(name("a.service")));
     }
     assert_eq!((known(&w), w.records.len()), (Vec::new(), before));
+    ok(&w);
+}
+
+/// What the kernel says is mounted.
+fn mounted(w: &mut World, units: &[&str]) {
+    let all = units.iter().map(|unit| name(unit)).collect();
+    w.engine.handle(w.time(), Event::Mounts(all));
+    w.request(Verb::Stop, "nobody.service").ok();
+}
+
+#[test]
+fn what_is_mounted_or_there_stays_and_goes_with_it() {
+    let units = [("mnt.mount", "[Mount]\nWhat=tmpfs\nWhere=/mnt"), ("x.slice", "")];
+    let mut w = world(&units, &[]);
+    mounted(&mut w, &["mnt.mount", "other.mount"]);
+    assert_eq!(known(&w), ["mnt.mount", "other.mount"], "by others than units");
+    mounted(&mut w, &["other.mount"]);
+    assert_eq!(known(&w), ["other.mount"]);
+    mounted(&mut w, &[]);
+    assert_eq!(known(&w), [""; 0]);
+    w.request(Verb::Start, "x.slice").expect("a job");
+    assert!(w.engine.find("x.slice").is_some());
+    w.request(Verb::Stop, "x.slice").expect("a job");
+    assert!(w.engine.find("x.slice").is_none());
+    // The simulator calls it unasked when others mount: that, and nothing else, is what it says.
+    assert!(w.violations.iter().all(|said| said.contains("to: Mounted")), "{:?}", w.violations);
+}
+
+#[test]
+fn a_socket_stays_as_long_as_its_commands_and_connections() {
+    let slow = "[Socket]\nListenStream=/run/a\nExecStopPost=/bin/x\n";
+    let units = [("a.socket", slow), ("a.service", "")];
+    let scripts =
+        [("a.socket".into(), "ExecStopPost".into(), Script::parse("exits 0 after 5s").expect("a script"))];
+    let units: Vec<_> = world_units(&units);
+    let mut w = World::new(0, &units, &scripts);
+    w.request(Verb::Start, "a.socket").expect("a job");
+    assert_eq!(known(&w), ["a.service", "a.socket"], "it keeps what it triggers");
+    w.request(Verb::Stop, "a.socket").expect("a job");
+    w.run_until(w.now_us + 2_000_000);
+    assert!(known(&w).contains(&"a.socket".to_owned()), "its command runs");
+    w.run_until(w.now_us + 10_000_000);
+    assert_eq!(known(&w), [""; 0]);
     ok(&w);
 }

@@ -5,6 +5,7 @@
 //! by systemd's exit status, and by five bytes on the pipe next to the plan.
 
 use crate::{
+    privileges, protection,
     start::find_program,
     sys::{nss, spawn::status},
 };
@@ -50,6 +51,14 @@ pub struct Plan {
     pub working_directory_optional: bool,
     /// RootDirectory=
     pub root_directory: Option<String>,
+    /// Steps of `protection`.
+    pub protection: Vec<String>,
+    /// CPUAffinity=
+    pub affinity: Vec<u16>,
+    /// CapabilityBoundingSet=
+    pub bounding: Option<u64>,
+    /// AmbientCapabilities=
+    pub ambient: u64,
     /// Variables that must not be set.
     pub unset: Vec<String>,
     /// Whether variables are substituted in the arguments.
@@ -91,6 +100,10 @@ impl Plan {
             vec![self.working_directory.clone()],
             one(&self.root_directory),
             self.unset.clone(),
+            self.protection.clone(),
+            self.affinity.iter().map(u16::to_string).collect(),
+            self.bounding.iter().map(u64::to_string).collect(),
+            vec![self.ambient.to_string()],
             vec![self.program.clone()],
             self.arguments.clone(),
         ] {
@@ -105,14 +118,15 @@ impl Plan {
 
     fn decode(mut bytes: &[u8]) -> Option<Plan> {
         let flags = bytes.split_off(..4)?;
-        let mut lists = [const { Vec::new() }; 9];
+        let mut lists = [const { Vec::new() }; 13];
         for list in &mut lists {
             for _ in 0..number(&mut bytes)? {
                 let length = number(&mut bytes)? as usize;
                 list.push(String::from_utf8(bytes.split_off(..length)?.to_vec()).ok()?);
             }
         }
-        let [owner, owner_group, supplementary, folders, working, root, unset, program, arguments] = lists;
+        let [owner, owner_group, supplementary, folders, working, root, unset, rest @ ..] = lists;
+        let [protection, affinity, bounding, ambient, program, arguments] = rest;
         let folder = |text: &String| {
             let mut parts = text.splitn(3, ' ');
             Some((parts.next()?.parse().ok()?, parts.next()?.parse().ok()?, parts.next()?.to_owned()))
@@ -127,6 +141,10 @@ impl Plan {
             working_directory: working.into_iter().next()?,
             working_directory_optional: flags[2] == 1,
             root_directory: root.into_iter().next(),
+            protection,
+            affinity: affinity.iter().map(|n| n.parse().ok()).collect::<Option<_>>()?,
+            bounding: bounding.first().map(|n| n.parse()).transpose().ok()?,
+            ambient: ambient.first()?.parse().ok()?,
             unset,
             substitute: flags[3] == 1,
             program: program.into_iter().next()?,
@@ -225,9 +243,23 @@ fn execute(plan: &Plan) -> Result<std::convert::Infallible, Failure> {
         let failed = |e| (SpawnStep::Directories, directory_status(*kind), path.clone(), e);
         make_directory(Path::new(path), *mode, user.as_ref().map(|u| u.uid), gid).map_err(failed)?;
     }
+    if !plan.protection.is_empty() && !plan.full {
+        protection::apply(&plan.protection, plan.root_directory.as_deref())
+            .map_err(|(subject, e)| (SpawnStep::Directories, status::NAMESPACE, subject, e))?;
+    }
     if let Some(root) = &plan.root_directory {
-        let failed = |e| (SpawnStep::Chdir, status::CHROOT, root.clone(), e);
+        let failed = |e| (SpawnStep::Chdir, status::NAMESPACE, root.clone(), e);
         std::os::unix::fs::chroot(root).and_then(|()| std::env::set_current_dir("/")).map_err(failed)?;
+    }
+    if !plan.affinity.is_empty() {
+        let processors = plan.affinity.iter().map(|n| n.to_string()).collect::<Vec<_>>().join(" ");
+        let failed = |e| (SpawnStep::Scheduling, status::CPU_AFFINITY, processors, e);
+        privileges::bind_to(&plan.affinity).map_err(failed)?;
+    }
+    let capabilities = |e| (SpawnStep::User, status::CAPABILITIES, "capabilities".to_owned(), e);
+    let limited = (plan.bounding.is_some() || plan.ambient != 0) && !plan.full;
+    if limited {
+        privileges::bound(plan.bounding.unwrap_or(u64::MAX), plan.ambient != 0).map_err(capabilities)?;
     }
     if plan.switch && !plan.full {
         let mut groups = match &user {
@@ -239,6 +271,11 @@ fn execute(plan: &Plan) -> Result<std::convert::Infallible, Failure> {
         }
         let name = plan.owner.clone().or_else(|| plan.owner_group.clone()).unwrap_or_default();
         nss::become_user(user.as_ref().map(|u| u.uid), gid, &groups).map_err(user_failed(&name))?;
+    }
+    if limited {
+        let bounding = plan.bounding.unwrap_or(u64::MAX);
+        let ordinary = !rustix::process::geteuid().is_root();
+        privileges::settle(bounding, plan.ambient, ordinary).map_err(capabilities)?;
     }
     let home = user.as_ref().map(|u| u.home.clone()).or_else(|| std::env::var("HOME").ok());
     let working = match plan.working_directory.as_str() {
@@ -312,6 +349,10 @@ mod tests {
             directories: vec![(0, 0o700, "/run/with a space".into())],
             working_directory: "~".into(),
             substitute: true,
+            protection: vec!["r-/usr".into()],
+            affinity: vec![0, 7],
+            bounding: Some(1 << 40),
+            ambient: 3,
             program: "/bin/true".into(),
             arguments: vec!["true".into(), "".into(), "ä".into()],
             ..Plan::default()

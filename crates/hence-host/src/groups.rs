@@ -290,6 +290,9 @@ impl Host {
             _ => {}
         }
         self.unwatch_pid_file(unit);
+        if let Some(folder) = self.live.own_tmp.remove(&unit) {
+            let _ = fs::remove_dir_all(folder);
+        }
         self.remove_group(unit, true);
         self.unwatch_populated(unit);
         if self.rows.get_mut(unit.0 as usize).and_then(Option::take).is_some() {
@@ -333,6 +336,9 @@ impl Host {
     }
 
     fn remove_runtime_directories(&mut self, unit: UnitId) {
+        if let Some(folder) = self.live.own_tmp.remove(&unit) {
+            let _ = fs::remove_dir_all(folder);
+        }
         let Some(row) = self.row(unit) else { return };
         let context = match &row.config.kind {
             Kind::Service(s) => &s.context,

@@ -21,7 +21,7 @@ use rustix::{
     fs::{Mode, OFlags, inotify},
 };
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{BTreeMap, HashMap, VecDeque},
     os::fd::OwnedFd,
     path::PathBuf,
     sync::Arc,
@@ -143,9 +143,9 @@ pub struct Host {
     pub(crate) report: TrackingReport,
     pub(crate) tracker: Tracker,
     pub(crate) launcher: Launcher,
-    pub(crate) rows: Vec<Option<Box<Row>>>,
-    pub(crate) names: HashMap<Text, UnitId>,
-    pub(crate) processes: HashMap<u32, Tracked>,
+    pub(crate) rows: Vec<Option<Row>>,
+    pub(crate) names: BTreeMap<Text, UnitId>,
+    pub(crate) processes: BTreeMap<u32, Tracked>,
     pub(crate) watches: HashMap<i32, Watch>,
     pub(crate) pid_files: HashMap<UnitId, (Box<str>, i32)>,
     pub(crate) executors: HashMap<u32, OwnedFd>,
@@ -208,8 +208,8 @@ impl Host {
             tracker,
             launcher: Launcher::new(),
             rows: Vec::new(),
-            names: HashMap::new(),
-            processes: HashMap::new(),
+            names: BTreeMap::new(),
+            processes: BTreeMap::new(),
             watches: HashMap::new(),
             pid_files: HashMap::new(),
             executors: HashMap::new(),
@@ -242,7 +242,9 @@ impl Host {
     pub fn shrink(&mut self) {
         self.launcher.shrink();
         self.rows.shrink_to_fit();
-        self.processes.shrink_to_fit();
+        // Made in one go, a map has no room to spare, and its parts lie together.
+        self.processes = std::mem::take(&mut self.processes).into_iter().collect();
+        self.names = std::mem::take(&mut self.names).into_iter().collect();
         self.loop_state.trim = true;
     }
 
@@ -331,12 +333,12 @@ impl Host {
 
     /// The row of a unit that had a process.
     pub(crate) fn row(&self, unit: UnitId) -> Option<&Row> {
-        self.rows.get(unit.0 as usize)?.as_deref()
+        self.rows.get(unit.0 as usize)?.as_ref()
     }
 
     /// The same, to be changed.
     pub(crate) fn row_mut(&mut self, unit: UnitId) -> Option<&mut Row> {
-        self.rows.get_mut(unit.0 as usize)?.as_deref_mut()
+        self.rows.get_mut(unit.0 as usize)?.as_mut()
     }
 
     /// What checks of conditions need to know of this host.
@@ -433,7 +435,7 @@ mod tests {
     fn what_is_kept_of_a_running_unit_is_small() {
         let name = size_of::<(Text, UnitId)>();
         let process = size_of::<(u32, Tracked)>();
-        let row = size_of::<Row>() + size_of::<Option<Box<Row>>>();
+        let row = size_of::<Option<Row>>();
         assert!(name + process + row <= 150, "{name} + {process} + {row}");
     }
 }

@@ -24,6 +24,8 @@ pub type SentStreams = [Option<Arc<OwnedFd>>; 3];
 pub(crate) struct Live {
     /// Streams that clients sent, by their unit's name, until it is down.
     pub streams: HashMap<Text, SentStreams>,
+    /// Folders that are /tmp and /var/tmp for one unit, until it is down.
+    pub own_tmp: HashMap<UnitId, PathBuf>,
     /// Units whose processes are about to be suspended (or to go on), and whose request that was.
     pub freezing: HashMap<UnitId, (bool, Option<u64>)>,
 }

@@ -207,6 +207,31 @@ pub fn unit_in(root: &Path, pid: u32) -> Option<String> {
     Some(unit.to_owned())
 }
 
+/// Our own resource limits by Linux' number: soft, hard; `u64::MAX` is infinity.
+pub fn own_limits() -> [[u64; 2]; 16] {
+    use rustix::process::{Resource, getrlimit};
+    [
+        Resource::Cpu,
+        Resource::Fsize,
+        Resource::Data,
+        Resource::Stack,
+        Resource::Core,
+        Resource::Rss,
+        Resource::Nproc,
+        Resource::Nofile,
+        Resource::Memlock,
+        Resource::As,
+        Resource::Locks,
+        Resource::Sigpending,
+        Resource::Msgqueue,
+        Resource::Nice,
+        Resource::Rtprio,
+        Resource::Rttime,
+    ]
+    .map(getrlimit)
+    .map(|limit| [limit.current.unwrap_or(u64::MAX), limit.maximum.unwrap_or(u64::MAX)])
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -9,7 +9,7 @@ use crate::{
     executor::Plan,
     glob,
     host::{End, Host, Row, Tracked, Tracker},
-    process,
+    process, protection,
     stdio::{Ends, Failure, Streams},
     sys::spawn::Image,
 };
@@ -121,7 +121,8 @@ impl Host {
         attributes(image, recipe.context);
         let report = match plan {
             Some(plan) => {
-                let plan = self.finish_plan(plan, recipe.context, recipe.command, &prepared, elevated);
+                let mut plan = self.finish_plan(plan, recipe.context, recipe.command, &prepared, elevated);
+                self.protect(&mut plan, spawn, recipe.context)?;
                 Some(self.through_executor(claim, &plan)?)
             }
             None => {
@@ -177,7 +178,7 @@ impl Host {
             }
             empty => {
                 self.names.insert(config.id().text().clone(), unit);
-                *empty = Some(Box::new(Row {
+                *empty = Some(Row {
                     config: Arc::clone(config),
                     invocation,
                     events_watch: -1,
@@ -187,7 +188,7 @@ impl Host {
                     grouped: false,
                     wants_empty: false,
                     released: false,
-                }));
+                });
             }
         }
         Ok(())
@@ -315,6 +316,23 @@ impl Host {
         plan
     }
 
+    /// What is to be protected, with folders for PrivateTmp= where the unit has none so far.
+    fn protect(&mut self, plan: &mut Plan, spawn: &Spawn, context: &ExecConfig) -> Result<(), Failure> {
+        let Some(protection) = context.protection.as_deref() else { return Ok(()) };
+        if protection.private_tmp && !self.live.own_tmp.contains_key(&spawn.unit) {
+            let name = format!("systemd-private-{}-{}", spawn.invocation, spawn.config.id());
+            let name = &name[..name.floor_char_boundary(255)];
+            let folder = protection::make_own_tmp(name).map_err(|e| {
+                (SpawnStep::Directories, e.raw_os_error().unwrap_or(libc::EIO), format!("/tmp/{name}"))
+            })?;
+            self.live.own_tmp.insert(spawn.unit, folder);
+        }
+        let own_tmp = self.live.own_tmp.get(&spawn.unit).map(std::path::PathBuf::as_path);
+        let folders: Vec<String> = plan.directories.iter().map(|(_, _, path)| path.clone()).collect();
+        plan.protection = protection::of_unit(protection, own_tmp, &folders);
+        Ok(())
+    }
+
     /// Hands the plan over in memory; the executor says by a pipe what failed, and nothing when it ran.
     fn through_executor(
         &mut self,
@@ -428,7 +446,11 @@ fn plan(context: &ExecConfig, elevated: bool) -> Option<Plan> {
     let home = context.working_directory.as_deref() == Some("~");
     let user = !elevated
         && (context.user.is_some() || context.group.is_some() || !context.supplementary_groups.is_empty());
-    if !user && context.directories.is_empty() && !home && context.root_directory.is_none() {
+    let limited = context.protection.is_some()
+        || !context.cpu_affinity.is_empty()
+        || context.capability_bounding_set.is_some()
+        || context.ambient_capabilities != 0;
+    if !user && !limited && context.directories.is_empty() && !home && context.root_directory.is_none() {
         return None;
     }
     let owned = |text: &Option<Box<str>>| text.as_deref().map(str::to_owned);
@@ -438,6 +460,9 @@ fn plan(context: &ExecConfig, elevated: bool) -> Option<Plan> {
         working_directory: owned(&context.working_directory).unwrap_or_else(|| "/".into()),
         working_directory_optional: context.working_directory_optional,
         root_directory: owned(&context.root_directory),
+        affinity: context.cpu_affinity.clone(),
+        bounding: context.capability_bounding_set,
+        ambient: context.ambient_capabilities,
         ..Plan::default()
     };
     if user {

@@ -4,6 +4,7 @@ pub mod clone;
 pub mod heap;
 pub mod machine;
 pub mod message;
+pub mod namespace;
 pub mod nss;
 pub mod signal;
 pub mod socket;

@@ -428,7 +428,7 @@ impl Host {
 
     /// An orphan ended, of which the unit isn't known.
     fn recheck_all(&mut self) {
-        let wants = |row: &Option<Box<crate::host::Row>>| row.as_ref().is_some_and(|r| r.wants_empty);
+        let wants = |row: &Option<crate::host::Row>| row.as_ref().is_some_and(|r| r.wants_empty);
         let units = self.rows.iter().enumerate().filter(|(_, r)| wants(r));
         self.rechecks.extend(units.map(|(i, _)| UnitId(i as u32)));
     }

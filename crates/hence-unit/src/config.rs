@@ -859,6 +859,14 @@ pub struct ExecConfig {
     pub scheduling_priority: Option<u8>,
     /// IOSchedulingClass=, IOSchedulingPriority= as Linux' ioprio value.
     pub io_priority: Option<u16>,
+    /// What of the file system is its own, read-only or hidden.
+    pub protection: Option<Box<Protection>>,
+    /// CPUAffinity=, ascending; empty where none is given.
+    pub cpu_affinity: Vec<u16>,
+    /// CapabilityBoundingSet= as bits by number; `None`: all.
+    pub capability_bounding_set: Option<u64>,
+    /// AmbientCapabilities= as bits by number.
+    pub ambient_capabilities: u64,
     /// NoNewPrivileges=
     pub no_new_privileges: bool,
     /// IgnoreSIGPIPE= (default yes)
@@ -884,6 +892,23 @@ pub struct ExecConfig {
     /// Directives of systemd.exec(5) that change the process and aren't acted on, by name: `why` and the
     /// spawn record name them, so that nobody believes in a sandbox that isn't there.
     pub not_applied: Vec<&'static str>,
+}
+
+/// What of the file system a unit sees, and what of it it may change.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Protection {
+    /// PrivateTmp=
+    pub private_tmp: bool,
+    /// ProtectSystem=: 0 no, 1 yes, 2 full, 3 strict.
+    pub system: u8,
+    /// ProtectHome=: 0 no, 1 yes, 2 read-only, 3 tmpfs.
+    pub home: u8,
+    /// ReadWritePaths=; `-` at the start: may be missing; then `+`: below RootDirectory=.
+    pub read_write_paths: Vec<Box<str>>,
+    /// ReadOnlyPaths=, alike.
+    pub read_only_paths: Vec<Box<str>>,
+    /// InaccessiblePaths=, alike.
+    pub inaccessible_paths: Vec<Box<str>>,
 }
 
 /// KillMode=

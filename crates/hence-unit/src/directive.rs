@@ -14,6 +14,7 @@ use alloc::{format, string::String};
 use core::fmt;
 
 mod automount;
+mod capability;
 mod condition;
 mod exec;
 mod install;
@@ -21,6 +22,7 @@ mod kill;
 mod mount;
 mod nearest;
 mod path;
+mod protection;
 mod resource;
 mod scope;
 mod section;

@@ -285,6 +285,14 @@ fn substitute<'e>(word: &str, look: &mut dyn FnMut(&str) -> Option<Cow<'e, str>>
         if let Some(after) = rest.strip_prefix("$$") {
             out.push('$');
             rest = after;
+        } else if let Some((_, after)) = rest
+            .strip_prefix("${")
+            .and_then(|inner| inner.split_once(['}', ':']))
+            .filter(|(name, _)| rest[2 + name.len()..].starts_with(':'))
+        {
+            // `${NAME:-else}` is the shell's: as in systemd it stays as it is written.
+            out.push_str(&rest[..rest.len() - after.len()]);
+            rest = after;
         } else if let Some((name, after)) = rest.strip_prefix("${").and_then(|rest| rest.split_once('}')) {
             out.push_str(&look(name).unwrap_or_default());
             rest = after;
@@ -427,5 +435,10 @@ mod tests {
         assert_eq!(run(&["$UNSET", "${UNSET}", "$ONE-x"]).1, ["UNSET", "ONE-x"]);
         assert_eq!(run(&["$THREE"]).0, ["a", "quoted word", "\"x", "open"]);
         assert_eq!(run(&["a${ONE", "$", "a$", "${}"]).0, ["a${ONE", "a$", ""]);
+        // Rig scenario exec-phases.
+        assert_eq!(
+            run(&["${ONE:-none}${TWO}", "${UNSET:+$${ONE}"]).0,
+            ["${ONE:-none}two words", "${UNSET:+${ONE}"]
+        );
     }
 }

@@ -8,9 +8,9 @@
 use crate::{
     Config, Dependency, DependencyKind, Origin, Position, UnitKind, UnitName,
     config::{DirectoryKind, Environs, ExecConfig, Kind, ResourceConfig, ServiceType, Stdio},
-    load::{position_of, text_of},
+    load::position_of,
     settle::{ROOT_SLICE, accepts_connections, slice_parent},
-    specifier, value,
+    specifier,
 };
 use DependencyKind::{After, Before, Conflicts, InSlice, Requires, TriggeredBy, Triggers, Wants};
 use alloc::{boxed::Box, collections::BTreeSet, format, vec::Vec};
@@ -182,7 +182,7 @@ impl Adding {
             mounts.push(folder.clone());
         }
         mounts.extend(context.root_directory.clone());
-        let private_tmp = text_of(config, "PrivateTmp").and_then(value::boolean) == Some(true);
+        let private_tmp = context.protection.as_ref().is_some_and(|p| p.private_tmp);
         if private_tmp && !self.user {
             mounts.extend(["/tmp", "/var/tmp"].map(Box::from));
             let origin = implied("PrivateTmp", position_of(config, "PrivateTmp"));

@@ -212,6 +212,8 @@ impl UnitPath {
         for index in 0..path.folders.len() {
             path.scan_folder(files, index);
         }
+        // Made in one go, a map has no room to spare.
+        path.units = core::mem::take(&mut path.units).into_iter().collect();
         path.index_aliases();
         path
     }

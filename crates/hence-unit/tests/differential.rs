@@ -89,9 +89,11 @@ const VALUES: &[&str] = &[
     "\"x",
 ];
 
-/// Ours are stricter here, on purpose or harmlessly: numbers for which Linux has no policy or class, names
-/// of message queues and paths that the kernel would refuse.
+/// Ours are stricter here, on purpose or harmlessly: capabilities that there are none of, numbers for which
+/// Linux has no policy or class, names of message queues and paths that the kernel would refuse.
 const STRICTER: &[&str] = &[
+    "CapabilityBoundingSet",
+    "AmbientCapabilities",
     "CPUSchedulingPolicy",
     "IOSchedulingClass",
     "ConditionFirstBoot",

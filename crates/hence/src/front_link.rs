@@ -515,7 +515,9 @@ impl FrontLink {
     }
 
     /// A unit was unloaded.
-    pub fn unit_removed(&mut self, name: &UnitName) {
+    pub fn unit_removed(&mut self, unit: UnitId, name: &UnitName) {
+        self.changed.remove(&unit);
+        self.forget_names(unit);
         if self.is_connected() {
             self.front.unit_removed(name.as_str());
         }
@@ -597,7 +599,7 @@ impl FrontLink {
 }
 
 /// Bytes, and the descriptors that came with them. What there is no room for is closed by the kernel, and
-/// the message that names it is malformed then.
+/// the message that names it is refused then.
 fn receive(stream: &UnixStream, buffer: &mut [u8]) -> io::Result<(usize, Vec<OwnedFd>)> {
     use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(DESCRIPTORS_MAX))];

@@ -185,7 +185,8 @@ impl Model for EngineModel<'_> {
         let failed = engine.units().filter(|u| u.active_state() == ActiveState::Failed).count();
         let jobs = engine.jobs().count();
         let mut view = ManagerView {
-            version: concat!("hence ", env!("CARGO_PKG_VERSION")).into(),
+            // The number first: clients read from it what they may ask for, as runc does.
+            version: concat!("252 (hence ", env!("CARGO_PKG_VERSION"), ")").into(),
             architecture: architecture().into(),
             n_names: count(engine.unit_count()),
             n_failed_units: count(failed),

@@ -367,9 +367,9 @@ impl Pump {
     }
 
     fn perform(&mut self, effect: Effect, answers: &mut VecDeque<Event>) {
-        if let Effect::Forget { name, .. } = &effect {
+        if let Effect::Forget { unit, name } = &effect {
             if let Some(front) = &mut self.front {
-                front.unit_removed(name);
+                front.unit_removed(*unit, name);
             }
             self.host.drop_streams(name);
             if let Some((folders, mut units)) = self.live_files() {

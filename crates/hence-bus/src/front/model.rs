@@ -163,6 +163,20 @@ pub struct ServiceView {
     pub send_sigkill: bool,
     /// `User=`.
     pub user: String,
+    /// `RuntimeMaxSec=`; `u64::MAX` is infinity.
+    pub runtime_max_us: u64,
+    /// `SuccessExitStatus=`: exit codes.
+    pub success_codes: Vec<u8>,
+    /// `SuccessExitStatus=`: signals.
+    pub success_signals: Vec<u8>,
+    /// `UMask=`.
+    pub umask: u32,
+    /// `Nice=`.
+    pub nice: i32,
+    /// `OOMScoreAdjust=`.
+    pub oom_score_adjust: i32,
+    /// `Limit...=` by Linux' number: soft, hard; `u64::MAX` is infinity.
+    pub limits: [[u64; 2]; 16],
     /// `Environment=`.
     pub environment: Vec<String>,
     /// `WorkingDirectory=`.

@@ -2,9 +2,10 @@
 //! and of names is `bus`'s; what their calls mean is the front's.
 
 use super::{Answer, Command, Front, MANAGER, Mode, Model, Origin, Pending, ROOT, Refusal, Verb};
-use crate::bus::{Arrival, Bus, BusError, News};
+use crate::bus::{Arrival, Bus, BusError, Call, News};
 use crate::interface;
 use crate::wire::{Message, NO_REPLY_EXPECTED, Value};
+use std::os::fd::OwnedFd;
 
 /// The error by which those who wait for an activated unit hear that it failed.
 const SPAWN_FAILED: &str = "org.freedesktop.DBus.Error.Spawn.Failed";
@@ -40,6 +41,14 @@ impl Front {
         self.bus.as_ref().map_or(&[], Bus::outgoing)
     }
 
+    /// Descriptors arrived in one read with the bytes that the next [`Front::bus_receive`] gets. Those that
+    /// no call takes are closed.
+    pub fn bus_attach(&mut self, descriptors: Vec<OwnedFd>) {
+        if let Some(bus) = &mut self.bus {
+            bus.attach(descriptors);
+        }
+    }
+
     /// Bytes arrived from the bus, at most [`crate::peer::READ_MAX`].
     ///
     /// # Errors
@@ -73,13 +82,20 @@ impl Front {
         }
     }
 
-    /// Units that callers on the bus hold, so that they stay loaded; one that several hold several times.
+    /// No longer tells who owns this name.
+    pub fn unwatch_name(&mut self, name: &str) {
+        if let Some(bus) = &mut self.bus {
+            bus.unwatch_name(name);
+        }
+    }
+
+    /// Units that callers on the bus hold, so that they stay loaded; each as often as it is held.
     pub fn held_on_bus(&self) -> Vec<String> {
         self.bus.as_ref().map(Bus::held).unwrap_or_default()
     }
 
-    /// A caller on the bus holds a unit, or lets it go; [`News::LetGo`] tells when it is gone. Whether that is
-    /// news: who holds it already holds it once.
+    /// A caller on the bus holds a unit once more, or once less; [`News::LetGo`] tells when it is gone. False
+    /// where it is gone already.
     ///
     /// # Errors
     /// It holds too many, or does not hold this one.
@@ -101,11 +117,12 @@ impl Front {
                     let origin = Origin::Activation(unit);
                     self.hand_out(Pending { origin, serial: 0, output: "o", silent: true }, caller, command);
                 }
-                Some(Arrival::Call { sender, caller, message }) => {
+                Some(Arrival::Call { sender, caller, call }) => {
+                    let Call { message, descriptors } = *call;
                     let open_requests = bus.open_requests(&sender).map_or(0, |open| *open);
                     let silent = message.flags & NO_REPLY_EXPECTED != 0;
                     let origin = Origin::Bus(sender.clone());
-                    let answer = self.serve(&origin, caller, open_requests, (&message, &[]), model);
+                    let answer = self.serve(&origin, caller, open_requests, (&message, &descriptors), model);
                     let Some(bus) = &mut self.bus else { break };
                     match answer {
                         None => {

@@ -8,7 +8,7 @@ use crate::wire::Value;
 /// The interface.
 pub const INTERFACE: Interface<UnitView> = Interface {
     name: "org.freedesktop.systemd1.Service",
-    properties: &[SETTINGS, STATE, COMMANDS, RESOURCES, EXECUTION],
+    properties: &[SETTINGS, STATE, COMMANDS, RESOURCES, ENVIRONMENT, LIMITS, EXECUTION],
     methods: METHODS,
     signals: &[],
 };
@@ -22,7 +22,12 @@ const SETTINGS: &[Property<UnitView>] = &[
     fixed("TimeoutStartUSec", "t", |v| v.service.timeout_start_us.into()),
     fixed("TimeoutStopUSec", "t", |v| v.service.timeout_stop_us.into()),
     quiet("WatchdogUSec", "t", |v| v.service.watchdog_us.into()),
+    fixed("RuntimeMaxUSec", "t", |v| v.service.runtime_max_us.into()),
     fixed("RemainAfterExit", "b", |v| v.service.remain_after_exit.into()),
+    fixed("SuccessExitStatus", "(aiai)", |v| {
+        let numbers = |list: &[u8]| Value::array("i", list.iter().map(|&n| i32::from(n).into()).collect());
+        Value::Struct(vec![numbers(&v.service.success_codes), numbers(&v.service.success_signals)])
+    }),
 ];
 
 const STATE: &[Property<UnitView>] = &[
@@ -61,9 +66,43 @@ const COMMANDS: &[Property<UnitView>] = commands! {
     "ExecStopPost" "ExecStopPostEx",
 };
 
-const EXECUTION: &[Property<UnitView>] = &[
+const ENVIRONMENT: &[Property<UnitView>] = &[
     fixed("Environment", "as", |v| texts(&v.service.environment)),
+    fixed("UMask", "u", |v| v.service.umask.into()),
+];
+
+macro_rules! limits {
+    ($($hard:literal $soft:literal $number:literal,)*) => {
+        &[$(
+            fixed($hard, "t", |v| v.service.limits[$number][1].into()),
+            fixed($soft, "t", |v| v.service.limits[$number][0].into()),
+        )*]
+    };
+}
+
+const LIMITS: &[Property<UnitView>] = limits! {
+    "LimitCPU" "LimitCPUSoft" 0,
+    "LimitFSIZE" "LimitFSIZESoft" 1,
+    "LimitDATA" "LimitDATASoft" 2,
+    "LimitSTACK" "LimitSTACKSoft" 3,
+    "LimitCORE" "LimitCORESoft" 4,
+    "LimitRSS" "LimitRSSSoft" 5,
+    "LimitNOFILE" "LimitNOFILESoft" 7,
+    "LimitAS" "LimitASSoft" 9,
+    "LimitNPROC" "LimitNPROCSoft" 6,
+    "LimitMEMLOCK" "LimitMEMLOCKSoft" 8,
+    "LimitLOCKS" "LimitLOCKSSoft" 10,
+    "LimitSIGPENDING" "LimitSIGPENDINGSoft" 11,
+    "LimitMSGQUEUE" "LimitMSGQUEUESoft" 12,
+    "LimitNICE" "LimitNICESoft" 13,
+    "LimitRTPRIO" "LimitRTPRIOSoft" 14,
+    "LimitRTTIME" "LimitRTTIMESoft" 15,
+};
+
+const EXECUTION: &[Property<UnitView>] = &[
     fixed("WorkingDirectory", "s", |v| text(&v.service.working_directory)),
+    fixed("OOMScoreAdjust", "i", |v| v.service.oom_score_adjust.into()),
+    fixed("Nice", "i", |v| v.service.nice.into()),
     fixed("User", "s", |v| text(&v.service.user)),
     fixed("KillMode", "s", |v| v.service.kill_mode.into()),
     fixed("KillSignal", "i", |v| v.service.kill_signal.into()),

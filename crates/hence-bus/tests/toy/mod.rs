@@ -95,7 +95,7 @@ impl Toy {
 
     /// Does what was asked, as far as the toy can, and answers.
     pub fn serve(&mut self, front: &mut Front) {
-        while let Some(Request { token, caller, command, .. }) = front.poll_request() {
+        while let Some(Request { token, caller, command, holder }) = front.poll_request() {
             self.asked.push((caller, command.clone()));
             match command {
                 Command::Enqueue { unit, verb, detailed, .. } => {
@@ -132,6 +132,13 @@ impl Toy {
                     let job = JobView { id, unit: unit.clone(), job_type: "start", state: "waiting" };
                     front.reply(token, Ok(Answer::Job { job, others: Vec::new() }));
                     front.job_removed(id, &unit, "done");
+                }
+                Command::Hold { unit, hold } => {
+                    let held = match holder {
+                        Some(Holder::Caller(caller)) => front.hold_on_bus(&caller, &unit, hold),
+                        _ => Ok(false),
+                    };
+                    front.reply(token, held.map(|_| Answer::Done));
                 }
                 Command::Reload => {
                     front.reloading(true);

@@ -89,13 +89,18 @@ impl Engine {
             State::Service(s) => {
                 s.is_alone() && s.awaiting.is_none() && s.left_by.is_none() && s.connection.is_none()
             }
-            State::Socket(s) => s.connections == 0,
+            State::Socket(s) => s.connections == 0 && s.control_pid().is_none(),
             State::Scope(s) => !s.is_taking_up(),
-            _ => true,
+            // What is mounted there may outlive a command that failed.
+            State::Mount(m) => m.is_at_rest(),
+            State::Device { up } => !up,
+            State::Target { .. } | State::Slice { .. } | State::Timer(_) | State::Path(_) | State::Other => {
+                true
+            }
         };
         let awaited =
             self.connections.iter().any(|(service, socket, ..)| [*service, *socket].contains(&unit));
-        let awaited = awaited || self.is_being_made(unit);
+        let awaited = awaited || self.is_being_made(unit) || self.is_started_later(unit);
         at_rest && !awaited && !self.holds.contains_key(&unit) && !self.loading.contains(u.name())
     }
 

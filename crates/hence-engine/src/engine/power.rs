@@ -297,6 +297,11 @@ impl Engine {
         self.start_those_later();
     }
 
+    /// Whether this unit is to be started as soon as all files are read.
+    pub(super) fn is_started_later(&self, unit: UnitId) -> bool {
+        self.power.later.iter().any(|later| later.unit == unit)
+    }
+
     /// Starts what waited for the files of units to be read.
     pub(super) fn start_those_later(&mut self) {
         while self.loading.is_empty() && !self.power.later.is_empty() {

@@ -23,7 +23,7 @@ impl Engine {
             }
         }
         let left_by = match &mut self.units[unit.0 as usize].state {
-            State::Service(s) => s.left_by.take(),
+            State::Service(s) => s.left_by.take().map(|left_by| *left_by),
             State::Socket(_) => self.socket_census(unit, processes.len() as u32),
             State::Scope(_) => {
                 let u = &mut self.units[unit.0 as usize];

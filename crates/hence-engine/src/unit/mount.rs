@@ -47,6 +47,11 @@ impl Mount {
     pub fn control_pid(&self) -> Option<u32> {
         self.control
     }
+
+    /// Whether nothing is mounted there and no command is at work.
+    pub(crate) fn is_at_rest(&self) -> bool {
+        !self.mounted && self.control.is_none() && self.starting.is_none()
+    }
 }
 
 impl Engine {
@@ -279,8 +284,11 @@ impl Engine {
             let to = match (mount.sub, there) {
                 (SubState::Dead | SubState::Failed, true) => SubState::Mounted,
                 (SubState::Mounted, false) => SubState::Dead,
-                // A command is at work, and its end says more.
-                _ => continue,
+                // A command is at work, and its end says more; or one failed.
+                _ => {
+                    self.may_go(unit);
+                    continue;
+                }
             };
             mount.result = UnitResult::Success;
             let record = match root {

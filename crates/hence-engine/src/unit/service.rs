@@ -81,7 +81,7 @@ pub struct Service {
     /// A signal state that waits to hear whether there is anybody to signal, and why it was entered.
     pub(crate) awaiting: Option<Box<(SubState, Cause)>>,
     /// The invocation whose left-over processes the next census counts, and the record of its end.
-    pub(crate) left_by: Option<(Option<Invocation>, RecordId)>,
+    pub(crate) left_by: Option<Box<(Option<Invocation>, RecordId)>>,
     deadline: Option<Armed>,
     watchdog: Option<Armed>,
     /// WATCHDOG_USEC= of the service itself.
@@ -102,7 +102,7 @@ pub struct Service {
     pub status_errno: i32,
     said: Said,
     /// The connection of an Accept=yes socket that this instance serves.
-    pub(crate) connection: Option<(UnitId, ConnectionId)>,
+    pub(crate) connection: Option<Box<(UnitId, ConnectionId)>>,
     /// The last signal that hence sent to it in this invocation.
     pub(crate) signal_record: Option<RecordId>,
     /// PIDFile= is awaited.
@@ -383,7 +383,7 @@ impl Engine {
             } else {
                 Vec::new()
             },
-            connection: self.service_ref(unit).connection.map(|(_, c)| c).filter(|_| starts),
+            connection: self.service_ref(unit).connection.as_ref().map(|c| c.1).filter(|_| starts),
             first_of_invocation: first,
             config: config.clone(),
         };

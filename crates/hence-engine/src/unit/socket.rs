@@ -8,7 +8,7 @@ use super::State;
 use crate::job::{Performed, is_down};
 use crate::restart::RateLimit;
 use crate::{ConnectionId, Effect, Engine, Refusal, UnitId};
-use alloc::{format, vec, vec::Vec};
+use alloc::{boxed::Box, format, vec, vec::Vec};
 use commands::Commands;
 use hence_ledger::{Cause, DeadlineKind, Fact, JobResult, JobType, RecordId, SubState, Text, UnitResult};
 use hence_unit::{Atom, LoadState, UnitKind, UnitName, config::JobMode, config::SocketConfig};
@@ -254,7 +254,7 @@ impl Engine {
         let (_, socket, connection, record) = self.connections.remove(at);
         let cause = Cause { record, rule: None };
         if let State::Service(s) = &mut self.units[service.0 as usize].state {
-            s.connection = Some((socket, connection));
+            s.connection = Some(Box::new((socket, connection)));
         }
         if let Err(refusal) = self.add_job(JobType::Start, service, JobMode::Replace, vec![cause.clone()]) {
             let record = self.refused(Some(service), vec![cause], &refusal);
@@ -265,7 +265,7 @@ impl Engine {
 
     fn drop_connection(&mut self, service: UnitId) {
         let State::Service(s) = &mut self.units[service.0 as usize].state else { return };
-        let Some((socket, connection)) = s.connection.take() else { return };
+        let Some((socket, connection)) = s.connection.take().map(|c| *c) else { return };
         if let Some(socket) = self.socket(socket) {
             socket.connections = socket.connections.saturating_sub(1);
         }

@@ -138,6 +138,12 @@ impl Capture {
         })
     }
 
+    /// Gives back the memory that a burst needed.
+    pub fn shrink(&mut self) {
+        self.outputs.shrink_to_fit();
+        self.free.shrink_to_fit();
+    }
+
     /// Whether no stream is left.
     pub fn is_empty(&self) -> bool {
         self.free.len() == self.outputs.len()

@@ -308,6 +308,7 @@ impl RecorderLink {
 
     /// Gives back the memory that a burst needed.
     pub fn shrink(&mut self) {
+        self.outputs.places.shrink_to_fit();
         self.unsent.shrink_to_fit();
         self.queue.shrink_to_fit();
     }

@@ -240,6 +240,7 @@ impl Recorder {
         if timeout_us.is_none() && self.worked >= BATCH as u64 {
             self.worked = 0;
             self.digests.shrink();
+            self.capture.shrink();
             self.wanted.shrink_to_fit();
             self.owed.shrink_to_fit();
             self.outbox.shrink_to_fit();

@@ -1,12 +1,13 @@
-//! Memory that is given back to the kernel after a burst: free heap, and code that is not in use.
+//! Memory that is given back to the kernel after a burst: free heap, unused stack, and code that is not in use.
 
 use std::ffi::{c_int, c_void};
 
-/// Gives back what a burst of work needed: the free pages of the heap, and the pages of this program that the
-/// burst had run through. Costs a walk over the heap, and a page fault for each part of the program that is
+/// Gives back what a burst of work needed: the free pages of the heap and of the stack, and the pages of this
+/// program that the burst had run through. Costs a walk over the heap, and a page fault for each part of the program that is
 /// used again: for after a burst, not for every event.
 pub fn trim() {
     trim_heap();
+    trim_stack();
     // SAFETY: the function has the signature that is asked for, keeps nothing that it is handed, and leaves
     // the pointer to its own data alone.
     unsafe {
@@ -21,6 +22,26 @@ pub fn share() {
     // SAFETY: mallopt only sets parameters of the allocator, under the allocator's own lock.
     unsafe {
         libc::mallopt(libc::M_ARENA_MAX, 1);
+    }
+}
+
+/// How far below its present end the stack is given back, in bytes, and what is left alone next to it.
+const STACK: (usize, usize) = (256 << 10, 16 << 10);
+
+/// Lets go of what deeper calls had on the stack.
+#[inline(never)]
+fn trim_stack() {
+    let here = 0u8;
+    let page = rustix::param::page_size();
+    let end = (std::ptr::from_ref(&here) as usize).saturating_sub(STACK.1) / page * page;
+    // The stack is mapped only as far down as it was ever used: page by page, up to the first that is not.
+    for at in (end.saturating_sub(STACK.0)..end).step_by(page).rev() {
+        // SAFETY: stacks grow down on every machine that this runs on, so nothing in use lies this far below
+        // a local variable of the innermost function; what isn't mapped is refused. Pages come back as zeros,
+        // which no call relies on.
+        if unsafe { libc::madvise(at as *mut c_void, page, libc::MADV_DONTNEED) } != 0 {
+            break;
+        }
     }
 }
 

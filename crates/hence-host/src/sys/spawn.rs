@@ -38,14 +38,16 @@ pub mod status {
     pub const SIGNAL_MASK: i32 = 207;
     pub const STDIN: i32 = 208;
     pub const STDOUT: i32 = 209;
-    pub const CHROOT: i32 = 210;
     pub const IOPRIO: i32 = 211;
     pub const SETSCHEDULER: i32 = 214;
+    pub const CPU_AFFINITY: i32 = 215;
     pub const GROUP: i32 = 216;
     pub const USER: i32 = 217;
+    pub const CAPABILITIES: i32 = 218;
     pub const CGROUP: i32 = 219;
     pub const SETSID: i32 = 220;
     pub const STDERR: i32 = 222;
+    pub const NAMESPACE: i32 = 226;
     pub const NO_NEW_PRIVILEGES: i32 = 227;
     pub const RUNTIME_DIRECTORY: i32 = 233;
     pub const STATE_DIRECTORY: i32 = 238;
@@ -467,17 +469,9 @@ unsafe fn attributes(slot: *mut Slot, image: *const Image) {
         for i in 0..(*image).limits.len() {
             let limit = (*image).limits.as_ptr().wrapping_add(i);
             let values = &raw const (*limit).1;
-            let resource = (*limit).0 as usize;
-            let mut r = raw(libc::SYS_prlimit64, 0, resource, values as usize, 0, 0);
+            let mut r = raw(libc::SYS_prlimit64, 0, (*limit).0 as usize, values as usize, 0, 0);
             if r == -(libc::EPERM as i64) {
-                // Containers seldom may raise limits: as much of it as there is must do.
-                let mut held = [0u64; 2];
-                r = raw(libc::SYS_prlimit64, 0, resource, 0, &raw mut held as usize, 0);
-                if r >= 0 {
-                    held[1] = if (*values)[1] < held[1] { (*values)[1] } else { held[1] };
-                    held[0] = if (*values)[0] < held[1] { (*values)[0] } else { held[1] };
-                    r = raw(libc::SYS_prlimit64, 0, resource, &raw const held as usize, 0, 0);
-                }
+                r = closest_limit((*limit).0, (*limit).1);
             }
             if r < 0 {
                 fail(slot, SpawnStep::Limits, r, status::LIMITS);
@@ -503,6 +497,28 @@ unsafe fn attributes(slot: *mut Slot, image: *const Image) {
                 fail(slot, SpawnStep::Scheduling, r, status::IOPRIO);
             }
         }
+    }
+}
+
+/// Sets a limit as near to what is asked for as our own hard limit lets us, as systemd does where it may
+/// not raise that.
+///
+/// # Safety
+/// As [`child`].
+unsafe fn closest_limit(resource: u8, wanted: [u64; 2]) -> i64 {
+    let mut own = [0u64; 2];
+    // SAFETY: pointers to locals.
+    unsafe {
+        let r = raw(libc::SYS_prlimit64, 0, resource as usize, 0, &raw mut own as usize, 0);
+        if r < 0 {
+            return r;
+        }
+        if own[1] == u64::MAX {
+            return -(libc::EPERM as i64);
+        }
+        let least = |a: u64, b: u64| if a < b { a } else { b };
+        let near = [least(wanted[0], own[1]), least(wanted[1], own[1])];
+        raw(libc::SYS_prlimit64, 0, resource as usize, &raw const near as usize, 0, 0)
     }
 }
 

@@ -4,7 +4,7 @@
 use super::{
     Loading, Outcome, Row, Sections, Shape, Take,
     Take::{Act, Keep, Sandbox},
-    row, stdio,
+    capability, protection, row, stdio,
     typed::{context, extend, flag, list, optional, parsed, path, put, text},
 };
 use crate::{
@@ -233,6 +233,18 @@ fn directory_mode(loading: &mut Loading<'_>, assignment: &Assignment) -> Outcome
     })
 }
 
+fn read_write(loading: &mut Loading<'_>, assignment: &Assignment) -> Outcome {
+    protection::paths(loading, assignment, |p| &mut p.read_write_paths)
+}
+
+fn read_only(loading: &mut Loading<'_>, assignment: &Assignment) -> Outcome {
+    protection::paths(loading, assignment, |p| &mut p.read_only_paths)
+}
+
+fn inaccessible(loading: &mut Loading<'_>, assignment: &Assignment) -> Outcome {
+    protection::paths(loading, assignment, |p| &mut p.inaccessible_paths)
+}
+
 fn preserve(text: &str) -> Option<u8> {
     match (text, value::boolean(text)) {
         ("restart", _) => Some(1),
@@ -254,8 +266,6 @@ const FACILITIES: &[&str] = &[
     "kern", "user", "mail", "daemon", "auth", "syslog", "lpr", "news", "uucp", "cron", "authpriv", "ftp",
     "local0", "local1", "local2", "local3", "local4", "local5", "local6", "local7",
 ];
-const PROTECT_SYSTEM: Shape = Shape::BooleanOr(&["full", "strict"]);
-const PROTECT_HOME: Shape = Shape::BooleanOr(&["read-only", "tmpfs"]);
 const LABELS: &str = "labels of security modules are not set";
 const UTMP: &str = "no records of logins are written";
 const MODE: &str = "The mode of these folders.";
@@ -326,7 +336,7 @@ pub(super) const ROWS: &[Row] = &[
         "The priority of processes with a real-time policy.",
     ),
     off("CPUSchedulingResetOnFork", "Children start with the usual scheduling policy."),
-    none("CPUAffinity", "The processors that processes are bound to."),
+    r("CPUAffinity", Act(capability::affinity), "The processors that processes are bound to."),
     r(
         "NUMAPolicy",
         Sandbox(Shape::Words(&["default", "preferred", "bind", "interleave", "local"]), "default"),
@@ -397,8 +407,9 @@ pub(super) const ROWS: &[Row] = &[
     r("LogNamespace", Keep(Shape::TextOrDefault), "The namespace of the journal that is logged to.")
         .since(245),
     none("SecureBits", "Bits that guard capabilities."),
-    none("CapabilityBoundingSet", "Capabilities that processes may have at most."),
-    none("AmbientCapabilities", "Capabilities that processes without privileges get.").since(229),
+    r("CapabilityBoundingSet", Act(capability::bounding), "Capabilities that processes may have at most."),
+    r("AmbientCapabilities", Act(capability::ambient), "Capabilities that processes without privileges get.")
+        .since(229),
     r("TimerSlackNSec", Sandbox(Shape::SpanNs, ""), "How late timers of processes may be.").since(185),
     r(
         "NoNewPrivileges",
@@ -462,19 +473,20 @@ pub(super) const ROWS: &[Row] = &[
     r("LimitNICE", Act(limit), "The best niceness that a process may take."),
     r("LimitRTPRIO", Act(limit), "The best real-time priority that a process may take."),
     r("LimitRTTIME", Act(limit), "Time that a real-time process may run without a blocking call."),
-    paths("ReadWriteDirectories", "As ReadWritePaths=.").replaced_by("ReadWritePaths"),
-    paths("ReadOnlyDirectories", "As ReadOnlyPaths=.").replaced_by("ReadOnlyPaths"),
-    paths("InaccessibleDirectories", "As InaccessiblePaths=.").replaced_by("InaccessiblePaths"),
-    paths("ReadWritePaths", "Paths that stay writable.").since(231),
-    paths("ReadOnlyPaths", "Paths that become read-only.").since(231),
-    paths("InaccessiblePaths", "Paths that can not be reached.").since(231),
+    r("ReadWriteDirectories", Act(read_write), "As ReadWritePaths=.").replaced_by("ReadWritePaths"),
+    r("ReadOnlyDirectories", Act(read_only), "As ReadOnlyPaths=.").replaced_by("ReadOnlyPaths"),
+    r("InaccessibleDirectories", Act(inaccessible), "As InaccessiblePaths=.")
+        .replaced_by("InaccessiblePaths"),
+    r("ReadWritePaths", Act(read_write), "Paths that stay writable.").since(231),
+    r("ReadOnlyPaths", Act(read_only), "Paths that become read-only.").since(231),
+    r("InaccessiblePaths", Act(inaccessible), "Paths that can not be reached.").since(231),
     paths("ExecPaths", "Paths that files can be executed from.").since(248),
     paths("NoExecPaths", "Paths that files can not be executed from.").since(248),
     r("ExecSearchPath", Keep(Shape::List), "Where commands without a path are looked for.").since(250),
     none("BindPaths", "Paths that are mounted elsewhere too.").since(233),
     none("BindReadOnlyPaths", "Paths that are mounted elsewhere too, read-only.").since(233),
     none("TemporaryFileSystem", "Paths that an empty file system is mounted on.").since(238),
-    r("PrivateTmp", Sandbox(Shape::BooleanOr(&["disconnected"]), "no"), "A /tmp and /var/tmp of its own."),
+    r("PrivateTmp", Act(protection::private_tmp), "A /tmp and /var/tmp of its own."),
     off("PrivateDevices", "A /dev with nothing but pseudo devices.").since(209),
     off("ProtectKernelTunables", "Kernel variables are read-only.").since(232),
     off("ProtectKernelModules", "Kernel modules can not be loaded.").since(232),
@@ -499,8 +511,8 @@ pub(super) const ROWS: &[Row] = &[
     off("PrivateMounts", "A mount namespace of its own.").since(239),
     off("PrivateIPC", "An IPC namespace of its own.").since(248),
     off("PrivatePIDs", "A PID namespace of its own.").since(257),
-    r("ProtectSystem", Sandbox(PROTECT_SYSTEM, "no"), "Which parts of the system are read-only.").since(214),
-    r("ProtectHome", Sandbox(PROTECT_HOME, "no"), "What is visible of the home folders.").since(214),
+    r("ProtectSystem", Act(protection::system), "Which parts of the system are read-only.").since(214),
+    r("ProtectHome", Act(protection::home), "What is visible of the home folders.").since(214),
     r("ProtectHostname", Sandbox(Shape::TextOrDefault, "no"), "The host name can not be changed.").since(242),
     r("MountFlags", Sandbox(Shape::TextOrDefault, ""), "How mounts spread between namespaces."),
     off("MountAPIVFS", "Mount /proc, /sys, /dev and /run into the root.").since(233),

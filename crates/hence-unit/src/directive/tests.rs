@@ -225,7 +225,7 @@ fn empty_values_reset() {
          [Service]\nExecStart=/bin/a\nExecStart=\nExecStart=/bin/b\nEnvironment=A=1\nEnvironment=\n\
          Nice=5\nNice=\n\
          SuccessExitStatus=1 HUP\nSuccessExitStatus=\nKillMode=mixed\nKillMode=\nTasksMax=5\nTasksMax=\n\
-         StateDirectory=a\nStateDirectory=\nPrivateTmp=yes\nProtectSystem=full\nProtectSystem=no\n\
+         StateDirectory=a\nStateDirectory=\nPrivateDevices=yes\nProtectSystem=full\nProtectSystem=no\n\
          InaccessiblePaths=/a\nInaccessiblePaths=\n",
     );
     let said = said(&config);
@@ -239,9 +239,9 @@ fn empty_values_reset() {
     assert_eq!((service.context.nice, service.resources.tasks_max), (None, None));
     assert_eq!(service.success_exit_status, Default::default());
     assert!(service.context.directories.is_empty());
-    assert_eq!(service.context.not_applied, ["PrivateTmp"]);
+    assert_eq!(service.context.not_applied, ["PrivateDevices"]);
     let kept: Vec<_> = config.settings.iter().map(|s| rows()[usize::from(s.row)].name).collect();
-    assert_eq!(kept, ["AssertUser", "After", "ExecStart", "PrivateTmp", "ProtectSystem"]);
+    assert_eq!(kept, ["AssertUser", "After", "ExecStart", "PrivateDevices", "ProtectSystem"]);
 }
 
 #[test]

@@ -3,7 +3,7 @@
 //! polls nothing: while there is no bus, inotify tells when its socket comes, and a `dbus.service` of ours
 //! tells when it is up.
 
-use super::{BUS, BUS_WATCH, FrontLink, READ_BYTES, Registry, is_transient};
+use super::{BUS, BUS_WATCH, FrontLink, READ_BYTES, Registry, is_transient, receive};
 use crate::model::{EngineModel, Runtime};
 use hence_bus::bus::News;
 use hence_engine::{Engine, Event, UnitId};
@@ -14,7 +14,7 @@ use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use std::iter::repeat;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt;
@@ -218,9 +218,10 @@ impl FrontLink {
             return;
         }
         let mut buffer = [0; READ_BYTES];
-        let fine = match bus.stream.read(&mut buffer) {
-            Ok(0) => false,
-            Ok(length) => {
+        let fine = match receive(&bus.stream, &mut buffer) {
+            Ok((0, _)) => false,
+            Ok((length, descriptors)) => {
+                self.front.bus_attach(descriptors);
                 let mut model = EngineModel { runtime: &mut *runtime };
                 self.front.bus_receive(&buffer[..length], &mut model).is_ok()
             }
@@ -272,6 +273,9 @@ impl FrontLink {
                 Err(_) => fine = false,
             }
         }
+        // Calls that were held back may have told something.
+        self.hear_news();
+        let Some(bus) = self.bus.as_mut().and_then(|bus| bus.stream.as_mut()) else { return };
         let read = self.front.bus_wants_input();
         let interest = Interest { read, write: !self.front.bus_outgoing().is_empty() };
         if fine && interest != bus.interest {
@@ -285,6 +289,8 @@ impl FrontLink {
 
     /// The bus is gone; there may be another one at once.
     fn lose_bus(&mut self, registry: &mut dyn Registry) {
+        // Who was gone before it.
+        self.hear_news();
         let Some(bus) = &mut self.bus else { return };
         if let Some(stream) = bus.stream.take() {
             registry.unregister(stream.stream.as_fd());
@@ -306,6 +312,22 @@ impl FrontLink {
         // Without a connection yet, all names are asked for when there is one.
         self.front.watch_name(name);
         None
+    }
+}
+
+impl FrontLink {
+    /// A unit is gone: the names that only it waited for no longer matter.
+    pub(super) fn forget_names(&mut self, unit: UnitId) {
+        let Some(bus) = &mut self.bus else { return };
+        bus.events.retain(|event| !matches!(event, Event::BusName { unit: told, .. } if *told == unit));
+        let front = &mut self.front;
+        bus.names.retain(|name, units| {
+            units.remove(&unit);
+            if units.is_empty() {
+                front.unwatch_name(name);
+            }
+            !units.is_empty()
+        });
     }
 }
 

@@ -9,7 +9,7 @@ use hence_bus::front::{
 use hence_engine::{Engine, State, Time, Unit, UnitId, unit::Service};
 use hence_unit::config::{
     Command, Condition, ExecPhase, INFINITY, Limit, ListenKind, NotifyAccess, Privilege, ResourceConfig,
-    ServiceConfig, ServiceType, TimerBase, TimerConfig,
+    ResourceLimit, ServiceConfig, ServiceType, TimerBase, TimerConfig,
 };
 use hence_unit::{Atom, Config, DependencyKind, Kind, LoadState, SourceRole, directive};
 
@@ -248,8 +248,27 @@ fn service(config: &ServiceConfig, state: &Service) -> ServiceView {
         send_sigkill: config.kill.send_sigkill,
         user: optional(config.context.user.as_deref()),
         environment: owned(&config.context.environment),
+        runtime_max_us: config.runtime_max,
+        success_codes: config.success_exit_status.codes.clone(),
+        success_signals: config.success_exit_status.signals.clone(),
+        umask: config.context.umask.unwrap_or(0o022),
+        nice: config.context.nice.map_or(0, i32::from),
+        oom_score_adjust: config.context.oom_score_adjust.map_or(0, i32::from),
+        limits: limits(&config.context.limits),
         working_directory: optional(config.context.working_directory.as_deref()),
     }
+}
+
+/// Limit...= by Linux' number; what isn't set is ours, which processes have then.
+fn limits(set: &[ResourceLimit]) -> [[u64; 2]; 16] {
+    static OWN: std::sync::OnceLock<[[u64; 2]; 16]> = std::sync::OnceLock::new();
+    let mut limits = *OWN.get_or_init(hence_host::own_limits);
+    for limit in set {
+        if let Some(own) = limits.get_mut(usize::from(limit.resource)) {
+            *own = [limit.soft, limit.hard];
+        }
+    }
+    limits
 }
 
 /// The last main process; while it runs it has not ended.

@@ -83,7 +83,7 @@ fn busctl(site: &Site, uid: u32, arguments: &[&str]) -> Output {
 }
 
 fn call(site: &Site, uid: u32, method: &str, arguments: &[&str]) -> Result<String, String> {
-    let mut all = vec!["call", NAME, ROOT, MANAGER, method];
+    let mut all = vec!["--", "call", NAME, ROOT, MANAGER, method];
     all.extend(arguments);
     let output = busctl(site, uid, &all);
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim().to_owned();
@@ -308,6 +308,125 @@ fn a_service_is_up_while_it_has_its_name_and_starts_when_it_is_called() {
     }
     assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
     assert_ne!(hence.interrupt(), 101);
+}
+
+/// `systemd-run`, over the bus. It wants to see that systemd was booted: in a mount namespace of its own it
+/// does.
+fn systemd_run(site: &Site, uid: u32, arguments: &[&str]) -> Command {
+    let mut command = Command::new("timeout");
+    command.args(["-k", "1", "20", "unshare"]);
+    let line = "mount -t tmpfs none /run && mkdir -p /run/systemd/system && \
+                exec setpriv --reuid $0 --regid $0 --clear-groups systemd-run \"$@\"";
+    command.args(["--mount", "/bin/sh", "-c", line, &uid.to_string()]).args(arguments);
+    command.env("DBUS_SYSTEM_BUS_ADDRESS", format!("unix:path={}", site.path("system_bus")));
+    command.env("LC_ALL", "C").stdin(Stdio::null());
+    command
+}
+
+fn has_run() -> bool {
+    let there = Command::new("systemd-run").arg("--version").stdout(Stdio::null()).status().is_ok();
+    if !there {
+        eprintln!("skipped: systemd-run is not installed");
+    }
+    there
+}
+
+/// A connection that says who it is, asks this of hence and takes one answer to it.
+fn connection(site: &Site, member: &'static str, unit: &str) -> UnixStream {
+    let mut stream = UnixStream::connect(site.path("system_bus")).expect("a bus");
+    let mut bytes = b"\0AUTH EXTERNAL\r\nDATA\r\nBEGIN\r\n".to_vec();
+    let driver = "org.freedesktop.DBus";
+    let mut hello = Message::call("/org/freedesktop/DBus", driver, "Hello");
+    hello.fields.destination = Some(driver.into());
+    hello.encode(1, &mut bytes);
+    let mut call = Message::call(ROOT, MANAGER, member).with(vec![unit.to_owned().into()]);
+    call.fields.destination = Some(NAME.into());
+    call.encode(2, &mut bytes);
+    stream.write_all(&bytes).expect("the bus reads");
+    stream
+}
+
+#[test]
+fn who_refers_to_a_unit_over_the_bus_keeps_it_until_it_is_gone() {
+    if !tools() {
+        return;
+    }
+    let site = site("bus-held");
+    site.unit("keep.service", "[Service]\nExecStart=sleep 1MARK\n");
+    let hence = start(&site);
+    let daemon = Daemon::start(&site);
+    until_served(&site);
+    let known = |unit: &str| call(&site, 0, "GetUnit", &["s", unit]).is_ok();
+    let go = site.path("go");
+    let line = format!("until [ -e {go} ]; do sleep 0.05; done");
+    for unit in ["once", "lost"] {
+        let unit = format!("{unit}.service");
+        let made = ["ssa(sv)a(sa(sv))", &unit, "fail", "1", "ExecStart", "a(sasb)", "1", "/bin/sh"];
+        let made = [&made[..], &["3", "/bin/sh", "-c", &line, "false", "0"]].concat();
+        call(&site, 0, "StartTransientUnit", &made).expect("a job");
+    }
+    let (once, _lost) =
+        (connection(&site, "RefUnit", "once.service"), connection(&site, "RefUnit", "lost.service"));
+    // It is served in the order in which it asked: after this, both have been.
+    until_served(&site);
+    std::thread::sleep(Duration::from_millis(300));
+    std::fs::write(&go, "").expect("a file");
+    for unit in ["once.service", "lost.service"] {
+        site.recorded("its end", |record| match record.fact {
+            Fact::StateChanged { to: SubState::Dead, .. } if record.unit.as_deref() == Some(unit) => Some(()),
+            _ => None,
+        });
+    }
+    std::thread::sleep(Duration::from_millis(300));
+    assert!(known("once.service") && known("lost.service"), "{}", site.said());
+    drop(once);
+    until("the first to be forgotten", || (!known("once.service")).then_some(()));
+    assert!(known("lost.service"), "somebody holds it");
+    // All holders are gone with the bus.
+    drop(daemon);
+    std::fs::remove_file(site.folder.join("system_bus")).unwrap_or(());
+    let _daemon = Daemon::start(&site);
+    until_served(&site);
+    until("the second to be forgotten", || (!known("lost.service")).then_some(()));
+    assert_eq!(hence.interrupt(), 0);
+}
+
+#[test]
+fn systemd_run_waits_and_lends_its_streams_over_the_bus() {
+    if !tools() || !has_run() {
+        return;
+    }
+    let site = site("bus-pipe");
+    site.unit("keep.service", "[Service]\nExecStart=sleep 1MARK\n");
+    let hence = start(&site);
+    let _daemon = Daemon::start(&site);
+    until_served(&site);
+    let descriptors = || std::fs::read_dir(format!("/proc/{}/fd", hence.pid())).map_or(0, Iterator::count);
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let arguments = ["--wait", "--unit=w", "/bin/sh", "-c", "sleep 0.2; exit 7"];
+    let waited = systemd_run(&site, 0, &arguments).output().expect("systemd-run");
+    assert_eq!(waited.status.code(), Some(7), "{}{}", text(&waited.stderr), site.said());
+    assert!(text(&waited.stderr).contains("Finished with result: exit-code"), "{}", text(&waited.stderr));
+
+    let before = descriptors();
+    for round in 0..3 {
+        let mut command = systemd_run(&site, 0, &["--pipe", "--wait", "-q", "cat"]);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().expect("systemd-run");
+        let said = format!("round {round}\n").repeat(20_000);
+        let mut pipe = child.stdin.take().expect("a pipe");
+        let given = said.clone();
+        let writer = std::thread::spawn(move || pipe.write_all(given.as_bytes()));
+        let output = child.wait_with_output().expect("an end");
+        assert!(writer.join().expect("no panic").is_ok(), "{}{}", text(&output.stderr), site.said());
+        assert!(output.status.success() && text(&output.stdout) == said, "{}", text(&output.stderr));
+    }
+    // Who may not start units leaves nothing open either.
+    let refused = systemd_run(&site, 65534, &["--pipe", "--wait", "-q", "cat"]).output().expect("setpriv");
+    assert!(text(&refused.stderr).contains("denied"), "{}", text(&refused.stderr));
+    assert!(!refused.status.success());
+    until("descriptors to be closed", || (descriptors() <= before).then_some(()));
+    assert_eq!(hence.interrupt(), 1, "w.service failed");
 }
 
 /// A message that is longer than we take, through a real bus.

@@ -141,7 +141,7 @@ impl Engine {
         self.service_mut(unit).will_restart = restart;
         let dead = self.service_state(unit, to, cause);
         if was_up && !empty {
-            self.service_mut(unit).left_by = Some((invocation, dead));
+            self.service_mut(unit).left_by = Some(Box::new((invocation, dead)));
             self.effect(Effect::Census { unit, expected: vec![] });
         }
         if was_up
