@@ -151,8 +151,9 @@ class Machine:
         (self.folder / 'own/usr/sbin').mkdir()
         (self.folder / 'own/usr/sbin/init').symlink_to('/usr/local/bin/hence')
         if not systemd:
-            front = self.folder / 'own/usr/local/bin/systemctl'
-            front.write_text('#!/bin/sh\nexec hence systemctl "$@"\n')
+            front = self.folder / 'own/usr/bin/systemctl'
+            front.parent.mkdir()
+            front.write_text('#!/bin/sh\nexec /usr/local/bin/hence systemctl "$@"\n')
             front.chmod(0o755)
         self.group = own_group(f'hence-packages-{os.getpid()}')
         bounding = '' if capable else '--bounding-set=-all,+' + ',+'.join(CAPABILITIES.split())
