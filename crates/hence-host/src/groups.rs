@@ -425,7 +425,19 @@ impl Host {
         }
         let by_root = rustix::fs::fstat(&file).is_ok_and(|s| s.st_uid == 0);
         let alive = pid > 1 && pid != std::process::id() && process::stat(pid).is_some_and(|s| !s.zombie);
-        (by_root && alive && rustix::process::geteuid().is_root()).then_some(pid)
+        let trusted = by_root && alive && rustix::process::geteuid().is_root();
+        (trusted || self.is_own_orphan(pid, &file)).then_some(pid)
+    }
+
+    /// Without control groups, and where environments of other users can't be read, nothing tells whose
+    /// daemon an orphan is. It is taken from a file of its own user: nobody can name another's process so.
+    fn is_own_orphan(&self, pid: u32, file: &std::os::fd::OwnedFd) -> bool {
+        let ours = process::stat(pid).is_some_and(|s| !s.zombie && s.parent == std::process::id());
+        let owner = |m: std::fs::Metadata| std::os::unix::fs::MetadataExt::uid(&m);
+        let user = std::fs::metadata(format!("/proc/{pid}")).map(owner);
+        let unclaimed = self.unit_of(pid).is_none();
+        let by_ancestry = unclaimed && matches!(self.tracking().level, hence_ledger::Tracking::Ancestry);
+        by_ancestry && ours && rustix::fs::fstat(file).is_ok_and(|s| user.is_ok_and(|u| u == s.st_uid))
     }
 
     /// PIDFile= as it is now; where it names nobody yet and `wait` is set, it is watched for.
