@@ -3,8 +3,8 @@
 //!
 //! A caller is served once the bus has said who it is, which is asked once and without waiting. What callers
 //! can make us keep is bounded: how many are remembered, and how much of each waits for that answer. A
-//! message that is too long, has too many descriptors or that we can't read costs its sender an answer, not us
-//! the connection.
+//! message that is too long, has too many descriptors or that we can't read costs its sender an answer, not
+//! us the connection.
 
 use crate::client::{ClientError, accept, line};
 use crate::front::{ErrorName, Refusal};
