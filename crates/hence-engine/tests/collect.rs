@@ -168,7 +168,7 @@ fn what_is_mounted_or_there_stays_and_goes_with_it() {
     assert_eq!(known(&w), [""; 0]);
     w.request(Verb::Start, "a.service").expect("a job");
     w.request(Verb::Stop, "a.service").expect("a job");
-    w.run_until(w.now_us + 5_000_000);
+    w.run_until(w.now_us + 1_000_000);
     assert_eq!(known(&w), ["dev-null.device"], "it is there, whoever asked for it");
     w.request(Verb::Start, "x.slice").expect("a job");
     assert!(w.engine.find("x.slice").is_some());
