@@ -3,8 +3,8 @@
 //!
 //! A caller is served once the bus has said who it is, which is asked once and without waiting. What callers
 //! can make us keep is bounded: how many are remembered, and how much of each waits for that answer. A
-//! message that is too long, has too many descriptors or that we can't read costs its sender an answer, not
-//! us the connection.
+//! message that is too long, has too many descriptors or can't be read costs its sender an answer, not us the
+//! connection.
 
 use crate::client::{ClientError, accept, line};
 use crate::front::{ErrorName, Refusal};
@@ -89,7 +89,7 @@ pub(crate) enum Arrival {
         /// Who it is.
         caller: Caller,
         /// The call.
-        call: Call,
+        call: Box<Call>,
     },
     /// The bus wants this unit to be started, for somebody who called a name that nobody owns.
     Activate {
@@ -351,7 +351,7 @@ impl Bus {
             }
             if let Some((sender, call)) = self.ready.pop_front() {
                 if let Some(caller) = self.clients.get(&sender).and_then(|client| client.caller) {
-                    return Ok(Some(Arrival::Call { sender, caller, call }));
+                    return Ok(Some(Arrival::Call { sender, caller, call: Box::new(call) }));
                 }
                 continue;
             }
@@ -585,6 +585,16 @@ impl Bus {
     /// Whether any caller wants to be told of everything.
     pub(crate) fn has_subscribers(&self) -> bool {
         self.clients.values().any(|client| client.subscribed)
+    }
+
+    /// Whether any caller wants to be told of this unit: whoever holds it is, as if it had subscribed.
+    pub(crate) fn follows(&self, unit: &str) -> bool {
+        self.clients.values().any(|client| client.subscribed || client.held.iter().any(|held| held == unit))
+    }
+
+    /// Whether any caller wants to be told of anything.
+    pub(crate) fn has_followers(&self) -> bool {
+        self.clients.values().any(Client::is_kept)
     }
 
     /// What callers hold.

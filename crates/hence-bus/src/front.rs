@@ -294,8 +294,10 @@ impl Front {
         }
     }
 
-    fn broadcast(&mut self, mut message: Message) {
-        if let Some(bus) = self.bus.as_mut().filter(|bus| bus.has_subscribers()) {
+    /// Tells all peers, and callers on the bus that follow this unit, or everything.
+    fn broadcast(&mut self, mut message: Message, unit: Option<&str>) {
+        let wanted = |bus: &Bus| unit.map_or_else(|| bus.has_subscribers(), |unit| bus.follows(unit));
+        if let Some(bus) = self.bus.as_mut().filter(|bus| wanted(bus)) {
             bus.queue(&message);
         }
         message.fields.sender = Some(Cow::Borrowed(BUS_NAME));
@@ -305,13 +307,13 @@ impl Front {
 
     /// Whether anybody is told of what changes.
     pub fn has_listeners(&self) -> bool {
-        self.bus.as_ref().is_some_and(Bus::has_subscribers)
+        self.bus.as_ref().is_some_and(Bus::has_followers)
             || self.peers.values().any(|entry| entry.peer.is_open())
     }
 
     fn announce(&mut self, member: &'static str, body: impl FnOnce() -> Vec<Value>) {
         if self.has_listeners() {
-            self.broadcast(Message::signal(ROOT, MANAGER, member).with(body()));
+            self.broadcast(Message::signal(ROOT, MANAGER, member).with(body()), None);
         }
     }
 
@@ -373,7 +375,8 @@ impl Front {
             return;
         }
         let body = vec![interface.name.into(), Value::array("{sv}", live), Value::array("s", stale)];
-        self.broadcast(Message::signal(path, PROPERTIES, "PropertiesChanged").with(body));
+        let signal = Message::signal(path, PROPERTIES, "PropertiesChanged").with(body);
+        self.broadcast(signal, Some(&view.row.id));
     }
 }
 

@@ -392,6 +392,15 @@ fn who_subscribes_hears_of_everything_and_who_holds_holds() {
     let told = std::iter::from_fn(|| bus.front.poll_news()).collect::<Vec<_>>();
     assert_eq!(told, [News::LetGo(vec!["bar.service".into(); 2])]);
     assert_eq!(bus.front.held_on_bus(), ["foo.service"], "others hold on");
+    // Who holds a unit hears of it, and of nothing else.
+    for (unit, told) in [("foo.service", 2), ("bar.service", 0)] {
+        bus.front.unit_changed(&UnitView::new(hence_unit::UnitKind::Service, unit));
+        bus.front.unit_new(unit);
+        bus.run();
+        let sent = std::mem::take(&mut bus.sent);
+        let members: Vec<_> = sent.iter().filter_map(|m| m.fields.member.as_deref()).collect();
+        assert_eq!(members, vec!["PropertiesChanged"; told], "{unit}");
+    }
     bus.signal(DRIVER, "NameOwnerChanged", gone(":1.20"));
     let matches = |what: &str| bus.asked.iter().filter(|asked| asked.starts_with(what)).count();
     assert_eq!((matches("AddMatch"), matches("RemoveMatch")), (3, 3), "each is watched while it matters");

@@ -7,7 +7,7 @@ pub mod init;
 mod leaks;
 mod loops;
 mod man;
-mod systemctl;
+pub mod systemctl;
 mod verify;
 mod why;
 

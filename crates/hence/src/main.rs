@@ -26,6 +26,9 @@ fn main() -> ExitCode {
     if called.as_deref().and_then(Path::file_name).is_some_and(|name| name == "init") {
         return cli::init::Init::of_boot(arguments).run();
     }
+    if called.as_deref().and_then(Path::file_name).is_some_and(|name| name == "systemctl") {
+        return cli::systemctl::called_as_systemctl();
+    }
     match arguments.next().as_ref().and_then(|a| a.to_str()) {
         Some("executor") => hence_host::executor_main(),
         Some("recorder") => recorder(arguments.next().map(PathBuf::from)),

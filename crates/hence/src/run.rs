@@ -10,6 +10,7 @@ use crate::survivors;
 use crate::units::Sources;
 use hence_engine::{Engine, Objective, Request, RequestKind, Role, Settings};
 use hence_host::store::{RecorderCommand, RecorderLink, Ring, RingOptions, default_ledger};
+use hence_host::machine::{Place, generators};
 use hence_host::{Capture, Host, HostOptions};
 use hence_ledger::{Client, Fact, RecordId, Stream, Text, Tracking, Verb, record::Invocation};
 use hence_unit::config::JobMode;
@@ -106,7 +107,8 @@ pub fn run(args: &Args, boot: Option<Boot>) -> Result<Ended, Refused> {
     let ledger = args.ledger.ledger.clone().unwrap_or_else(default_ledger);
     let ledger = std::path::absolute(&ledger).unwrap_or(ledger);
     let live = sources.live_folders(&ledger);
-    let units = sources.loader();
+    let mut units = sources.loader();
+    units.before_scan = boot.as_ref().map(|boot| generators(boot.place.clone()));
     for diagnostic in units.diagnostics() {
         eprintln!("hence: {diagnostic}");
     }
@@ -225,6 +227,15 @@ pub fn run(args: &Args, boot: Option<Boot>) -> Result<Ended, Refused> {
         );
     }
     Ok(Ended { status, objective, immediate, recorder: recorder_pid })
+}
+
+/// What a reload does before it looks for unit files: generators write theirs anew; systemd.generator(7).
+fn generators(place: Place) -> Box<dyn FnMut()> {
+    Box::new(move || {
+        for note in generators::run(&place, false) {
+            eprintln!("hence: {note}");
+        }
+    })
 }
 
 /// The first lines: how processes are tracked, and what can't be promised.

@@ -417,7 +417,7 @@ fn default_folders() -> Vec<String> {
     with_user_roots(user_folders)
 }
 
-fn with_user_roots<T>(paths: impl Fn(&UserRoots<'_>) -> T) -> T {
+pub(crate) fn with_user_roots<T>(paths: impl Fn(&UserRoots<'_>) -> T) -> T {
     let variable = |name: &str| std::env::var(name).ok().filter(|v| v.starts_with('/'));
     let home = variable("HOME").unwrap_or_else(|| "/".into());
     let (runtime, config_home, config_dirs, data_home, data_dirs) = (

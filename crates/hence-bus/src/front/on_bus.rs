@@ -117,7 +117,8 @@ impl Front {
                     let origin = Origin::Activation(unit);
                     self.hand_out(Pending { origin, serial: 0, output: "o", silent: true }, caller, command);
                 }
-                Some(Arrival::Call { sender, caller, call: Call { message, descriptors } }) => {
+                Some(Arrival::Call { sender, caller, call }) => {
+                    let Call { message, descriptors } = *call;
                     let open_requests = bus.open_requests(&sender).map_or(0, |open| *open);
                     let silent = message.flags & NO_REPLY_EXPECTED != 0;
                     let origin = Origin::Bus(sender.clone());

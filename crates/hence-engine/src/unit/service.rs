@@ -107,6 +107,8 @@ pub struct Service {
     pub(crate) signal_record: Option<RecordId>,
     /// PIDFile= is awaited.
     pid_file_awaited: bool,
+    /// The main process of a forking service ended so; PIDFile= may name the next one.
+    handing_over: Option<(Exit, Cause)>,
     /// Whether BusName= is owned; `None` where that isn't known, or where there is no bus.
     bus_name_owned: Option<bool>,
 }
@@ -144,6 +146,7 @@ impl Default for Service {
             connection: None,
             signal_record: None,
             pid_file_awaited: false,
+            handing_over: None,
             bus_name_owned: None,
         }
     }
@@ -207,6 +210,7 @@ impl Engine {
         let service = self.service_mut(unit);
         let mut deadline = service.deadline.take();
         service.pid_file_awaited = false;
+        service.handing_over = None;
         let restart = service.will_restart;
         let reload_failed = service.sub == SubState::Reload && service.reload_result != UnitResult::Success;
         let mut watchdog = None;
@@ -269,6 +273,7 @@ impl Engine {
         service.signal_record = None;
         service.watchdog_us = None;
         service.pid_file_awaited = false;
+        service.handing_over = None;
         if core::mem::take(&mut service.flush_restarts) {
             service.restarts = 0;
         }

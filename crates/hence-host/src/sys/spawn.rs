@@ -479,7 +479,7 @@ unsafe fn attributes(slot: *mut Slot, image: *const Image) {
         }
         if let Some(nice) = (*image).nice {
             let r = raw(libc::SYS_setpriority, 0, 0, nice as isize as usize, 0, 0);
-            if r < 0 {
+            if r < 0 && !is_refused(r) {
                 fail(slot, SpawnStep::Scheduling, r, status::NICE);
             }
         }
@@ -522,7 +522,13 @@ unsafe fn closest_limit(resource: u8, wanted: [u64; 2]) -> i64 {
     }
 }
 
-/// Writes the adjustment to /proc; what the kernel refuses to an ordinary user fails the start.
+/// Whether the kernel says that we lack the right, as containers often do. Where the service is the same but
+/// for its share of the machine, it starts all the same, as under systemd.
+fn is_refused(result: i64) -> bool {
+    result == -(libc::EPERM as i64) || result == -(libc::EACCES as i64)
+}
+
+/// Writes the adjustment to /proc; where the kernel refuses that, the service starts without.
 ///
 /// # Safety
 /// As [`child`].
@@ -537,7 +543,7 @@ unsafe fn oom_score(slot: *mut Slot, text: *const u8) {
             length = length.wrapping_add(1);
         }
         let r = if fd < 0 { fd } else { raw(libc::SYS_write, fd as usize, text as usize, length, 0, 0) };
-        if r < 0 {
+        if r < 0 && !is_refused(r) {
             fail(slot, SpawnStep::Scheduling, r, status::OOM_ADJUST);
         }
         raw(libc::SYS_close, fd as usize, 0, 0, 0, 0);

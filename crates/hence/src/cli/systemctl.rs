@@ -1,14 +1,22 @@
 //! `hence systemctl`: drives a running hence where there is no systemctl, with the verbs' names, output and
 //! exit statuses of systemctl(1). It covers what it lists, not all of systemctl.
 
+mod files;
 mod job;
+mod list;
+mod offline;
+mod pieces;
 mod show;
 mod status;
 #[cfg(test)]
 mod tests;
+mod text;
+mod tree;
+mod whole;
 
 use crate::control::{Control, ControlError, default_socket};
-use hence_bus::front::unit_path;
+use clap::Parser;
+use hence_bus::front::{matches, unit_path};
 use hence_bus::wire::Value;
 use hence_unit::UnitName;
 use std::io::{self, Write};
@@ -16,10 +24,14 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 /// Controls a running hence, or systemd, as systemctl does
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Default, clap::Args)]
 pub struct Args {
-    /// start, stop, restart, try-restart, reload, reload-or-restart, kill, is-active, is-failed, status,
-    /// show, list-units, list-jobs, cancel, reset-failed, daemon-reload
+    /// start, stop, restart, try-restart, reload, reload-or-restart, isolate, kill, is-active, is-failed,
+    /// is-enabled, status, show, cat, edit, enable, disable, reenable, preset, mask, unmask, link, revert,
+    /// add-wants, add-requires, get-default, set-default, list-units, list-unit-files, list-jobs,
+    /// list-timers, list-sockets, list-dependencies, cancel, reset-failed, set-property, clean, freeze, thaw,
+    /// is-system-running, show-environment, set-environment, unset-environment, daemon-reload,
+    /// daemon-reexec, default, rescue, emergency, poweroff, reboot, halt, exit
     #[arg(default_value = "list-units")]
     verb: String,
     /// Units; a name without a suffix is a service
@@ -39,6 +51,9 @@ pub struct Args {
     /// Which properties to show
     #[arg(long, short, value_name = "NAME", value_delimiter = ',')]
     property: Vec<String>,
+    /// Show these properties' values without their names
+    #[arg(short = 'P', value_name = "NAME", value_delimiter = ',')]
+    property_value: Vec<String>,
     /// Show values without the properties' names
     #[arg(long)]
     value: bool,
@@ -48,18 +63,117 @@ pub struct Args {
     /// List units in these states
     #[arg(long, value_name = "STATE", value_delimiter = ',')]
     state: Vec<String>,
+    /// List units that failed
+    #[arg(long)]
+    failed: bool,
     /// List units of these kinds
     #[arg(long = "type", short = 't', value_name = "KIND", value_delimiter = ',')]
     kinds: Vec<String>,
     /// Leave out headings and counts
     #[arg(long)]
     no_legend: bool,
+    /// Plain lists instead of trees and marks
+    #[arg(long)]
+    plain: bool,
+    /// How lists are printed: short, json, json-pretty
+    #[arg(long, short, value_name = "FORM", default_value = "short")]
+    output: String,
     /// Which signal to send
     #[arg(long, short, value_name = "SIGNAL", default_value = "TERM")]
     signal: String,
     /// Whom to send it: main, control, all
     #[arg(long, value_name = "WHOM", default_value = "all", alias = "kill-who")]
     kill_whom: String,
+    /// Start or stop the units that are enabled, disabled or masked
+    #[arg(long)]
+    now: bool,
+    /// Until the next boot only
+    #[arg(long)]
+    runtime: bool,
+    /// Replace links that are in the way; end the machine without stopping units
+    #[arg(long, short, action = clap::ArgAction::Count)]
+    force: u8,
+    /// Work on the unit files below this folder, of a system that does not run
+    #[arg(long, value_name = "DIR")]
+    root: Option<PathBuf>,
+    /// The units of the user
+    #[arg(long)]
+    user: bool,
+    /// The units of the system, which is the default
+    #[arg(long)]
+    system: bool,
+    /// Do not reload unit files after links changed
+    #[arg(long)]
+    no_reload: bool,
+    /// Say less of what might surprise
+    #[arg(long)]
+    no_warn: bool,
+    /// Which half of a preset: full, enable-only, disable-only
+    #[arg(long, value_name = "MODE", default_value = "full")]
+    preset_mode: String,
+    /// What to clean: configuration, state, cache, logs, runtime, fdstore, all
+    #[arg(long, value_name = "WHAT", value_delimiter = ',')]
+    what: Vec<String>,
+    /// List what needs a unit, rather than what it needs
+    #[arg(long)]
+    reverse: bool,
+    /// List the units that a unit is started after; the jobs that wait for a job
+    #[arg(long)]
+    after: bool,
+    /// List the units that a unit is started before; the jobs that a job waits for
+    #[arg(long)]
+    before: bool,
+    /// Together with the units that they need
+    #[arg(long)]
+    with_dependencies: bool,
+    /// Show whole lines; with edit, replace the unit file; with is-enabled, name the links
+    #[arg(long, short = 'l')]
+    full: bool,
+    /// Understood, and without meaning here: nothing is paged
+    #[arg(long, hide = true)]
+    no_pager: bool,
+    /// Understood, and without meaning here: nobody is asked for passwords
+    #[arg(long, hide = true)]
+    no_ask_password: bool,
+    /// Understood, and without meaning here: no messages are sent to terminals
+    #[arg(long, hide = true)]
+    no_wall: bool,
+    /// Understood, and without meaning here: there is no journal to show lines of
+    #[arg(long, short = 'n', hide = true)]
+    lines: Option<String>,
+    /// Understood, and without meaning here: inhibitors are not asked
+    #[arg(short = 'i', hide = true)]
+    ignore_inhibitors: bool,
+    /// The same with a word
+    #[arg(long, hide = true)]
+    check_inhibitors: Option<String>,
+}
+
+/// The command line where the program is called `systemctl`.
+#[derive(Parser)]
+#[command(name = "systemctl", about, disable_help_subcommand = true, disable_version_flag = true)]
+struct AsSystemctl {
+    /// Show which version this is
+    #[arg(long)]
+    version: bool,
+    #[command(flatten)]
+    args: Args,
+}
+
+/// Runs the verb of a command line whose program is called `systemctl`.
+pub fn called_as_systemctl() -> ExitCode {
+    let line = AsSystemctl::try_parse().unwrap_or_else(|error| {
+        // What systemctl answers to a line that it doesn't understand.
+        let status = if error.use_stderr() { i32::from(exit_status::FAILURE) } else { 0 };
+        let _ = error.print();
+        std::process::exit(status)
+    });
+    if line.version {
+        // Scripts take the number as what unit files may use.
+        println!("systemd 252 (hence {})", env!("CARGO_PKG_VERSION"));
+        return ExitCode::SUCCESS;
+    }
+    main(&line.args)
 }
 
 /// Exit statuses of systemctl(1) and of the LSB.
@@ -84,6 +198,9 @@ impl From<ControlError> for Failed {
 
 impl From<io::Error> for Failed {
     fn from(error: io::Error) -> Failed {
+        if error.kind() == io::ErrorKind::BrokenPipe {
+            return Failed(exit_status::FAILURE, String::new());
+        }
         Failed(exit_status::FAILURE, error.to_string())
     }
 }
@@ -92,6 +209,8 @@ impl From<io::Error> for Failed {
 pub fn main(args: &Args) -> ExitCode {
     match run(args, &mut io::stdout().lock()) {
         Ok(status) => ExitCode::from(status),
+        // Whoever read the output has seen enough.
+        Err(Failed(_, text)) if text.is_empty() => ExitCode::from(exit_status::FAILURE),
         Err(Failed(status, text)) => {
             eprintln!("{text}");
             ExitCode::from(status)
@@ -100,37 +219,115 @@ pub fn main(args: &Args) -> ExitCode {
 }
 
 fn run(args: &Args, out: &mut impl Write) -> Result<u8, Failed> {
-    let names = || args.units.iter().map(|name| full_name(name)).collect::<Result<Vec<String>, Failed>>();
-    let some = || match args.units.as_slice() {
-        [] => Err(Failed(exit_status::FAILURE, format!("{}: name a unit", args.verb))),
-        _ => names(),
-    };
+    let verb = args.verb.as_str();
+    if files::is_verb(verb) {
+        return files::run(args, out);
+    }
+    if offline::is_offline() && !matches!(verb, "cat" | "list-unit-files") {
+        eprintln!("Running in chroot, ignoring command '{verb}'");
+        return Ok(0);
+    }
+    if args.root.is_some() && verb != "list-unit-files" {
+        let text = format!("Verb '{verb}' cannot be used with --root= or --image=.");
+        return Err(Failed(exit_status::FAILURE, text));
+    }
+    match verb {
+        "list-unit-files" => list::unit_files(args, out),
+        "is-active" => {
+            state_among(args, &some(args)?, &["active", "reloading"], exit_status::NOT_RUNNING, out)
+        }
+        "is-failed" => state_among(args, &some(args)?, &["failed"], exit_status::FAILURE, out),
+        "cat" => pieces::cat(args, &some(args)?, out),
+        "edit" => pieces::edit(args, &some(args)?),
+        _ => online(&mut connect(args)?, args, out),
+    }
+}
+
+/// Verbs that only a running instance can serve.
+fn online(control: &mut Control, args: &Args, out: &mut impl Write) -> Result<u8, Failed> {
+    let names = || all_names(&args.units);
     match args.verb.as_str() {
-        "is-active" => state_among(args, &some()?, &["active", "reloading"], exit_status::NOT_RUNNING, out),
-        "is-failed" => state_among(args, &some()?, &["failed"], exit_status::FAILURE, out),
-        "status" => status::print(&mut connect(args)?, &some()?, out),
-        "show" => show::print(&mut connect(args)?, args, &names()?, out),
-        "list-units" => status::list_units(&mut connect(args)?, args, out),
-        "list-jobs" => status::list_jobs(&mut connect(args)?, args, out),
-        "kill" => job::kill(&mut connect(args)?, args, &some()?),
-        "cancel" => job::cancel(&mut connect(args)?, args),
-        "reset-failed" => job::reset_failed(&mut connect(args)?, &names()?),
-        "daemon-reload" => {
-            connect(args)?.ask("Reload", Vec::new())?;
-            Ok(0)
+        "status" => {
+            let units = expand(control, args, &names()?)?;
+            status::print(control, &units, args.units.is_empty(), out)
+        }
+        "show" => {
+            let units = expand(control, args, &names()?)?;
+            show::print(control, args, &units, out)
+        }
+        "list-units" => list::units(control, args, out),
+        "list-jobs" => list::jobs(control, args, out),
+        "list-timers" => list::timers(control, args, out),
+        "list-sockets" => list::sockets(control, args, out),
+        "list-dependencies" => tree::dependencies(control, args, &names()?, out),
+        "kill" => {
+            let units = expand(control, args, &some(args)?)?;
+            job::kill(control, args, &units)
+        }
+        "cancel" => job::cancel(control, args),
+        "reset-failed" => {
+            let units = expand(control, args, &names()?)?;
+            job::reset_failed(control, &units)
         }
         verb => match job::method(verb) {
-            Some(method) => job::run(&mut connect(args)?, args, method, &some()?),
-            None => {
-                let text = format!("Unknown command verb {verb}; see hence systemctl --help.");
-                Err(Failed(exit_status::FAILURE, text))
+            Some(method) => {
+                let units = expand(control, args, &some(args)?)?;
+                job::run(control, args, method, &units)
             }
+            None => whole::run(control, args, out),
         },
     }
 }
 
+fn all_names(units: &[String]) -> Result<Vec<String>, Failed> {
+    units.iter().map(|name| full_name(name)).collect()
+}
+
+fn some(args: &Args) -> Result<Vec<String>, Failed> {
+    match args.units.as_slice() {
+        [] => Err(Failed(exit_status::FAILURE, "Too few arguments.".into())),
+        units => all_names(units),
+    }
+}
+
+fn is_pattern(name: &str) -> bool {
+    name.contains(['*', '?', '['])
+}
+
+/// Names as they are, and for patterns the loaded units that match.
+fn expand(control: &mut Control, args: &Args, names: &[String]) -> Result<Vec<String>, Failed> {
+    if !names.iter().any(|name| is_pattern(name)) {
+        return Ok(names.to_vec());
+    }
+    let body = control.ask("ListUnits", Vec::new())?;
+    let known = body.first().map_or(&[][..], Value::items);
+    let mut units = Vec::new();
+    for name in names {
+        if !is_pattern(name) {
+            units.push(name.clone());
+            continue;
+        }
+        for row in known {
+            let unit = field(row, 0);
+            if matches(name, unit) && (args.all || field(row, 3) != "inactive") {
+                units.push(unit.to_owned());
+            }
+        }
+    }
+    Ok(units)
+}
+
+fn field(row: &Value, at: usize) -> &str {
+    row.items().get(at).and_then(Value::as_str).unwrap_or_default()
+}
+
 fn connect(args: &Args) -> Result<Control, Failed> {
-    let Some(path) = args.socket.clone().or_else(default_socket) else {
+    let of_user = || {
+        let folder = std::env::var_os("XDG_RUNTIME_DIR").filter(|folder| !folder.is_empty())?;
+        Some(PathBuf::from(folder).join("hence/private"))
+    };
+    let default = if args.user { of_user() } else { default_socket() };
+    let Some(path) = args.socket.clone().or(default) else {
         let text = "No XDG_RUNTIME_DIR in the environment: name the socket by --socket.";
         return Err(Failed(exit_status::FAILURE, text.into()));
     };
@@ -140,8 +337,27 @@ fn connect(args: &Args) -> Result<Control, Failed> {
     })
 }
 
+/// The suffixes of units.
+const KINDS: [&str; 11] = [
+    "service",
+    "mount",
+    "swap",
+    "socket",
+    "target",
+    "device",
+    "automount",
+    "timer",
+    "path",
+    "slice",
+    "scope",
+];
+
 /// A unit's whole name; a service where there is no suffix.
 fn full_name(name: &str) -> Result<String, Failed> {
+    if is_pattern(name) {
+        let kind = name.rsplit_once('.').is_some_and(|(_, kind)| is_pattern(kind) || KINDS.contains(&kind));
+        return Ok(if kind { name.to_owned() } else { format!("{name}.service") });
+    }
     let found = UnitName::new(name).or_else(|| UnitName::new(&format!("{name}.service")));
     match found {
         Some(found) => Ok(found.as_str().to_owned()),
@@ -189,7 +405,7 @@ fn state_among(
 ) -> Result<u8, Failed> {
     let mut control = connect(args)?;
     let mut status = otherwise;
-    for unit in units {
+    for unit in &expand(&mut control, args, units)? {
         let about = properties(&mut control, unit)?;
         let state = text(&about, "ActiveState");
         if wanted.contains(&state) {

@@ -12,6 +12,7 @@ mod leaks;
 mod orderly;
 mod rig;
 mod services;
+mod systemctl;
 mod transient;
 mod unit_files;
 mod versions;

@@ -167,6 +167,22 @@ impl Engine {
     }
 
     fn main_exited(&mut self, unit: UnitId, exit: Exit, cause: Cause) {
+        let config = self.service_config(unit);
+        let forking = config.service_type == ServiceType::Forking;
+        let service = self.service_ref(unit);
+        let runs = matches!(service.sub, SubState::Running | SubState::Reload) && service.awaiting.is_none();
+        if let Some(path) = config.pid_file.clone().filter(|_| forking && runs) {
+            // A daemon that hands over to a new process says so in its file before it ends.
+            let service = self.service_mut(unit);
+            service.main = MainProcess::Ended;
+            service.handing_over = Some((exit, cause));
+            self.read_pid_file(unit, path, false);
+            return;
+        }
+        self.main_ended(unit, exit, cause);
+    }
+
+    fn main_ended(&mut self, unit: UnitId, exit: Exit, cause: Cause) {
         let now = self.now;
         let config = self.service_config(unit);
         let oneshot = config.service_type == ServiceType::Oneshot;
@@ -355,6 +371,13 @@ impl Engine {
         }
         let has_file = self.service_config(unit).pid_file.is_some();
         if !core::mem::take(&mut self.service_mut(unit).pid_file_awaited) {
+            return;
+        }
+        if let Some((exit, cause)) = self.service_mut(unit).handing_over.take() {
+            match pid.filter(|pid| *pid != self.service_ref(unit).last_main_pid) {
+                Some(pid) => self.adopt_main(unit, pid, cause.record),
+                None => self.main_ended(unit, exit, cause),
+            }
             return;
         }
         let cause = Self::here(self.units[unit.0 as usize].record);

@@ -1,5 +1,6 @@
 //! Verbs that change something: jobs, signals, failures forgotten.
 
+use super::text::SIGNALS;
 use super::{Args, Failed, exit_status, status_of};
 use crate::control::{Control, ControlError};
 use hence_bus::wire::Value;
@@ -12,7 +13,7 @@ pub fn method(verb: &str) -> Option<&'static str> {
         "restart" => "RestartUnit",
         "try-restart" | "condrestart" => "TryRestartUnit",
         "reload" => "ReloadUnit",
-        "reload-or-restart" => "ReloadOrRestartUnit",
+        "reload-or-restart" | "force-reload" => "ReloadOrRestartUnit",
         "try-reload-or-restart" => "ReloadOrTryRestartUnit",
         "isolate" => "StartUnit",
         _ => return None,
@@ -21,6 +22,24 @@ pub fn method(verb: &str) -> Option<&'static str> {
 
 /// Queues a job for each unit, then waits for all.
 pub fn run(control: &mut Control, args: &Args, method: &'static str, units: &[String]) -> Result<u8, Failed> {
+    let verb = match args.verb.as_str() {
+        "isolate" if units.len() > 1 => {
+            return Err(Failed(exit_status::FAILURE, "Too many arguments.".into()));
+        }
+        "isolate" => "start",
+        verb => verb,
+    };
+    run_as(control, args, verb, method, units)
+}
+
+/// The same, said to be another verb.
+pub fn run_as(
+    control: &mut Control,
+    args: &Args,
+    verb: &str,
+    method: &'static str,
+    units: &[String],
+) -> Result<u8, Failed> {
     let mode = if args.verb == "isolate" { "isolate" } else { args.job_mode.as_str() };
     let mut status = 0;
     let mut jobs = Vec::new();
@@ -30,7 +49,10 @@ pub fn run(control: &mut Control, args: &Args, method: &'static str, units: &[St
             Ok(Some(job)) => jobs.push((unit, job.to_owned())),
             Ok(None) => return Err(ControlError::Unexpected("the job").into()),
             Err(error @ ControlError::Refused(_)) => {
-                eprintln!("Failed to {} {unit}: {error}", args.verb);
+                eprintln!("Failed to {verb} {unit}: {error}");
+                if let ControlError::Refused(refusal) = error {
+                    hint(args, unit, &refusal.name);
+                }
                 status = status_of(error);
             }
             Err(error) => return Err(Failed(exit_status::FAILURE, error.to_string())),
@@ -47,6 +69,16 @@ pub fn run(control: &mut Control, args: &Args, method: &'static str, units: &[St
         }
     }
     Ok(status)
+}
+
+/// Where to look when a refusal does not say all.
+fn hint(args: &Args, unit: &str, refusal: &str) {
+    let clear = ["NoSuchUnit", "UnitMasked", "JobTypeNotApplicable"];
+    if clear.iter().any(|name| refusal.ends_with(name)) {
+        return;
+    }
+    let (whose, option) = if args.user { ("user", " --user") } else { ("system", "") };
+    eprintln!("See {whose} logs and 'systemctl{option} status {unit}' for details.");
 }
 
 /// What to say of a job that did not do what it was for.
@@ -72,10 +104,13 @@ fn complaint(unit: &str, result: &str) -> Option<String> {
 /// Sends a signal.
 pub fn kill(control: &mut Control, args: &Args, units: &[String]) -> Result<u8, Failed> {
     let Some(signal) = signal(&args.signal) else {
-        return Err(Failed(exit_status::FAILURE, format!("Failed to parse signal string {}.", args.signal)));
+        return Err(Failed(
+            exit_status::FAILURE,
+            format!("Failed to parse signal string \"{}\".", args.signal),
+        ));
     };
     let whom = args.kill_whom.as_str();
-    each(units, |unit| {
+    each(units, "kill unit", |unit| {
         control.ask("KillUnit", vec![unit.to_owned().into(), whom.to_owned().into(), Value::Int32(signal)])
     })
 }
@@ -86,7 +121,9 @@ pub fn reset_failed(control: &mut Control, units: &[String]) -> Result<u8, Faile
         control.ask("ResetFailed", Vec::new())?;
         return Ok(0);
     }
-    each(units, |unit| control.ask("ResetFailedUnit", vec![unit.to_owned().into()]))
+    each(units, "reset failed state of unit", |unit| {
+        control.ask("ResetFailedUnit", vec![unit.to_owned().into()])
+    })
 }
 
 /// Cancels jobs, all where none is named.
@@ -110,6 +147,7 @@ pub fn cancel(control: &mut Control, args: &Args) -> Result<u8, Failed> {
 
 fn each(
     units: &[String],
+    what: &str,
     mut ask: impl FnMut(&str) -> Result<Vec<Value>, ControlError>,
 ) -> Result<u8, Failed> {
     let mut status = 0;
@@ -117,7 +155,7 @@ fn each(
         match ask(unit) {
             Ok(_) => {}
             Err(error @ ControlError::Refused(_)) => {
-                eprintln!("{unit}: {error}");
+                eprintln!("Failed to {what} {unit}: {error}");
                 status = exit_status::FAILURE;
             }
             Err(error) => return Err(error.into()),
@@ -128,16 +166,11 @@ fn each(
 
 /// A signal by its number or its name, with or without `SIG`; signal(7).
 fn signal(text: &str) -> Option<i32> {
-    const NAMES: [&str; 31] = [
-        "HUP", "INT", "QUIT", "ILL", "TRAP", "ABRT", "BUS", "FPE", "KILL", "USR1", "SEGV", "USR2", "PIPE",
-        "ALRM", "TERM", "STKFLT", "CHLD", "CONT", "STOP", "TSTP", "TTIN", "TTOU", "URG", "XCPU", "XFSZ",
-        "VTALRM", "PROF", "WINCH", "IO", "PWR", "SYS",
-    ];
     if let Ok(number) = text.parse::<i32>() {
         return (1..=64).contains(&number).then_some(number);
     }
     let name = text.strip_prefix("SIG").unwrap_or(text);
-    NAMES.iter().position(|known| *known == name).and_then(|at| i32::try_from(at + 1).ok())
+    SIGNALS.iter().position(|known| *known == name).and_then(|at| i32::try_from(at + 1).ok())
 }
 
 #[cfg(test)]

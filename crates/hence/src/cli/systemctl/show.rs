@@ -1,6 +1,7 @@
 //! `show`: properties as systemctl prints them. Structures that it gives a form of their own, other than
 //! command lines and jobs, come out plainly.
 
+use super::text::{code_word, moment, signal_word, span};
 use super::{Args, Failed, properties};
 use crate::control::Control;
 use hence_bus::front::ROOT;
@@ -29,41 +30,104 @@ pub fn print(
 
 fn list(args: &Args, properties: &super::Properties, out: &mut impl Write) -> Result<(), Failed> {
     for (name, value) in properties {
-        let wanted = args.property.is_empty() || args.property.contains(name);
-        let shown = shown(name, value);
-        if !wanted || (shown.is_empty() && args.property.is_empty() && !args.all) {
-            continue;
+        let asked = args.property.iter().chain(&args.property_value).any(|asked| asked == name);
+        let all = args.property.is_empty() && args.property_value.is_empty();
+        for shown in lines(name, value) {
+            if !(asked || all && (args.all || !shown.is_empty())) {
+                continue;
+            }
+            if args.value || !args.property_value.is_empty() {
+                writeln!(out, "{shown}")?;
+            } else {
+                writeln!(out, "{name}={shown}")?;
+            }
         }
-        if args.value { writeln!(out, "{shown}")? } else { writeln!(out, "{name}={shown}")? }
     }
     Ok(())
+}
+
+/// The lines of a property: mostly one, but one for each command, timer and address.
+fn lines(name: &str, value: &Value) -> Vec<String> {
+    let items = value.items();
+    match value {
+        Value::Array(_) if name.starts_with("Exec") => items.iter().map(|i| command(i.items())).collect(),
+        Value::Array(_) if name == "Listen" => items
+            .iter()
+            .map(|i| match i.items() {
+                [kind, path] => format!("{} ({})", plain(path), plain(kind)),
+                _ => plain(i),
+            })
+            .collect(),
+        Value::Array(_) if name.starts_with("Timers") => items.iter().map(|i| timer(i.items())).collect(),
+        value => vec![shown(name, value)],
+    }
+}
+
+/// A setting of a timer, and when it is due.
+fn timer(fields: &[Value]) -> String {
+    let [base, setting, Value::Uint64(next)] = fields else { return String::new() };
+    let (setting, next) = match setting {
+        Value::Uint64(us) => (span(*us, 1), span(*next, 1)),
+        setting => (plain(setting), if *next == 0 { "(null)".to_owned() } else { moment(*next) }),
+    };
+    format!("{{ {}={setting} ; next_elapse={next} }}", plain(base))
+}
+
+/// A string as a shell would need it; only in lists.
+fn quoted(text: &str) -> String {
+    const ESCAPED: &str = "\"\\`$";
+    if !text.contains(|c: char| c.is_whitespace() || ESCAPED.contains(c) || "*?['()<>|&;!".contains(c)) {
+        return text.to_owned();
+    }
+    let mut quoted = String::from("\"");
+    for c in text.chars() {
+        if ESCAPED.contains(c) {
+            quoted.push('\\');
+        }
+        quoted.push(c);
+    }
+    quoted.push('"');
+    quoted
 }
 
 /// A value as systemctl prints it.
 pub fn shown(name: &str, value: &Value) -> String {
     match value {
         Value::Bool(truth) => if *truth { "yes" } else { "no" }.to_owned(),
-        Value::Uint64(us) if name.ends_with("Timestamp") => match us {
-            0 => String::new(),
-            us => moment(*us),
-        },
-        Value::Uint64(u64::MAX) if name.ends_with("Current") || name.ends_with("NSec") => {
+        Value::Uint64(us)
+            if name.ends_with("Timestamp")
+                || ["NextElapseUSecRealtime", "LastTriggerUSec"].contains(&name) =>
+        {
+            if matches!(*us, 0 | u64::MAX) { String::new() } else { moment(*us) }
+        }
+        Value::Uint64(us) if name.contains("USec") => span(*us, 1),
+        Value::Uint64(u64::MAX) if name.starts_with("IP") => "[no data]".to_owned(),
+        Value::Uint64(u64::MAX) if name.starts_with("IO") && !name.ends_with("Weight") => {
+            u64::MAX.to_string()
+        }
+        Value::Uint64(u64::MAX)
+            if ["Current", "NSec", "Weight", "Shares", "Available"].iter().any(|end| name.ends_with(end)) =>
+        {
             "[not set]".to_owned()
         }
         Value::Uint64(u64::MAX) => "infinity".to_owned(),
-        Value::Uint64(us) if name.ends_with("USec") => span(*us),
+        Value::Array(array) if array.element == "s" => {
+            let all: Vec<String> = array.items.iter().filter_map(Value::as_str).map(quoted).collect();
+            all.join(" ")
+        }
+        Value::Struct(fields) if name == "LoadError" => {
+            let said: Vec<String> = fields.iter().map(plain).filter(|text| !text.is_empty()).collect();
+            said.join(" ")
+        }
         Value::Struct(fields) if name == "Job" => match fields.first() {
             Some(Value::Uint32(0)) | None => String::new(),
             Some(id) => plain(id),
         },
-        Value::Array(array) if name.starts_with("Exec") => {
-            array.items.iter().map(|item| command(item.items())).collect::<Vec<_>>().join("\n")
-        }
         value => plain(value),
     }
 }
 
-fn plain(value: &Value) -> String {
+pub fn plain(value: &Value) -> String {
     let joined = |items: &[Value]| items.iter().map(plain).collect::<Vec<_>>().join(" ");
     match value {
         Value::Byte(number) => number.to_string(),
@@ -93,66 +157,20 @@ fn command(fields: &[Value]) -> String {
     };
     format!(
         "{{ path={} ; argv[]={} ; {ignored} ; start_time=[{}] ; stop_time=[{}] ; \
-         pid={} ; code={} ; status={} }}",
+         pid={} ; code={} ; status={}{} }}",
         plain(path),
         plain(argv),
         at(start),
         at(stop),
         plain(pid),
         code_word(code),
-        plain(status)
-    )
-}
-
-/// How a process ended, by the number of waitid(2).
-pub fn code_word(code: &Value) -> &'static str {
-    match code {
-        Value::Int32(1) => "exited",
-        Value::Int32(2) => "killed",
-        Value::Int32(3) => "dumped",
-        _ => "(null)",
-    }
-}
-
-/// A moment since 1970 in UTC: `Tue 2023-11-14 22:13:20 UTC`.
-pub fn moment(us: u64) -> String {
-    const DAYS: [&str; 7] = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"];
-    let seconds = us / 1_000_000;
-    let (days, second) = (seconds / 86_400, seconds % 86_400);
-    let weekday = DAYS[(days % 7) as usize];
-    // Years begin in March here, so that the leap day is the last of its year.
-    let days = days + 719_468;
-    let (era, day) = (days / 146_097, days % 146_097);
-    let year = (day - day / 1460 + day / 36_524 - day / 146_096) / 365;
-    let day = day - (365 * year + year / 4 - year / 100);
-    let month = (5 * day + 2) / 153;
-    let day = day - (153 * month + 2) / 5 + 1;
-    let month = if month < 10 { month + 3 } else { month - 9 };
-    let year = era * 400 + year + u64::from(month <= 2);
-    let (hour, minute, second) = (second / 3600, second / 60 % 60, second % 60);
-    format!("{weekday} {year:04}-{month:02}-{day:02} {hour:02}:{minute:02}:{second:02} UTC")
-}
-
-/// A span in systemd's words: `1min 30s`, `100ms`, `0`.
-pub fn span(us: u64) -> String {
-    const UNITS: [(u64, &str); 7] = [
-        (604_800_000_000, "w"),
-        (86_400_000_000, "d"),
-        (3_600_000_000, "h"),
-        (60_000_000, "min"),
-        (1_000_000, "s"),
-        (1000, "ms"),
-        (1, "us"),
-    ];
-    let mut rest = us;
-    let mut parts = Vec::new();
-    for (size, word) in UNITS {
-        if rest >= size {
-            parts.push(format!("{}{word}", rest / size));
-            rest %= size;
+        plain(status),
+        match (code, status) {
+            (Value::Int32(1), _) => String::new(),
+            (_, Value::Int32(signal)) => format!("/{}", signal_word(*signal)),
+            _ => String::new(),
         }
-    }
-    if parts.is_empty() { "0".to_owned() } else { parts.join(" ") }
+    )
 }
 
 #[cfg(test)]
@@ -161,13 +179,13 @@ mod tests {
 
     #[test]
     fn moments_and_spans() {
-        assert_eq!(moment(1_700_000_000_000_000), "Tue 2023-11-14 22:13:20 UTC");
-        assert_eq!(moment(951_782_400_000_000), "Tue 2000-02-29 00:00:00 UTC");
-        assert_eq!(moment(4_107_542_399_000_000), "Sun 2100-02-28 23:59:59 UTC");
-        assert_eq!(moment(1_000_000), "Thu 1970-01-01 00:00:01 UTC");
-        assert_eq!(span(90_000_000), "1min 30s");
-        assert_eq!(span(100_000), "100ms");
-        assert_eq!(span(0), "0");
+        assert!(moment(1_700_000_000_000_000).contains(" 2023-11-1"));
+        assert_eq!(span(90_000_000, 1), "1min 30s");
+        assert_eq!(span(29_112_850_155, 1), "8h 5min 12.850155s");
+        assert_eq!(span(2_234, 1000), "2ms");
+        assert_eq!(span(1_500_000, 1), "1.5s");
+        assert_eq!(span(100_000, 1), "100ms");
+        assert_eq!(span(0, 1), "0");
     }
 
     #[test]

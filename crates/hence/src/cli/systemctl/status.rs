@@ -1,15 +1,20 @@
-//! `status` in short, and the lists of units and jobs.
+//! `status`, of units and of the whole.
 
-use super::show::{code_word, moment, span};
-use super::{Args, Failed, Properties, exit_status, full_name, properties, property, text};
+use super::list::next_elapse;
+use super::show::plain;
+use super::text::{code_word, moment, relative, signal_word, size, span};
+use super::tree::{mark, processes};
+use super::{Failed, Properties, exit_status, properties, property, text};
 use crate::control::{Control, ControlError};
-use hence_bus::front::matches;
+use hence_bus::front::ROOT;
 use hence_bus::wire::Value;
 use std::io::Write;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Prints units one after another. The exit status is the first bad one's.
-pub fn print(control: &mut Control, units: &[String], out: &mut impl Write) -> Result<u8, Failed> {
+pub fn print(control: &mut Control, units: &[String], all: bool, out: &mut impl Write) -> Result<u8, Failed> {
+    if all {
+        return whole(control, out);
+    }
     let mut status = 0;
     for (number, unit) in units.iter().enumerate() {
         let about = properties(control, unit)?;
@@ -20,7 +25,7 @@ pub fn print(control: &mut Control, units: &[String], out: &mut impl Write) -> R
             if number > 0 {
                 writeln!(out)?;
             }
-            one(control, unit, &about, out)?;
+            one(control, &about, out)?;
             match text(&about, "ActiveState") {
                 "active" | "reloading" => 0,
                 _ => exit_status::NOT_RUNNING,
@@ -29,6 +34,26 @@ pub fn print(control: &mut Control, units: &[String], out: &mut impl Write) -> R
         status = if status == 0 { own } else { status };
     }
     Ok(status)
+}
+
+fn whole(control: &mut Control, out: &mut impl Write) -> Result<u8, Failed> {
+    let about = control.properties(ROOT.to_owned())?;
+    let count = |name: &str| property(&about, name).map_or_else(|| "0".to_owned(), plain);
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let state = text(&about, "SystemState");
+    writeln!(out, "● {}\n    State: {state}", host.trim())?;
+    writeln!(out, "    Units: {} loaded (incl. loaded aliases)", count("NNames"))?;
+    writeln!(out, "     Jobs: {} queued\n   Failed: {} units", count("NJobs"), count("NFailedUnits"))?;
+    if let Some(at) = number(&about, "UserspaceTimestamp") {
+        writeln!(out, "    Since: {}; {}", moment(at), relative(at))?;
+    }
+    writeln!(out, "  systemd: {}", text(&about, "Version"))?;
+    let group = text(&about, "ControlGroup");
+    writeln!(out, "   CGroup: {group}")?;
+    if let Ok(body) = control.ask("GetUnitProcesses", vec![String::new().into()]) {
+        processes(body.first().map_or(&[][..], Value::items), group, "           ", out)?;
+    }
+    Ok(0)
 }
 
 fn number(about: &Properties, name: &str) -> Option<u64> {
@@ -41,25 +66,86 @@ fn number(about: &Properties, name: &str) -> Option<u64> {
     .filter(|&number| number > 0)
 }
 
-fn one(control: &mut Control, unit: &str, about: &Properties, out: &mut impl Write) -> Result<(), Failed> {
-    let active = text(about, "ActiveState");
-    let dot = match active {
-        "active" | "reloading" => "●",
-        "failed" => "×",
-        _ => "○",
-    };
-    let description = text(about, "Description");
+fn names<'a>(about: &'a Properties, name: &str) -> Vec<&'a str> {
+    property(about, name).map_or(&[][..], Value::items).iter().filter_map(Value::as_str).collect()
+}
+
+fn one(control: &mut Control, about: &Properties, out: &mut impl Write) -> Result<(), Failed> {
+    head(about, out)?;
+    state(about, out)?;
+    related(about, "TriggeredBy", out)?;
+    if text(about, "Id").ends_with(".timer") {
+        match next_elapse(about) {
+            0 => writeln!(out, "    Trigger: n/a")?,
+            next => writeln!(out, "    Trigger: {}; {}", moment(next), relative(next))?,
+        }
+    }
+    related(about, "Triggers", out)?;
+    conditions(about, out)?;
+    for (at, document) in names(about, "Documentation").iter().enumerate() {
+        writeln!(out, "{}{document}", if at == 0 { "       Docs: " } else { "             " })?;
+    }
+    for (at, address) in property(about, "Listen").map_or(&[][..], Value::items).iter().enumerate() {
+        let (kind, path) = (super::field(address, 0), super::field(address, 1));
+        writeln!(out, "{}{path} ({kind})", if at == 0 { "     Listen: " } else { "             " })?;
+    }
+    if let Some(Value::Bool(true)) = property(about, "Accept") {
+        let count = |name| number(about, name).unwrap_or(0);
+        write!(out, "   Accepted: {}; Connected: {};", count("NAccepted"), count("NConnections"))?;
+        match count("NRefused") {
+            0 => writeln!(out)?,
+            refused => writeln!(out, "  Refused: {refused}")?,
+        }
+    }
+    let shown = ended(about, out)?;
+    main_process(about, shown, out)?;
+    amounts(about, out)?;
+    groups(control, about, out)
+}
+
+fn head(about: &Properties, out: &mut impl Write) -> Result<(), Failed> {
+    let (unit, description) = (text(about, "Id"), text(about, "Description"));
     let title = if description == unit { String::new() } else { format!(" - {description}") };
-    writeln!(out, "{dot} {unit}{title}")?;
+    writeln!(out, "{} {unit}{title}", mark(text(about, "ActiveState")))?;
+    let load = text(about, "LoadState");
+    let preset = match (text(about, "UnitFileState"), text(about, "UnitFilePreset")) {
+        ("enabled" | "enabled-runtime" | "disabled" | "linked" | "linked-runtime" | "indirect", preset)
+            if !preset.is_empty() =>
+        {
+            format!("; preset: {preset}")
+        }
+        _ => String::new(),
+    };
+    let error = property(about, "LoadError").map_or("", |error| super::field(error, 1));
     let fragment = match (text(about, "FragmentPath"), text(about, "UnitFileState")) {
+        _ if !error.is_empty() => format!(" (Reason: {error})"),
         ("", _) => String::new(),
         (path, "") => format!(" ({path})"),
-        (path, state) => format!(" ({path}; {state})"),
+        (path, state) => format!(" ({path}; {state}{preset})"),
     };
-    writeln!(out, "     Loaded: {}{fragment}", text(about, "LoadState"))?;
-    for path in property(about, "DropInPaths").map_or(&[][..], Value::items) {
-        writeln!(out, "    Drop-In: {}", path.as_str().unwrap_or_default())?;
+    writeln!(out, "     Loaded: {load}{fragment}")?;
+    if property(about, "Transient") == Some(&Value::Bool(true)) {
+        writeln!(out, "  Transient: yes")?;
     }
+    let mut folder = "";
+    let mut files: Vec<(&str, Vec<&str>)> = Vec::new();
+    for path in names(about, "DropInPaths") {
+        let Some((above, name)) = path.rsplit_once('/') else { continue };
+        match files.last_mut() {
+            Some((_, names)) if folder == above => names.push(name),
+            _ => files.push((above, vec![name])),
+        }
+        folder = above;
+    }
+    for (at, (folder, names)) in files.iter().enumerate() {
+        let word = if at == 0 { "    Drop-In: " } else { "             " };
+        writeln!(out, "{word}{folder}\n             └─{}", names.join(", "))?;
+    }
+    Ok(())
+}
+
+fn state(about: &Properties, out: &mut impl Write) -> Result<(), Failed> {
+    let active = text(about, "ActiveState");
     let result = match text(about, "Result") {
         "" | "success" => String::new(),
         result => format!(" (Result: {result})"),
@@ -67,148 +153,250 @@ fn one(control: &mut Control, unit: &str, about: &Properties, out: &mut impl Wri
     let since = match active {
         "active" | "reloading" => number(about, "ActiveEnterTimestamp"),
         "inactive" | "failed" => number(about, "InactiveEnterTimestamp"),
-        _ => number(about, "StateChangeTimestamp"),
+        "activating" => number(about, "InactiveExitTimestamp"),
+        _ => number(about, "ActiveExitTimestamp"),
     };
-    let since = since.map_or(String::new(), |at| format!(" since {}; {} ago", moment(at), age(at)));
+    let since = since.map_or(String::new(), |at| format!(" since {}; {}", moment(at), relative(at)));
     let sub = text(about, "SubState");
     let sub = if sub == active { String::new() } else { format!(" ({sub})") };
-    writeln!(out, "     Active: {active}{sub}{result}{since}")?;
-    for other in property(about, "TriggeredBy").map_or(&[][..], Value::items) {
-        writeln!(out, "TriggeredBy: {}", other.as_str().unwrap_or_default())?;
+    let result = if result.is_empty() {
+        sub
+    } else if active == "failed" {
+        result
+    } else {
+        sub + &result
+    };
+    writeln!(out, "     Active: {active}{result}{since}")?;
+    let at = |name| number(about, name).unwrap_or(0);
+    let (entered, left) = (at("ActiveEnterTimestampMonotonic"), at("ActiveExitTimestampMonotonic"));
+    if !["active", "reloading", "activating"].contains(&active) && entered > 0 && left >= entered {
+        writeln!(out, "   Duration: {}", span(left - entered, 1000))?;
     }
-    let main = number(about, "MainPID");
-    if let Some(pid) = main {
-        writeln!(out, "   Main PID: {pid}")?;
-    } else if let Some(pid) = number(about, "ExecMainPID") {
-        let code = property(about, "ExecMainCode").map_or("(null)", code_word);
-        let status = match property(about, "ExecMainStatus") {
-            Some(Value::Int32(status)) => *status,
-            _ => 0,
+    Ok(())
+}
+
+/// Units that trigger this one, or that it triggers.
+fn related(about: &Properties, name: &str, out: &mut impl Write) -> Result<(), Failed> {
+    for (at, unit) in names(about, name).iter().enumerate() {
+        // systemctl has the same mark for all of them, whatever their state.
+        let word = if at == 0 { format!("{name:>11}: ") } else { " ".repeat(13) };
+        writeln!(out, "{word}● {unit}")?;
+    }
+    Ok(())
+}
+
+/// Why a start was skipped.
+fn conditions(about: &Properties, out: &mut impl Write) -> Result<(), Failed> {
+    for (word, result, when, list, what) in [
+        ("  Condition", "ConditionResult", "ConditionTimestamp", "Conditions", "condition"),
+        ("     Assert", "AssertResult", "AssertTimestamp", "Asserts", "assertion"),
+    ] {
+        let (Some(Value::Bool(false)), Some(at)) = (property(about, result), number(about, when)) else {
+            continue;
         };
-        let how = if code == "exited" { "status" } else { "signal" };
-        writeln!(out, "   Main PID: {pid} (code={code}, {how}={status})")?;
+        writeln!(out, "{word}: start {what} failed at {}; {}", moment(at), relative(at))?;
+        let rows = property(about, list).map_or(&[][..], Value::items);
+        let failed: Vec<&[Value]> = rows.iter().map(Value::items).filter(failed_condition).collect();
+        for (number, row) in failed.iter().enumerate() {
+            let [name, trigger, negate, parameter, _] = row else { continue };
+            let branch = if number + 1 < failed.len() { "├─" } else { "└─" };
+            let sign = |value: &Value, sign| if *value == Value::Bool(true) { sign } else { "" };
+            let (trigger, negate) = (sign(trigger, "|"), sign(negate, "!"));
+            writeln!(
+                out,
+                "             {branch} {}={trigger}{negate}{} was not met",
+                plain(name),
+                plain(parameter)
+            )?;
+        }
+    }
+    Ok(())
+}
+
+fn failed_condition(row: &&[Value]) -> bool {
+    matches!(row, [.., Value::Int32(state)] if *state < 0)
+}
+
+fn ending(code: &Value, status: &Value) -> String {
+    let status = match status {
+        Value::Int32(status) => *status,
+        _ => 0,
+    };
+    let how = match (code, exit_word(status)) {
+        (Value::Int32(1), Some(word)) => format!("status={status}/{word}"),
+        (Value::Int32(1), None) => format!("status={status}"),
+        _ => format!("signal={}", signal_word(status)),
+    };
+    format!("(code={}, {how})", code_word(code))
+}
+
+/// What systemd calls exit statuses; systemd.exec(5), "Process Exit Codes".
+fn exit_word(status: i32) -> Option<&'static str> {
+    const LSB: [&str; 8] = [
+        "SUCCESS",
+        "FAILURE",
+        "INVALIDARGUMENT",
+        "NOTIMPLEMENTED",
+        "NOPERMISSION",
+        "NOTINSTALLED",
+        "NOTCONFIGURED",
+        "NOTRUNNING",
+    ];
+    const OWN: [&str; 44] = [
+        "CHDIR",
+        "NICE",
+        "FDS",
+        "EXEC",
+        "MEMORY",
+        "LIMITS",
+        "OOM_ADJUST",
+        "SIGNAL_MASK",
+        "STDIN",
+        "STDOUT",
+        "CHROOT",
+        "IOPRIO",
+        "TIMERSLACK",
+        "SECUREBITS",
+        "SETSCHEDULER",
+        "CPUAFFINITY",
+        "GROUP",
+        "USER",
+        "CAPABILITIES",
+        "CGROUP",
+        "SETSID",
+        "CONFIRM",
+        "STDERR",
+        "",
+        "PAM",
+        "NETWORK",
+        "NAMESPACE",
+        "NO_NEW_PRIVILEGES",
+        "SECCOMP",
+        "SELINUX_CONTEXT",
+        "PERSONALITY",
+        "APPARMOR",
+        "ADDRESS_FAMILIES",
+        "RUNTIME_DIRECTORY",
+        "",
+        "CHOWN",
+        "SMACK_PROCESS_LABEL",
+        "KEYRING",
+        "STATE_DIRECTORY",
+        "CACHE_DIRECTORY",
+        "LOGS_DIRECTORY",
+        "CONFIGURATION_DIRECTORY",
+        "NUMA_POLICY",
+        "CREDENTIALS",
+    ];
+    let at = usize::try_from(status).ok()?;
+    let word = match at {
+        0..=7 => LSB[at],
+        200..=243 => OWN[at - 200],
+        _ => "",
+    };
+    Some(word).filter(|word| !word.is_empty())
+}
+
+/// Prints the commands that ran and ended; the pids.
+fn ended(about: &Properties, out: &mut impl Write) -> Result<Vec<u32>, Failed> {
+    let mut shown = Vec::new();
+    for (name, value) in about {
+        if !name.starts_with("Exec") || name.ends_with("Ex") || !matches!(value, Value::Array(_)) {
+            continue;
+        }
+        for row in value.items() {
+            let [_, argv, _, _, _, _, _, Value::Uint32(pid), code, status] = row.items() else { continue };
+            if *code == Value::Int32(0) {
+                continue;
+            }
+            writeln!(out, "    Process: {pid} {name}={} {}", plain(argv), ending(code, status))?;
+            shown.push(*pid);
+        }
+    }
+    Ok(shown)
+}
+
+fn comm(pid: u64) -> String {
+    let name = std::fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
+    if name.is_empty() { String::new() } else { format!(" ({})", name.trim_end()) }
+}
+
+fn main_process(about: &Properties, shown: Vec<u32>, out: &mut impl Write) -> Result<(), Failed> {
+    let control = number(about, "ControlPID");
+    let running = number(about, "MainPID");
+    let main = running.or_else(|| number(about, "ExecMainPID"));
+    // A command of a unit that is up, and that was told already, is not told again.
+    let told = |pid: &u64| shown.iter().any(|shown| u64::from(*shown) == *pid);
+    let oneshot = text(about, "Type") == "oneshot";
+    let main = main.filter(|pid| running.is_some() || !told(pid) || !oneshot || control.is_none());
+    if let Some(pid) = main {
+        write!(out, "   Main PID: {pid}")?;
+        if running.is_some() {
+            write!(out, "{}", comm(pid))?;
+        } else {
+            let zero = Value::Int32(0);
+            let code = property(about, "ExecMainCode").unwrap_or(&zero);
+            if *code != zero {
+                write!(out, " {}", ending(code, property(about, "ExecMainStatus").unwrap_or(&zero)))?;
+            }
+        }
+    }
+    if let Some(pid) = control {
+        let word = if main.is_some() { "; Control PID: " } else { "  Cntrl PID: " };
+        write!(out, "{word}{pid}{}", comm(pid))?;
+    }
+    if main.or(control).is_some() {
+        writeln!(out)?;
     }
     if !text(about, "StatusText").is_empty() {
         writeln!(out, "     Status: \"{}\"", text(about, "StatusText"))?;
     }
-    if let Some(restarts) = number(about, "NRestarts") {
-        writeln!(out, "   Restarts: {restarts}")?;
-    }
+    Ok(())
+}
+
+fn amounts(about: &Properties, out: &mut impl Write) -> Result<(), Failed> {
     if let Some(tasks) = number(about, "TasksCurrent") {
         let limit = number(about, "TasksMax").map_or(String::new(), |max| format!(" (limit: {max})"));
         writeln!(out, "      Tasks: {tasks}{limit}")?;
     }
     if let Some(bytes) = number(about, "MemoryCurrent") {
-        writeln!(out, "     Memory: {:.1}M", bytes as f64 / (1024.0 * 1024.0))?;
+        let mut limits = Vec::new();
+        for (word, name) in [
+            ("min", "MemoryMin"),
+            ("low", "MemoryLow"),
+            ("high", "MemoryHigh"),
+            ("max", "MemoryMax"),
+            ("swap max", "MemorySwapMax"),
+            ("available", "MemoryAvailable"),
+        ] {
+            if let Some(limit) = number(about, name) {
+                limits.push(format!("{word}: {}", size(limit)));
+            }
+        }
+        let limits = if limits.is_empty() { String::new() } else { format!(" ({})", limits.join(" ")) };
+        writeln!(out, "     Memory: {}{limits}", size(bytes))?;
     }
-    processes(control, unit, out)
+    if let Some(ns) = number(about, "CPUUsageNSec") {
+        writeln!(out, "        CPU: {}", span(ns / 1000, 1000))?;
+    }
+    Ok(())
 }
 
-fn processes(control: &mut Control, unit: &str, out: &mut impl Write) -> Result<(), Failed> {
-    let asked = control.ask("GetUnitProcesses", vec![unit.to_owned().into()]);
+fn groups(control: &mut Control, about: &Properties, out: &mut impl Write) -> Result<(), Failed> {
+    let group = text(about, "ControlGroup");
+    if group.is_empty() {
+        return Ok(());
+    }
+    let asked = control.ask("GetUnitProcesses", vec![text(about, "Id").to_owned().into()]);
     let rows = match &asked {
         Ok(body) => body.first().map_or(&[][..], Value::items),
         // A unit that is not loaded has none.
         Err(ControlError::Refused(_)) => &[],
         Err(_) => return asked.map(drop).map_err(Failed::from),
     };
-    let mut group = "";
-    for row in rows {
-        let [cgroup, Value::Uint32(pid), command] = row.items() else { continue };
-        let cgroup = cgroup.as_str().unwrap_or_default();
-        if cgroup != group {
-            writeln!(out, "     CGroup: {cgroup}")?;
-            group = cgroup;
-        }
-        writeln!(out, "             {pid} {}", command.as_str().unwrap_or_default())?;
+    if rows.is_empty() && !["active", "reloading"].contains(&text(about, "ActiveState")) {
+        return Ok(());
     }
-    Ok(())
-}
-
-/// How long ago, in its two largest units.
-fn age(at_us: u64) -> String {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    let now_us = u64::try_from(now.as_micros()).unwrap_or(u64::MAX);
-    let us = now_us.saturating_sub(at_us);
-    let precision = if us < 1_000_000 { 1000 } else { 1_000_000 };
-    span(us / precision * precision).split(' ').take(2).collect::<Vec<_>>().join(" ")
-}
-
-/// Prints rows in columns, the last one as it is.
-fn table(rows: &[Vec<&str>], out: &mut impl Write) -> Result<(), Failed> {
-    let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
-    let width = |at: usize| rows.iter().filter_map(|row| row.get(at)).map(|c| c.chars().count()).max();
-    let widths: Vec<usize> = (0..columns).map(|at| width(at).unwrap_or(0)).collect();
-    for row in rows {
-        let mut line = String::new();
-        for (cell, width) in row.iter().zip(&widths) {
-            line.push_str(&format!("{cell:<width$} "));
-        }
-        writeln!(out, "{}", line.trim_end())?;
-    }
-    Ok(())
-}
-
-fn field(row: &Value, at: usize) -> &str {
-    row.items().get(at).and_then(Value::as_str).unwrap_or_default()
-}
-
-/// Prints the units that are up, failed or have a job; with `--all` or `--state=` others, too.
-pub fn list_units(control: &mut Control, args: &Args, out: &mut impl Write) -> Result<u8, Failed> {
-    let patterns: Vec<String> =
-        args.units.iter().map(|name| full_name(name).unwrap_or_else(|_| name.clone())).collect();
-    let body = control.ask("ListUnits", Vec::new())?;
-    let wanted = |row: &&Value| {
-        let (name, load, active, sub) = (field(row, 0), field(row, 2), field(row, 3), field(row, 4));
-        let kind = name.rsplit('.').next().unwrap_or_default();
-        let has_job = row.items().get(7) != Some(&Value::Uint32(0));
-        let state = match args.state.as_slice() {
-            [] => args.all || active != "inactive" || has_job,
-            states => states.iter().any(|state| [load, active, sub].contains(&state.as_str())),
-        };
-        state
-            && (args.kinds.is_empty() || args.kinds.iter().any(|known| known == kind))
-            && (patterns.is_empty() || patterns.iter().any(|pattern| matches(pattern, name)))
-    };
-    let mut rows: Vec<&Value> = body.first().map_or(&[][..], Value::items).iter().filter(wanted).collect();
-    rows.sort_by_key(|row| field(row, 0).to_owned());
-    let mut lines = Vec::new();
-    if !args.no_legend {
-        lines.push(vec!["UNIT", "LOAD", "ACTIVE", "SUB", "DESCRIPTION"]);
-    }
-    lines.extend(rows.iter().map(|row| [0, 2, 3, 4, 1].map(|at| field(row, at)).to_vec()));
-    table(&lines, out)?;
-    if !args.no_legend {
-        writeln!(out, "{} loaded units listed.", rows.len())?;
-    }
-    Ok(0)
-}
-
-/// Prints the queued jobs.
-pub fn list_jobs(control: &mut Control, args: &Args, out: &mut impl Write) -> Result<u8, Failed> {
-    let body = control.ask("ListJobs", Vec::new())?;
-    let rows = body.first().map_or(&[][..], Value::items);
-    if rows.is_empty() {
-        if !args.no_legend {
-            writeln!(out, "No jobs running.")?;
-        }
-        return Ok(0);
-    }
-    let id = |row: &Value| match row.items().first() {
-        Some(Value::Uint32(id)) => id.to_string(),
-        _ => String::new(),
-    };
-    let ids: Vec<String> = rows.iter().map(id).collect();
-    let mut lines = Vec::new();
-    if !args.no_legend {
-        lines.push(vec!["JOB", "UNIT", "TYPE", "STATE"]);
-    }
-    lines.extend(
-        rows.iter().zip(&ids).map(|(row, id)| vec![&**id, field(row, 1), field(row, 2), field(row, 3)]),
-    );
-    table(&lines, out)?;
-    if !args.no_legend {
-        writeln!(out, "{} jobs listed.", rows.len())?;
-    }
-    Ok(0)
+    writeln!(out, "     CGroup: {group}")?;
+    processes(rows, group, "             ", out)
 }

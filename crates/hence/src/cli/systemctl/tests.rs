@@ -37,11 +37,11 @@ fn verbs_and_their_exit_statuses() {
     is(&["show", "--value", "-p", "RestartUSec", "foo"], 0, "100ms\n");
     is(&["show", "-p", "ExecStart", "foo"], 0, "argv[]=/usr/bin/food --port 80 ; ignore_errors=yes ; start");
     is(&["show", "-p", "Version"], 0, "Version=hence ");
-    is(&["status", "foo"], 0, "● foo.service - Serves foo\n     Loaded: loaded (/u/foo.service; static)");
+    is(&["status", "foo"], 0, "● foo.service - Serves foo\n     Loaded: loaded (/u/foo.service; static");
     is(&["status", "foo"], 0, "     Active: active (running) since Tue 2023-11-14 22:13:20 UTC; ");
-    is(&["status", "foo"], 0, "Main PID: 1000002\n      Tasks: 1\n     CGroup: /hence/foo.service\n");
-    is(&["list-units", "-t", "service"], 0, "foo.service loaded active running Serves foo\n2 loaded units");
-    is(&["list-units", "--all", "--no-legend", "b*.service"], 0, "bar.service    loaded active");
+    is(&["status", "foo"], 0, "Main PID: 1000002");
+    is(&["list-units", "-t", "service"], 0, "foo.service loaded active running Serves foo\n\nLOAD ");
+    is(&["list-units", "--all", "--no-legend", "b*.service"], 0, "  bar.service    loaded active");
     is(&["restart", "foo"], 0, "");
     is(&["try-restart", "broken"], 0, "");
     is(&["reload", "foo"], 3, "");
@@ -57,13 +57,13 @@ fn verbs_and_their_exit_statuses() {
     is(&["start", "never-heard-of"], 5, "");
     is(&["status", "never-heard-of"], 4, "");
     is(&["start", "--no-block", "slow"], 0, "");
-    is(&["list-jobs"], 0, "slow.service start running\n1 jobs listed.");
+    is(&["list-jobs"], 0, "slow.service start running\n\n1 jobs listed.");
     is(&["cancel"], 0, "");
     is(&["list-jobs"], 0, "No jobs running.");
     is(&["start", "--job-mode", "never", "foo"], 1, "");
     is(&["daemon-reload"], 0, "");
-    is(&["kill", "-s", "NONSENSE", "foo"], 1, "Failed to parse signal string NONSENSE.");
-    is(&["start"], 1, "name a unit");
+    is(&["kill", "-s", "NONSENSE", "foo"], 1, "Failed to parse signal string \"NONSENSE\".");
+    is(&["start"], 1, "Too few arguments.");
     is(&["start", "a/b"], 1, "Invalid unit name");
     is(&["frobnicate", "foo"], 1, "Unknown command verb frobnicate");
 }

@@ -1,0 +1,191 @@
+//! `hence systemctl` beside the stock systemctl: the same verbs to the same running hence print the same and
+//! end with the same status; so do those of unit files where nothing runs.
+
+use crate::rig::{Level, Site, root_for, until};
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Output};
+
+/// Makes /run look like that of a machine booted with systemd, for one command.
+const BOOTED: &str = "mount -t tmpfs tmpfs /run && mkdir -p /run/systemd/system && exec \"$@\"";
+
+fn can() -> bool {
+    let namespace = Command::new("unshare").args(["-m", "mount", "-t", "tmpfs", "tmpfs", "/run"]).output();
+    let client = Command::new("systemctl").arg("--version").output();
+    let can = namespace.is_ok_and(|o| o.status.success())
+        && client.is_ok_and(|o| o.status.success() && o.stdout.starts_with(b"systemd 252 "));
+    if !can {
+        eprintln!("skipped: no systemctl 252, or no mount namespace for it");
+    }
+    can
+}
+
+fn environment(command: &mut Command, site: &Site) {
+    command.env("XDG_RUNTIME_DIR", &site.folder).env("DBUS_SESSION_BUS_ADDRESS", "unix:path=/nonexistent");
+    command.env("SYSTEMD_IGNORE_CHROOT", "1").env("SYSTEMD_COLORS", "0").env("LC_ALL", "C.UTF-8");
+    command.env_remove("SYSTEMD_OFFLINE");
+}
+
+fn stock(site: &Site, line: &[&str]) -> Output {
+    let mut command = Command::new("unshare");
+    command.args(["-m", "sh", "-c", BOOTED, "sh", "systemctl", "--user", "--no-pager"]).args(line);
+    environment(&mut command, site);
+    command.output().expect("unshare runs")
+}
+
+/// Ours, called as systemctl.
+fn own(site: &Site, line: &[&str]) -> Output {
+    let mut command = Command::new(site.path("systemctl"));
+    command.args(["--user", "--no-pager", "--socket", &site.path("bus")]).args(line);
+    environment(&mut command, site);
+    command.output().expect("hence runs")
+}
+
+/// What was said, without how long ago things were.
+fn said(output: &Output) -> String {
+    let ago = |line: &str| match line.find("; ").filter(|_| line.ends_with(" ago") || line.ends_with(" left"))
+    {
+        Some(at) => line[..at].to_owned(),
+        None => line.to_owned(),
+    };
+    let out = String::from_utf8_lossy(&output.stdout);
+    // Consumed time goes on between two questions.
+    let steady = |line: &&str| {
+        !line.starts_with("        CPU: ")
+            && !line.starts_with("CPUUsageNSec=")
+            && !line.starts_with("UserspaceTimestamp")
+    };
+    let lines: Vec<String> = out.lines().filter(steady).map(ago).collect();
+    format!(
+        "{}\n{}exit status {:?}",
+        lines.join("\n"),
+        String::from_utf8_lossy(&output.stderr),
+        output.status.code()
+    )
+}
+
+#[track_caller]
+fn same(site: &Site, line: &[&str]) {
+    let (theirs, ours) = (said(&stock(site, line)), said(&own(site, line)));
+    assert!(theirs == ours, "{line:?}\nsystemctl:\n{theirs}\nhence:\n{ours}");
+}
+
+fn site() -> Site {
+    let site = Site::new("systemctl", Level::Best);
+    site.unit(
+        "many.target",
+        "[Unit]\nDescription=Many\nWants=web.service tick.timer sock.socket sh.service\n",
+    );
+    site.unit(
+        "web.service",
+        "[Unit]\nDescription=The web\nDocumentation=man:web(8) https://example.org/\n[Service]\n\
+         ExecStart=/bin/sleep 600 MARK\nExecReload=/bin/true\nRestartSec=1500ms\n\
+         Environment=A=1 \"B=two words\"\n[Install]\nWantedBy=many.target\nAlias=www.service\n",
+    );
+    site.unit("sh.service", "[Service]\nExecStart=/bin/sh -c \"sleep 600 MARK & sleep 601 MARK\"\n");
+    site.unit("bad.service", "[Service]\nExecStart=/bin/false\n[Install]\nWantedBy=many.target\n");
+    site.unit("once.service", "[Service]\nType=oneshot\nExecStart=/bin/true\n");
+    site.unit("tick.timer", "[Unit]\nDescription=Tick\n[Timer]\nOnActiveSec=30h\n");
+    site.unit("tick.service", "[Service]\nExecStart=/bin/true\n");
+    site.unit("sock.socket", "[Socket]\nListenStream=FOLDER/s.sock\nListenFIFO=FOLDER/f.fifo\n");
+    site.unit("sock.service", "[Service]\nExecStart=/bin/sleep 600 MARK\n");
+    fs::create_dir_all(site.units().join("web.service.d")).expect("a folder");
+    for (name, text) in [("a.conf", "TimeoutStopSec=7"), ("b.conf", "Nice=3")] {
+        fs::write(site.units().join("web.service.d").join(name), format!("[Service]\n{text}\n"))
+            .expect("a file");
+    }
+    std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_hence"), site.path("systemctl")).expect("a link");
+    site
+}
+
+#[test]
+fn it_says_what_the_stock_systemctl_says() {
+    if !root_for("hence systemctl beside systemctl") || !can() {
+        return;
+    }
+    let site = site();
+    let hence = site.start(&["--stay", "--unit", "many.target"]);
+    until("the socket", || Path::new(&site.path("bus")).exists().then_some(()));
+    fs::create_dir_all(site.path("systemd")).expect("a folder");
+    std::os::unix::fs::symlink(site.path("bus"), site.path("systemd/private")).expect("a link");
+    until("the start", || own(&site, &["is-active", "many.target", "-q"]).status.success().then_some(()));
+    own(&site, &["start", "bad"]);
+    until("the failure", || own(&site, &["is-failed", "bad", "-q"]).status.success().then_some(()));
+
+    for line in include_str!("systemctl_lines.txt").lines() {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        same(&site, &words);
+    }
+    // What changes something can't be done twice: their link is removed, then made by us, and so on.
+    let link = site.units().join("many.target.wants/web.service");
+    for verbs in [["enable", "disable"], ["disable", "enable"]] {
+        let theirs: Vec<String> = verbs.iter().map(|verb| said(&stock(&site, &[verb, "web"]))).collect();
+        let ours: Vec<String> = verbs.iter().map(|verb| said(&own(&site, &[verb, "web"]))).collect();
+        assert_eq!(theirs, ours);
+        assert_eq!(fs::symlink_metadata(&link).is_ok(), verbs[1] == "enable");
+        own(&site, &["enable", "web"]);
+    }
+    assert_eq!(own(&site, &["set-property", "web", "CPUWeight=50"]).status.code(), Some(0));
+    same(&site, &["show", "-p", "CPUWeight,DropInPaths", "web"]);
+    hence.interrupt();
+}
+
+#[test]
+fn unit_files_of_an_image() {
+    if !can() {
+        return;
+    }
+    let site = site();
+    let root = site.path("image");
+    let option = format!("--root={root}");
+    let vendor = format!("{root}/usr/lib/systemd/system");
+    let mut said_by = Vec::new();
+    for program in ["systemctl".to_owned(), site.path("systemctl")] {
+        let _ = fs::remove_dir_all(&root);
+        fs::create_dir_all(&vendor).expect("a folder");
+        fs::create_dir_all(format!("{root}/etc/systemd/system")).expect("a folder");
+        for name in ["web.service", "bad.service", "once.service"] {
+            fs::copy(site.units().join(name), format!("{vendor}/{name}")).expect("a copy");
+        }
+        let mut all = Vec::new();
+        for line in [
+            "enable web",
+            "is-enabled web bad",
+            "is-enabled absent",
+            "mask bad",
+            "is-enabled bad",
+            "unmask bad",
+            "list-unit-files",
+            "set-default many.target",
+            "disable web",
+            "enable absent",
+            "preset bad",
+            "disable bad",
+            "enable once",
+            "add-wants multi-user.target bad",
+        ] {
+            let mut command = Command::new(&program);
+            command.arg(&option).args(line.split(' '));
+            environment(&mut command, &site);
+            // In which order links are removed is chance.
+            let text = said(&command.output().expect("it runs"));
+            let mut lines: Vec<String> = text.lines().map(String::from).collect();
+            lines.sort();
+            all.push((line, lines));
+        }
+        said_by.push(all);
+    }
+    assert_eq!(said_by[0], said_by[1]);
+}
+
+#[test]
+fn offline_it_ignores_what_only_a_running_one_can_do() {
+    let site = site();
+    let output = Command::new(site.path("systemctl"))
+        .args(["start", "web"])
+        .env("SYSTEMD_OFFLINE", "1")
+        .output()
+        .expect("hence runs");
+    assert_eq!(output.status.code(), Some(0));
+    assert_eq!(String::from_utf8_lossy(&output.stderr), "Running in chroot, ignoring command 'start'\n");
+}
