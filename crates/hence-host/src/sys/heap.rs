@@ -1,10 +1,11 @@
-//! Memory that is given back to the kernel after a burst: free heap, unused stack, and code that is not in use.
+//! Memory that is given back to the kernel after a burst: free heap, unused stack, and code that is not in
+//! use.
 
 use std::ffi::{c_int, c_void};
 
 /// Gives back what a burst of work needed: the free pages of the heap and of the stack, and the pages of this
-/// program that the burst had run through. Costs a walk over the heap, and a page fault for each part of the program that is
-/// used again: for after a burst, not for every event.
+/// program that the burst had run through. Costs a walk over the heap, and a page fault for each part of the
+/// program that is used again: for after a burst, not for every event.
 pub fn trim() {
     trim_heap();
     trim_stack();
