@@ -359,7 +359,8 @@ fn who_refers_to_a_unit_over_the_bus_keeps_it_until_it_is_gone() {
     let go = site.path("go");
     let line = format!("until [ -e {go} ]; do sleep 0.05; done");
     for unit in ["once", "lost"] {
-        let arguments = [&format!("--unit={unit}"), "/bin/sh", "-c", &line].map(|text| text);
+        let option = format!("--unit={unit}");
+        let arguments = [&*option, "/bin/sh", "-c", &*line];
         let made = client(&site, "systemd-run", &arguments).output().expect("systemd-run");
         assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
     }
