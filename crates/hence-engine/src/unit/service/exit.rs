@@ -129,6 +129,14 @@ impl Engine {
         if let Some(record) = self.service_ref(unit).signal_record {
             causes.push(Self::here(record));
         }
+        let starting = matches!(
+            self.service_ref(unit).sub,
+            SubState::Condition | SubState::StartPre | SubState::Start | SubState::StartPost
+        );
+        if causes.is_empty() && starting && known == (Exit { kind: ExitKind::Exited, status: 0 }) {
+            // What goes well on the way up is no reason of its own: whoever asked for the start is.
+            causes.push(Self::here(self.units[unit.0 as usize].record));
+        }
         if let Some((step, errno)) = spawn_error {
             let failed = Fact::SpawnFailed { role, step, errno, subject: self.subject_of(unit, main, step) };
             let own = Self::here(self.units[unit.0 as usize].record);

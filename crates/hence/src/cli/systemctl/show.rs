@@ -183,7 +183,7 @@ mod tests {
         assert_eq!(span(90_000_000, 1), "1min 30s");
         assert_eq!(span(29_112_850_155, 1), "8h 5min 12.850155s");
         assert_eq!(span(2_234, 1000), "2ms");
-        assert_eq!(span(1_500_000, 1), "1.5s");
+        assert_eq!(span(1_500_000, 1), "1.500000s");
         assert_eq!(span(100_000, 1), "100ms");
         assert_eq!(span(0, 1), "0");
     }

@@ -51,7 +51,7 @@ fn verbs_and_their_exit_statuses() {
     is(&["start", "broken"], 1, "");
     is(&["is-failed", "broken"], 0, "failed\n");
     is(&["status", "broken"], 3, "Active: failed (Result: exit-code) since ");
-    is(&["status", "broken"], 3, "(code=exited, status=7)");
+    is(&["status", "broken"], 3, "(code=exited, status=7/NOTRUNNING)");
     is(&["reset-failed"], 0, "");
     is(&["is-failed", "broken"], 1, "inactive\n");
     is(&["start", "never-heard-of"], 5, "");

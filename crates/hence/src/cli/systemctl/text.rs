@@ -36,7 +36,7 @@ pub fn moment(us: u64) -> String {
     at.map_or_else(String::new, |at| at.to_zoned(TimeZone::system()).strftime(form).to_string())
 }
 
-/// A span in systemd's words, down to an accuracy: `1min 30s`, `12.85s`, `100ms`, `0`.
+/// A span in systemd's words, down to an accuracy: `1min 30s`, `12.850000s`, `100ms`, `0`.
 pub fn span(us: u64, accuracy: u64) -> String {
     const UNITS: [(u64, &str); 9] = [
         (31_557_600_000_000, "y"),
@@ -68,9 +68,7 @@ pub fn span(us: u64, accuracy: u64) -> String {
         let fraction = below / accuracy.max(1);
         if rest < 60_000_000 && below > 0 && digits > 0 {
             let fraction = format!("{fraction:0digits$}");
-            let fraction = fraction.trim_end_matches('0');
-            let dot = if fraction.is_empty() { "" } else { "." };
-            parts.push(format!("{whole}{dot}{fraction}{word}"));
+            parts.push(format!("{whole}.{fraction}{word}"));
             break;
         }
         parts.push(format!("{whole}{word}"));
