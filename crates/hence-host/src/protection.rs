@@ -153,7 +153,7 @@ fn inaccessible(is_folder: bool) -> io::Result<PathBuf> {
             fs::DirBuilder::new().mode(0o000).recursive(true).create(&node)?;
         } else {
             fs::OpenOptions::new().create(true).append(true).open(&node)?;
-            fs::set_permissions(&node, fs::Permissions::from_mode(0))?;
+            fs::set_permissions(&node, fs::Permissions::from_mode(0o000))?;
         }
     }
     Ok(node)

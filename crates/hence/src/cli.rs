@@ -45,7 +45,7 @@ enum Verb {
     Verify(verify::Verify),
     Completions(completions::Completions),
     Man(man::Man),
-    Systemctl(systemctl::Args),
+    Systemctl(Box<systemctl::Args>),
 }
 
 /// What a verb ends with: an exit status, or trouble that is told on stderr.
