@@ -111,6 +111,16 @@ pub fn shown(name: &str, value: &Value) -> String {
             "[not set]".to_owned()
         }
         Value::Uint64(u64::MAX) => "infinity".to_owned(),
+        Value::Uint32(mode) if name.contains("UMask") || name.contains("Mode") => format!("{mode:04o}"),
+        // Exit codes, then signals.
+        Value::Struct(fields) if name.ends_with("ExitStatus") => {
+            let codes = fields.first().map_or(&[][..], Value::items).iter().map(plain);
+            let signals = fields.get(1).map_or(&[][..], Value::items).iter().map(|signal| match signal {
+                Value::Int32(signal) => signal_word(*signal),
+                other => plain(other),
+            });
+            codes.chain(signals).collect::<Vec<_>>().join(" ")
+        }
         Value::Array(array) if array.element == "s" => {
             let all: Vec<String> = array.items.iter().filter_map(Value::as_str).map(quoted).collect();
             all.join(" ")
@@ -196,6 +206,7 @@ mod tests {
         assert_eq!(shown("ActiveEnterTimestamp", &Value::Uint64(0)), "");
         assert_eq!(shown("CanStart", &Value::Bool(true)), "yes");
         assert_eq!(shown("Wants", &Value::strings(["a", "b"])), "a b");
+        assert_eq!(shown("UMask", &Value::Uint32(0o22)), "0022");
         assert_eq!(shown("InvocationID", &Value::Bytes(vec![1, 0xab])), "01ab");
         let job = |id: u32| Value::Struct(vec![id.into(), Value::path("/")]);
         assert_eq!((shown("Job", &job(0)), shown("Job", &job(7))), (String::new(), "7".into()));

@@ -36,7 +36,7 @@ fn verbs_and_their_exit_statuses() {
     is(&["show", "-p", "ActiveState,SubState", "foo"], 0, "ActiveState=active\nSubState=running\n");
     is(&["show", "--value", "-p", "RestartUSec", "foo"], 0, "100ms\n");
     is(&["show", "-p", "ExecStart", "foo"], 0, "argv[]=/usr/bin/food --port 80 ; ignore_errors=yes ; start");
-    is(&["show", "-p", "Version"], 0, "Version=hence ");
+    is(&["show", "-p", "Version"], 0, "Version=252 (hence ");
     is(&["status", "foo"], 0, "● foo.service - Serves foo\n     Loaded: loaded (/u/foo.service; static");
     is(&["status", "foo"], 0, "     Active: active (running) since Tue 2023-11-14 22:13:20 UTC; ");
     is(&["status", "foo"], 0, "Main PID: 1000002");
