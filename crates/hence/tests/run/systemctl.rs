@@ -66,7 +66,10 @@ fn said(output: &Output) -> String {
 
 #[track_caller]
 fn same(site: &Site, line: &[&str]) {
-    let (theirs, ours) = (said(&stock(site, line)), said(&own(site, line)));
+    let look = || (said(&stock(site, line)), said(&own(site, line)));
+    // What moves between the two looks, a clock's second for one, is looked at again.
+    let again = (0..3).map(|_| look()).find(|(theirs, ours)| theirs == ours);
+    let (theirs, ours) = again.unwrap_or_else(look);
     assert!(theirs == ours, "{line:?}\nsystemctl:\n{theirs}\nhence:\n{ours}");
 }
 
