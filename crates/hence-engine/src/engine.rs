@@ -365,7 +365,6 @@ impl Engine {
         for unit in &mut self.units {
             unit.edges.shrink_to_fit();
         }
-        self.units.shrink_to_fit();
         // Made in one go, a map has no room to spare, and its parts lie together: not each between pages that
         // could be given back.
         self.names = core::mem::take(&mut self.names).into_iter().collect();
