@@ -1,10 +1,12 @@
 //! What an interface is: rows of properties, methods and signals. It serves nothing; the front does.
 
 pub mod access;
+pub mod configured;
 pub mod job;
 pub mod kinds;
 pub mod manager;
 pub mod manager_files;
+pub mod manager_settings;
 pub mod scope;
 pub mod service;
 pub mod slice;

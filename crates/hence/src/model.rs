@@ -188,6 +188,7 @@ impl Model for EngineModel<'_> {
             // The number first: clients read from it what they may ask for, as runc does.
             version: concat!("252 (hence ", env!("CARGO_PKG_VERSION"), ")").into(),
             architecture: architecture().into(),
+            limits: view::limits(&[]),
             n_names: count(engine.unit_count()),
             n_failed_units: count(failed),
             n_jobs: count(jobs),

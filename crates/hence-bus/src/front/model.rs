@@ -4,7 +4,8 @@
 
 use super::refusal::Refusal;
 use crate::wire::Value;
-use hence_unit::UnitKind;
+use hence_unit::{Config, UnitKind};
+use std::sync::Arc;
 
 /// A point in time on both clocks, in microseconds; 0 means never.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -324,6 +325,8 @@ pub struct UnitView {
     pub timer: TimerView,
     /// For scopes.
     pub scope: ScopeView,
+    /// Its configuration, for what only it says.
+    pub config: Option<Arc<Config>>,
     /// Properties without a field here. One with a field wins over one of the same name.
     pub more: Vec<MoreProperty>,
 }
@@ -374,6 +377,7 @@ impl UnitView {
             socket: SocketView::default(),
             timer: TimerView::default(),
             scope: ScopeView::default(),
+            config: None,
             more: Vec::new(),
         }
     }
@@ -414,6 +418,8 @@ pub struct ProcessView {
 pub struct ManagerView {
     /// Version.
     pub version: String,
+    /// Soft and hard limits that processes have without settings, by Linux' number.
+    pub limits: [[u64; 2]; 16],
     /// `x86-64`, ...
     pub architecture: String,
     /// Virtualization or container, empty on hardware.

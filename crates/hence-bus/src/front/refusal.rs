@@ -34,6 +34,8 @@ errors! {
     ScopeNotRunning = "org.freedesktop.systemd1.ScopeNotRunning",
     /// Nothing that could be cleaned.
     NothingToClean = "org.freedesktop.systemd1.NothingToClean",
+    /// There is no such dynamic user.
+    NoSuchDynamicUser = "org.freedesktop.systemd1.NoSuchDynamicUser",
     /// The client does not hold on to the unit.
     NotReferenced = "org.freedesktop.systemd1.NotReferenced",
     /// The process belongs to no unit.

@@ -2,7 +2,7 @@
 
 use super::unit::{enqueue, kill, list_row, mode, verb};
 use super::{Call, Interface, Method, Property, Signal, Turn, fixed, job, live, method, monotonic, or_max};
-use super::{manager_files, quiet, realtime, slice, text, texts};
+use super::{manager_files, manager_settings, quiet, realtime, slice, text, texts};
 use crate::front::{Command, ErrorName, ManagerView, Power, Refusal, UnitRow, Verb};
 use crate::front::{job_path, matches, unit_path};
 use crate::wire::Value;
@@ -10,7 +10,7 @@ use crate::wire::Value;
 /// The interface.
 pub const INTERFACE: Interface<ManagerView> = Interface {
     name: "org.freedesktop.systemd1.Manager",
-    properties: &[PROPERTIES],
+    properties: &[PROPERTIES, manager_settings::SETTINGS, manager_settings::LIMITS],
     methods: METHODS,
     signals: SIGNALS,
 };
@@ -137,6 +137,12 @@ const METHODS: &[Method] = &[
         };
         reply_path(unit_path(&c.model.unit_of_invocation(id).ok_or_else(none)?))
     }),
+    // Units are not marked, for `SetUnitProperties` refuses that.
+    method("EnqueueMarkedJobs", "", "ao", |_| Ok(Turn::Reply(vec![Value::array("o", Vec::new())]))),
+    // There are no users that exist only while their unit runs.
+    method("GetDynamicUsers", "", "a(us)", |_| Ok(Turn::Reply(vec![Value::array("(us)", Vec::new())]))),
+    method("LookupDynamicUserByName", "s", "u", |c| Err(no_such_user(c.text(0).to_owned()))),
+    method("LookupDynamicUserByUID", "u", "s", |c| Err(no_such_user(c.number(0).to_string()))),
     method("GetUnitByControlGroup", "s", "o", |c| {
         let path = c.text(0).to_owned();
         let none = || {
@@ -267,4 +273,8 @@ fn has_state(row: &UnitRow, states: &[String]) -> bool {
 /// Whether a name matches one of the patterns, or there are none.
 pub(super) fn matches_any(patterns: &[String], name: &str) -> bool {
     patterns.is_empty() || patterns.iter().any(|pattern| matches(pattern, name))
+}
+
+fn no_such_user(user: String) -> Refusal {
+    Refusal::new(ErrorName::NoSuchDynamicUser, format!("Dynamic user {user} does not exist."))
 }

@@ -1,13 +1,13 @@
 //! org.freedesktop.systemd1.Scope.
 
 use super::slice::{self, RESOURCES};
-use super::{Interface, Method, Property, Turn, fixed, live, method, text};
+use super::{Interface, Method, Property, Turn, configured, fixed, live, method, text};
 use crate::front::{Command, UnitView};
 
 /// The interface.
 pub const INTERFACE: Interface<UnitView> = Interface {
     name: "org.freedesktop.systemd1.Scope",
-    properties: &[ROWS, RESOURCES, KILL],
+    properties: &[ROWS, RESOURCES, KILL, configured::SCOPE, configured::RESOURCES],
     methods: METHODS,
     signals: &[("RequestStop", "")],
 };

@@ -1,14 +1,26 @@
 //! org.freedesktop.systemd1.Service.
 
 use super::slice::{METHODS, RESOURCES};
-use super::{Interface, Property, fixed, live, monotonic, quiet, realtime, stale, text, texts};
+use super::{Interface, Property, configured, fixed, live, monotonic, quiet, realtime, stale, text, texts};
 use crate::front::{ExecView, UnitView};
 use crate::wire::Value;
 
 /// The interface.
 pub const INTERFACE: Interface<UnitView> = Interface {
     name: "org.freedesktop.systemd1.Service",
-    properties: &[SETTINGS, STATE, COMMANDS, RESOURCES, ENVIRONMENT, LIMITS, EXECUTION],
+    properties: &[
+        SETTINGS,
+        STATE,
+        COMMANDS,
+        RESOURCES,
+        ENVIRONMENT,
+        LIMITS,
+        EXECUTION,
+        configured::SERVICE,
+        configured::KILL,
+        configured::EXECUTION,
+        configured::RESOURCES,
+    ],
     methods: METHODS,
     signals: &[],
 };
@@ -80,7 +92,8 @@ macro_rules! limits {
     };
 }
 
-const LIMITS: &[Property<UnitView>] = limits! {
+/// setrlimit(2), of all kinds that run commands.
+pub const LIMITS: &[Property<UnitView>] = limits! {
     "LimitCPU" "LimitCPUSoft" 0,
     "LimitFSIZE" "LimitFSIZESoft" 1,
     "LimitDATA" "LimitDATASoft" 2,

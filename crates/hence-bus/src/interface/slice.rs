@@ -1,13 +1,13 @@
 //! org.freedesktop.systemd1.Slice, and the rows of resources that every kind with a cgroup shares.
 
-use super::{Interface, Method, Property, Turn, method, or_max, quiet, text};
+use super::{Interface, Method, Property, Turn, configured, method, or_max, quiet, text};
 use crate::front::{Command, ErrorName, Model, ProcessView, Refusal, UnitView};
 use crate::wire::Value;
 
 /// The interface.
 pub const INTERFACE: Interface<UnitView> = Interface {
     name: "org.freedesktop.systemd1.Slice",
-    properties: &[RESOURCES],
+    properties: &[RESOURCES, configured::RESOURCES],
     methods: METHODS,
     signals: &[],
 };

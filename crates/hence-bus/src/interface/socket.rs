@@ -1,14 +1,23 @@
 //! org.freedesktop.systemd1.Socket.
 
+use super::service::LIMITS;
 use super::slice::{METHODS, RESOURCES};
-use super::{Interface, Property, fixed, live, quiet, text};
+use super::{Interface, Property, configured, fixed, live, quiet, text};
 use crate::front::UnitView;
 use crate::wire::Value;
 
 /// The interface.
 pub const INTERFACE: Interface<UnitView> = Interface {
     name: "org.freedesktop.systemd1.Socket",
-    properties: &[OWN, RESOURCES],
+    properties: &[
+        OWN,
+        RESOURCES,
+        LIMITS,
+        configured::SOCKET,
+        configured::EXECUTION_OF_OTHERS,
+        configured::EXECUTION,
+        configured::RESOURCES,
+    ],
     methods: METHODS,
     signals: &[],
 };

@@ -1,12 +1,16 @@
 //! org.freedesktop.systemd1.Timer.
 
-use super::{Interface, Property, fixed, live, monotonic, realtime, stale, text};
+use super::{Interface, Property, configured, fixed, live, monotonic, realtime, stale, text};
 use crate::front::UnitView;
 use crate::wire::Value;
 
 /// The interface.
-pub const INTERFACE: Interface<UnitView> =
-    Interface { name: "org.freedesktop.systemd1.Timer", properties: &[OWN], methods: &[], signals: &[] };
+pub const INTERFACE: Interface<UnitView> = Interface {
+    name: "org.freedesktop.systemd1.Timer",
+    properties: &[OWN, configured::TIMER],
+    methods: &[],
+    signals: &[],
+};
 
 const OWN: &[Property<UnitView>] = &[
     fixed("Unit", "s", |v| text(&v.timer.unit)),

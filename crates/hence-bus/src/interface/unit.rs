@@ -1,7 +1,8 @@
 //! org.freedesktop.systemd1.Unit: the rows that all kinds share; org.freedesktop.systemd1(5).
 
 use super::{
-    Call, Interface, Method, Property, Turn, fixed, live, method, monotonic, quiet, realtime, stale,
+    Call, Interface, Method, Property, Turn, configured, fixed, live, method, monotonic, quiet, realtime,
+    stale,
 };
 use super::{text, texts};
 use crate::front::{Command, ConditionView, ErrorName, Mode, Refusal, UnitView, Verb, Whom};
@@ -30,7 +31,7 @@ pub const KNOWN: &[&str] = &[
 /// The interface.
 pub const INTERFACE: Interface<UnitView> = Interface {
     name: "org.freedesktop.systemd1.Unit",
-    properties: &[NAMES, DEPENDENCIES, FILES, STATE, ABILITIES, TESTS],
+    properties: &[NAMES, DEPENDENCIES, FILES, STATE, ABILITIES, TESTS, configured::UNIT],
     methods: METHODS,
     signals: &[],
 };

@@ -68,6 +68,12 @@ pub fn unit_view(engine: &Engine, id: UnitId) -> UnitView {
     view.start_limit_interval_us = config.start_limit_interval;
     view.start_limit_burst = config.start_limit_burst;
     view.cgroup = resources(engine, unit);
+    view.service.limits = match &config.kind {
+        Kind::Service(config) => limits(&config.context.limits),
+        Kind::Socket(config) => limits(&config.context.limits),
+        Kind::Mount(config) => limits(&config.context.limits),
+        _ => limits(&[]),
+    };
     match (&config.kind, &unit.state) {
         (Kind::Service(config), _) => configure_service(config, &mut view.service),
         (Kind::Socket(config), _) => {
@@ -101,6 +107,7 @@ pub fn changing_view(engine: &Engine, id: UnitId) -> UnitView {
     let config = &*unit.config;
     let mut view = UnitView::new(unit.name().kind(), unit.name().as_str());
     view.row = row(engine, unit);
+    view.config = Some(unit.config.clone());
     view.state_change = at(unit.times.state_change);
     view.inactive_exit = at(unit.times.inactive_exit);
     view.active_enter = at(unit.times.active_enter);
@@ -271,12 +278,11 @@ fn configure_service(config: &ServiceConfig, view: &mut ServiceView) {
     view.umask = config.context.umask.unwrap_or(0o022);
     view.nice = config.context.nice.map_or(0, i32::from);
     view.oom_score_adjust = config.context.oom_score_adjust.map_or(0, i32::from);
-    view.limits = limits(&config.context.limits);
     view.working_directory = optional(config.context.working_directory.as_deref());
 }
 
 /// Limit...= by Linux' number; what isn't set is ours, which processes have then.
-fn limits(set: &[ResourceLimit]) -> [[u64; 2]; 16] {
+pub fn limits(set: &[ResourceLimit]) -> [[u64; 2]; 16] {
     static OWN: std::sync::OnceLock<[[u64; 2]; 16]> = std::sync::OnceLock::new();
     let mut limits = *OWN.get_or_init(hence_host::own_limits);
     for limit in set {
