@@ -28,6 +28,7 @@ pub use path::{Object, ROOT, job_path, unit_path};
 pub use refusal::{ErrorName, Refusal};
 
 use crate::bus::Bus;
+pub use crate::interface::configured::setting_value;
 use crate::interface::{self, Emits, Interface};
 use crate::peer::Peer;
 use crate::wire::{Kind, Message, NO_REPLY_EXPECTED, Value};

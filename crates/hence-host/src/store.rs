@@ -196,3 +196,8 @@ pub(crate) fn now() -> Stamp {
     };
     Stamp { realtime_us: us(ClockId::Realtime), monotonic_us: us(ClockId::Monotonic) }
 }
+
+/// The file that the output of a unit is kept in, below a ledger's folder.
+pub fn log_of(ledger: &Path, unit: &str) -> PathBuf {
+    Places { folder: ledger.to_owned() }.logs().join(capture::file_name(unit))
+}

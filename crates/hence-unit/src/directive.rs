@@ -39,6 +39,7 @@ mod typed;
 mod unit;
 mod x_hence;
 
+pub use capability::NAMES as CAPABILITIES;
 pub use nearest::nearest;
 pub use section::{Section, Sections};
 pub use shape::Shape;

@@ -15,6 +15,8 @@ use std::time::{Duration, Instant};
 pub const MANAGER: &str = "org.freedesktop.systemd1.Manager";
 /// How long an answer may take.
 const ANSWER: Duration = Duration::from_secs(25);
+/// How long to wait for news before looking again: what was told before the question is not told twice.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
 /// Most ends of jobs that are kept for when somebody waits for them.
 const ENDED_MAX: usize = 65_536;
 
@@ -149,6 +151,36 @@ impl Control {
                 self.note(&signal);
             }
         }
+    }
+
+    /// Waits until a unit is neither up nor coming up nor going down; whether it did not fail.
+    ///
+    /// # Errors
+    /// See [`ControlError`].
+    pub fn wait_for_end(&mut self, unit: &str) -> Result<bool, ControlError> {
+        loop {
+            let about = self.properties(hence_bus::front::unit_path(unit))?;
+            let state = about.iter().find(|(name, _)| name == "ActiveState");
+            match state.and_then(|(_, value)| value.as_str()).unwrap_or_default() {
+                "inactive" => return Ok(true),
+                "failed" => return Ok(false),
+                _ => {}
+            }
+            self.wait_for_news()?;
+        }
+    }
+
+    /// Waits until something is told, or for a second.
+    ///
+    /// # Errors
+    /// See [`ControlError`].
+    pub fn wait_for_news(&mut self) -> Result<(), ControlError> {
+        match self.next(Some(Instant::now() + LOOK_AGAIN)) {
+            Ok(Incoming::Signal(signal)) => self.note(&signal),
+            Ok(Incoming::Answer { .. }) | Err(ControlError::TimedOut) => {}
+            Err(error) => return Err(error),
+        }
+        Ok(())
     }
 
     fn note(&mut self, signal: &Message) {

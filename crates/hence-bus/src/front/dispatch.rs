@@ -66,7 +66,7 @@ pub fn dispatch(
             _ => Err(unknown_method(member, BUS)),
         };
     }
-    let target = Target::of(&object, caller, model)?;
+    let target = Target::of(&object, path, caller, model)?;
     if is(INTROSPECTABLE) && member == "Introspect" {
         check(message, INTROSPECTABLE, "")?;
         return Ok(Step::Reply(vec![introspect::describe(path, &object, &target, model).into()]));
@@ -137,8 +137,8 @@ pub enum Target {
 }
 
 impl Target {
-    fn of(object: &Object, caller: Caller, model: &mut dyn Model) -> Result<Target, Refusal> {
-        let unknown = || Refusal::new(ErrorName::UnknownObject, "Unknown object.");
+    fn of(object: &Object, path: &str, caller: Caller, model: &mut dyn Model) -> Result<Target, Refusal> {
+        let unknown = || Refusal::new(ErrorName::UnknownObject, format!("Unknown object '{path}'."));
         let unit = |name: String| match UnitName::new(&name) {
             Some(valid) => Ok(Target::Unit(name, valid.kind())),
             None => Err(unknown()),

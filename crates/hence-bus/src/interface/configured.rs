@@ -9,7 +9,7 @@ use super::Property;
 use crate::front::UnitView;
 use crate::wire::{Value, complete_types};
 use hence_unit::value::{boolean, signed, size, span, span_ns, unsigned};
-use hence_unit::{Config, directive, words};
+use hence_unit::{Config, UnitKind, directive, words};
 pub use rows::*;
 use std::net::IpAddr;
 
@@ -18,7 +18,15 @@ pub type Rows = &'static [Property<UnitView>];
 
 /// The value of a property.
 fn configured(view: &UnitView, name: &'static str, signature: &'static str, default: &'static str) -> Value {
-    let fallback = || parse(name, signature, &[default]).unwrap_or_else(|| empty(signature));
+    let default = match name {
+        "KeyringMode" if view.kind != UnitKind::Service => "shared",
+        "SameProcessGroup" if view.kind == UnitKind::Mount => "yes",
+        _ => default,
+    };
+    // Defaults are in the unit of the property.
+    let bare = || default.parse::<u64>().ok().filter(|_| signature == "t").map(Value::Uint64);
+    let parsed = || parse(name, signature, &[default]).unwrap_or_else(|| empty(signature));
+    let fallback = || bare().unwrap_or_else(parsed);
     if name == "Unit" {
         return view.dependency("Triggers").first().cloned().unwrap_or_default().into();
     }
@@ -35,6 +43,24 @@ fn configured(view: &UnitView, name: &'static str, signature: &'static str, defa
     }
     let texts = texts(config, &directive_of(name));
     if texts.is_empty() { fallback() } else { parse(name, signature, &texts).unwrap_or_else(fallback) }
+}
+
+/// The value of a resource setting as the bus has it, out of the text of its directive: `None` where there is
+/// no such property, `Some(None)` where the text is none of its values.
+pub fn setting_value(property: &str, text: &str) -> Option<Option<Value>> {
+    let named = |row: &&Property<UnitView>| row.name == property;
+    let row = RESOURCES.iter().chain(super::slice::RESOURCES).find(named)?;
+    // What is measured can't be set.
+    if ["Effective", "Current", "Usage"].iter().any(|part| row.name.contains(part)) {
+        return None;
+    }
+    if text.is_empty() && (row.signature.starts_with('a') || row.signature == "(bas)") {
+        return Some(Some(empty(row.signature)));
+    }
+    let value = parse(row.name, row.signature, &[text]);
+    // A list that nothing could be read of is a mistake.
+    let unread = |value: &Value| row.signature.starts_with("a(") && value.items().is_empty();
+    Some(value.filter(|value| !unread(value)))
 }
 
 /// The directive of a property: D-Bus has times in a smaller unit.

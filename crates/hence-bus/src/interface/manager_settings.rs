@@ -41,6 +41,7 @@ pub const SETTINGS: &[Property<ManagerView>] = &[
     fixed("WatchdogDevice", "s", |_| "".into()),
     quiet("WatchdogLastPingTimestamp", "t", |_| u64::MAX.into()),
     quiet("WatchdogLastPingTimestampMonotonic", "t", |_| u64::MAX.into()),
+    quiet("ServiceWatchdogs", "b", |_| true.into()),
     fixed("DefaultTimerAccuracyUSec", "t", |_| 60_000_000u64.into()),
     quiet("DefaultTimeoutAbortUSec", "t", |m| m.default_timeout_stop_us.into()),
     fixed("DefaultDeviceTimeoutUSec", "t", |_| 90_000_000u64.into()),

@@ -208,9 +208,10 @@ pub(super) fn verb(word: &str) -> Result<Verb, Refusal> {
 }
 
 /// A signal request. No word for the processes means all.
-pub(super) fn kill(unit: String, whom: &str, signal: Option<&Value>) -> Result<Turn, Refusal> {
-    let whom = if whom.is_empty() { Some(Whom::All) } else { Whom::of(whom) };
-    let whom = whom.ok_or_else(|| Refusal::new(ErrorName::InvalidArgs, "Invalid who argument."))?;
+pub(super) fn kill(unit: String, word: &str, signal: Option<&Value>) -> Result<Turn, Refusal> {
+    let whom = if word.is_empty() { Some(Whom::All) } else { Whom::of(word) };
+    let whom =
+        whom.ok_or_else(|| Refusal::new(ErrorName::InvalidArgs, format!("Invalid who argument {word}")))?;
     match signal {
         Some(&Value::Int32(signal @ 1..=64)) => Ok(Turn::Ask(Command::Kill { unit, whom, signal })),
         _ => Err(Refusal::new(ErrorName::InvalidArgs, "Signal number out of range.")),

@@ -8,7 +8,7 @@ use crate::{syntax::Assignment, value};
 use alloc::{borrow::ToOwned, boxed::Box, format, string::String};
 
 /// The capabilities of Linux by number, without `CAP_`; capabilities(7).
-const NAMES: &[&str] = &[
+pub const NAMES: &[&str] = &[
     "CHOWN",
     "DAC_OVERRIDE",
     "DAC_READ_SEARCH",

@@ -2,12 +2,17 @@
 //! exit statuses of systemctl(1). It covers what it lists, not all of systemctl.
 
 mod files;
+mod forms;
 mod job;
 mod list;
+mod log;
 mod offline;
+mod option;
 mod pieces;
+mod setting;
 mod show;
 mod status;
+mod sysv;
 #[cfg(test)]
 mod tests;
 mod text;
@@ -24,14 +29,18 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 /// Controls a running hence, or systemd, as systemctl does
-#[derive(Debug, Default, clap::Args)]
+#[derive(Clone, Debug, Default, clap::Args)]
+// Scripts say the same twice, and the last one holds.
+#[command(args_override_self = true)]
 pub struct Args {
-    /// start, stop, restart, try-restart, reload, reload-or-restart, isolate, kill, is-active, is-failed,
-    /// is-enabled, status, show, cat, edit, enable, disable, reenable, preset, mask, unmask, link, revert,
-    /// add-wants, add-requires, get-default, set-default, list-units, list-unit-files, list-jobs,
-    /// list-timers, list-sockets, list-dependencies, cancel, reset-failed, set-property, clean, freeze, thaw,
-    /// is-system-running, show-environment, set-environment, unset-environment, daemon-reload,
-    /// daemon-reexec, default, rescue, emergency, poweroff, reboot, halt, exit
+    /// start, stop, restart, try-restart, reload, reload-or-restart, try-reload-or-restart, isolate, kill,
+    /// is-active, is-failed, is-enabled, status, show, cat, help, edit, enable, disable, reenable, preset,
+    /// preset-all, mask, unmask, link, revert, add-wants, add-requires, get-default, set-default, list-units,
+    /// list-unit-files, list-jobs, list-timers, list-sockets, list-automounts, list-dependencies,
+    /// list-machines, cancel, reset-failed, set-property, clean, freeze, thaw, is-system-running,
+    /// show-environment, set-environment, unset-environment, import-environment, log-level, log-target,
+    /// service-watchdogs, daemon-reload, daemon-reexec, default, rescue, emergency, poweroff, reboot, halt,
+    /// suspend, hibernate, exit
     #[arg(default_value = "list-units")]
     verb: String,
     /// Units; a name without a suffix is a service
@@ -72,9 +81,30 @@ pub struct Args {
     /// Leave out headings and counts
     #[arg(long)]
     no_legend: bool,
+    /// Whether lists have headings and counts
+    #[arg(long, value_name = "BOOL", conflicts_with = "no_legend")]
+    legend: Option<String>,
     /// Plain lists instead of trees and marks
     #[arg(long)]
     plain: bool,
+    /// With start and restart, wait until the units have ended again; with is-system-running, until it is up
+    #[arg(long)]
+    wait: bool,
+    /// Only print what would be done
+    #[arg(long)]
+    dry_run: bool,
+    /// Name the job that was queued, and those that it brought along
+    #[arg(long, short = 'T')]
+    show_transaction: bool,
+    /// Show the kind of each socket
+    #[arg(long)]
+    show_types: bool,
+    /// How moments are printed: pretty, unix, us, utc, us+utc
+    #[arg(long, value_name = "FORM", default_value = "pretty")]
+    timestamp: String,
+    /// Restart or reload what was marked for it
+    #[arg(long)]
+    marked: bool,
     /// How lists are printed: short, json, json-pretty
     #[arg(long, short, value_name = "FORM", default_value = "short")]
     output: String,
@@ -99,6 +129,9 @@ pub struct Args {
     /// The units of the user
     #[arg(long)]
     user: bool,
+    /// The unit files of all users
+    #[arg(long)]
+    global: bool,
     /// The units of the system, which is the default
     #[arg(long)]
     system: bool,
@@ -138,8 +171,8 @@ pub struct Args {
     /// Understood, and without meaning here: no messages are sent to terminals
     #[arg(long, hide = true)]
     no_wall: bool,
-    /// Understood, and without meaning here: there is no journal to show lines of
-    #[arg(long, short = 'n', hide = true)]
+    /// How many lines of output to show with status
+    #[arg(long, short = 'n', value_name = "NUMBER")]
     lines: Option<String>,
     /// Understood, and without meaning here: inhibitors are not asked
     #[arg(short = 'i', hide = true)]
@@ -147,11 +180,22 @@ pub struct Args {
     /// The same with a word
     #[arg(long, hide = true)]
     check_inhibitors: Option<String>,
+    /// Where systemctl would go by ssh, into a container or into an image
+    #[arg(long, short = 'H', hide = true)]
+    host: Option<String>,
+    #[arg(long, short = 'M', hide = true)]
+    machine: Option<String>,
+    #[arg(long, hide = true)]
+    image: Option<String>,
+    /// Understood, and without meaning here: there are no containers that are asked
+    #[arg(long, short = 'r', hide = true)]
+    recursive: bool,
 }
 
 /// The command line where the program is called `systemctl`.
 #[derive(Parser)]
 #[command(name = "systemctl", about, disable_help_subcommand = true, disable_version_flag = true)]
+#[command(args_override_self = true)]
 struct AsSystemctl {
     /// Show which version this is
     #[arg(long)]
@@ -219,15 +263,17 @@ pub fn main(args: &Args) -> ExitCode {
 }
 
 fn run(args: &Args, out: &mut impl Write) -> Result<u8, Failed> {
+    let Some(args) = &option::settled(args, out)? else { return Ok(0) };
     let verb = args.verb.as_str();
     if files::is_verb(verb) {
         return files::run(args, out);
     }
-    if offline::is_offline() && !matches!(verb, "cat" | "list-unit-files") {
+    let of_files = ["cat", "edit", "list-unit-files"].contains(&verb);
+    if offline::is_offline() && !of_files {
         eprintln!("Running in chroot, ignoring command '{verb}'");
         return Ok(0);
     }
-    if args.root.is_some() && verb != "list-unit-files" {
+    if args.root.is_some() && !of_files {
         let text = format!("Verb '{verb}' cannot be used with --root= or --image=.");
         return Err(Failed(exit_status::FAILURE, text));
     }
@@ -248,17 +294,21 @@ fn online(control: &mut Control, args: &Args, out: &mut impl Write) -> Result<u8
     let names = || all_names(&args.units);
     match args.verb.as_str() {
         "status" => {
-            let units = expand(control, args, &names()?)?;
-            status::print(control, &units, args.units.is_empty(), out)
+            let units = by_process(control, &args.units)?;
+            let units = expand(control, args, &all_names(&units)?)?;
+            status::print(control, args, &units, out)
         }
-        "show" => {
-            let units = expand(control, args, &names()?)?;
-            show::print(control, args, &units, out)
+        "show" => show::run(control, args, out),
+        "help" => {
+            let units = by_process(control, &some_words(args)?)?;
+            pieces::help(control, &units, out)
         }
         "list-units" => list::units(control, args, out),
         "list-jobs" => list::jobs(control, args, out),
         "list-timers" => list::timers(control, args, out),
         "list-sockets" => list::sockets(control, args, out),
+        "list-automounts" => list::automounts(control, args, out),
+        "list-machines" => list::machines(control, args, out),
         "list-dependencies" => tree::dependencies(control, args, &names()?, out),
         "kill" => {
             let units = expand(control, args, &some(args)?)?;
@@ -288,6 +338,28 @@ fn some(args: &Args) -> Result<Vec<String>, Failed> {
         [] => Err(Failed(exit_status::FAILURE, "Too few arguments.".into())),
         units => all_names(units),
     }
+}
+
+fn some_words(args: &Args) -> Result<Vec<String>, Failed> {
+    some(args)?;
+    Ok(args.units.clone())
+}
+
+/// The units of the processes among these, and the others as they are.
+fn by_process(control: &mut Control, units: &[String]) -> Result<Vec<String>, Failed> {
+    let mut found = Vec::new();
+    for unit in units {
+        let Ok(pid) = unit.parse::<u32>() else {
+            found.push(unit.clone());
+            continue;
+        };
+        let path = control.ask("GetUnitByPID", vec![pid.into()]).map_err(|error| {
+            Failed(exit_status::FAILURE, format!("Failed to get unit for PID {pid}: {error}"))
+        })?;
+        let path = path.first().and_then(Value::as_str).unwrap_or_default().to_owned();
+        found.push(text(&control.properties(path)?, "Id").to_owned());
+    }
+    Ok(found)
 }
 
 fn is_pattern(name: &str) -> bool {
@@ -355,8 +427,7 @@ const KINDS: [&str; 11] = [
 /// A unit's whole name; a service where there is no suffix.
 fn full_name(name: &str) -> Result<String, Failed> {
     if is_pattern(name) {
-        let kind = name.rsplit_once('.').is_some_and(|(_, kind)| is_pattern(kind) || KINDS.contains(&kind));
-        return Ok(if kind { name.to_owned() } else { format!("{name}.service") });
+        return Ok(name.to_owned());
     }
     let found = UnitName::new(name).or_else(|| UnitName::new(&format!("{name}.service")));
     match found {

@@ -44,6 +44,10 @@ pub enum How {
     Tests,
     /// `a(ss)` or `a(st)`: two words on a line.
     Pairs,
+    /// `a(ss)`: two words on a line, with a colon between them.
+    Joined,
+    /// `a(st)`: a path and microseconds.
+    TimedPairs,
     /// `a(iayu)`: networks.
     Networks,
     /// `ay`: a set of numbers as bits.
@@ -90,7 +94,9 @@ const PARTS: &[&[Row]] = &[
         "ExecStopPre" "ExecStopPost"),
     &same!(Statuses: "SuccessExitStatus" "RestartPreventExitStatus" "RestartForceExitStatus"),
     &same!(Pairs: "DeviceAllow" "IODeviceWeight" "IOReadBandwidthMax" "IOWriteBandwidthMax" "IOReadIOPSMax"
-        "IOWriteIOPSMax" "TemporaryFileSystem" "LoadCredential"),
+        "IOWriteIOPSMax" ),
+    &same!(Joined: "TemporaryFileSystem" "LoadCredential" "BPFProgram"),
+    &same!(Share: "ManagedOOMMemoryPressureLimit"),
     &same!(Networks: "IPAddressAllow" "IPAddressDeny"),
     &same!(Bits: "AllowedCPUs" "StartupAllowedCPUs" "AllowedMemoryNodes" "StartupAllowedMemoryNodes"
         "CPUAffinity"),
@@ -105,6 +111,7 @@ const PARTS: &[&[Row]] = &[
         ("ExecStopEx", "ExecStop", How::Commands),
         ("ExecStopPostEx", "ExecStopPost", How::Commands),
         ("CPUQuotaPerSecUSec", "CPUQuota", How::Quota),
+        ("IODeviceLatencyTargetUSec", "IODeviceLatencyTargetSec", How::TimedPairs),
         ("TimerSlackNSec", "", How::SpanNs),
         ("TimersMonotonic", "", How::NamedSpans),
         ("TimersCalendar", "", How::Named),

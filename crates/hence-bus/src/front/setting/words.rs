@@ -93,6 +93,24 @@ pub fn written(how: How, directive: &str, value: &Value) -> Written {
             whole.for_each(|pair| pair.push_str(" rwm"));
             fresh(pairs)
         }
+        How::Joined => fresh(
+            items(value)?
+                .iter()
+                .map(|item| match item.items() {
+                    [first, second] => Ok(format!("{}:{}", plain(string(first)?)?, plain(string(second)?)?)),
+                    _ => Err(None),
+                })
+                .collect::<Result<_, _>>()?,
+        ),
+        How::TimedPairs => fresh(
+            items(value)?
+                .iter()
+                .map(|item| match item.items() {
+                    [path, Value::Uint64(us)] => Ok(format!("{} {us}us", plain(string(path)?)?)),
+                    _ => Err(None),
+                })
+                .collect::<Result<_, _>>()?,
+        ),
         How::Networks => fresh(items(value)?.iter().map(network).collect::<Result<_, _>>()?),
         How::Bits => match value {
             Value::Bytes(bytes) => fresh(vec![ranges(bytes)]),

@@ -1,6 +1,6 @@
 //! Verbs about unit files: by a running instance, else by our own hands; systemctl(1), "Unit File Commands".
 
-use super::{Args, Failed, all_names, connect, exit_status, field, full_name, job, offline, some};
+use super::{Args, Failed, all_names, connect, exit_status, field, full_name, job, offline, some, sysv};
 use crate::control::Control;
 use hence_bus::wire::Value;
 use std::io::Write;
@@ -53,9 +53,18 @@ Possible reasons for having this kind of units are:
 
 /// Runs one of the verbs.
 pub fn run(args: &Args, out: &mut impl Write) -> Result<u8, Failed> {
-    let mut control = if offline::wanted(args) { None } else { connect(args).ok() };
+    let mut control = if offline::wanted(args) || args.global { None } else { connect(args).ok() };
     match args.verb.as_str() {
-        "is-enabled" => return is_enabled(control.as_mut(), args, &some(args)?, out),
+        "is-enabled" => {
+            let mut units = some(args)?;
+            let by_script =
+                sysv::sync(args, &mut units, &mut |unit| is_native(&mut control, args, unit), out)?;
+            if units.is_empty() {
+                return Ok(if by_script { 0 } else { exit_status::FAILURE });
+            }
+            let status = is_enabled(control.as_mut(), args, &units, out)?;
+            return Ok(if by_script { 0 } else { status });
+        }
         "get-default" => {
             let target = match &mut control {
                 Some(control) => control.ask("GetDefaultTarget", Vec::new()).map_err(|error| {
@@ -69,7 +78,12 @@ pub fn run(args: &Args, out: &mut impl Write) -> Result<u8, Failed> {
         "preset-all" => {}
         _ => drop(some_or_paths(args)?),
     }
-    let names = some_or_paths(args)?;
+    let mut names = some_or_paths(args)?;
+    let had = names.len();
+    sysv::sync(args, &mut names, &mut |unit| is_native(&mut control, args, unit), out)?;
+    if names.is_empty() && had > 0 {
+        return Ok(0);
+    }
     let changed = match &mut control {
         Some(control) => online(control, args, &names)?,
         None => offline::change(args, &names)?,
@@ -97,6 +111,14 @@ pub fn run(args: &Args, out: &mut impl Write) -> Result<u8, Failed> {
             job::run_as(&mut control, args, verb, method, &names)
         }
         None => Ok(0),
+    }
+}
+
+/// Whether a unit has a file, of whatever state.
+fn is_native(control: &mut Option<Control>, args: &Args, unit: &str) -> bool {
+    match control {
+        Some(control) => control.ask("GetUnitFileState", vec![unit.to_owned().into()]).is_ok(),
+        None => offline::state(args, unit).is_ok(),
     }
 }
 

@@ -1,8 +1,9 @@
 //! Verbs that change something: jobs, signals, failures forgotten.
 
 use super::text::SIGNALS;
-use super::{Args, Failed, exit_status, status_of};
+use super::{Args, Failed, exit_status, properties, property, status_of, text};
 use crate::control::{Control, ControlError};
+use hence_bus::front::unit_path;
 use hence_bus::wire::Value;
 
 /// The method of a verb that makes a job.
@@ -44,9 +45,18 @@ pub fn run_as(
     let mut status = 0;
     let mut jobs = Vec::new();
     for unit in units {
+        if args.show_transaction {
+            jobs.extend(enqueue(control, verb, mode, unit, &mut status)?.map(|job| (unit, job)));
+            continue;
+        }
         let asked = control.ask(method, vec![unit.clone().into(), mode.to_owned().into()]);
         match asked.as_deref().map(|body| body.first().and_then(Value::as_str)) {
-            Ok(Some(job)) => jobs.push((unit, job.to_owned())),
+            Ok(Some(job)) => {
+                jobs.push((unit, job.to_owned()));
+                if !args.quiet && needs_reload(control, unit) {
+                    eprintln!("{}", outdated(args, unit));
+                }
+            }
             Ok(None) => return Err(ControlError::Unexpected("the job").into()),
             Err(error @ ControlError::Refused(_)) => {
                 eprintln!("Failed to {verb} {unit}: {error}");
@@ -58,6 +68,9 @@ pub fn run_as(
             Err(error) => return Err(Failed(exit_status::FAILURE, error.to_string())),
         }
     }
+    if method == "StopUnit" && !args.quiet {
+        units.iter().try_for_each(|unit| warn_of_triggers(control, unit))?;
+    }
     if args.no_block {
         return Ok(status);
     }
@@ -68,7 +81,84 @@ pub fn run_as(
             status = status.max(exit_status::FAILURE);
         }
     }
+    if args.wait && ["StartUnit", "RestartUnit"].contains(&method) {
+        for unit in units {
+            if !control.wait_for_end(unit)? {
+                status = status.max(exit_status::FAILURE);
+            }
+        }
+    }
     Ok(status)
+}
+
+/// Queues a job and names what comes with it.
+fn enqueue(
+    control: &mut Control,
+    verb: &str,
+    mode: &str,
+    unit: &str,
+    status: &mut u8,
+) -> Result<Option<String>, Failed> {
+    let body = vec![unit.to_owned().into(), verb.to_owned().into(), mode.to_owned().into()];
+    let answer = match control.ask("EnqueueUnitJob", body) {
+        Ok(answer) => answer,
+        Err(error @ ControlError::Refused(_)) => {
+            eprintln!("Failed to {verb} {unit}: {error}");
+            *status = status_of(&error);
+            return Ok(None);
+        }
+        Err(error) => return Err(error.into()),
+    };
+    let [Value::Uint32(id), path, _, _, kind, others] = answer.as_slice() else {
+        return Err(ControlError::Unexpected("the job").into());
+    };
+    let name = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    eprintln!("Enqueued anchor job {id} {unit}/{}.", name(kind));
+    for other in others.items() {
+        if let [Value::Uint32(id), _, unit, _, kind] = other.items() {
+            eprintln!("Enqueued auxiliary job {id} {}/{}.", name(unit), name(kind));
+        }
+    }
+    Ok(Some(name(path)))
+}
+
+/// What to say where a unit's files changed after they were read.
+pub fn outdated(args: &Args, unit: &str) -> String {
+    let option = if args.user { " --user" } else { "" };
+    format!(
+        "Warning: The unit file, source configuration file or drop-ins of {unit} changed on disk. \
+         Run 'systemctl{option} daemon-reload' to reload units."
+    )
+}
+
+fn needs_reload(control: &mut Control, unit: &str) -> bool {
+    let body = vec!["org.freedesktop.systemd1.Unit".into(), "NeedDaemonReload".into()];
+    let answer = control.call(unit_path(unit), "org.freedesktop.DBus.Properties", "Get", body);
+    answer.is_ok_and(|body| match body.first() {
+        Some(Value::Variant(value)) => **value == Value::Bool(true),
+        _ => false,
+    })
+}
+
+/// Says what may start a unit again that is stopped.
+fn warn_of_triggers(control: &mut Control, unit: &str) -> Result<(), Failed> {
+    let Ok(about) = properties(control, unit) else { return Ok(()) };
+    if text(&about, "LoadState") == "masked" {
+        return Ok(());
+    }
+    let mut active = Vec::new();
+    for trigger in property(&about, "TriggeredBy").map_or(&[][..], Value::items) {
+        let Some(trigger) = trigger.as_str() else { continue };
+        let state = properties(control, trigger)?;
+        if ["active", "reloading"].contains(&text(&state, "ActiveState")) {
+            active.push(trigger.to_owned());
+        }
+    }
+    if !active.is_empty() {
+        eprintln!("Warning: Stopping {unit}, but it can still be activated by:");
+        active.iter().for_each(|trigger| eprintln!("  {trigger}"));
+    }
+    Ok(())
 }
 
 /// Where to look when a refusal does not say all.
@@ -170,6 +260,19 @@ fn signal(text: &str) -> Option<i32> {
         return (1..=64).contains(&number).then_some(number);
     }
     let name = text.strip_prefix("SIG").unwrap_or(text);
+    // The C library keeps the first two to itself.
+    let real_time = |rest: &str, base: i32, sign: i32| match rest {
+        "" => Some(base),
+        _ => Some(base + sign * rest.strip_prefix(if sign > 0 { '+' } else { '-' })?.parse::<i32>().ok()?),
+    };
+    let real_time = match (name.strip_prefix("RTMIN"), name.strip_prefix("RTMAX")) {
+        (Some(rest), _) => real_time(rest, 34, 1),
+        (_, Some(rest)) => real_time(rest, 64, -1),
+        _ => None,
+    };
+    if let Some(number) = real_time {
+        return (34..=64).contains(&number).then_some(number);
+    }
     SIGNALS.iter().position(|known| *known == name).and_then(|at| i32::try_from(at + 1).ok())
 }
 
@@ -179,11 +282,19 @@ mod tests {
 
     #[test]
     fn signals_by_name_and_number() {
-        for (text, number) in [("HUP", 1), ("SIGKILL", 9), ("TERM", 15), ("31", 31), ("SYS", 31), ("64", 64)]
-        {
+        for (text, number) in [
+            ("HUP", 1),
+            ("SIGKILL", 9),
+            ("TERM", 15),
+            ("31", 31),
+            ("SYS", 31),
+            ("64", 64),
+            ("SIGRTMIN+2", 36),
+            ("RTMAX-1", 63),
+        ] {
             assert_eq!(signal(text), Some(number), "{text}");
         }
-        for text in ["0", "65", "-1", "SIG", "hup", ""] {
+        for text in ["0", "65", "-1", "SIG", "hup", "", "RTMIN+99", "RTMIN-1", "RTMIN2"] {
             assert_eq!(signal(text), None, "{text}");
         }
     }

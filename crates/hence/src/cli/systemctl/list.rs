@@ -146,7 +146,7 @@ pub fn unit_files(args: &Args, out: &mut impl Write) -> Result<u8, Failed> {
     if table(args, names, &cells, out)? {
         writeln!(out, "\n{} unit files listed.", rows.len())?;
     }
-    Ok(0)
+    Ok(if rows.is_empty() && !patterns.is_empty() { super::exit_status::FAILURE } else { 0 })
 }
 
 /// Prints the queued jobs.
@@ -260,10 +260,75 @@ pub fn sockets(control: &mut Control, args: &Args, out: &mut impl Write) -> Resu
         Cell::Text(path) => path.clone(),
         _ => String::new(),
     });
-    cells.iter_mut().for_each(|line| drop(line.pop()));
-    let names = (&["LISTEN", "UNIT", "ACTIVATES"][..], &["listen", "unit", "activates"][..]);
+    for line in &mut cells {
+        match line.pop() {
+            Some(kind) if args.show_types => line.insert(1, kind),
+            _ => {}
+        }
+    }
+    let names = match args.show_types {
+        false => (&["LISTEN", "UNIT", "ACTIVATES"][..], &["listen", "unit", "activates"][..]),
+        true => (&["LISTEN", "TYPE", "UNIT", "ACTIVATES"][..], &["listen", "type", "unit", "activates"][..]),
+    };
     if table(args, names, &cells, out)? {
         hint(args, "sockets", cells.len(), out)?;
+    }
+    Ok(0)
+}
+
+/// Prints automount points by their paths.
+pub fn automounts(control: &mut Control, args: &Args, out: &mut impl Write) -> Result<u8, Failed> {
+    let mut cells = Vec::new();
+    for row in wanted(control, args)?.iter().filter(|row| kind(field(row, 0)) == "automount") {
+        let name = field(row, 0);
+        let about = properties(control, name)?;
+        let point = text(&about, "Where").to_owned();
+        let mount = properties(control, &format!("{}.mount", name.trim_end_matches(".automount")))?;
+        let (what, mounted) = (text(&mount, "What"), text(&mount, "ActiveState") == "active");
+        let idle = number(property(&about, "TimeoutIdleUSec"));
+        cells.push(vec![
+            if what.is_empty() { Cell::Nothing } else { Cell::of(what) },
+            Cell::Text(point),
+            Cell::Truth(mounted),
+            if idle == 0 { Cell::Nothing } else { Cell::Number(idle, super::text::span(idle, 1_000_000)) },
+            Cell::of(name),
+        ]);
+    }
+    cells.sort_by_key(|line| match &line[1] {
+        Cell::Text(path) => path.clone(),
+        _ => String::new(),
+    });
+    let names = (
+        &["WHAT", "WHERE", "MOUNTED", "IDLE TIMEOUT", "UNIT"][..],
+        &["what", "where", "mounted", "idle_timeout", "unit"][..],
+    );
+    if table(args, names, &cells, out)? {
+        hint(args, "automounts", cells.len(), out)?;
+    }
+    Ok(0)
+}
+
+/// Prints this machine: there are no containers that could be asked.
+pub fn machines(control: &mut Control, args: &Args, out: &mut impl Write) -> Result<u8, Failed> {
+    let about = control.properties(hence_bus::front::ROOT.to_owned())?;
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let state = text(&about, "SystemState");
+    let count = |name| match property(&about, name) {
+        Some(Value::Uint32(count)) => u64::from(*count),
+        _ => 0,
+    };
+    let dot = if state == "running" { " " } else { "●" };
+    let number = |count: u64| Cell::Number(count, count.to_string());
+    let line = vec![
+        Cell::of(dot),
+        Cell::Text(format!("{} (host)", host.trim())),
+        Cell::of(state),
+        number(count("NFailedUnits")),
+        number(count("NJobs")),
+    ];
+    let names = (&[" ", "NAME", "STATE", "FAILED", "JOBS"][..], &["", "name", "state", "failed", "jobs"][..]);
+    if table(args, names, &[line], out)? {
+        writeln!(out, "\n1 machines listed.")?;
     }
     Ok(0)
 }

@@ -4,10 +4,10 @@ use super::files::Changed;
 use super::{Args, Failed, exit_status};
 use crate::units::with_user_roots;
 use hence_host::{DiskFiles, change_unit_files};
-use hence_unit::UnitName;
 use hence_unit::config::Environs;
 use hence_unit::install::{Install, InstallPaths, Options, Outcome, PresetMode, Presets, Step};
-use hence_unit::unit_path::{Entry, FileError, Files};
+use hence_unit::unit_path::{Entry, FileError, Files, UnitPath};
+use hence_unit::{SourceRole, UnitName};
 
 /// Whether the environment says so, or we are in a chroot.
 pub fn is_offline() -> bool {
@@ -73,9 +73,35 @@ fn place(args: &Args) -> Place {
     } else {
         std::path::absolute(&root).map_or(root, |path| path.to_string_lossy().into_owned())
     };
-    let paths = if args.user { with_user_roots(InstallPaths::user) } else { InstallPaths::system() };
+    let paths = match (args.global, args.user) {
+        (true, _) => of_all_users(),
+        (false, true) => with_user_roots(InstallPaths::user),
+        (false, false) => InstallPaths::system(),
+    };
     let environs = Environs { user: args.user, ..Environs::default() };
     Place { files: Below(root.trim_end_matches('/').to_owned()), paths, environs }
+}
+
+/// The folders that hold for the units of all users.
+fn of_all_users() -> InstallPaths {
+    let all = with_user_roots(InstallPaths::user);
+    let of_all = |path: &String| ["/etc/", "/run/", "/usr/", "/lib/"].iter().any(|top| path.starts_with(top));
+    let own = std::env::var("XDG_RUNTIME_DIR").unwrap_or_default();
+    let keep = |paths: Vec<String>| {
+        let paths = paths.into_iter().filter(|path| of_all(path));
+        paths.filter(|path| own.is_empty() || !path.starts_with(&own)).collect()
+    };
+    InstallPaths {
+        search: keep(all.search),
+        persistent: Some("/etc/systemd/user".into()),
+        runtime: Some("/run/systemd/user".into()),
+        control: Vec::new(),
+        attached: Vec::new(),
+        transient: None,
+        generators: Vec::new(),
+        presets: all.presets,
+        global: Vec::new(),
+    }
 }
 
 impl Place {
@@ -108,6 +134,37 @@ pub fn state(args: &Args, unit: &str) -> Result<String, String> {
     let place = place(args);
     let state = place.install().state(unit);
     state.map(|state| state.as_str().to_owned()).map_err(|fault| fault.description().to_owned())
+}
+
+/// The files of a unit, the fragment first; a unit that is masked has none.
+pub struct Sources {
+    /// As they are called below the root.
+    pub fragment: Option<String>,
+    /// In their order.
+    pub drop_ins: Vec<String>,
+}
+
+/// Where a unit's files are, found in the folders.
+pub fn sources(args: &Args, unit: &UnitName) -> Sources {
+    let place = place(args);
+    let index = UnitPath::scan(&place.files, &place.paths.search);
+    let config = hence_unit::load(&index, &place.files, &place.environs, unit);
+    let of = |role: SourceRole| config.sources.iter().filter(move |source| source.role == role);
+    let fragment = of(SourceRole::Fragment).next().map(|source| source.path.to_string());
+    Sources { fragment, drop_ins: of(SourceRole::DropIn).map(|source| source.path.to_string()).collect() }
+}
+
+/// The text of a file below the root, links followed there.
+pub fn read(args: &Args, path: &str) -> Result<Vec<u8>, String> {
+    place(args).files.read(path).map_err(|error| match error {
+        FileError::NotFound => "No such file or directory".to_owned(),
+        FileError::Unreadable(text) => text,
+    })
+}
+
+/// The path on this machine of one below the root.
+pub fn real(args: &Args, path: &str) -> String {
+    place(args).real(path)
 }
 
 /// The unit that default.target leads to.

@@ -1,12 +1,37 @@
 //! `show`: properties as systemctl prints them. Structures that it gives a form of their own, other than
 //! command lines and jobs, come out plainly.
 
+use super::forms::is_nothing;
 use super::text::{code_word, moment, signal_word, span};
 use super::{Args, Failed, properties};
 use crate::control::Control;
 use hence_bus::front::ROOT;
 use hence_bus::wire::Value;
 use std::io::Write;
+
+/// Prints the properties of the units, jobs and processes of the line.
+pub fn run(control: &mut Control, args: &Args, out: &mut impl Write) -> Result<u8, Failed> {
+    let number = |name: &String| name.parse::<u32>().is_ok();
+    if !args.units.iter().any(number) {
+        let names = super::all_names(&args.units)?;
+        let units = super::expand(control, args, &names)?;
+        return print(control, args, &units, out);
+    }
+    for (at, name) in args.units.iter().enumerate() {
+        if at > 0 {
+            writeln!(out)?;
+        }
+        let path = match name.parse::<u32>() {
+            Ok(job) => format!("{ROOT}/job/{job}"),
+            Err(_) => hence_bus::front::unit_path(&super::full_name(name)?),
+        };
+        let about = control.properties(path).map_err(|error| {
+            Failed(super::exit_status::FAILURE, format!("Failed to get properties: {error}"))
+        })?;
+        list(args, &about, out)?;
+    }
+    Ok(0)
+}
 
 /// Prints the properties of each unit, or of the whole where none is named.
 pub fn print(
@@ -32,8 +57,15 @@ fn list(args: &Args, properties: &super::Properties, out: &mut impl Write) -> Re
     for (name, value) in properties {
         let asked = args.property.iter().chain(&args.property_value).any(|asked| asked == name);
         let all = args.property.is_empty() && args.property_value.is_empty();
-        for shown in lines(name, value) {
-            if !(asked || all && (args.all || !shown.is_empty())) {
+        let moment = |value: &Value| match value {
+            Value::Uint64(us) if name.ends_with("Timestamp") && !matches!(*us, 0 | u64::MAX) => {
+                Some(super::text::moment_as(*us, &args.timestamp))
+            }
+            _ => None,
+        };
+        let asked_form = moment(value).filter(|_| args.timestamp != "pretty");
+        for shown in asked_form.map_or_else(|| lines(name, value), |form| vec![form]) {
+            if !(asked || all && (args.all || !is_nothing(name, &shown))) {
                 continue;
             }
             if args.value || !args.property_value.is_empty() {
@@ -48,6 +80,9 @@ fn list(args: &Args, properties: &super::Properties, out: &mut impl Write) -> Re
 
 /// The lines of a property: mostly one, but one for each command, timer and address.
 fn lines(name: &str, value: &Value) -> Vec<String> {
+    if let Some(lines) = super::forms::lines(name, value) {
+        return lines;
+    }
     let items = value.items();
     match value {
         Value::Array(_) if name.starts_with("Exec") => items.iter().map(|i| command(i.items())).collect(),
@@ -127,7 +162,10 @@ pub fn shown(name: &str, value: &Value) -> String {
         }
         Value::Struct(fields) if name == "LoadError" => {
             let said: Vec<String> = fields.iter().map(plain).filter(|text| !text.is_empty()).collect();
-            said.join(" ")
+            match said.as_slice() {
+                [error, text] => format!("{error} \"{text}\""),
+                _ => said.join(" "),
+            }
         }
         Value::Struct(fields) if name == "Job" => match fields.first() {
             Some(Value::Uint32(0)) | None => String::new(),

@@ -4,15 +4,20 @@ use super::list::next_elapse;
 use super::show::plain;
 use super::text::{code_word, moment, relative, signal_word, size, span};
 use super::tree::{mark, processes};
-use super::{Failed, Properties, exit_status, properties, property, text};
+use super::{Args, Failed, Properties, exit_status, properties, property, text};
 use crate::control::{Control, ControlError};
 use hence_bus::front::ROOT;
 use hence_bus::wire::Value;
 use std::io::Write;
 
 /// Prints units one after another. The exit status is the first bad one's.
-pub fn print(control: &mut Control, units: &[String], all: bool, out: &mut impl Write) -> Result<u8, Failed> {
-    if all {
+pub fn print(
+    control: &mut Control,
+    args: &Args,
+    units: &[String],
+    out: &mut impl Write,
+) -> Result<u8, Failed> {
+    if args.units.is_empty() {
         return whole(control, out);
     }
     let mut status = 0;
@@ -26,6 +31,11 @@ pub fn print(control: &mut Control, units: &[String], all: bool, out: &mut impl 
                 writeln!(out)?;
             }
             one(control, &about, out)?;
+            super::log::print(args, &about, out)?;
+            if property(&about, "NeedDaemonReload") == Some(&Value::Bool(true)) {
+                out.flush()?;
+                eprintln!("{}", super::job::outdated(args, unit));
+            }
             match text(&about, "ActiveState") {
                 "active" | "reloading" => 0,
                 _ => exit_status::NOT_RUNNING,

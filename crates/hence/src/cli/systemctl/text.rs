@@ -29,6 +29,21 @@ pub fn signal_word(signal: i32) -> String {
     at.and_then(|at| SIGNALS.get(at)).map_or_else(|| signal.to_string(), |name| (*name).to_owned())
 }
 
+/// A moment since 1970 in the form that the command line asks for.
+pub fn moment_as(us: u64, form: &str) -> String {
+    let Some(at) = i64::try_from(us).ok().and_then(|us| Timestamp::from_microsecond(us).ok()) else {
+        return String::new();
+    };
+    let (zone, form) = match form {
+        "unix" => return format!("@{}", at.as_second()),
+        "utc" => (TimeZone::UTC, "%a %Y-%m-%d %H:%M:%S UTC"),
+        "us+utc" | "µs+utc" => (TimeZone::UTC, "%a %Y-%m-%d %H:%M:%S%.6f UTC"),
+        "us" | "µs" => (TimeZone::system(), "%a %Y-%m-%d %H:%M:%S%.6f %Z"),
+        _ => return moment(us),
+    };
+    at.to_zoned(zone).strftime(form).to_string()
+}
+
 /// A moment since 1970 where we are: `Tue 2023-11-14 22:13:20 UTC`.
 pub fn moment(us: u64) -> String {
     let at = i64::try_from(us).ok().and_then(|us| Timestamp::from_microsecond(us).ok());
@@ -130,6 +145,7 @@ pub enum Cell {
     Text(String),
     Nothing,
     Number(u64, String),
+    Truth(bool),
 }
 
 impl Cell {
@@ -141,6 +157,13 @@ impl Cell {
         match self {
             Cell::Text(text) | Cell::Number(_, text) => text,
             Cell::Nothing => "-",
+            Cell::Truth(truth) => {
+                if *truth {
+                    "yes"
+                } else {
+                    "no"
+                }
+            }
         }
     }
 
@@ -149,6 +172,7 @@ impl Cell {
             Cell::Text(text) => json_string(text),
             Cell::Number(number, _) => number.to_string(),
             Cell::Nothing => "null".to_owned(),
+            Cell::Truth(truth) => truth.to_string(),
         }
     }
 }

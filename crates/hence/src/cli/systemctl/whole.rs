@@ -1,6 +1,6 @@
 //! Verbs about the whole: its state, its environment, its end; and settings of units while they run.
 
-use super::{Args, Failed, exit_status, full_name, job, some, text};
+use super::{Args, Failed, exit_status, job, some, text};
 use crate::control::{Control, ControlError};
 use hence_bus::front::ROOT;
 use hence_bus::wire::Value;
@@ -19,7 +19,11 @@ pub fn run(control: &mut Control, args: &Args, out: &mut impl Write) -> Result<u
     let variables = || Value::strings(args.units.iter().cloned());
     match verb {
         "is-system-running" => {
-            let about = control.properties(ROOT.to_owned())?;
+            let mut about = control.properties(ROOT.to_owned())?;
+            while args.wait && ["initializing", "starting"].contains(&text(&about, "SystemState")) {
+                control.wait_for_news()?;
+                about = control.properties(ROOT.to_owned())?;
+            }
             let state = text(&about, "SystemState");
             if !args.quiet {
                 writeln!(out, "{state}")?;
@@ -41,7 +45,13 @@ pub fn run(control: &mut Control, args: &Args, out: &mut impl Write) -> Result<u
         "unset-environment" if !args.units.is_empty() => {
             ask(control, "UnsetEnvironment", vec![variables()], "Failed to set environment")
         }
-        "set-property" => set_property(control, args),
+        "import-environment" => {
+            let found = imported(&args.units)?;
+            let body = vec![Value::strings(found)];
+            ask(control, "SetEnvironment", body, "Failed to import environment")
+        }
+        "log-level" | "log-target" | "service-watchdogs" => setting_of_all(control, args, out),
+        "set-property" => super::setting::set_property(control, args),
         "freeze" | "thaw" => {
             let method = if verb == "freeze" { "FreezeUnit" } else { "ThawUnit" };
             each(control, &some(args)?, verb, |unit| (method, vec![unit.to_owned().into()]))
@@ -54,6 +64,7 @@ pub fn run(control: &mut Control, args: &Args, out: &mut impl Write) -> Result<u
                 ("CleanUnit", vec![unit.to_owned().into(), what.clone()])
             })
         }
+        "default" | "rescue" | "emergency" if args.dry_run => Ok(0),
         "default" | "rescue" | "emergency" => {
             let target = vec![format!("{verb}.target")];
             let args = &Args {
@@ -63,6 +74,13 @@ pub fn run(control: &mut Control, args: &Args, out: &mut impl Write) -> Result<u
                 ..Args::default()
             };
             job::run_as(control, args, "start", "StartUnit", &target)
+        }
+        "suspend" | "hibernate" | "hybrid-sleep" | "suspend-then-hibernate" => {
+            let args = &Args { job_mode: "replace-irreversibly".into(), ..args.clone() };
+            if args.dry_run {
+                return Ok(0);
+            }
+            job::run_as(control, args, "start", "StartUnit", &[format!("{verb}.target")])
         }
         "poweroff" | "reboot" | "halt" | "kexec" | "exit" => end(control, args),
         "set-environment" | "unset-environment" => {
@@ -78,9 +96,19 @@ fn end(control: &mut Control, args: &Args) -> Result<u8, Failed> {
     let failed = |error: ControlError| Failed(exit_status::FAILURE, format!("Failed to {verb}: {error}"));
     if let (true, Some(code)) = (verb == "exit", args.units.first()) {
         let Ok(code) = code.parse::<u8>() else {
-            return Err(Failed(exit_status::FAILURE, format!("Invalid exit code: {code}")));
+            return Err(Failed(exit_status::FAILURE, "Invalid exit code.".into()));
         };
+        if args.dry_run {
+            return Ok(0);
+        }
         control.ask("SetExitCode", vec![Value::Byte(code)]).map_err(failed)?;
+    }
+    if args.dry_run {
+        return Ok(0);
+    }
+    if verb == "kexec" && !std::path::Path::new("/sbin/kexec").exists() {
+        let text = "/sbin/kexec is not available: No such file or directory";
+        return Err(Failed(exit_status::FAILURE, text.into()));
     }
     let method = match verb {
         "poweroff" => "PowerOff",
@@ -120,82 +148,49 @@ fn each(
     Ok(status)
 }
 
-/// Changes settings of a unit, until the next boot with `--runtime`.
-fn set_property(control: &mut Control, args: &Args) -> Result<u8, Failed> {
-    let [unit, assignments @ ..] = args.units.as_slice() else {
-        return Err(Failed(exit_status::FAILURE, "Too few arguments.".into()));
+/// The variables of our environment, those of these names or, as systemctl warns of, all.
+fn imported(names: &[String]) -> Result<Vec<String>, Failed> {
+    if names.is_empty() {
+        eprintln!("Calling import-environment without a list of variable names is deprecated.");
+        return Ok(std::env::vars().map(|(name, value)| format!("{name}={value}")).collect());
+    }
+    let mut found = Vec::new();
+    for name in names {
+        let valid = !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
+        if !valid {
+            return Err(Failed(
+                exit_status::FAILURE,
+                format!("Not a valid environment variable name: {name}"),
+            ));
+        }
+        match std::env::var(name) {
+            Ok(value) => found.push(format!("{name}={value}")),
+            Err(_) => eprintln!("Environment variable ${name} not set, ignoring."),
+        }
+    }
+    Ok(found)
+}
+
+/// Shows or sets a setting of the whole.
+fn setting_of_all(control: &mut Control, args: &Args, out: &mut impl Write) -> Result<u8, Failed> {
+    let name = match args.verb.as_str() {
+        "log-level" => "LogLevel",
+        "log-target" => "LogTarget",
+        _ => "ServiceWatchdogs",
     };
-    let unit = full_name(unit)?;
-    let mut rows = Vec::new();
-    for assignment in assignments {
-        let Some((name, value)) = assignment.split_once('=') else {
-            return Err(Failed(exit_status::FAILURE, format!("Not an assignment: {assignment}")));
-        };
-        let (name, value) = setting(name, value)?;
-        rows.push(Value::Struct(vec![name.into(), Value::variant(value)]));
-    }
-    if rows.is_empty() {
-        return Err(Failed(exit_status::FAILURE, "Too few arguments.".into()));
-    }
-    let body = vec![unit.clone().into(), Value::Bool(args.runtime), Value::array("(sv)", rows)];
-    control.ask("SetUnitProperties", body).map_err(|error| {
-        Failed(exit_status::FAILURE, format!("Failed to set unit properties on {unit}: {error}"))
+    let Some(value) = args.units.first() else {
+        if name == "ServiceWatchdogs" {
+            // Watchdogs of services are always looked at.
+            writeln!(out, "yes")?;
+            return Ok(0);
+        }
+        let about = control.properties(ROOT.to_owned())?;
+        writeln!(out, "{}", text(&about, name))?;
+        return Ok(0);
+    };
+    let body = vec![crate::control::MANAGER.into(), name.into(), Value::variant(value.clone().into())];
+    control.call(ROOT.to_owned(), "org.freedesktop.DBus.Properties", "Set", body).map_err(|error| {
+        Failed(exit_status::FAILURE, format!("Failed to set {} to {value}: {error}", args.verb))
     })?;
     Ok(0)
-}
-
-/// A setting as the bus has it.
-fn setting(name: &str, value: &str) -> Result<(String, Value), Failed> {
-    let bad = || Failed(exit_status::FAILURE, format!("Failed to parse {name}= value: {value}"));
-    let percent = || value.strip_suffix('%').and_then(|number| number.parse::<u64>().ok());
-    let scale = |percent: u64| Value::Uint32(u32::try_from((percent << 32) / 100).unwrap_or(u32::MAX));
-    match name {
-        "Description" => Ok((name.to_owned(), value.to_owned().into())),
-        _ if name.ends_with("Accounting") => match value {
-            "1" | "yes" | "y" | "true" | "t" | "on" => Ok((name.to_owned(), Value::Bool(true))),
-            "0" | "no" | "n" | "false" | "f" | "off" => Ok((name.to_owned(), Value::Bool(false))),
-            _ => Err(bad()),
-        },
-        "CPUWeight" | "StartupCPUWeight" | "IOWeight" | "StartupIOWeight" => {
-            let weight = match value {
-                "" => u64::MAX,
-                "idle" if name.ends_with("CPUWeight") => 0,
-                value => value.parse().ok().filter(|weight| (1..=10_000).contains(weight)).ok_or_else(bad)?,
-            };
-            Ok((name.to_owned(), Value::Uint64(weight)))
-        }
-        "CPUQuota" => {
-            let us =
-                if value.is_empty() { u64::MAX } else { percent().ok_or_else(bad)?.saturating_mul(10_000) };
-            Ok(("CPUQuotaPerSecUSec".to_owned(), Value::Uint64(us)))
-        }
-        "MemoryMin" | "MemoryLow" | "MemoryHigh" | "MemoryMax" | "MemorySwapMax" | "TasksMax" => {
-            match percent() {
-                Some(percent) if percent <= 100 => return Ok((format!("{name}Scale"), scale(percent))),
-                Some(_) => return Err(bad()),
-                None => {}
-            }
-            let amount = match value {
-                "" | "infinity" => u64::MAX,
-                value => amount(value).ok_or_else(bad)?,
-            };
-            Ok((name.to_owned(), Value::Uint64(amount)))
-        }
-        _ => Err(Failed(exit_status::FAILURE, format!("Unknown assignment: {name}={value}"))),
-    }
-}
-
-/// A number with a binary suffix.
-fn amount(text: &str) -> Option<u64> {
-    let at = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
-    let (digits, suffix) = text.split_at(at);
-    let shift = match suffix.trim() {
-        "" | "B" => 0,
-        "K" => 10,
-        "M" => 20,
-        "G" => 30,
-        "T" => 40,
-        _ => return None,
-    };
-    digits.parse::<u64>().ok()?.checked_mul(1 << shift)
 }
