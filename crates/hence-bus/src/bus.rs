@@ -6,6 +6,8 @@
 //! message that is too long, has too many descriptors or can't be read costs its sender an answer, not us the
 //! connection.
 
+mod polkit;
+
 use crate::client::{ClientError, accept, line};
 use crate::front::{ErrorName, Refusal};
 use crate::peer::{Caller, DESCRIPTORS_MAX, Descriptor, OUTGOING_HIGH, OUTGOING_MAX, READ_MAX};
@@ -91,6 +93,15 @@ pub(crate) enum Arrival {
         /// The call.
         call: Box<Call>,
     },
+    /// A call that polkit lets through.
+    Granted {
+        /// The caller's name on the bus.
+        sender: String,
+        /// Who it is.
+        caller: Caller,
+        /// The call.
+        call: Box<Call>,
+    },
     /// The bus wants this unit to be started, for somebody who called a name that nobody owns.
     Activate {
         /// The unit.
@@ -142,6 +153,8 @@ enum Question {
     Owner(String),
     /// Whether a caller that is kept in mind is still there.
     Alive(String),
+    /// Whether a caller may do what it asks for.
+    Polkit,
     /// Nothing that matters.
     Other,
 }
@@ -186,6 +199,10 @@ pub struct Bus {
     clients: BTreeMap<String, Client>,
     ready: VecDeque<(String, Call)>,
     activations: VecDeque<String>,
+    /// Calls that wait for polkit, by our question's number.
+    asked: BTreeMap<u32, polkit::Asked>,
+    /// Calls that polkit lets through.
+    granted: VecDeque<(String, Caller, Call)>,
     waiting_bytes: usize,
     waiting_descriptors: usize,
     names: BTreeSet<String>,
@@ -219,6 +236,8 @@ impl Bus {
             clients: BTreeMap::new(),
             ready: VecDeque::new(),
             activations: VecDeque::new(),
+            asked: BTreeMap::new(),
+            granted: VecDeque::new(),
             waiting_bytes: 0,
             waiting_descriptors: 0,
             names: BTreeSet::new(),
@@ -243,6 +262,8 @@ impl Bus {
         self.over = Some(error.clone());
         self.outbox.clear();
         self.ready.clear();
+        self.asked.clear();
+        self.granted.clear();
         self.batches.clear();
         self.attached.clear();
         error
@@ -349,6 +370,9 @@ impl Bus {
             if let Some(unit) = self.activations.pop_front() {
                 return Ok(Some(Arrival::Activate { unit, caller: self.driver }));
             }
+            if let Some((sender, caller, call)) = self.granted.pop_front() {
+                return Ok(Some(Arrival::Granted { sender, caller, call: Box::new(call) }));
+            }
             if let Some((sender, call)) = self.ready.pop_front() {
                 if let Some(caller) = self.clients.get(&sender).and_then(|client| client.caller) {
                     return Ok(Some(Arrival::Call { sender, caller, call: Box::new(call) }));
@@ -422,10 +446,22 @@ impl Bus {
         let Some(sender) = message.fields.sender.clone() else { return };
         match message.kind {
             Kind::Call => self.called(sender.into_owned(), call, length),
-            _ if sender != DRIVER => {}
-            Kind::Signal => self.signalled(message),
+            Kind::Signal if sender == DRIVER => self.signalled(message),
+            Kind::Signal => {}
             Kind::Return | Kind::Error => {
                 let serial = message.fields.reply_serial.unwrap_or(0);
+                let of_polkit = matches!(self.questions.get(&serial), Some(Question::Polkit));
+                // The bus lets through answers to what was asked only, and from whom it was asked.
+                if of_polkit {
+                    self.questions.remove(&serial);
+                    let failed = message.kind == Kind::Error;
+                    let message = call.message;
+                    self.polkit_answered(serial, if failed { Err(message) } else { Ok(message.body) });
+                    return;
+                }
+                if sender != DRIVER {
+                    return;
+                }
                 if let Some(question) = self.questions.remove(&serial) {
                     let failed = message.kind == Kind::Error;
                     let message = call.message;
@@ -478,7 +514,7 @@ impl Bus {
 
     fn answered(&mut self, question: Question, answer: Result<Vec<Value>, Message>) {
         match question {
-            Question::Other => {}
+            Question::Other | Question::Polkit => {}
             Question::OwnName => self.news.push_back(match answer {
                 Ok(body) if matches!(body.first(), Some(Value::Uint32(1 | 4))) => News::Serving,
                 Ok(_) => News::NotServing("another process has that name".into()),
@@ -515,6 +551,7 @@ impl Bus {
     }
 
     fn gone(&mut self, sender: &str) {
+        self.forget_asked(sender);
         let Some(client) = self.clients.remove(sender) else { return };
         self.waiting_bytes -= client.waiting_bytes;
         self.waiting_descriptors -= client.waiting.iter().map(|call| call.descriptors.len()).sum::<usize>();

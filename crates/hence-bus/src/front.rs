@@ -27,7 +27,7 @@ pub use model::{
 pub use path::{Object, ROOT, job_path, unit_path};
 pub use refusal::{ErrorName, Refusal};
 
-use crate::bus::Bus;
+use crate::bus::{Bus, Call};
 pub use crate::interface::configured::setting_value;
 use crate::interface::{self, Emits, Interface};
 use crate::peer::Peer;
@@ -222,15 +222,30 @@ impl Front {
         caller: Caller,
         open_requests: u32,
         (message, descriptors): (&Message, &[Descriptor]),
+        granted: bool,
         model: &mut dyn Model,
     ) -> Option<Result<Vec<Value>, Refusal>> {
-        let standing = match caller.uid == 0 || caller.uid == self.owner {
+        let standing = match granted || caller.uid == 0 || caller.uid == self.owner {
             true => Standing::Privileged,
             false => Standing::Guest { loads: &mut self.guest_loads },
         };
         Some(match dispatch::dispatch(message, descriptors, caller, standing, model) {
             Ok(Step::Reply(body)) => Ok(body),
             Ok(Step::Subscribe(subscribe)) => self.subscribe(origin, subscribe),
+            Ok(Step::Authorize(_)) if open_requests >= OPEN_REQUESTS_MAX => {
+                Err(Refusal::new(ErrorName::LimitsExceeded, "Too many requests wait for their answer."))
+            }
+            Ok(Step::Authorize(action)) => match (origin, &mut self.bus) {
+                (Origin::Bus(sender), Some(bus)) => {
+                    let call = Call { message: message.clone(), descriptors: descriptors.to_vec() };
+                    let details = on_bus::details(message);
+                    match bus.ask_polkit(sender, caller, call, action, &details) {
+                        Ok(()) => return None,
+                        Err(refusal) => Err(refusal),
+                    }
+                }
+                _ => Err(Refusal::new(ErrorName::AccessDenied, "Permission denied")),
+            },
             Ok(Step::Ask(..)) if open_requests >= OPEN_REQUESTS_MAX => {
                 Err(Refusal::new(ErrorName::LimitsExceeded, "Too many requests wait for their answer."))
             }
@@ -274,7 +289,7 @@ impl Front {
             }
             let (caller, open_requests) = (entry.peer.caller(), entry.open_requests);
             let answer =
-                self.serve(&Origin::Peer(id), caller, open_requests, (&message, &descriptors), model);
+                self.serve(&Origin::Peer(id), caller, open_requests, (&message, &descriptors), false, model);
             let Some(entry) = self.peers.get_mut(&id) else { break };
             match answer {
                 None => entry.open_requests += 1,

@@ -13,7 +13,7 @@ mod tests;
 mod value;
 mod writer;
 
-pub use message::{Fields, Kind, Message, NO_REPLY_EXPECTED, frame_length};
+pub use message::{ALLOW_INTERACTIVE, Fields, Kind, Message, NO_REPLY_EXPECTED, frame_length};
 pub use names::{is_bus_name, is_error_name, is_interface, is_member, is_object_path};
 pub use signature::{complete_types, is_signature};
 pub use value::{Array, Value};

@@ -16,6 +16,17 @@ const DENIED: &str = "org.freedesktop.DBus.Error.AccessDenied";
 /// The uid that the front runs as.
 const OWNER: u32 = 1000;
 
+const POLKIT: &str = "org.freedesktop.PolicyKit1";
+
+/// What polkit answers.
+#[derive(Clone, Copy, PartialEq)]
+enum Polkit {
+    Absent,
+    /// `is_authorized`, `is_challenge`
+    Says(bool, bool),
+    Silent,
+}
+
 /// A bus with callers.
 struct Bus {
     front: Front,
@@ -26,6 +37,8 @@ struct Bus {
     owned: Vec<&'static str>,
     /// Whether it says who callers are.
     talks: bool,
+    /// What polkit says, where it is there.
+    polkit: Polkit,
     /// What it was asked, and what it was sent for others.
     asked: Vec<String>,
     sent: Vec<Message>,
@@ -44,6 +57,7 @@ impl Bus {
             callers: callers.map(caller).into(),
             owned: Vec::new(),
             talks: true,
+            polkit: Polkit::Absent,
             asked: Vec::new(),
             sent: Vec::new(),
             last_serial: 0,
@@ -93,6 +107,9 @@ impl Bus {
 
     fn take(&mut self, message: Message) {
         let text = |at: usize| message.body.get(at).and_then(Value::as_str).unwrap_or("").to_owned();
+        if message.kind == Kind::Call && message.fields.destination.as_deref() == Some(POLKIT) {
+            return self.take_polkit(message);
+        }
         if message.kind != Kind::Call || message.fields.destination.as_deref() != Some(DRIVER) {
             return self.sent.push(message);
         }
@@ -117,6 +134,29 @@ impl Bus {
             None => Message::error(message.serial, "org.freedesktop.DBus.Error.NameHasNoOwner", "no"),
         };
         reply.fields.sender = Some(DRIVER.into());
+        self.feed(&reply);
+    }
+
+    fn take_polkit(&mut self, message: Message) {
+        assert_eq!(message.signature(), "(sa{sv})sa{ss}us");
+        let mut reply = match self.polkit {
+            Polkit::Silent => return self.sent.push(message),
+            Polkit::Absent => {
+                let mut error =
+                    Message::error(message.serial, "org.freedesktop.DBus.Error.ServiceUnknown", "no");
+                error.fields.sender = Some(DRIVER.into());
+                error
+            }
+            Polkit::Says(authorized, challenge) => {
+                let details = Value::array("{ss}", Vec::new());
+                let answer = Value::Struct(vec![authorized.into(), challenge.into(), details]);
+                let mut reply = Message::reply(message.serial, vec![answer]);
+                reply.fields.sender = Some(":1.99".into());
+                reply
+            }
+        };
+        reply.fields.destination = Some(":1.0".into());
+        self.sent.push(message);
         self.feed(&reply);
     }
 
@@ -602,4 +642,79 @@ fn a_bus_that_does_not_read_holds_callers_back() {
     assert!(calls == 1 && bus.front.bus_outgoing().len() < 16 << 20, "{calls}");
     bus.run();
     assert!(bus.front.bus_wants_input());
+}
+
+#[test]
+fn polkit_lets_callers_through_or_not() {
+    let mut bus = Bus::new();
+    let unit = |bus: &mut Bus| {
+        let body = vec!["foo.service".into(), "replace".into()];
+        bus.ask(":1.30", ROOT, MANAGER, "StartUnit", body)
+    };
+    bus.polkit = Polkit::Says(true, false);
+    assert!(unit(&mut bus).is_ok_and(|body| matches!(body[0], Value::Path(_))));
+    let question =
+        bus.sent.iter().find(|m| m.fields.destination.as_deref() == Some(POLKIT)).expect("it was asked");
+    let [subject, action, details, Value::Uint32(0), _] = question.body.as_slice() else {
+        panic!("{:?}", question.body)
+    };
+    assert_eq!(subject.items()[0].as_str(), Some("system-bus-name"));
+    assert_eq!(action.as_str(), Some("org.freedesktop.systemd1.manage-units"));
+    assert_eq!(details.items().len(), 2, "{details:?}");
+
+    let interactive = "org.freedesktop.DBus.Error.InteractiveAuthorizationRequired";
+    bus.polkit = Polkit::Says(false, true);
+    assert_eq!(unit(&mut bus), Err(interactive.into()));
+    bus.polkit = Polkit::Says(false, false);
+    assert_eq!(unit(&mut bus), Err(DENIED.into()));
+    bus.polkit = Polkit::Absent;
+    assert_eq!(unit(&mut bus), Err(DENIED.into()));
+    // What is for the privileged is asked of nobody.
+    bus.polkit = Polkit::Says(true, false);
+    assert_eq!(bus.ask(":1.30", ROOT, MANAGER, "PowerOff", Vec::new()), Err(DENIED.into()));
+    for (member, action) in [("Reload", "reload-daemon"), ("ResetFailed", "manage-units")] {
+        bus.sent.clear();
+        assert!(bus.ask(":1.30", ROOT, MANAGER, member, Vec::new()).is_ok(), "{member}");
+        let asked = bus.sent.iter().filter_map(|m| m.body.get(1)?.as_str()).collect::<Vec<_>>();
+        assert_eq!(asked, [format!("org.freedesktop.systemd1.{action}")]);
+    }
+    assert!(!bus.front.waits_for_polkit());
+}
+
+#[test]
+fn polkit_that_says_nothing_holds_nobody_up() {
+    let mut bus = Bus::new();
+    bus.polkit = Polkit::Silent;
+    let mut serials = Vec::new();
+    for _ in 0..20 {
+        serials.push(bus.call(":1.30", ROOT, MANAGER, "ResetFailed", Vec::new()));
+    }
+    bus.run();
+    let refused = |bus: &mut Bus, name: &str| {
+        let of = |m: &&Message| m.kind == Kind::Error && m.fields.error_name.as_deref() == Some(name);
+        bus.sent.iter().filter(of).count()
+    };
+    assert_eq!(refused(&mut bus, "org.freedesktop.DBus.Error.LimitsExceeded"), 12);
+    // Others are served meanwhile.
+    assert!(bus.ask(":1.31", ROOT, MANAGER, "ListJobs", Vec::new()).is_ok());
+    assert!(bus.ask(":1.10", ROOT, MANAGER, "ResetFailed", Vec::new()).is_ok());
+    assert_eq!(refused(&mut bus, DENIED), 0);
+    (0..3).for_each(|_| bus.front.polkit_tick());
+    bus.run();
+    assert_eq!(refused(&mut bus, DENIED), 8);
+    assert!(!bus.front.waits_for_polkit());
+    // An answer that comes too late changes nothing, nor does one for who is gone.
+    let late = bus.sent.iter().find(|m| m.fields.destination.as_deref() == Some(POLKIT)).cloned();
+    let late = late.expect("it was asked");
+    bus.polkit = Polkit::Says(true, false);
+    let before = bus.toy.asked.len();
+    bus.take_polkit(late);
+    bus.run();
+    assert_eq!(bus.toy.asked.len(), before);
+    bus.polkit = Polkit::Silent;
+    bus.call(":1.31", ROOT, MANAGER, "ResetFailed", Vec::new());
+    bus.run();
+    assert!(bus.front.waits_for_polkit());
+    bus.signal(DRIVER, "NameOwnerChanged", vec![":1.31".into(), ":1.31".into(), "".into()]);
+    assert!(!bus.front.waits_for_polkit());
 }

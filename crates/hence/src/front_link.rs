@@ -51,6 +51,8 @@ const AUTHENTICATE_FULL_US: u64 = 200_000;
 const IDLE_FULL_US: u64 = 5_000_000;
 /// How long accepting pauses where the system has no descriptors left and none of ours can be closed.
 const PAUSE_US: u64 = 1_000_000;
+/// After how long it is looked whether polkit keeps callers waiting.
+const POLKIT_TICK_US: u64 = 10_000_000;
 /// Most connections that one wake accepts.
 const ACCEPT_BATCH: usize = 32;
 /// Most bytes that one wake takes from a connection.
@@ -111,6 +113,8 @@ pub struct FrontLink {
     accepting: bool,
     /// When to try to accept again, where the system refused.
     accept_at_us: Option<u64>,
+    /// When to refuse whom polkit keeps waiting, as long as it does.
+    polkit_tick_us: Option<u64>,
 }
 
 impl FrontLink {
@@ -137,6 +141,7 @@ impl FrontLink {
             let_go: Vec::new(),
             accepting: false,
             accept_at_us: None,
+            polkit_tick_us: None,
         })
     }
 
@@ -152,7 +157,8 @@ impl FrontLink {
     pub fn deadline_us(&self) -> Option<u64> {
         let silent = self.connections.values().filter(|c| !self.front.is_open(c.peer));
         let bus = self.bus.as_ref().and_then(system_bus::SystemBus::deadline_us);
-        silent.map(|c| c.authenticate_by_us).chain(self.accept_at_us).chain(bus).min()
+        let polkit = self.polkit_tick_us.filter(|_| self.front.waits_for_polkit());
+        silent.map(|c| c.authenticate_by_us).chain(self.accept_at_us).chain(bus).chain(polkit).min()
     }
 
     /// Whether anybody is connected, or the bus is.
@@ -392,6 +398,14 @@ impl FrontLink {
         }
     }
 
+    /// Sees to it that nobody waits for polkit without end.
+    fn watch_polkit(&mut self, now_us: u64) {
+        match self.front.waits_for_polkit() {
+            true => drop(self.polkit_tick_us.get_or_insert(now_us + POLKIT_TICK_US)),
+            false => self.polkit_tick_us = None,
+        }
+    }
+
     /// Queues for clients which units changed. To be called when the effects of everything that was ready
     /// are done, and before units are forgotten.
     pub fn announce(&mut self, runtime: &mut dyn Runtime) {
@@ -412,6 +426,7 @@ impl FrontLink {
             return;
         }
         self.settle_bus(runtime);
+        self.watch_polkit(runtime.now_us());
         let tokens: Vec<u32> = self.connections.keys().copied().collect();
         for token in tokens {
             self.settle(token, runtime);
@@ -424,6 +439,11 @@ impl FrontLink {
     /// Closes who took too long to authenticate and goes on accepting where the system had no room.
     pub fn overdue(&mut self, now_us: u64, runtime: &mut dyn Runtime) {
         self.try_bus(now_us, runtime);
+        if self.polkit_tick_us.take_if(|at_us| *at_us <= now_us).is_some() {
+            self.front.polkit_tick();
+            self.watch_polkit(now_us);
+            self.settle_bus(runtime);
+        }
         let registry: &mut dyn Registry = runtime;
         if self.accept_at_us.take_if(|at_us| *at_us <= now_us).is_some() {
             let again = self.set_accepting(true, registry);

@@ -21,6 +21,8 @@ pub enum Step {
     Ask(Command, &'static str),
     /// The caller is told of everything from now on, or no longer.
     Subscribe(bool),
+    /// Only polkit can allow it, as this action of org.freedesktop.systemd1.
+    Authorize(&'static str),
 }
 
 /// What a caller may do.
@@ -78,7 +80,7 @@ pub fn dispatch(
             _ => "ssv",
         };
         if guest {
-            permit(access::STANDARD, PROPERTIES, member)?;
+            let _ = permit(access::STANDARD, PROPERTIES, member)?;
         }
         check(message, PROPERTIES, expected)?;
         return properties(message, member, &target, model, loads).map(Step::Reply);
@@ -86,8 +88,8 @@ pub fn dispatch(
     let Some(method) = target.method(interface, member) else {
         return Err(unknown_method(member, interface.unwrap_or("")));
     };
-    if guest {
-        permit(target.access(), interface.unwrap_or(""), member)?;
+    if guest && let Some(action) = permit(target.access(), interface.unwrap_or(""), member)? {
+        return Ok(Step::Authorize(action));
     }
     check(message, interface.unwrap_or(""), method.input)?;
     let mut call = Call { caller, object: &object, arguments: &message.body, descriptors, model, loads };
@@ -98,11 +100,15 @@ pub fn dispatch(
     })
 }
 
-/// Lets through what anybody may call. The texts are those of systemd where there is no polkit.
-fn permit(entries: &'static [(&'static str, Access)], interface: &str, member: &str) -> Result<(), Refusal> {
+/// Lets through what anybody may call, or names the action that polkit is to be asked for.
+fn permit(
+    entries: &'static [(&'static str, Access)],
+    interface: &str,
+    member: &str,
+) -> Result<Option<&'static str>, Refusal> {
     let text = match access::of(entries, member) {
-        Access::Open => return Ok(()),
-        Access::Action(_) => "Permission denied".into(),
+        Access::Open => return Ok(None),
+        Access::Action(action) => return Ok(Some(action)),
         Access::Privileged => format!("Access to {interface}.{member}() not permitted."),
     };
     Err(Refusal::new(ErrorName::AccessDenied, text))

@@ -1,7 +1,9 @@
 //! The front on a message bus: one connection that stands for many callers. Whatever the bus says of them
 //! and of names is `bus`'s; what their calls mean is the front's.
 
-use super::{Answer, Command, Front, MANAGER, Mode, Model, Origin, Pending, ROOT, Refusal, Verb};
+use super::{
+    Answer, Caller, Command, Front, MANAGER, Mode, Model, Object, Origin, Pending, ROOT, Refusal, Verb,
+};
 use crate::bus::{Arrival, Bus, BusError, Call, News};
 use crate::interface;
 use crate::wire::{Message, NO_REPLY_EXPECTED, Value};
@@ -118,25 +120,56 @@ impl Front {
                     self.hand_out(Pending { origin, serial: 0, output: "o", silent: true }, caller, command);
                 }
                 Some(Arrival::Call { sender, caller, call }) => {
-                    let Call { message, descriptors } = *call;
-                    let open_requests = bus.open_requests(&sender).map_or(0, |open| *open);
-                    let silent = message.flags & NO_REPLY_EXPECTED != 0;
-                    let origin = Origin::Bus(sender.clone());
-                    let answer = self.serve(&origin, caller, open_requests, (&message, &descriptors), model);
-                    let Some(bus) = &mut self.bus else { break };
-                    match answer {
-                        None => {
-                            if let Some(open) = bus.open_requests(&sender) {
-                                *open += 1;
-                            }
-                        }
-                        Some(answer) if !silent => bus.respond(&sender, message.serial, answer),
-                        Some(_) => {}
+                    self.serve_on_bus(sender, caller, *call, false, model);
+                }
+                Some(Arrival::Granted { sender, caller, call }) => {
+                    // It counted as open while polkit was asked.
+                    if let Some(open) = bus.open_requests(&sender) {
+                        *open = open.saturating_sub(1);
                     }
+                    self.serve_on_bus(sender, caller, *call, true, model);
                 }
             }
         }
         self.bus_over().cloned().map_or(Ok(()), Err)
+    }
+
+    fn serve_on_bus(
+        &mut self,
+        sender: String,
+        caller: Caller,
+        call: Call,
+        granted: bool,
+        model: &mut dyn Model,
+    ) {
+        let Some(bus) = &mut self.bus else { return };
+        let Call { message, descriptors } = call;
+        let open_requests = bus.open_requests(&sender).map_or(0, |open| *open);
+        let silent = message.flags & NO_REPLY_EXPECTED != 0;
+        let origin = Origin::Bus(sender.clone());
+        let answer = self.serve(&origin, caller, open_requests, (&message, &descriptors), granted, model);
+        let Some(bus) = &mut self.bus else { return };
+        match answer {
+            None => {
+                if let Some(open) = bus.open_requests(&sender) {
+                    *open += 1;
+                }
+            }
+            Some(answer) if !silent => bus.respond(&sender, message.serial, answer),
+            Some(_) => {}
+        }
+    }
+
+    /// Whether polkit owes any answer: then [`Front::polkit_tick`] is to be called every ten seconds.
+    pub fn waits_for_polkit(&self) -> bool {
+        self.bus.as_ref().is_some_and(Bus::waits_for_polkit)
+    }
+
+    /// Ten seconds have passed: callers that polkit keeps waiting for too long are refused.
+    pub fn polkit_tick(&mut self) {
+        if let Some(bus) = &mut self.bus {
+            bus.polkit_tick();
+        }
     }
 
     pub(super) fn reply_on_bus(&mut self, pending: Pending, answer: Result<Answer, Refusal>) {
@@ -184,4 +217,33 @@ impl Front {
             _ => Ok(Vec::new()),
         }
     }
+}
+
+/// What rules of polkit may look at: the unit and the verb, where a call names them.
+pub(super) fn details(message: &Message) -> Vec<(&'static str, String)> {
+    let member = message.fields.member.as_deref().unwrap_or("");
+    let verb = match member.strip_suffix("Unit").unwrap_or(member) {
+        "Start" | "StartUnitWithFlags" | "StartUnitReplace" | "StartTransient" => "start",
+        "Stop" => "stop",
+        "Reload" if message.fields.path.as_deref() != Some(ROOT) || member.ends_with("Unit") => "reload",
+        "Restart" => "restart",
+        "TryRestart" => "try-restart",
+        "ReloadOrRestart" => "reload-or-restart",
+        "ReloadOrTryRestart" => "reload-or-try-restart",
+        "Kill" => "kill",
+        "ResetFailed" => "reset-failed",
+        "SetProperties" | "SetUnitProperties" => "set-property",
+        "Ref" => "ref",
+        "Clean" => "clean",
+        "Freeze" => "freeze",
+        "Thaw" => "thaw",
+        _ => return Vec::new(),
+    };
+    let unit = match Object::of(message.fields.path.as_deref().unwrap_or("/")) {
+        Object::Unit(name) => Some(name),
+        Object::Root => message.body.first().and_then(Value::as_str).map(str::to_owned),
+        _ => None,
+    };
+    let unit = unit.filter(|name| hence_unit::UnitName::new(name).is_some());
+    unit.map(|unit| ("unit", unit)).into_iter().chain([("verb", verb.to_owned())]).collect()
 }

@@ -34,6 +34,8 @@ errors! {
     ScopeNotRunning = "org.freedesktop.systemd1.ScopeNotRunning",
     /// Nothing that could be cleaned.
     NothingToClean = "org.freedesktop.systemd1.NothingToClean",
+    /// Somebody would have to be asked, and the caller did not say that there is anybody.
+    InteractiveAuthorizationRequired = "org.freedesktop.DBus.Error.InteractiveAuthorizationRequired",
     /// There is no such dynamic user.
     NoSuchDynamicUser = "org.freedesktop.systemd1.NoSuchDynamicUser",
     /// The client does not hold on to the unit.

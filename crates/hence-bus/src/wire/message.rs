@@ -7,6 +7,8 @@ use std::borrow::Cow;
 
 /// Flag of a call whose sender waits for no reply.
 pub const NO_REPLY_EXPECTED: u8 = 1;
+/// Flag of a call whose sender has somebody who can be asked for a password.
+pub const ALLOW_INTERACTIVE: u8 = 4;
 
 const FIXED_HEADER: usize = 16;
 

@@ -178,7 +178,7 @@ fn state(about: &Properties, out: &mut impl Write) -> Result<(), Failed> {
     };
     writeln!(out, "     Active: {active}{result}{since}")?;
     let at = |name| number(about, name).unwrap_or(0);
-    let (entered, left) = (at("ActiveEnterTimestampMonotonic"), at("ActiveExitTimestampMonotonic"));
+    let (entered, left) = (at("ActiveEnterTimestamp"), at("ActiveExitTimestamp"));
     if !["active", "reloading", "activating"].contains(&active) && entered > 0 && left >= entered {
         writeln!(out, "   Duration: {}", span(left - entered, 1000))?;
     }
