@@ -10,6 +10,7 @@ mod introspect;
 mod model;
 mod on_bus;
 mod path;
+mod policy;
 mod refusal;
 pub mod setting;
 
@@ -25,6 +26,7 @@ pub use model::{
     ServiceView, SocketView, TestView, TimerView, Timestamp, UnitFileView, UnitRow, UnitView,
 };
 pub use path::{Object, ROOT, job_path, unit_path};
+pub use policy::bus_policy;
 pub use refusal::{ErrorName, Refusal};
 
 use crate::bus::{Bus, Call};

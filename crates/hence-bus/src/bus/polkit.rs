@@ -90,7 +90,7 @@ impl Bus {
             self.granted.push_back((asked.sender, asked.caller, asked.call));
             return;
         }
-        let refusal = if challenge && !asked.interactive {
+        let refusal = if challenge {
             let text = "Interactive authentication required.";
             Refusal::new(ErrorName::InteractiveAuthorizationRequired, text)
         } else {

@@ -3,6 +3,7 @@
 
 use crate::cli::LedgerOption;
 use std::ffi::OsString;
+use std::io::Write;
 use std::process::ExitCode;
 
 /// Runs the system's units as process 1 of a container, virtual machine or image.
@@ -17,6 +18,9 @@ pub struct Init {
     /// Say only what is wrong
     #[arg(long, short)]
     pub quiet: bool,
+    /// Print the policy that the system bus needs, and do nothing else
+    #[arg(long)]
+    pub print_bus_policy: bool,
     #[command(flatten)]
     pub ledger: LedgerOption,
 }
@@ -24,6 +28,13 @@ pub struct Init {
 impl Init {
     /// Runs until the system is asked to end.
     pub fn run(self) -> ExitCode {
+        if self.print_bus_policy {
+            let policy = hence_bus::front::bus_policy();
+            return match std::io::stdout().write_all(policy.as_bytes()) {
+                Ok(()) => ExitCode::SUCCESS,
+                Err(_) => ExitCode::FAILURE,
+            };
+        }
         crate::init::main(&self)
     }
 

@@ -16,7 +16,7 @@ const NAME: &str = "org.freedesktop.systemd1";
 const MANAGER: &str = "org.freedesktop.systemd1.Manager";
 
 /// Whether the tools are there.
-fn tools() -> bool {
+pub fn tools() -> bool {
     let there = |program: &str| Command::new(program).arg("--version").stdout(Stdio::null()).status().is_ok();
     let all = there("dbus-daemon") && there("busctl");
     if !all {
@@ -25,7 +25,7 @@ fn tools() -> bool {
     all && root_for("the system bus")
 }
 
-fn site(name: &str) -> Site {
+pub fn site(name: &str) -> Site {
     let site = Site::new(name, Level::Best);
     let config = format!(
         "<!DOCTYPE busconfig PUBLIC \"-//freedesktop//DTD D-Bus Bus Configuration 1.0//EN\" \
@@ -44,16 +44,16 @@ fn site(name: &str) -> Site {
     site
 }
 
-fn start<'a>(site: &'a Site) -> Hence<'a> {
+pub fn start<'a>(site: &'a Site) -> Hence<'a> {
     let address = format!("unix:path={}", site.path("system_bus"));
     site.start_with(&["--stay"], &[("DBUS_SYSTEM_BUS_ADDRESS", &address)])
 }
 
 /// A bus; it ends with the test.
-struct Daemon(Child);
+pub struct Daemon(Child);
 
 impl Daemon {
-    fn start(site: &Site) -> Daemon {
+    pub fn start(site: &Site) -> Daemon {
         let config = format!("--config-file={}", site.path("bus.conf"));
         let mut command = Command::new("dbus-daemon");
         command.args([&config, "--nofork", "--nopidfile", "--systemd-activation"]);
@@ -82,7 +82,7 @@ fn busctl(site: &Site, uid: u32, arguments: &[&str]) -> Output {
     command.arg(address).args(arguments).output().expect("busctl")
 }
 
-fn call(site: &Site, uid: u32, method: &str, arguments: &[&str]) -> Result<String, String> {
+pub fn call(site: &Site, uid: u32, method: &str, arguments: &[&str]) -> Result<String, String> {
     let mut all = vec!["--", "call", NAME, ROOT, MANAGER, method];
     all.extend(arguments);
     let output = busctl(site, uid, &all);
@@ -90,7 +90,7 @@ fn call(site: &Site, uid: u32, method: &str, arguments: &[&str]) -> Result<Strin
     if output.status.success() { Ok(text(&output.stdout)) } else { Err(text(&output.stderr)) }
 }
 
-fn until_served(site: &Site) {
+pub fn until_served(site: &Site) {
     until("hence on the bus", || call(site, 0, "ListJobs", &[]).ok());
 }
 
