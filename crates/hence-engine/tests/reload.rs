@@ -110,3 +110,25 @@ fn jobs_that_new_dependencies_put_into_a_cycle_do_not_wait_for_ever() {
     assert!(records.iter().any(|r| matches!(r.fact, Fact::JobDropped { .. })), "{records:?}");
     assert_eq!(w.engine.jobs().count(), 2);
 }
+
+#[test]
+fn armed_timeouts_follow_their_new_lines_from_when_they_began() {
+    let slow = "[Service]\nType=notify\nTimeoutStartSec=1h\n";
+    let mut w = world(&[("a.service", slow), ("b.service", slow)]);
+    for unit in ["a.service", "b.service"] {
+        w.request(Verb::Start, unit).expect("a job");
+    }
+    let a = w.engine.find("a.service").expect("it starts");
+    let began = w.engine.unit(a).times.state_change.monotonic_us;
+    assert_eq!(w.engine.deadline(), Some(began + 3_600_000_000));
+    edit(&mut w, "a.service", "Service", "TimeoutStartSec=90");
+    reload(&mut w);
+    assert_eq!(w.engine.deadline(), Some(began + 90_000_000));
+    edit(&mut w, "a.service", "Service", "TimeoutStartSec=infinity");
+    reload(&mut w);
+    // The other one's is what it was.
+    assert_eq!(w.engine.deadline(), Some(began + 3_600_000_000));
+    edit(&mut w, "b.service", "Service", "TimeoutStartSec=2h");
+    reload(&mut w);
+    assert_eq!(w.engine.deadline(), Some(began + 7_200_000_000));
+}

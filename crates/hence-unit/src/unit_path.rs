@@ -218,6 +218,32 @@ impl UnitPath {
         path
     }
 
+    /// Looks anew at one unit: at its file, and at the folders beside it. All others stay as they were found.
+    pub fn look_at(&mut self, files: &dyn Files, name: &UnitName) {
+        let before = self.units.remove(name);
+        self.beside.remove(name.as_str());
+        for index in 0..self.folders.len() {
+            let path = format!("{}/{name}", self.folders[index]);
+            let kind = match files.link(&path) {
+                Some(_) => Some(EntryKind::Link),
+                None => files.read(&path).is_ok().then_some(EntryKind::File),
+            };
+            if let Some(kind) = kind {
+                self.scan_unit(files, index as u16, name.clone(), kind);
+            }
+            // In the order of a folder's entries.
+            let mut suffixes: Vec<&str> = Beside::ALL.iter().map(|(suffix, _)| *suffix).collect();
+            suffixes.sort_unstable();
+            for suffix in suffixes {
+                self.scan_beside(files, index as u16, &format!("{name}{suffix}"));
+            }
+        }
+        let is_alias = |named: Option<&Named>| matches!(named, Some(Named::Alias(_)));
+        if is_alias(before.as_ref()) || is_alias(self.units.get(name)) {
+            self.index_aliases();
+        }
+    }
+
     /// The folders that are searched, first the ones that win.
     pub fn folders(&self) -> &[Text] {
         &self.folders

@@ -89,7 +89,7 @@ impl From<io::Error> for Unmade {
 pub fn make(folders: &LiveFolders, units: &mut Units, name: &UnitName, text: &str) -> Result<Read, Unmade> {
     let path = folders.transient.join(name.as_str());
     put(&path, text)?;
-    units.rescan();
+    units.look_at(name, &folders.transient);
     let (config, files) = units.read(name);
     // A drop-in of the machine's owner isn't the client's to mend.
     let own = path.to_str().unwrap_or_default();
@@ -112,7 +112,7 @@ pub fn remove(folders: &LiveFolders, units: &mut Units, name: &UnitName) {
     let path = folders.transient.join(name.as_str());
     if std::fs::remove_file(&path).is_ok() {
         let _ = std::fs::remove_dir_all(folders.transient.join(format!("{name}.d")));
-        units.rescan();
+        units.look_at(name, &folders.transient);
     }
 }
 
@@ -140,7 +140,7 @@ pub fn drop_ins(
             let _ = std::fs::remove_file(other);
         }
     }
-    units.rescan();
+    units.look_at(name, folder);
     let (config, files) = units.read(name);
     Ok((Box::new(config), files))
 }

@@ -174,9 +174,6 @@ impl Model for EngineModel<'_> {
 
     fn processes(&mut self, unit: &str) -> Vec<ProcessView> {
         let engine = self.runtime.engine();
-        if unit.is_empty() {
-            return engine.units().flat_map(|u| self.runtime.processes(u.id)).collect();
-        }
         engine.find(unit).map(|id| self.runtime.processes(id)).unwrap_or_default()
     }
 

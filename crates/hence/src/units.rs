@@ -247,6 +247,17 @@ impl Units {
         }
     }
 
+    /// Looks anew at the files of one unit, one of which we made or removed in this folder.
+    pub fn look_at(&mut self, name: &UnitName, folder: &Path) {
+        self.file_states.remove(name);
+        // What others do to the folder meanwhile is seen by the next reload.
+        let changed = self.folders.iter().position(|known| Path::new(known) == folder);
+        if let Some(scanned) = changed.and_then(|at| self.scanned.get_mut(at)) {
+            *scanned = version(folder);
+        }
+        self.path.look_at(&DiskFiles, name);
+    }
+
     fn versions(&self) -> Vec<Option<Version>> {
         self.folders.iter().map(|folder| version(Path::new(folder))).collect()
     }

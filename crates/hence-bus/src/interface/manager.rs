@@ -152,8 +152,8 @@ const METHODS: &[Method] = &[
         reply_path(unit_path(&c.model.unit_of_group(&path).ok_or_else(none)?))
     }),
     method("GetUnitProcesses", "s", "a(sus)", |c| {
-        let name = c.text(0).to_owned();
-        if !name.is_empty() && c.model.unit(&name, false)?.is_none() {
+        let name = name_or_own(c)?;
+        if c.model.unit(&name, false)?.is_none() {
             return Err(not_loaded(&name));
         }
         Ok(Turn::Reply(vec![super::slice::processes(c.model, &name)]))

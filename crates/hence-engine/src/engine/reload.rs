@@ -142,7 +142,7 @@ impl Engine {
         }
     }
 
-    /// Timers and paths follow their new lines at once; sockets stay open as they are.
+    /// Timers, paths and timeouts follow their new lines at once; sockets stay open as they are.
     fn wait_anew(&mut self, unit: UnitId, record: RecordId) {
         let u = &self.units[unit.0 as usize];
         match (&u.state, u.sub_state()) {
@@ -153,6 +153,11 @@ impl Engine {
                 let config = Some(u.config.clone());
                 self.effect(Effect::WatchPaths { unit, config });
             }
+            // What runs without a file keeps what was armed by it.
+            _ if u.config.load != LoadState::Loaded => {}
+            (State::Service(_), _) => self.rearm_service(unit),
+            (State::Socket(_), _) => self.rearm_socket(unit),
+            (State::Scope(_), _) => self.rearm_scope(unit),
             _ => {}
         }
     }

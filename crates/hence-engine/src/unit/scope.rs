@@ -81,6 +81,25 @@ impl Engine {
         }
     }
 
+    /// The unit's lines are others now: what is armed counts from when the state began, by the new ones.
+    pub(crate) fn rearm_scope(&mut self, unit: UnitId) {
+        let config = self.scope_config(unit);
+        let times = &self.units[unit.0 as usize].times;
+        let (began, entered) = (times.state_change.monotonic_us, times.active_enter.monotonic_us);
+        let Some(scope) = self.scope(unit) else { return };
+        let (since, after_us) = match scope.sub {
+            SubState::Running => (entered, config.runtime_max),
+            SubState::StopSigterm | SubState::StopSigkill => (began, config.timeout_stop),
+            _ => return,
+        };
+        let mut old = scope.deadline.take();
+        self.deadlines.disarm(&mut old);
+        let armed = self.deadlines.arm(since, after_us, DeadlineFor::State(unit));
+        if let Some(scope) = self.scope(unit) {
+            scope.deadline = armed;
+        }
+    }
+
     /// What a new scope takes up when it starts.
     pub(crate) fn scope_takes(&mut self, unit: UnitId, processes: Vec<u32>) {
         if let Some(scope) = self.scope(unit) {

@@ -238,6 +238,30 @@ impl Engine {
         self.service_mut(unit).deadline = armed;
     }
 
+    /// The unit's lines are others now: what is armed counts from when the state began, by the new ones.
+    pub(crate) fn rearm_service(&mut self, unit: UnitId) {
+        use SubState::*;
+        let config = self.service_config(unit);
+        let times = &self.units[unit.0 as usize].times;
+        let began = times.state_change.monotonic_us;
+        let simple = matches!(config.service_type, ServiceType::Simple | ServiceType::Idle);
+        let (since, after_us) = match self.service_ref(unit).sub {
+            Start if simple => return,
+            Condition | StartPre | Start | StartPost | Reload => (began, config.timeout_start),
+            Running => (times.active_enter.monotonic_us, config.runtime_max),
+            Stop | StopSigterm | StopSigkill | StopPost | FinalSigterm | FinalSigkill => {
+                (began, config.timeout_stop)
+            }
+            StopWatchdog | FinalWatchdog => (began, config.timeout_abort.unwrap_or(config.timeout_stop)),
+            AutoRestart => (began, config.restart_delay),
+            _ => return,
+        };
+        let mut old = self.service_mut(unit).deadline.take();
+        self.deadlines.disarm(&mut old);
+        let armed = self.deadlines.arm(since, after_us, DeadlineFor::State(unit));
+        self.service_mut(unit).deadline = armed;
+    }
+
     fn service_config(&self, unit: UnitId) -> &ServiceConfig {
         self.units[unit.0 as usize].config.service().expect("a service has a service's configuration")
     }

@@ -396,7 +396,10 @@ fn field(row: &Value, at: usize) -> &str {
 fn connect(args: &Args) -> Result<Control, Failed> {
     let of_user = || {
         let folder = std::env::var_os("XDG_RUNTIME_DIR").filter(|folder| !folder.is_empty())?;
-        Some(PathBuf::from(folder).join("hence/private"))
+        let folder = PathBuf::from(folder);
+        let own = folder.join("hence/private");
+        let systemd = folder.join("systemd/private");
+        Some(if !own.exists() && systemd.exists() { systemd } else { own })
     };
     let default = if args.user { of_user() } else { default_socket() };
     let Some(path) = args.socket.clone().or(default) else {

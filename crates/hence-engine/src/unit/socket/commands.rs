@@ -110,6 +110,18 @@ impl Engine {
         self.commands_mut(unit).deadline = armed;
     }
 
+    /// The unit's lines are others now: what is armed counts from when the state began, by the new ones.
+    pub(crate) fn rearm_socket(&mut self, unit: UnitId) {
+        let since = self.units[unit.0 as usize].times.state_change.monotonic_us;
+        if self.commands_mut(unit).deadline.is_none() {
+            return;
+        }
+        self.socket_disarm(unit);
+        let after_us = self.socket_settings(unit).timeout;
+        let armed = self.deadlines.arm(since, after_us, DeadlineFor::State(unit));
+        self.commands_mut(unit).deadline = armed;
+    }
+
     /// A new invocation knows of no processes yet.
     pub(super) fn forget_commands(&mut self, unit: UnitId) {
         self.socket_disarm(unit);

@@ -60,7 +60,7 @@ fn whole(control: &mut Control, out: &mut impl Write) -> Result<u8, Failed> {
     writeln!(out, "  systemd: {}", text(&about, "Version"))?;
     let group = text(&about, "ControlGroup");
     writeln!(out, "   CGroup: {group}")?;
-    if let Ok(body) = control.ask("GetUnitProcesses", vec![String::new().into()]) {
+    if let Ok(body) = control.ask("GetUnitProcesses", vec!["-.slice".into()]) {
         processes(body.first().map_or(&[][..], Value::items), group, "           ", out)?;
     }
     Ok(0)
