@@ -133,6 +133,8 @@ pub(crate) enum End {
 pub(crate) enum Watch {
     Populated(UnitId),
     Memory(UnitId),
+    /// A slice that is about to be suspended, or to go on.
+    Frozen(UnitId),
     /// A folder in which one or more units' PIDFile= will appear.
     PidFiles,
 }

@@ -3,12 +3,13 @@
 //! why is decided elsewhere.
 
 use crate::{
-    host::{End, Host, Tracked, Tracker},
+    host::{End, Host, Tracked, Tracker, Watch},
     process,
 };
 use hence_engine::{Adopted, Event, UnitId};
 use hence_ledger::{Text, record::Invocation};
 use hence_unit::{Config, Kind, UnitKind, UnitName, config::ResourceConfig};
+use rustix::fs::inotify;
 use std::{
     collections::{HashMap, VecDeque},
     os::fd::OwnedFd,
@@ -28,6 +29,17 @@ pub(crate) struct Live {
     pub own_tmp: HashMap<UnitId, PathBuf>,
     /// Units whose processes are about to be suspended (or to go on), and whose request that was.
     pub freezing: HashMap<UnitId, (bool, Option<u64>)>,
+    /// The same of slices.
+    pub slices: HashMap<UnitId, FreezingSlice>,
+}
+
+/// A slice whose processes are about to be suspended, or to go on.
+pub(crate) struct FreezingSlice {
+    /// Its cgroup.events.
+    file: PathBuf,
+    watch: i32,
+    freeze: bool,
+    token: Option<u64>,
 }
 
 /// The control group of a unit.
@@ -171,8 +183,18 @@ impl Host {
             return answers.push_back(Event::Froze { unit, frozen, token });
         }
         if config.id().kind() == UnitKind::Slice {
-            // Its units' groups show it one by one.
-            return answers.push_back(Event::Froze { unit, frozen: Ok(freeze), token });
+            let file = group.folder.join("cgroup.events");
+            let Ok(watch) = inotify::add_watch(&self.inotify, &file, inotify::WatchFlags::MODIFY) else {
+                // It can't be told when all below it is suspended, only that it was asked for.
+                return answers.push_back(Event::Froze { unit, frozen: Ok(freeze), token });
+            };
+            self.watches.insert(watch, Watch::Frozen(unit));
+            let now = FreezingSlice { file, watch, freeze, token };
+            if let Some(before) = self.live.slices.insert(unit, now) {
+                // Who asked before is told how it stands: the other way round.
+                answers.push_back(Event::Froze { unit, frozen: Ok(!before.freeze), token: before.token });
+            }
+            return self.slice_freezer_event(unit, answers);
         }
         self.live.freezing.insert(unit, (freeze, token));
         self.watch_populated(unit);
@@ -191,6 +213,22 @@ impl Host {
             self.live.freezing.remove(&unit);
             events.push_back(Event::Froze { unit, frozen: Ok(frozen), token });
         }
+    }
+
+    /// cgroup.events of a slice changed: all below it may be suspended now, or go on.
+    pub(crate) fn slice_freezer_event(&mut self, unit: UnitId, events: &mut VecDeque<Event>) {
+        let Some(slice) = self.live.slices.get(&unit) else { return };
+        let text = std::fs::read_to_string(&slice.file);
+        // A group that is gone isn't frozen, and will not be.
+        let frozen = text.as_ref().is_ok_and(|text| text.lines().any(|line| line == "frozen 1"));
+        if frozen != slice.freeze && text.is_ok() {
+            return;
+        }
+        let Some(FreezingSlice { watch, token, .. }) = self.live.slices.remove(&unit) else { return };
+        self.watches.remove(&watch);
+        // A watch of a file that is gone is gone, too.
+        let _ = inotify::remove_watch(&self.inotify, watch);
+        events.push_back(Event::Froze { unit, frozen: Ok(frozen), token });
     }
 
     /// Does [`hence_engine::Effect::Clean`]: in a process of its own, for it may take long.

@@ -497,6 +497,7 @@ impl Host {
                     self.emptied(unit, events);
                 }
                 Some(Watch::Memory(unit)) => self.memory_event(unit, events),
+                Some(Watch::Frozen(unit)) => self.slice_freezer_event(unit, events),
                 Some(Watch::PidFiles) => self.pid_file_event(watch, events),
                 None => {}
             }

@@ -524,14 +524,14 @@ fn refused_combinations() {
 fn a_look_at_one_unit_finds_what_a_scan_finds() {
     let mut map = Map::default();
     map.file("a.service", "[Service]\nExecStart=/bin/a\n").file("b.service", "[Service]\nExecStart=/bin/b\n");
-    let mut path = UnitPath::scan(&map, &map.folders());
+    let mut path = UnitPath::scan(&map, &folders());
     map.file("c.service", "[Service]\nExecStart=/bin/c\n")
         .file("c.service.d/50-x.conf", "[Service]\nNice=3\n")
         .file("a.service.d/50-y.conf", "[Service]\nNice=4\n");
     let name = |text: &str| UnitName::new(text).expect("a name");
     path.look_at(&map, &name("c.service"));
-    let scanned = UnitPath::scan(&map, &map.folders());
-    let load = |path: &UnitPath, unit: &str| hence_unit::load(path, &map, &Environs::default(), &name(unit));
+    let scanned = UnitPath::scan(&map, &folders());
+    let load = |path: &UnitPath, unit: &str| load(path, &map, unit);
     assert_eq!(load(&path, "c.service"), load(&scanned, "c.service"));
     assert!(load(&path, "a.service").sources.len() == 1, "it was not looked at");
     path.look_at(&map, &name("a.service"));

@@ -7,7 +7,7 @@ use crate::unit::State;
 use crate::{Effect, Freezer, JobId, LiveRequest, Refusal, Transient, UnitId};
 use alloc::{format, sync::Arc, vec, vec::Vec};
 use hence_ledger::{Cause, FileIdentity, JobType, SubState, Text};
-use hence_unit::{Config, Kind, config::JobMode};
+use hence_unit::{Atom, Config, Kind, config::JobMode};
 
 /// A unit that a client made, waiting until all that it depends on is read.
 #[derive(Debug)]
@@ -147,8 +147,36 @@ impl Engine {
         u.freezer = if freeze { Freezer::Freezing } else { Freezer::Thawing };
         u.adopting = Some(cause.record);
         let config = Arc::clone(&u.config);
+        if matches!(u.state, State::Slice { .. }) {
+            self.freeze_members(unit, freeze);
+        }
         self.effect(Effect::Freeze { unit, config, freeze, token: Some(token) });
         Ok(())
+    }
+
+    /// The units of a slice, and of the slices in it, go with it: each has a state of its own.
+    fn freeze_members(&mut self, slice: UnitId, freeze: bool) {
+        let mut slices = vec![slice];
+        while let Some(slice) = slices.pop() {
+            for (member, _) in self.linked(slice, Atom::SliceOf) {
+                let u = &mut self.units[member.0 as usize];
+                let kind = matches!(u.state, State::Service(_) | State::Scope(_) | State::Slice { .. });
+                let there = match u.freezer {
+                    Freezer::Running => !freeze,
+                    Freezer::Frozen => freeze,
+                    Freezer::Freezing | Freezer::Thawing => true,
+                };
+                if !kind || there || is_down(u.active_state()) {
+                    continue;
+                }
+                u.freezer = if freeze { Freezer::Freezing } else { Freezer::Thawing };
+                if matches!(u.state, State::Slice { .. }) {
+                    slices.push(member);
+                }
+                let config = Arc::clone(&u.config);
+                self.effect(Effect::Freeze { unit: member, config, freeze, token: None });
+            }
+        }
     }
 
     /// A unit's processes are suspended now or go on, or neither could be done.

@@ -305,6 +305,9 @@ fn units_are_frozen_and_thawed() {
         return;
     }
     let site = site("freeze", Level::Best);
+    for (unit, slice) in [("one.service", "deep.slice"), ("two.service", "deep-er.slice")] {
+        site.unit(unit, &format!("[Service]\nSlice={slice}\nExecStart=/bin/sleep 300 MARK\n"));
+    }
     let hence = serving(&site, &[]);
     until("the service", || (property(&site, "keep.service", "SubState") == "running").then_some(()));
     if property(&site, "keep.service", "ControlGroup").is_empty() {
@@ -323,6 +326,22 @@ fn units_are_frozen_and_thawed() {
     let down = ask(&site, "systemctl", &["freeze", "keep.service"]);
     assert!(said(&down).contains("is inactive"), "{}", said(&down));
     request_of(&site, Verb::Freeze);
+    // A slice takes along what is in it, and has done so when the answer comes.
+    for unit in ["one.service", "two.service"] {
+        succeeds(&site, "systemctl", &["start", unit]);
+    }
+    let state = |unit: &str| property(&site, unit, "FreezerState");
+    succeeds(&site, "systemctl", &["freeze", "deep.slice"]);
+    assert_eq!([state("deep.slice"), state("one.service"), state("two.service")], ["frozen"; 3]);
+    assert_eq!(state("deep-er.slice"), "frozen");
+    succeeds(&site, "systemctl", &["thaw", "deep.slice"]);
+    assert_eq!([state("deep.slice"), state("one.service"), state("two.service")], ["running"; 3]);
+    succeeds(&site, "systemctl", &["freeze", "deep-er.slice"]);
+    assert_eq!(
+        [state("deep.slice"), state("one.service"), state("two.service")],
+        ["running", "running", "frozen"]
+    );
+    succeeds(&site, "systemctl", &["thaw", "deep-er.slice"]);
     hence.interrupt();
 }
 
