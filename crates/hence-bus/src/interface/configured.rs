@@ -73,10 +73,7 @@ fn directive_of(name: &str) -> String {
 
 /// The texts of the settings of this name that are in effect, in their order.
 fn texts<'a>(config: &'a Config, name: &str) -> Vec<&'a str> {
-    let rows = directive::rows();
-    let of = |setting: &&hence_unit::config::Setting| {
-        rows.get(usize::from(setting.row)).is_some_and(|row| row.name == name)
-    };
+    let of = |setting: &&hence_unit::config::Setting| directive::name_of(setting.row) == name;
     config.settings.iter().filter(of).filter_map(|setting| setting.value.as_deref()).collect()
 }
 
