@@ -130,7 +130,7 @@ fn get_all_of_no_interface_gives_the_kinds_properties_first() {
     let mut pair = Pair::new();
     let view = pair.toy.units.get_mut("foo.service").expect("known");
     view.more = vec![
-        MoreProperty { common: true, name: "Perpetual", value: true.into() },
+        MoreProperty { common: true, name: "Refs", value: true.into() },
         MoreProperty { common: false, name: "UMask", value: 18u32.into() },
         MoreProperty { common: false, name: "MainPID", value: 1u32.into() },
     ];
@@ -145,16 +145,14 @@ fn get_all_of_no_interface_gives_the_kinds_properties_first() {
     let all = names(&pair.ask(&path, PROPERTIES, "GetAll", vec!["".into()]).expect("served"));
     let place =
         |name: &str| all.iter().position(|other| other == name).unwrap_or_else(|| panic!("no {name}"));
-    assert!(
-        place("Type") < place("UMask") && place("UMask") < place("Id") && place("Id") < place("Perpetual")
-    );
+    assert!(place("Type") < place("UMask") && place("UMask") < place("Id") && place("Id") < place("Refs"));
     assert_eq!(all.iter().filter(|name| *name == "MainPID").count(), 1);
     let unit = names(&pair.ask(&path, PROPERTIES, "GetAll", vec![UNIT.into()]).expect("served"));
-    assert!(unit.contains(&"Perpetual".into()) && !unit.contains(&"Type".into()));
+    assert!(unit.contains(&"Refs".into()) && !unit.contains(&"Type".into()));
     let pid =
         pair.ask(&path, PROPERTIES, "Get", vec!["org.freedesktop.systemd1.Service".into(), "MainPID".into()]);
     assert_eq!(pid, Ok(vec![Value::variant(4242u32.into())]));
-    let more = pair.ask(&path, PROPERTIES, "Get", vec![UNIT.into(), "Perpetual".into()]);
+    let more = pair.ask(&path, PROPERTIES, "Get", vec![UNIT.into(), "Refs".into()]);
     assert_eq!(more, Ok(vec![Value::variant(true.into())]));
 }
 

@@ -77,8 +77,8 @@ impl Bus {
         Ok(())
     }
 
-    /// Polkit answered `(bba{ss})`: authorized, or could be if somebody were asked. An error is a no: there is
-    /// no polkit, or it knows no such action.
+    /// Polkit answered `(bba{ss})`: authorized, or could be if somebody were asked. An error is a no: there
+    /// is no polkit, or it knows no such action.
     pub(super) fn polkit_answered(&mut self, serial: u32, answer: Result<Vec<Value>, Message>) {
         let Some(asked) = self.asked.remove(&serial) else { return };
         let (authorized, challenge) =

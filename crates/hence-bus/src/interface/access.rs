@@ -1,8 +1,8 @@
 //! Who may call which method. Root and the uid that we run as may call all; who else the bus lets in may
 //! look, and change nothing. It doesn't know callers; the front asks it for those without privilege.
 //!
-//! Polkit decides on what changes something, where it is on the bus; else that is refused. A method that isn't
-//! listed is refused too, so that a new one is open only once somebody said so.
+//! Polkit decides on what changes something, where it is on the bus; else that is refused. A method that
+//! isn't listed is refused too, so that a new one is open only once somebody said so.
 
 /// What a method asks of its caller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

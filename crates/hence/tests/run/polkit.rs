@@ -1,5 +1,5 @@
-//! A real polkit on a real bus: what its rules allow is done for callers that are not root, what they don't is
-//! refused, and polkit that hangs holds nobody up. And the policy that the bus itself needs.
+//! A real polkit on a real bus: what its rules allow is done for callers that are not root, what they don't
+//! is refused, and polkit that hangs holds nobody up. And the policy that the bus itself needs.
 
 use super::bus::{Daemon, call, site, start, tools, until_served};
 use super::rig::{Site, until};
@@ -33,7 +33,8 @@ impl Polkit {
             concat!(env!("CARGO_MANIFEST_DIR"), "/../../dist/polkit/org.freedesktop.systemd1.policy");
         let script = "mount -t tmpfs -o mode=755 t /etc/polkit-1/rules.d && \
                       mount -t tmpfs -o mode=755 t /usr/share/polkit-1/actions && \
-                      cp \"$1\" /etc/polkit-1/rules.d/10-test.rules && cp \"$2\" /usr/share/polkit-1/actions/ && \
+                      cp \"$1\" /etc/polkit-1/rules.d/10-test.rules && \
+                      cp \"$2\" /usr/share/polkit-1/actions/ && \
                       exec \"$3\" --no-debug";
         let mut command = Command::new("unshare");
         command.args(["-m", "sh", "-c", script, "sh", &rules, actions, PROGRAM]);
