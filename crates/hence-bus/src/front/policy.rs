@@ -1,5 +1,6 @@
 //! What a bus has to allow so that clients reach us: a policy for dbus-daemon(1), made of the table of who
-//! may call what. What only root may call doesn't get through; what polkit may allow does, and it is asked then.
+//! may call what. What only root may call doesn't get through; what polkit may allow does, and it is asked
+//! then.
 
 use crate::interface::access::{self, Access};
 use crate::interface::{Interface, job, kinds, manager, unit};
