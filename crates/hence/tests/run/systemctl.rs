@@ -162,11 +162,23 @@ fn unit_files_of_an_image() {
         for name in ["web.service", "bad.service", "once.service"] {
             fs::copy(site.units().join(name), format!("{vendor}/{name}")).expect("a copy");
         }
+        // Two scripts of the old kind, one of them with links.
+        for folder in ["etc/init.d", "etc/rc5.d"] {
+            fs::create_dir_all(format!("{root}/{folder}")).expect("a folder");
+        }
+        for name in ["old", "older"] {
+            fs::write(format!("{root}/etc/init.d/{name}"), "#!/bin/sh\n").expect("a script");
+        }
+        std::os::unix::fs::symlink("../init.d/old", format!("{root}/etc/rc5.d/S01old")).expect("a link");
         let mut all = Vec::new();
         for line in [
             "enable web",
             "is-enabled web bad",
             "is-enabled absent",
+            "is-enabled old",
+            "is-enabled older",
+            "-q is-enabled old",
+            "start web",
             "mask bad",
             "is-enabled bad",
             "unmask bad",
@@ -191,6 +203,15 @@ fn unit_files_of_an_image() {
         said_by.push(all);
     }
     assert_eq!(said_by[0], said_by[1]);
+    // What the stock one refuses: the files of a unit that nobody runs.
+    let mut command = Command::new(site.path("systemctl"));
+    command.args(["cat", &option, "web", "absent"]);
+    environment(&mut command, &site);
+    let output = command.output().expect("it runs");
+    let shown = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(shown.starts_with(&format!("# {vendor}/web.service\n[Unit]\nDescription=The web\n")), "{shown}");
+    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(String::from_utf8_lossy(&output.stderr), "No files found for absent.service.\n");
 }
 
 #[test]
