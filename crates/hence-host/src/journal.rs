@@ -8,14 +8,25 @@ mod fields;
 mod file;
 mod folder;
 mod growth;
+mod intake;
 mod layout;
+mod limit;
+mod parse;
 mod patches;
+mod settings;
+mod sockets;
+mod speaker;
 mod table;
 #[cfg(test)]
 mod tests;
 
 pub use fields::{Fields, is_name};
 pub use folder::{Journal, JournalOptions, Place};
+pub(crate) use intake::{Intake, Source, lines};
+pub(crate) use settings::LONGEST as LONGEST_LOGGING;
+pub use settings::Logging;
+pub(crate) use sockets::{Sockets, Turn as SocketTurn};
+pub(crate) use speaker::Speaker;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 

@@ -298,6 +298,11 @@ impl JournalFile {
         !self.growth.bytes.is_empty() || self.table.waiting() > 0
     }
 
+    /// Whether the hash table is behind what is published.
+    pub fn is_behind(&self) -> bool {
+        self.table.waiting() > 0
+    }
+
     /// Has the disk keep room up to there, in steps.
     fn reserve(&mut self, end: u64) -> io::Result<()> {
         if end <= self.reserved {

@@ -9,6 +9,8 @@ use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// The smallest file, in bytes.
 const SMALLEST: u64 = 512 << 10;
@@ -22,6 +24,8 @@ const RETRY_US: u64 = 1_000_000;
 const MOST_USE: u64 = 4 << 30;
 const MOST_FILE: u64 = 128 << 20;
 const MOST_FILES: usize = 100;
+/// SyncIntervalSec=
+const SYNC_US: u64 = 300_000_000;
 
 /// Where entries go.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -90,14 +94,17 @@ pub struct Journal {
     /// Numbers of entries, and what they count in.
     seqnum_id: [u8; 16],
     seqnum: u64,
+    in_memory: bool,
     begun_us: u64,
     size: u64,
     /// Entries that had no room, and why.
     lost: u64,
     why_lost: String,
     blocked_until_us: u64,
-    synced_us: u64,
-    unsynced: bool,
+    /// When what was written is to be brought to the disk.
+    sync_at_us: Option<u64>,
+    /// A thread does so.
+    syncing: Arc<AtomicBool>,
 }
 
 impl Journal {
@@ -115,13 +122,14 @@ impl Journal {
             file: None,
             seqnum_id: random_id(),
             seqnum: 0,
+            in_memory: false,
             begun_us: 0,
             size: 0,
             lost: 0,
             why_lost: String::new(),
             blocked_until_us: 0,
-            synced_us: 0,
-            unsynced: false,
+            sync_at_us: None,
+            syncing: Arc::default(),
         }
     }
 
@@ -138,6 +146,15 @@ impl Journal {
     /// Where the files are; empty before the first entry.
     pub fn folder(&self) -> &Path {
         &self.folder
+    }
+
+    /// What the bounds leave for entries to come, in bytes.
+    pub(crate) fn room(&self) -> u64 {
+        if self.folder.as_os_str().is_empty() {
+            return u64::MAX;
+        }
+        let bounds = self.bounds();
+        bounds.free.saturating_sub(bounds.keep_free).min(bounds.max_use)
     }
 
     /// How many entries were lost since it was last said, and why.
@@ -208,12 +225,28 @@ impl Journal {
         self.with_file(JournalFile::commit);
     }
 
-    /// To be called before a wait: writes also what [`Self::commit`] may leave for later, and brings all to
-    /// the disk where that is due. Returns whether something is still to be brought there.
-    pub fn settle(&mut self, now_us: u64) -> bool {
+    /// To be called when there is nothing else to do: writes also what [`Self::commit`] leaves for later.
+    pub fn settle(&mut self) {
         self.with_file(JournalFile::settle);
-        let _ = now_us;
-        self.unsynced
+    }
+
+    /// Whether [`Self::settle`] has something to do.
+    pub fn is_behind(&self) -> bool {
+        self.file.as_ref().is_some_and(JournalFile::is_behind)
+    }
+
+    /// When [`Self::sync`] is due, on CLOCK_MONOTONIC in microseconds.
+    pub fn sync_at_us(&self) -> Option<u64> {
+        self.sync_at_us
+    }
+
+    /// Has a thread bring to the disk what was written, so that nobody waits for the disk.
+    pub fn sync(&mut self) {
+        self.commit();
+        if let Some(Ok(copy)) = self.file.as_ref().map(|file| file.file.try_clone()) {
+            self.sync_at_us = None;
+            bring_to_disk(copy, &self.syncing);
+        }
     }
 
     fn with_file(&mut self, action: fn(&mut JournalFile) -> io::Result<()>) {
@@ -221,7 +254,9 @@ impl Journal {
         if !file.waits() {
             return;
         }
-        self.unsynced = true;
+        if self.sync_at_us.is_none() && !self.in_memory {
+            self.sync_at_us = Some(crate::store::now().monotonic_us + SYNC_US);
+        }
         if let Err(error) = action(file) {
             // Half of it may be written; nobody writes to it any more.
             self.put_aside();
@@ -239,6 +274,7 @@ impl Journal {
     fn open(&mut self, at: Stamp) -> io::Result<()> {
         let folder = self.find_folder()?;
         let first = self.folder != folder;
+        self.in_memory = crate::sys::store::in_memory(&folder);
         self.folder = folder;
         let path = self.folder.join("system.journal");
         let most = self.file_size(at);
@@ -333,23 +369,34 @@ impl Journal {
         let Some(file) = self.file.take() else { return };
         let (head, (seqnum_id, _)) = (file.head(), file.seqnum());
         let path = self.folder.join("system.journal");
+        let ours = is_at(&file.file, &path);
         match file.end(State::Archived) {
-            Ok(_) => {
+            Ok(file) => {
                 let (seqnum, realtime_us) = head.unwrap_or((self.seqnum + 1, at.realtime_us));
                 let name = format!("system@{}-{seqnum:016x}-{realtime_us:016x}.journal", hex(&seqnum_id));
-                let _ = fs::rename(&path, self.folder.join(name));
+                if ours {
+                    let _ = fs::rename(&path, self.folder.join(name));
+                }
+                if !self.in_memory {
+                    bring_to_disk(file, &self.syncing);
+                }
             }
             Err(error) => {
                 self.refused(error, at);
-                let _ = archive(&path, true);
+                if ours {
+                    let _ = archive(&path, true);
+                }
             }
         }
     }
 
     /// The file is not what it should be: it stays as it is, and the next entry begins another.
     fn put_aside(&mut self) {
-        if self.file.take().is_some() {
-            let _ = archive(&self.folder.join("system.journal"), true);
+        let path = self.folder.join("system.journal");
+        if let Some(file) = self.file.take()
+            && is_at(&file.file, &path)
+        {
+            let _ = archive(&path, true);
         }
         // Numbers that may have been given already are not given again.
         self.seqnum_id = random_id();
@@ -387,6 +434,29 @@ impl Journal {
         {
             eprintln!("hence recorder: cannot close the journal: {error}");
         }
+    }
+}
+
+/// Whether that is still the file's path: another writer may have put it aside and begun its own.
+fn is_at(file: &File, path: &Path) -> bool {
+    let id = |status: io::Result<fs::Metadata>| status.map(|s| (s.dev(), s.ino())).ok();
+    let ours = id(file.metadata());
+    ours.is_some() && ours == id(fs::symlink_metadata(path))
+}
+
+/// In a thread of its own, one at a time: a disk may take any time.
+fn bring_to_disk(file: File, busy: &Arc<AtomicBool>) {
+    if busy.swap(true, Ordering::AcqRel) {
+        return;
+    }
+    let done = busy.clone();
+    let thread = std::thread::Builder::new().name("journal-sync".into()).stack_size(64 << 10);
+    let begun = thread.spawn(move || {
+        let _ = file.sync_data();
+        done.store(false, Ordering::Release);
+    });
+    if begun.is_err() {
+        busy.store(false, Ordering::Release);
     }
 }
 

@@ -75,7 +75,7 @@ fn fill(journal: &mut Journal, from: u64, lines: u64) {
             journal.commit();
         }
     }
-    journal.settle(0);
+    journal.settle();
 }
 
 #[test]
