@@ -140,12 +140,13 @@ mod tests {
 
     #[test]
     fn any_bytes_are_taken() {
+        const ALPHABET: &[u8] = b"\n\n=AZ_09<>[]: \0\x01\x08a";
         let mut state = 7u64;
         for length in 0..3000usize {
             let bytes: Vec<u8> = (0..length % 300)
                 .map(|_| {
                     state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-                    b"\n\n=AZ_09<>[]: \0\x01\x08a"[(state >> 33) as usize % 19]
+                    ALPHABET[(state >> 33) as usize % ALPHABET.len()]
                 })
                 .collect();
             let fields: usize = native(&bytes).iter().map(Vec::len).sum();
