@@ -17,8 +17,6 @@ mod settings;
 mod sockets;
 mod speaker;
 mod table;
-#[cfg(test)]
-mod tests;
 
 pub use fields::{Fields, is_name};
 pub use folder::{Journal, JournalOptions, Place};

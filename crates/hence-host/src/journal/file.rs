@@ -22,6 +22,8 @@ use std::io;
 use std::os::unix::fs::FileExt;
 
 const FIELD_BUCKETS: u32 = 1021;
+/// A file that is larger is left to others; its table would take too much memory.
+const LARGEST: u64 = 512 << 20;
 /// What the file is to hold per place of its hash table, in bytes.
 const BYTES_PER_BUCKET: u64 = 320;
 /// Fields whose place and counters are kept in memory; above it all are forgotten and looked up again.
@@ -225,6 +227,7 @@ impl JournalFile {
         let sound = header.tail_object >= HEADER as u64
             && header.tail_object + 16 <= length
             && length < u32::MAX.into();
+        let sound = sound && HEADER as u64 + header.arena_size <= length && length <= LARGEST;
         if header.state != State::Offline || !same || !tables || !sound {
             return Ok(None);
         }

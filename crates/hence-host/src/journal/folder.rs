@@ -316,7 +316,17 @@ impl Journal {
             Err(e) => return Err(e),
         };
         let regular = file.metadata()?.is_file();
-        let free = regular && crate::sys::store::try_lock(&file)?;
+        // A writer that is about to end, or a process that is just being started, has it for a moment.
+        let mut free = false;
+        for attempt in 0..4 {
+            if attempt > 0 {
+                std::thread::sleep(std::time::Duration::from_millis(5));
+            }
+            free = regular && crate::sys::store::try_lock(&file)?;
+            if free {
+                break;
+            }
+        }
         if free && let Some(file) = JournalFile::resume(file, &self.identity, most, serial)? {
             return Ok(Some(file));
         }
