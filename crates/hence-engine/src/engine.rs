@@ -85,7 +85,7 @@ pub struct Engine {
     /// Units whose files are being read.
     pub(crate) loading: BTreeSet<UnitName>,
     /// Units that nobody may need any more: looked at by [`Engine::collect`].
-    candidates: Vec<UnitId>,
+    candidates: collect::Candidates,
     /// Slots without a unit that the host knows nothing of.
     free: BTreeSet<UnitId>,
     /// How often somebody outside said to need a unit.
@@ -134,7 +134,7 @@ impl Engine {
             connections: Vec::new(),
             made: Vec::new(),
             loading: BTreeSet::new(),
-            candidates: Vec::new(),
+            candidates: collect::Candidates::default(),
             free: BTreeSet::new(),
             holds: BTreeMap::new(),
             vacant: Arc::new(Config::stub(UnitName::new("vacant.target").expect("a valid name"))),
