@@ -17,6 +17,7 @@ mod settings;
 mod sockets;
 mod speaker;
 mod table;
+mod tail;
 
 pub use fields::{Fields, is_name};
 pub use folder::{Journal, JournalOptions, Place};
@@ -25,6 +26,7 @@ pub(crate) use settings::LONGEST as LONGEST_LOGGING;
 pub use settings::Logging;
 pub(crate) use sockets::{Sockets, Turn as SocketTurn};
 pub(crate) use speaker::Speaker;
+pub(crate) use tail::tail;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 

@@ -24,6 +24,8 @@ const RETRY_US: u64 = 1_000_000;
 const MOST_USE: u64 = 4 << 30;
 const MOST_FILE: u64 = 128 << 20;
 const MOST_FILES: usize = 100;
+/// Our file where another one has the usual name; journalctl takes it for one of the system's as well.
+const OTHER_NAME: &str = "system@hence.journal";
 /// SyncIntervalSec=
 const SYNC_US: u64 = 300_000_000;
 
@@ -90,6 +92,8 @@ pub struct Journal {
     options: JournalOptions,
     identity: Identity,
     folder: PathBuf,
+    /// The file that is written.
+    path: PathBuf,
     file: Option<JournalFile>,
     /// Numbers of entries, and what they count in.
     seqnum_id: [u8; 16],
@@ -119,6 +123,7 @@ impl Journal {
             options,
             identity,
             folder: PathBuf::new(),
+            path: PathBuf::new(),
             file: None,
             seqnum_id: random_id(),
             seqnum: 0,
@@ -141,6 +146,11 @@ impl Journal {
     /// The id of this boot.
     pub fn boot_id(&self) -> [u8; 16] {
         self.identity.boot
+    }
+
+    /// Where the files are, also before the first entry.
+    pub(crate) fn folder_to_be(&self) -> Option<PathBuf> {
+        if self.folder.as_os_str().is_empty() { self.find_folder().ok() } else { Some(self.folder.clone()) }
     }
 
     /// Where the files are; empty before the first entry.
@@ -276,16 +286,20 @@ impl Journal {
         let first = self.folder != folder;
         self.in_memory = crate::sys::store::in_memory(&folder);
         self.folder = folder;
-        let path = self.folder.join("system.journal");
+        let mut path = self.folder.join("system.journal");
         let most = self.file_size(at);
         let serial = super::next_serial();
         if first && let Some(file) = self.resume(&path, most, serial)? {
             (self.seqnum_id, self.seqnum) = file.seqnum();
             self.begun_us = at.monotonic_us;
-            self.file = Some(file);
+            (self.path, self.file) = (path, Some(file));
             return Ok(());
         }
         self.make_room(most);
+        if !first && path.exists() {
+            // Somebody began a file of theirs under that name, while we had one: a journald. It is theirs.
+            path = self.folder.join(OTHER_NAME);
+        }
         let options = File::options().read(true).write(true).create_new(true).mode(0o640).clone();
         let file = match options.open(&path) {
             Ok(file) => file,
@@ -304,7 +318,7 @@ impl Journal {
             let _ = fs::remove_file(&path);
         })?;
         self.begun_us = at.monotonic_us;
-        self.file = Some(file);
+        (self.path, self.file) = (path, Some(file));
         Ok(())
     }
 
@@ -378,7 +392,7 @@ impl Journal {
         self.commit();
         let Some(file) = self.file.take() else { return };
         let (head, (seqnum_id, _)) = (file.head(), file.seqnum());
-        let path = self.folder.join("system.journal");
+        let path = self.path.clone();
         let ours = is_at(&file.file, &path);
         match file.end(State::Archived) {
             Ok(file) => {
@@ -402,11 +416,10 @@ impl Journal {
 
     /// The file is not what it should be: it stays as it is, and the next entry begins another.
     fn put_aside(&mut self) {
-        let path = self.folder.join("system.journal");
         if let Some(file) = self.file.take()
-            && is_at(&file.file, &path)
+            && is_at(&file.file, &self.path)
         {
-            let _ = archive(&path, true);
+            let _ = archive(&self.path, true);
         }
         // Numbers that may have been given already are not given again.
         self.seqnum_id = random_id();
@@ -490,7 +503,7 @@ fn archived(folder: &Path) -> Vec<Archived> {
     for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
         let name = entry.file_name();
         let Some(name) = name.to_str() else { continue };
-        let Some((stem, _)) = name.split_once(".journal") else { continue };
+        let Some((stem, _)) = name.split_once(".journal").filter(|_| name != OTHER_NAME) else { continue };
         let Some((_, rest)) = stem.split_once('@') else { continue };
         let Ok(status) = entry.metadata() else { continue };
         // What was put aside has its time in front, an archived file has it last.

@@ -70,32 +70,36 @@ pub(crate) struct Sockets {
 }
 
 impl Sockets {
-    /// Serves those that nobody serves, in that folder, with `dev_log` as a link to one of them.
-    pub fn open(folder: &Path, dev_log: Option<&Path>) -> Sockets {
-        let mut sockets = Sockets::default();
+    /// Serves those that nobody serves, in that folder, with a link to one of them. Returns whether all are
+    /// ours now, and whether some are since this call. `loud`: says what hinders.
+    pub fn serve(&mut self, folder: &Path, dev_log: &Path, loud: bool) -> (bool, bool) {
         if std::fs::create_dir_all(folder).is_err() {
-            return sockets;
+            return (false, false);
         }
-        let mut take = |name: &str, kind| {
+        let mut some = false;
+        let mut take = |slot: &mut Option<OwnedFd>, name: &str, kind| {
+            if slot.is_some() {
+                return;
+            }
             let path = folder.join(name);
-            let bound = bind(&path, kind);
-            match &bound {
-                Ok(_) => sockets.paths.push(path),
-                Err(e) if e.kind() == io::ErrorKind::AddrInUse => {}
+            match bind(&path, kind) {
+                Ok(bound) => {
+                    self.paths.push(path);
+                    *slot = Some(bound);
+                    some = true;
+                }
+                Err(e) if e.kind() == io::ErrorKind::AddrInUse || !loud => {}
                 Err(e) => eprintln!("hence recorder: cannot serve {}: {e}", path.display()),
             }
-            bound.ok()
         };
-        let syslog = take("dev-log", SocketType::DGRAM);
-        let native = take("socket", SocketType::DGRAM);
-        let listener = take("stdout", SocketType::STREAM);
-        if syslog.is_some()
-            && let Some(link) = dev_log
-        {
-            let _ = link_to(&folder.join("dev-log"), link);
+        let [syslog, native] = &mut self.datagrams;
+        take(syslog, "dev-log", SocketType::DGRAM);
+        take(native, "socket", SocketType::DGRAM);
+        take(&mut self.listener, "stdout", SocketType::STREAM);
+        if some && syslog.is_some() {
+            let _ = link_to(&folder.join("dev-log"), dev_log);
         }
-        (sockets.datagrams, sockets.listener) = ([syslog, native], listener);
-        sockets
+        (self.datagrams.iter().all(Option::is_some) && self.listener.is_some(), some)
     }
 
     /// What is to be watched, by number.

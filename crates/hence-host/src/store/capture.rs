@@ -332,6 +332,11 @@ impl Capture {
 
     /// The end of a stream as the unit's log has it.
     fn tail_of_log(&self, unit: &str, invocation: Invocation, stream: Stream) -> Vec<u8> {
+        if let Some(entries) = &self.entries {
+            let of_it = |o: &&Origin| &*o.unit == unit && o.invocation == invocation && o.stream == stream;
+            let origin = self.live().map(|(_, output)| &output.origin).find(of_it);
+            return origin.map(|origin| entries.tail(origin, TAIL)).unwrap_or_default();
+        }
         let mut end = Vec::new();
         let read = |end: &mut Vec<u8>| {
             let mut file = std::fs::File::open(self.logs.join(file_name(unit)))?;

@@ -2,10 +2,16 @@
 
 use super::capture::{Capture, LONGEST_LINE, Origin, Output};
 use super::now;
-use crate::journal::{Intake, Journal, JournalOptions, Logging, SocketTurn, Sockets, Source, Speaker, lines};
+use crate::journal::{
+    Intake, Journal, JournalOptions, Logging, SocketTurn, Sockets, Source, Speaker, hex, lines, tail,
+};
 use hence_ledger::{Invocation, Text};
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::PathBuf;
+
+/// How soon sockets that another one serves are tried again, in microseconds, and how late.
+const FIRST_TRY_US: u64 = 100_000;
+const LAST_TRY_US: u64 = 10_000_000;
 
 /// The journal that the recorder writes.
 #[derive(Clone, Debug)]
@@ -22,12 +28,31 @@ pub struct JournalSetup {
 pub(crate) struct Entries {
     intake: Intake,
     sockets: Sockets,
+    /// What is still to be served: where, when the next try is due, and after how long another.
+    serve: Option<((PathBuf, PathBuf), u64, u64)>,
 }
 
 impl Entries {
     pub fn new(setup: JournalSetup) -> Entries {
-        let sockets = setup.sockets.map(|(folder, link)| Sockets::open(&folder, Some(&link)));
-        Entries { intake: Intake::new(Journal::new(setup.options)), sockets: sockets.unwrap_or_default() }
+        let serve = setup.sockets.map(|places| (places, 0, FIRST_TRY_US));
+        let mut entries =
+            Entries { intake: Intake::new(Journal::new(setup.options)), sockets: Sockets::default(), serve };
+        entries.serve(now().monotonic_us);
+        entries
+    }
+
+    /// Serves what nobody else does. An earlier recorder may have to end first; whoever serves them longer is
+    /// left alone. `true`: there are new ones to be watched.
+    pub fn serve(&mut self, now_us: u64) -> bool {
+        if self.serve.as_ref().is_none_or(|(_, at, _)| *at > now_us) {
+            return false;
+        }
+        let Some(((folder, link), _, delay)) = self.serve.take() else { return false };
+        let (all, some) = self.sockets.serve(&folder, &link, delay == FIRST_TRY_US);
+        if !all && delay <= LAST_TRY_US {
+            self.serve = Some(((folder, link), now_us + delay, delay * 2));
+        }
+        some
     }
 
     /// Takes the lines of what a stream wrote; returns how many bytes they were.
@@ -37,6 +62,13 @@ impl Entries {
         let last = if end { Some("eof") } else { crowded.then_some("line-max") };
         let at = now();
         lines(text, LONGEST_LINE, last, |line, how| self.intake.line(source, line, how, at))
+    }
+
+    /// The last that the journal has of a stream, of which this recorder may have seen nothing.
+    pub fn tail(&self, origin: &Origin, most: usize) -> Vec<u8> {
+        let folder = self.intake.journal.folder_to_be();
+        let field = format!("_STREAM_ID={}", hex(&stream_id(origin)));
+        folder.map(|folder| tail(&folder, field.as_bytes(), most)).unwrap_or_default()
     }
 
     /// Publishes what was taken; brings it to the disk where that can't wait.
@@ -58,14 +90,15 @@ impl Entries {
         self.intake.journal.settle();
     }
 
-    /// When all is to be brought to the disk, on CLOCK_MONOTONIC in microseconds.
-    pub fn sync_at_us(&self) -> Option<u64> {
-        self.intake.journal.sync_at_us()
+    /// When there is something to do though nothing happens, on CLOCK_MONOTONIC in microseconds.
+    pub fn due_us(&self) -> Option<u64> {
+        let serve = self.serve.as_ref().map(|(_, at, _)| *at);
+        [serve, self.intake.journal.sync_at_us()].into_iter().flatten().min()
     }
 
     /// Brings all to the disk where that is due.
     pub fn sync(&mut self, now_us: u64) {
-        if self.sync_at_us().is_some_and(|at| at <= now_us) {
+        if self.intake.journal.sync_at_us().is_some_and(|at| at <= now_us) {
             self.intake.journal.sync();
         }
     }
@@ -82,6 +115,7 @@ impl Entries {
 
     /// Serves no longer, so that the next recorder can.
     pub fn stop_serving(&mut self) {
+        self.serve = None;
         self.sockets.close();
     }
 
@@ -133,11 +167,16 @@ fn logging(origin: &Origin) -> Logging {
     origin.logging.as_deref().map(Logging::decode).unwrap_or_default()
 }
 
-fn source(origin: &Origin) -> Source {
-    // The same for the next recorder, which goes on with the stream.
+/// The same for the next recorder, which goes on with the stream.
+fn stream_id(origin: &Origin) -> [u8; 16] {
     let what = [&origin.invocation.0[..], &origin.pid.to_le_bytes(), &[origin.stream.tag()]].concat();
     let digest = super::digest::sha256(&what);
     let mut id = [0; 16];
     id.copy_from_slice(&digest[..16]);
-    Source::new(origin.unit.clone(), Some(origin.invocation), origin.pid, logging(origin), id)
+    id
+}
+
+fn source(origin: &Origin) -> Source {
+    let (unit, id) = (origin.unit.clone(), stream_id(origin));
+    Source::new(unit, Some(origin.invocation), origin.pid, logging(origin), id)
 }

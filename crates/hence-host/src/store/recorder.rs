@@ -250,7 +250,14 @@ impl Recorder {
             entries.commit();
             entries.sync(now_us);
             let behind = entries.is_behind().then_some(now_us + IDLE_US);
-            entries_due = behind.or(entries.sync_at_us());
+            if entries.serve(now_us) {
+                for (number, fd) in entries.sockets() {
+                    let data = EventData::new_u64(FIRST_SOCKET + number);
+                    // Those that are there already are no error.
+                    let _ = epoll::add(&self.epoll, fd, data, EventFlags::IN);
+                }
+            }
+            entries_due = behind.or(entries.due_us());
         }
         let due = [self.drain_at_us, self.digests.packages.deadline_us(), finish_at_us, entries_due];
         let over = self.closed && self.capture.is_empty();

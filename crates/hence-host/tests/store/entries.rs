@@ -253,3 +253,36 @@ fn a_killed_recorder() {
     assert!(missing < 2 * (64 << 10) / 8, "{missing}");
     assert!([5_000, 15_000].iter().all(|n| numbers.binary_search(n).is_ok()));
 }
+
+/// What a recorder hasn't seen itself it finds in the journal.
+#[test]
+fn last_words_from_the_journal() {
+    let folder = Folder::new("tail");
+    let mut owner = owner(&folder.0);
+    let mut err = stream(&mut owner, "w.service", Stream::Stderr, &Logging::of("w", None));
+    for n in 0..200 {
+        writeln!(err, "step {n}").unwrap();
+    }
+    err.write_all(b"the disk is on fire\n").unwrap();
+    logged(&mut owner, &folder.0, "MESSAGE=the disk is on fire");
+    let pid = owner.link.pid().unwrap();
+    kill(pid);
+    reap(pid);
+    owner.pids.clear();
+    owner.link.exited(pid, now_us());
+    owner.until("the next recorder", |owner| owner.link.pid().is_some());
+    owner.append(&[record(7)]);
+    owner.link.ended_badly(&Text::from("w.service"), RUN, RecordId(7));
+    let mut words = String::new();
+    owner.until("last words", |_| {
+        let found = read(&folder.0).into_iter().find_map(|r| match r.fact {
+            Fact::LastWords { text, .. } => Some(text),
+            _ => None,
+        });
+        words = found.unwrap_or_default();
+        !words.is_empty()
+    });
+    assert!(words.ends_with("step 198\nstep 199\nthe disk is on fire"), "{words}");
+    drop(err);
+    owner.end();
+}
