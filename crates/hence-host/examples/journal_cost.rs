@@ -68,8 +68,8 @@ fn run(folder: &std::path::Path, lines: usize, streams: usize, batch: usize) {
         files += 1;
     }
     println!(
-        "{lines} lines of {streams:>2} streams, {batch:>4} a commit: {:>7.0} lines/s, {:.2} us CPU and {} bytes \
-         a line, {files} files",
+        "{lines} lines of {streams:>2} streams, {batch:>4} a commit: {:>7.0} lines/s, {:.2} us CPU and {} \
+         bytes a line, {files} files",
         lines as f64 * 1e6 / wall as f64,
         cpu as f64 / lines as f64,
         bytes / lines as u64,

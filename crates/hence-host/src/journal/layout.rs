@@ -1,4 +1,5 @@
-//! The bytes of a journal file: systemd.io/JOURNAL_FILE_FORMAT, as of systemd 252. Offsets and hashes; no files.
+//! The bytes of a journal file: systemd.io/JOURNAL_FILE_FORMAT, as of systemd 252. Offsets and hashes; no
+//! files.
 
 use siphasher::sip::SipHasher24;
 

@@ -1,9 +1,9 @@
 //! Output of services: read from pipes, kept as lines in bounded log files, the last of it kept for last
 //! words. Where there is a journal (see `entries`), lines are its entries instead, and no log file is made.
 //!
-//! In a log file a line is `TIME INVOCATION STREAM PID: TEXT`, the text as it was written, byte for byte. A service
-//! never waits for a disk: what can't be stored is counted, and a line says so as soon as one can. Memory
-//! is bounded over all streams together.
+//! In a log file a line is `TIME INVOCATION STREAM PID: TEXT`, the text as it was written, byte for byte. A
+//! service never waits for a disk: what can't be stored is counted, and a line says so as soon as one can.
+//! Memory is bounded over all streams together.
 
 use super::entries::Entries;
 use super::{now, open_private};

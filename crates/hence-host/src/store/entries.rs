@@ -30,13 +30,19 @@ pub(crate) struct Entries {
     sockets: Sockets,
     /// What is still to be served: where, when the next try is due, and after how long another.
     serve: Option<((PathBuf, PathBuf), u64, u64)>,
+    /// Bytes that were taken since [`Self::take_count`].
+    taken: u64,
 }
 
 impl Entries {
     pub fn new(setup: JournalSetup) -> Entries {
         let serve = setup.sockets.map(|places| (places, 0, FIRST_TRY_US));
-        let mut entries =
-            Entries { intake: Intake::new(Journal::new(setup.options)), sockets: Sockets::default(), serve };
+        let mut entries = Entries {
+            intake: Intake::new(Journal::new(setup.options)),
+            sockets: Sockets::default(),
+            serve,
+            taken: 0,
+        };
         entries.serve(now().monotonic_us);
         entries
     }
@@ -61,6 +67,7 @@ impl Entries {
         let source = written.source.get_or_insert_with(|| Box::new(source(&output.origin)));
         let last = if end { Some("eof") } else { crowded.then_some("line-max") };
         let at = now();
+        self.taken += text.len() as u64;
         lines(text, LONGEST_LINE, last, |line, how| self.intake.line(source, line, how, at))
     }
 
@@ -69,6 +76,11 @@ impl Entries {
         let folder = self.intake.journal.folder_to_be();
         let field = format!("_STREAM_ID={}", hex(&stream_id(origin)));
         folder.map(|folder| tail(&folder, field.as_bytes(), most)).unwrap_or_default()
+    }
+
+    /// How many bytes were taken since this was asked last.
+    pub fn take_count(&mut self) -> u64 {
+        std::mem::take(&mut self.taken)
     }
 
     /// Publishes what was taken; brings it to the disk where that can't wait.

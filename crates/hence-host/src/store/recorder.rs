@@ -66,6 +66,8 @@ const FIRST_STREAM: u64 = 2;
 const FIRST_SOCKET: u64 = 1 << 48;
 /// How long what may wait for an idle moment waits for one.
 const IDLE_US: u64 = 20_000;
+/// Lines that come one by one are written a few together: a look at them costs more than the lines do.
+const GATHER_US: u64 = 2_000;
 /// How long to wait before another try while an older recorder still writes.
 const LOCK_US: u64 = 20_000;
 const RETRY_US: u64 = 5_000_000;
@@ -128,6 +130,8 @@ struct Recorder {
     synced_us: u64,
     /// Bytes drained since memory was last given back; digests count as a batch.
     worked: u64,
+    /// Output that comes before that may wait until then.
+    gather_until_us: u64,
     outbox: VecDeque<ToOwner>,
     /// Streams that ended and of which the owner has not heard.
     closed_streams: Vec<u64>,
@@ -182,6 +186,7 @@ impl Recorder {
             synced_us: now_us,
             // Starting up is a burst too.
             worked: BATCH as u64,
+            gather_until_us: 0,
             outbox: VecDeque::new(),
             closed_streams: Vec::new(),
         })
@@ -248,6 +253,11 @@ impl Recorder {
         let mut entries_due = None;
         if let Some(entries) = &mut self.capture.entries {
             entries.commit();
+            let taken = entries.take_count();
+            self.worked += taken;
+            if taken > 0 {
+                self.gather_until_us = if taken < BATCH as u64 / 2 { now_us + GATHER_US } else { 0 };
+            }
             entries.sync(now_us);
             let behind = entries.is_behind().then_some(now_us + IDLE_US);
             if entries.serve(now_us) {
@@ -287,6 +297,10 @@ impl Recorder {
             Err(rustix::io::Errno::INTR) => 0,
             Err(e) => return Err(StoreError::io("wait for", &self.places.folder, e.into())),
         };
+        let early_us = self.gather_until_us.saturating_sub(now().monotonic_us);
+        if count > 0 && early_us > 0 && self.socket.is_some() {
+            std::thread::sleep(std::time::Duration::from_micros(early_us.min(GATHER_US)));
+        }
         if count == 0
             && let Some(entries) = &mut self.capture.entries
         {

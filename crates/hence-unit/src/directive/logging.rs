@@ -5,7 +5,7 @@ use super::{
     Loading, Outcome,
     typed::{context, list, one_word, put},
 };
-use crate::{config::LogConfig, syntax::Assignment};
+use crate::{config::LogConfig, syntax::Assignment, value};
 use alloc::{format, string::String};
 
 const LEVELS: &[&str] = &[
@@ -34,6 +34,8 @@ const FACILITIES: &[(&str, u8)] = &[
     ("local6", 22),
     ("local7", 23),
 ];
+/// Numbers are facilities too, up to this.
+const LAST_FACILITY: u64 = 127;
 /// Longest name of a field.
 const LONGEST_NAME: usize = 64;
 
@@ -46,10 +48,6 @@ fn a_level(
     assignment: &Assignment,
     change: impl FnOnce(&mut LogConfig, Option<u8>),
 ) -> Outcome {
-    if assignment.value.is_empty() {
-        set(loading, |log| change(log, None));
-        return Outcome::Reset;
-    }
     let Some(word) = one_word(loading, assignment, &assignment.value, LEVELS) else {
         return Outcome::Rejected;
     };
@@ -67,9 +65,10 @@ pub(super) fn level_max(loading: &mut Loading<'_>, assignment: &Assignment) -> O
 }
 
 pub(super) fn facility(loading: &mut Loading<'_>, assignment: &Assignment) -> Outcome {
-    if assignment.value.is_empty() {
-        set(loading, |log| log.facility = None);
-        return Outcome::Reset;
+    let number = value::unsigned(&assignment.value).filter(|n| *n <= LAST_FACILITY);
+    if let Some(number) = number {
+        set(loading, |log| log.facility = Some(number as u8));
+        return Outcome::Replaced;
     }
     super::typed::choice(loading, assignment, context, FACILITIES, |c, facility| {
         c.log.get_or_insert_default().facility = Some(facility);
