@@ -1,7 +1,7 @@
 //! What a line costs in the journal: 1,000,000 lines of 100 bytes with the fields of a service, from one
 //! stream and from 50, through the writer alone. `journal_cost [FOLDER [LINES]]`; the folder is filled.
 
-use hence_host::journal::{Fields, Journal, JournalOptions, Place};
+use hence_host::journal::{Bounds, Fields, Journal, JournalOptions, Place};
 use hence_ledger::Stamp;
 use rustix::time::{ClockId, clock_gettime};
 
@@ -42,8 +42,7 @@ fn service(n: usize) -> Fields {
 fn run(folder: &std::path::Path, lines: usize, streams: usize, batch: usize) {
     let _ = std::fs::remove_dir_all(folder);
     let mut journal = Journal::new(JournalOptions {
-        max_use: Some(2 << 30),
-        keep_free: Some(0),
+        bounds: Bounds { max_use: Some(2 << 30), keep_free: Some(0), ..Bounds::default() },
         ..JournalOptions::new(Place::Folder(folder.to_owned()))
     });
     let mut fields: Vec<Fields> = (0..streams).map(service).collect();

@@ -20,7 +20,8 @@ mod table;
 mod tail;
 
 pub use fields::{Fields, is_name};
-pub use folder::{Journal, JournalOptions, Place};
+pub use folder::{Bounds, Journal, JournalOptions, Place};
+pub use intake::IntakeOptions;
 pub(crate) use intake::{Intake, Source, lines};
 pub(crate) use settings::LONGEST as LONGEST_LOGGING;
 pub use settings::Logging;

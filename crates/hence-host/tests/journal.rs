@@ -1,7 +1,7 @@
 //! Journal files that are written here are read by the stock journalctl; kills, torn files and full disks.
 //! Where there is no journalctl, what it would say is not looked at.
 
-use hence_host::journal::{Fields, Journal, JournalOptions, Place};
+use hence_host::journal::{Bounds, Fields, Journal, JournalOptions, Place};
 use hence_ledger::Stamp;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
@@ -35,8 +35,7 @@ fn journalctl(folder: &Path, arguments: &[&str]) -> Option<(bool, String)> {
 
 fn options(folder: &Path, compact: bool) -> JournalOptions {
     JournalOptions {
-        max_use: Some(64 << 20),
-        keep_free: Some(0),
+        bounds: Bounds { max_use: Some(64 << 20), keep_free: Some(0), ..Bounds::default() },
         compact,
         ..JournalOptions::new(Place::Folder(folder.to_owned()))
     }
@@ -164,8 +163,9 @@ fn what_journalctl_can_ask() {
 #[test]
 fn files_are_rotated_within_bounds() {
     let folder = Folder::new("bounds");
-    let small =
-        JournalOptions { max_use: Some(4 << 20), max_file: Some(512 << 10), ..options(&folder.0, true) };
+    let bounds =
+        Bounds { max_use: Some(4 << 20), max_file: Some(512 << 10), keep_free: Some(0), max_files: None };
+    let small = JournalOptions { bounds, ..options(&folder.0, true) };
     let mut journal = Journal::new(small.clone());
     let mut a = stream("a.service", 1);
     for n in 0..60_000 {
@@ -184,7 +184,7 @@ fn files_are_rotated_within_bounds() {
         assert!(lines.len() > 3000 && lines.windows(2).all(|w| w[0] + 1 == w[1]), "{}", lines.len());
     }
     // As many files as may be.
-    let few = JournalOptions { max_files: 3, ..small };
+    let few = JournalOptions { bounds: Bounds { max_files: Some(3), ..bounds }, ..small };
     let mut journal = Journal::new(few);
     for n in 60_000..80_000 {
         journal.append(&mut a, &[format!("MESSAGE=line {n}").as_bytes()], stamp(n));
@@ -301,7 +301,10 @@ fn torn_and_damaged_files_are_survived() {
 fn child_full_disk() {
     let Some(folder) = std::env::var_os("HENCE_TEST_FULL") else { return };
     let folder = Path::new(&folder).join("journal");
-    let mut journal = Journal::new(JournalOptions { max_use: None, ..options(&folder, true) });
+    let mut journal = Journal::new(JournalOptions {
+        bounds: Bounds { keep_free: Some(0), ..Bounds::default() },
+        ..options(&folder, true)
+    });
     let mut a = stream("a.service", 1);
     let hog = folder.parent().unwrap().join("hog");
     let mut n = 0;

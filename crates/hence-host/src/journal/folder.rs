@@ -51,19 +51,30 @@ impl Place {
     }
 }
 
-/// How a journal is kept; journald.conf(5).
-#[derive(Clone, Debug)]
-pub struct JournalOptions {
-    /// Where.
-    pub place: Place,
+/// What the files of a folder may take.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Bounds {
     /// All files together, in bytes: SystemMaxUse=. `None`: a tenth of the file system, at most 4 GiB.
     pub max_use: Option<u64>,
     /// What is left to others, in bytes: SystemKeepFree=. `None`: 15 percent, at most 4 GiB.
     pub keep_free: Option<u64>,
     /// A file, in bytes: SystemMaxFileSize=. `None`: an eighth of all, at most 128 MiB.
     pub max_file: Option<u64>,
-    /// SystemMaxFiles=.
-    pub max_files: usize,
+    /// SystemMaxFiles=. `None`: 100.
+    pub max_files: Option<usize>,
+}
+
+/// How a journal is kept; journald.conf(5).
+#[derive(Clone, Debug)]
+pub struct JournalOptions {
+    /// Where.
+    pub place: Place,
+    /// The bounds in a folder of ours and in the persistent one: SystemMaxUse= and its kin.
+    pub bounds: Bounds,
+    /// The bounds in the volatile one: RuntimeMaxUse= and its kin.
+    pub volatile_bounds: Bounds,
+    /// How long what was written may be in memory only, in microseconds: SyncIntervalSec=.
+    pub sync_us: u64,
     /// The layout that systemd reads since 252; otherwise that of 246.
     pub compact: bool,
 }
@@ -77,10 +88,9 @@ impl JournalOptions {
             compact.is_none_or(|v| !["0", "no", "false", "off", "n", "f"].iter().any(|no| v == *no));
         JournalOptions {
             place,
-            max_use: None,
-            keep_free: None,
-            max_file: None,
-            max_files: MOST_FILES,
+            bounds: Bounds::default(),
+            volatile_bounds: Bounds::default(),
+            sync_us: SYNC_US,
             compact,
         }
     }
@@ -265,7 +275,7 @@ impl Journal {
             return;
         }
         if self.sync_at_us.is_none() && !self.in_memory {
-            self.sync_at_us = Some(crate::store::now().monotonic_us + SYNC_US);
+            self.sync_at_us = Some(crate::store::now().monotonic_us + self.options.sync_us);
         }
         if let Err(error) = action(file) {
             // Half of it may be written; nobody writes to it any more.
@@ -369,14 +379,20 @@ impl Journal {
         }
     }
 
-    fn bounds(&self) -> Bounds {
+    fn bounds(&self) -> Measured {
+        let volatile = match &self.options.place {
+            Place::System { volatile, .. } => self.folder.starts_with(volatile),
+            Place::Folder(_) => false,
+        };
+        let asked = if volatile { self.options.volatile_bounds } else { self.options.bounds };
         let system = rustix::fs::statvfs(&self.folder);
         let (all, free) =
             system.map_or((u64::MAX, u64::MAX), |s| (s.f_blocks * s.f_frsize, s.f_bavail * s.f_frsize));
-        let max_use = self.options.max_use.unwrap_or((all / 10).clamp(SMALLEST * 2, MOST_USE));
-        let keep_free = self.options.keep_free.unwrap_or((all / 20 * 3).min(MOST_USE));
-        let max_file = self.options.max_file.unwrap_or((max_use / 8).min(MOST_FILE)).max(SMALLEST);
-        Bounds { max_use, keep_free, free, max_file }
+        let max_use = asked.max_use.unwrap_or((all / 10).clamp(SMALLEST * 2, MOST_USE));
+        let keep_free = asked.keep_free.unwrap_or((all / 20 * 3).min(MOST_USE));
+        let max_file = asked.max_file.unwrap_or((max_use / 8).min(MOST_FILE)).max(SMALLEST);
+        let max_files = asked.max_files.unwrap_or(MOST_FILES);
+        Measured { max_use, keep_free, free, max_file, max_files }
     }
 
     /// How large the next file may become: larger where the last one was full soon.
@@ -435,7 +451,7 @@ impl Journal {
         while !files.is_empty()
             && (used + size > bounds.max_use
                 || free < bounds.keep_free.saturating_add(first)
-                || files.len() + 1 > self.options.max_files)
+                || files.len() + 1 > bounds.max_files)
         {
             let oldest = files.remove(0);
             if fs::remove_file(&oldest.path).is_ok() {
@@ -483,11 +499,13 @@ fn bring_to_disk(file: File, busy: &Arc<AtomicBool>) {
     }
 }
 
-struct Bounds {
+/// The bounds of a folder as it is just now.
+struct Measured {
     max_use: u64,
     keep_free: u64,
     free: u64,
     max_file: u64,
+    max_files: usize,
 }
 
 /// A file that nobody writes to.

@@ -20,6 +20,23 @@ pub(crate) const LONGEST_MESSAGE: usize = 4 << 20;
 /// systemd's id of "Suppressed ... messages", see sd-messages.h in its interface.
 const SUPPRESSED: &str = "a596d6fe7bfa4994828e72309e95d61e";
 
+/// What is taken where units say nothing; journald.conf(5).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct IntakeOptions {
+    /// RateLimitIntervalSec=, in microseconds; 0: no limit.
+    pub interval_us: u64,
+    /// RateLimitBurst=; 0: no limit.
+    pub burst: u32,
+    /// MaxLevelStore=
+    pub level_max: u8,
+}
+
+impl Default for IntakeOptions {
+    fn default() -> IntakeOptions {
+        IntakeOptions { interval_us: limit::INTERVAL_US, burst: limit::BURST, level_max: 7 }
+    }
+}
+
 /// A stream of lines.
 #[derive(Debug)]
 pub(crate) struct Source {
@@ -71,6 +88,7 @@ struct Known {
 #[derive(Debug)]
 pub(crate) struct Intake {
     pub journal: Journal,
+    options: IntakeOptions,
     limits: Limits,
     factor: u64,
     factor_at_us: u64,
@@ -82,9 +100,10 @@ pub(crate) struct Intake {
 }
 
 impl Intake {
-    pub fn new(journal: Journal) -> Intake {
+    pub fn new(journal: Journal, options: IntakeOptions) -> Intake {
         Intake {
             journal,
+            options,
             limits: Limits::default(),
             factor: 1,
             factor_at_us: 0,
@@ -143,7 +162,8 @@ impl Intake {
     pub fn line(&mut self, source: &mut Source, line: &[u8], ended_by: Option<&str>, at: Stamp) {
         let prefixed = if source.logging.level_prefix { level_of(line) } else { None };
         let (level, text) = prefixed.unwrap_or((source.logging.level, line));
-        if level > source.logging.level_max || text.is_empty() {
+        let text = text.trim_ascii_end();
+        if level > source.logging.level_max.min(self.options.level_max) || text.is_empty() {
             return;
         }
         if !self.admits(&source.unit, &source.logging, level, at) {
@@ -171,15 +191,16 @@ impl Intake {
 
     /// Whether the unit may log now; says so where it had been too much.
     fn admits(&mut self, unit: &str, logging: &Logging, level: u8, at: Stamp) -> bool {
-        let interval_us = logging.interval_us.unwrap_or(limit::INTERVAL_US);
-        if interval_us == 0 || logging.burst == Some(0) {
+        let interval_us = logging.interval_us.unwrap_or(self.options.interval_us);
+        let burst = logging.burst.unwrap_or(self.options.burst);
+        if interval_us == 0 || burst == 0 {
             return true;
         }
         if self.factor_at_us == 0 || at.monotonic_us > self.factor_at_us + BELIEVED_US {
             self.factor_at_us = at.monotonic_us;
             self.factor = limit::factor(self.journal.room());
         }
-        let burst = u64::from(logging.burst.unwrap_or(limit::BURST)) * self.factor;
+        let burst = u64::from(burst) * self.factor;
         match self.limits.count(unit, level, interval_us, burst, at.monotonic_us) {
             Verdict::Drop => false,
             Verdict::Take { dropped: 0 } => true,
@@ -187,7 +208,7 @@ impl Intake {
                 let text = format!("MESSAGE=Suppressed {dropped} messages from {unit}");
                 let id = format!("MESSAGE_ID={SUPPRESSED}");
                 let (count, whose) = (format!("N_DROPPED={dropped}"), format!("OBJECT_SYSTEMD_UNIT={unit}"));
-                self.say(&[&text, "PRIORITY=5", &id, &count, &whose], at);
+                self.say(&[&text, "PRIORITY=6", &id, &count, &whose], at);
                 true
             }
         }
@@ -243,7 +264,7 @@ impl Intake {
         let limited: Text =
             if known.unit.is_empty() { format!("uid {}", who.uid).into() } else { known.unit.clone() };
         let total: usize = varying.iter().map(|v| v.len()).sum();
-        if level <= known.logging.level_max
+        if level <= known.logging.level_max.min(self.options.level_max)
             && total <= LONGEST_MESSAGE
             && self.admits(&limited, &known.logging, level, at)
         {

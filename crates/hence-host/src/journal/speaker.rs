@@ -118,10 +118,29 @@ fn group(text: &str) -> String {
         .unwrap_or_default()
 }
 
-/// Arguments as one line, with blanks between them.
+/// Arguments as one line, quoted as a shell would need it where they aren't plain words.
 fn command_line(arguments: &[u8]) -> Vec<u8> {
+    const QUOTED: &[u8] = b" \t\n\r\"\\`$*?['()<>|&;!";
     let arguments = arguments.strip_suffix(b"\0").unwrap_or(arguments);
-    arguments.iter().map(|b| if *b == 0 { b' ' } else { *b }).collect()
+    let mut line = Vec::with_capacity(arguments.len() + 16);
+    for argument in arguments.split(|b| *b == 0) {
+        if !line.is_empty() {
+            line.push(b' ');
+        }
+        if !argument.is_empty() && !argument.iter().any(|b| QUOTED.contains(b)) {
+            line.extend_from_slice(argument);
+            continue;
+        }
+        line.push(b'"');
+        for byte in argument {
+            if b"\"\\`$".contains(byte) {
+                line.push(b'\\');
+            }
+            line.push(*byte);
+        }
+        line.push(b'"');
+    }
+    if line == b"\"\"" { Vec::new() } else { line }
 }
 
 #[cfg(test)]
@@ -138,6 +157,13 @@ mod tests {
         assert_eq!((speaker("/").unit(), speaker("/a.slice").slice()), (None, None));
         assert_eq!(group("3:pids:/x\n1:name=systemd:/b.service\n0::/"), "/b.service");
         assert_eq!(group("0::/a.service\n"), "/a.service");
+    }
+
+    #[test]
+    fn command_lines() {
+        assert_eq!(command_line(b"sh\0-c\0echo \"a\" $b\0"), br#"sh -c "echo \"a\" \$b""#);
+        assert_eq!(command_line(b"x\0\0--y=z\0"), b"x \"\" --y=z");
+        assert_eq!(command_line(b""), b"");
     }
 
     #[test]

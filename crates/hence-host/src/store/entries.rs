@@ -3,7 +3,8 @@
 use super::capture::{Capture, LONGEST_LINE, Origin, Output};
 use super::now;
 use crate::journal::{
-    Intake, Journal, JournalOptions, Logging, SocketTurn, Sockets, Source, Speaker, hex, lines, tail,
+    Intake, IntakeOptions, Journal, JournalOptions, Logging, SocketTurn, Sockets, Source, Speaker, hex,
+    lines, tail,
 };
 use hence_ledger::{Invocation, Text};
 use std::os::fd::{BorrowedFd, OwnedFd};
@@ -18,6 +19,8 @@ const LAST_TRY_US: u64 = 10_000_000;
 pub struct JournalSetup {
     /// Where and how.
     pub options: JournalOptions,
+    /// What is taken.
+    pub intake: IntakeOptions,
     /// The folder of the sockets that programs log to, and the link to one of them, where they are served:
     /// /run/systemd/journal and /dev/log.
     pub sockets: Option<(PathBuf, PathBuf)>,
@@ -38,7 +41,7 @@ impl Entries {
     pub fn new(setup: JournalSetup) -> Entries {
         let serve = setup.sockets.map(|places| (places, 0, FIRST_TRY_US));
         let mut entries = Entries {
-            intake: Intake::new(Journal::new(setup.options)),
+            intake: Intake::new(Journal::new(setup.options), setup.intake),
             sockets: Sockets::default(),
             serve,
             taken: 0,

@@ -68,6 +68,8 @@ const FIRST_SOCKET: u64 = 1 << 48;
 const IDLE_US: u64 = 20_000;
 /// Lines that come one by one are written a few together: a look at them costs more than the lines do.
 const GATHER_US: u64 = 2_000;
+/// Fewer bytes than this at a time are few.
+const FEW: u64 = 4 << 10;
 /// How long to wait before another try while an older recorder still writes.
 const LOCK_US: u64 = 20_000;
 const RETRY_US: u64 = 5_000_000;
@@ -132,6 +134,8 @@ struct Recorder {
     worked: u64,
     /// Output that comes before that may wait until then.
     gather_until_us: u64,
+    /// Bytes of output at a time, on average.
+    usually_taken: u64,
     outbox: VecDeque<ToOwner>,
     /// Streams that ended and of which the owner has not heard.
     closed_streams: Vec<u64>,
@@ -187,6 +191,7 @@ impl Recorder {
             // Starting up is a burst too.
             worked: BATCH as u64,
             gather_until_us: 0,
+            usually_taken: 0,
             outbox: VecDeque::new(),
             closed_streams: Vec::new(),
         })
@@ -256,7 +261,8 @@ impl Recorder {
             let taken = entries.take_count();
             self.worked += taken;
             if taken > 0 {
-                self.gather_until_us = if taken < BATCH as u64 / 2 { now_us + GATHER_US } else { 0 };
+                self.usually_taken = (self.usually_taken * 7 + taken) / 8;
+                self.gather_until_us = if self.usually_taken < FEW { now_us + GATHER_US } else { 0 };
             }
             entries.sync(now_us);
             let behind = entries.is_behind().then_some(now_us + IDLE_US);

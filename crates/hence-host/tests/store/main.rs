@@ -10,7 +10,7 @@ mod entries;
 mod kills;
 mod output;
 
-use hence_host::journal::{JournalOptions, Place};
+use hence_host::journal::{Bounds, IntakeOptions, JournalOptions, Place};
 use hence_host::store::JournalSetup;
 use hence_host::store::{Reader, StoreError, recorder_main};
 use hence_host::store::{RecorderCommand, RecorderLink, RecorderOptions, Ring, RingOptions, RingPlace};
@@ -108,9 +108,10 @@ fn child_recorder() {
     options.delay_us = 5_000;
     options.journal = std::env::var_os(JOURNAL).map(|folder| JournalSetup {
         options: JournalOptions {
-            keep_free: Some(0),
+            bounds: Bounds { keep_free: Some(0), ..Bounds::default() },
             ..JournalOptions::new(Place::Folder(Path::new(&folder).join("journal")))
         },
+        intake: IntakeOptions::default(),
         sockets: Some((Path::new(&folder).join("sockets"), Path::new(&folder).join("log"))),
     });
     recorder_main(Path::new(&ledger), socket, options);
