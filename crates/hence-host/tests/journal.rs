@@ -306,7 +306,8 @@ fn kills_lose_nothing_that_was_published() {
         from = last + 1_000_000;
     }
     // The next one puts it aside and goes on.
-    let mut journal = Journal::new(options(&folder.0, true));
+    let bounds = Bounds { max_use: Some(4 << 30), keep_free: Some(0), ..Bounds::default() };
+    let mut journal = Journal::new(JournalOptions { bounds, ..options(&folder.0, true) });
     journal.append(&mut stream("a.service", 1), &[b"MESSAGE=at last"], stamp(from));
     journal.close();
     assert!(count(&folder.0, &["MESSAGE=at last"]).is_none_or(|n| n == 1));
