@@ -18,6 +18,7 @@ mod glob;
 mod groups;
 mod host;
 mod inputs;
+pub mod journal;
 mod live;
 pub mod machine;
 pub mod mountinfo;
