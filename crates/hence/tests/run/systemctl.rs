@@ -145,6 +145,55 @@ fn it_says_what_the_stock_systemctl_says() {
     hence.interrupt();
 }
 
+/// What a unit sets is what it shows, whether a field holds it or its text; as systemd 252 shows it.
+#[test]
+fn settings_are_shown() {
+    if !root_for("settings as systemctl shows them") {
+        return;
+    }
+    let site = site();
+    let settings = [
+        ("RestrictAddressFamilies", "AF_INET AF_UNIX", "AF_INET AF_UNIX"),
+        ("MountFlags", "slave", "slave"),
+        ("AmbientCapabilities", "CAP_KILL CAP_CHOWN", "cap_chown cap_kill"),
+        ("DeviceAllow", "/dev/null rw", "/dev/null rw"),
+        ("IODeviceWeight", "/dev/vda 200", "/dev/vda 200"),
+        ("IOReadBandwidthMax", "/dev/vda 5M", "/dev/vda 5000000"),
+        ("BindPaths", "/a:/b:norbind -/c", "/a:/b -/c:/c:rbind"),
+        ("AllowedCPUs", "0-1", "0-1"),
+        ("CPUAffinity", "0", "0"),
+        ("SyslogFacility", "local1", "17"),
+        ("SyslogLevel", "debug", "7"),
+        ("LogLevelMax", "info", "6"),
+        ("LogExtraFields", "A=b", "A=b"),
+        ("SecureBits", "keep-caps", "16"),
+        ("SELinuxContext", "-foo", "-foo"),
+        ("TemporaryFileSystem", "/t:ro", "/t:ro"),
+        ("RestrictNetworkInterfaces", "~eth0", "~eth0"),
+        ("RestartForceExitStatus", "3 SIGKILL", "3 KILL"),
+        ("PrivateDevices", "yes", "yes"),
+        ("ProtectHome", "tmpfs", "tmpfs"),
+        ("RuntimeDirectory", "a b", "a b"),
+        ("RuntimeDirectoryMode", "0700", "0700"),
+        ("OOMPolicy", "continue", "continue"),
+        ("FinalKillSignal", "SIGQUIT", "3"),
+    ];
+    let lines: Vec<String> = settings.iter().map(|(name, text, _)| format!("{name}={text}\n")).collect();
+    site.unit("set.service", &format!("[Service]\nExecStart=/bin/true\n{}", lines.concat()));
+    let hence = site.start(&["--stay", "--unit", "many.target"]);
+    until("the start", || own(&site, &["is-active", "many.target", "-q"]).status.success().then_some(()));
+    let mut wrong = Vec::new();
+    for (name, _, shown) in settings {
+        let output = own(&site, &["show", "-P", name, "set"]);
+        let own = String::from_utf8_lossy(&output.stdout).trim_end().to_owned();
+        if own != shown {
+            wrong.push(format!("{name}: {own:?}, not {shown:?}"));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    hence.interrupt();
+}
+
 #[test]
 fn unit_files_of_an_image() {
     if !can() {

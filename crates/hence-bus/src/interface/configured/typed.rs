@@ -253,7 +253,25 @@ fn of_execution(context: &ExecConfig, name: &str) -> Option<Value> {
         "RuntimeDirectoryPreserve" => {
             ["no", "restart", "yes"][usize::from(context.runtime_directory_preserve.min(2))].into()
         }
-        _ => return directories(context, name),
+        _ => return logging(context, name).or_else(|| directories(context, name)),
+    })
+}
+
+/// How output is logged, where the unit says so.
+fn logging(context: &ExecConfig, name: &str) -> Option<Value> {
+    let log = context.log.as_deref()?;
+    Some(match name {
+        "SyslogLevel" => i32::from(log.level?).into(),
+        "SyslogFacility" => i32::from(log.facility?).into(),
+        "SyslogLevelPrefix" => (!log.no_level_prefix).into(),
+        "LogLevelMax" => i32::from(log.level_max?).into(),
+        "LogRateLimitIntervalUSec" => log.rate_interval_us?.into(),
+        "LogRateLimitBurst" => log.rate_burst?.into(),
+        "LogExtraFields" => {
+            let fields = log.extra_fields.iter().map(|field| Value::Bytes(field.as_bytes().to_vec()));
+            Value::array("ay", fields.collect())
+        }
+        _ => return None,
     })
 }
 
