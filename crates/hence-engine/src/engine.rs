@@ -1,5 +1,6 @@
 //! The one core type. See [`Engine`].
 
+mod carry;
 mod collect;
 mod follow;
 mod live;
@@ -7,6 +8,7 @@ mod power;
 mod reload;
 mod request;
 
+pub use carry::TakenUp;
 pub use power::{Objective, Role};
 
 use crate::alike::Alike;
@@ -102,6 +104,8 @@ pub struct Engine {
     pub(crate) mounts_known: bool,
     /// The record of hence's own start.
     pub(crate) started: Option<RecordId>,
+    /// The record that asked for the program to be executed anew, until that is done.
+    reexecution: Option<RecordId>,
     /// Units that are neither inactive nor failed and that hence runs for.
     busy: usize,
     next_record: u64,
@@ -144,6 +148,7 @@ impl Engine {
             power: power::Power::default(),
             mounts_known: false,
             started: None,
+            reexecution: None,
             busy: 0,
             next_job: 1,
             next_exec: 1,

@@ -468,6 +468,25 @@ pub enum Fact {
         /// Whether somebody has it now.
         owned: bool,
     },
+    /// hence executed its program anew, as the file was then, and goes on with what it held.
+    Reexecuted {
+        /// The version of the program now.
+        version: Text,
+        /// How many units were taken over.
+        units: u32,
+        /// What of the state could not be read, if anything.
+        unread: Vec<Text>,
+    },
+    /// A process that an earlier hence had started is the unit's main process again: the unit is up without
+    /// having been started anew.
+    TakenUp {
+        /// Which.
+        pid: u32,
+        /// Start time in clock ticks since boot.
+        start_ticks: u64,
+        /// What says that it is the unit's.
+        evidence: Text,
+    },
     /// Written by a newer hence in words that this one doesn't know.
     Newer {
         /// Its number.

@@ -229,6 +229,7 @@ words! {
         Kill = 7 "kill" "Signal its processes.",
         ResetFailed = 8 "reset-failed" "Forget that it failed, and how often it was started.",
         DaemonReload = 9 "daemon-reload" "Read all unit files again.",
+        DaemonReexec = 68 "daemon-reexec" "Execute the program anew and keep everything as it is.",
         Cancel = 10 "cancel" "Drop a job.",
         Run = 11 "run" "The unit was named on the command line of hence, or wanted by what was.",
         Exit = 12 "exit" "Stop everything and end.",

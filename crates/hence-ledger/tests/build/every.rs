@@ -5,7 +5,7 @@ use hence_ledger::*;
 use hence_unit::{DependencyKind, JobMode};
 
 /// How many kinds `fact` knows.
-pub const KINDS: u32 = 35;
+pub const KINDS: u32 = 38;
 
 pub fn text(c: &mut Chance) -> Text {
     c.string().into()
@@ -122,6 +122,8 @@ fn earlier(tag: u32, c: &mut Chance) -> Fact {
             to: c.pick(&SubState::ALL[..29]),
             result: c.pick(UnitResult::ALL),
         },
+        37 => Fact::Reexecuted { version: text(c), units: c.number() as u32, unread: c.list(text) },
+        38 => Fact::TakenUp { pid: c.number() as u32, start_ticks: c.number(), evidence: text(c) },
         _ => unreachable!("no fact has the tag {tag}"),
     }
 }
