@@ -204,7 +204,8 @@ macro_rules! tuples {
         }
     })* };
 }
-tuples! { (A 0, B 1) (A 0, B 1, C 2) (A 0, B 1, C 2, D 3) (A 0, B 1, C 2, D 3, E 4) }
+tuples! { (A 0, B 1) (A 0, B 1, C 2) (A 0, B 1, C 2, D 3) (A 0, B 1, C 2, D 3, E 4)
+    (A 0, B 1, C 2, D 3, E 4, F 5) }
 
 macro_rules! wrapped {
     ($($type:ident)*) => { $(impl Carry for $type {

@@ -194,6 +194,11 @@ impl Engine {
         &self.units[id.0 as usize]
     }
 
+    /// A unit by its number, where there is one.
+    pub fn known_unit(&self, id: UnitId) -> Option<&Unit> {
+        self.units.get(id.0 as usize).filter(|u| u.keep != Keep::Vacant)
+    }
+
     /// A unit by its name or an alias.
     pub fn find(&self, name: &str) -> Option<UnitId> {
         self.names.get(name).copied()

@@ -107,6 +107,10 @@ impl Groups {
             return Err("no cgroup version 2 hierarchy is mounted where this process is in one".into());
         };
         let pid = std::process::id();
+        let own = if pid == 1 { without_init(own) } else { own };
+        if pid == 1 {
+            prefix = without_init(PathBuf::from(prefix)).display().to_string();
+        }
         let below = |own: &Path| if pid == 1 { own.to_path_buf() } else { own.join(format!("hence-{pid}")) };
         let root = below(&own);
         let refused = |e: io::Error| format!("{} can't be used: {e}", root.display());
@@ -198,6 +202,20 @@ impl Groups {
         self.slices.push(Slice { path: path.into(), fd: open_folder(&folder)?, limited });
         self.by_name.insert(name.into(), id);
         Ok(id)
+    }
+
+    /// The name of a slice by its number.
+    pub fn slice_name(&self, id: SliceId) -> &str {
+        let path = self.slices.get(usize::from(id)).map_or("", |slice| &slice.path);
+        path.rsplit('/').next().filter(|name| !name.is_empty()).unwrap_or("-.slice")
+    }
+
+    /// The slice of this name, made where it isn't there.
+    ///
+    /// # Errors
+    /// Where a folder can't be made.
+    pub fn slice_named(&mut self, name: &str) -> io::Result<SliceId> {
+        self.slice(name)
     }
 
     /// The folder of a slice unit's own group with its limits written.
@@ -542,6 +560,11 @@ pub fn remove_empty_groups(folder: &Path) -> bool {
         remove_tree(&limits.join(name));
     }
     !folder.exists()
+}
+
+/// Without the group that process 1 has made for itself: it is in there when it is executed anew.
+fn without_init(path: PathBuf) -> PathBuf {
+    if path.ends_with("init.scope") { path.parent().map(Path::to_path_buf).unwrap_or_default() } else { path }
 }
 
 fn make(folder: &Path) -> io::Result<()> {

@@ -49,6 +49,8 @@ pub struct HostOptions {
     pub capture: Option<Box<dyn Capture>>,
     /// Does [`Effect::Load`].
     pub load: Option<Loader>,
+    /// Descriptors of an earlier program, to be used instead of new ones.
+    pub descriptors: crate::carry::HostDescriptors,
     /// The program that is run for what needs an executor; it must call [`crate::executor_main`] when its
     /// first argument is `executor`.
     pub executor: String,
@@ -66,6 +68,7 @@ impl Default for HostOptions {
             environment: vec![format!("PATH={}", crate::start::SEARCH_PATH).into()],
             capture: None,
             load: None,
+            descriptors: crate::carry::HostDescriptors::default(),
             executor: "/proc/self/exe".into(),
             tracking: None,
             take_over: true,
@@ -180,7 +183,7 @@ impl Host {
     ///
     /// # Errors
     /// Where the kernel refuses something without which nothing can be run.
-    pub fn new(options: HostOptions) -> Result<Host, HostError> {
+    pub fn new(mut options: HostOptions) -> Result<Host, HostError> {
         let failed = |step, subject: &'static str| move |e| HostError::new(step, subject, e);
         open_standard_streams()?;
         signal::close_on_exec_from(3).map_err(failed(HostStep::Descriptors, ""))?;
@@ -195,12 +198,20 @@ impl Host {
         }
         let signals = signal::take_over().map_err(failed(HostStep::Signals, "signalfd"))?;
         let (tracker, report) = tracking(options.tracking);
-        let (notify, notify_address) = wait::notify_socket(options.runtime_directory.as_deref())
-            .map_err(|e| HostError::new(HostStep::NotifySocket, "", e))?;
+        let earlier = std::mem::take(&mut options.descriptors);
+        let (notify, notify_address) = match earlier.notify {
+            Some(notify) => notify,
+            None => wait::notify_socket(options.runtime_directory.as_deref())
+                .map_err(|e| HostError::new(HostStep::NotifySocket, "", e))?,
+        };
         let flags = inotify::CreateFlags::CLOEXEC | inotify::CreateFlags::NONBLOCK;
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)
             .map_err(|e| HostError::new(HostStep::EventLoop, "epoll", e))?;
         let inotify = || inotify::init(flags).map_err(|e| HostError::new(HostStep::EventLoop, "inotify", e));
+        let [inotify, path_inotify] = match earlier.inotify {
+            Some(both) => both,
+            None => [inotify()?, inotify()?],
+        };
         let null = rustix::fs::open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())
             .map_err(|e| HostError::new(HostStep::EventLoop, "/dev/null", e))?;
         let host = Host {
@@ -225,8 +236,8 @@ impl Host {
             signals,
             notify,
             notify_address,
-            inotify: inotify()?,
-            path_inotify: inotify()?,
+            inotify,
+            path_inotify,
             mountinfo: None,
             null,
             timer: Timer::new().map_err(failed(HostStep::EventLoop, "timerfd"))?,

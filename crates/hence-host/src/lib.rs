@@ -7,6 +7,7 @@
 #![deny(unsafe_code)]
 
 mod ancestry;
+pub mod carry;
 mod cgroup;
 mod clock;
 mod conditions;

@@ -2,6 +2,7 @@
 
 pub mod clone;
 pub mod heap;
+pub mod inherited;
 pub mod machine;
 pub mod message;
 pub mod namespace;

@@ -117,6 +117,13 @@ pub(crate) struct LoopState {
     pub dropped_messages: u64,
 }
 
+impl LoopState {
+    /// Looks for everything that may have come while nobody looked.
+    pub fn take_all_in(&mut self) {
+        (self.reap, self.messages) = (true, true);
+    }
+}
+
 /// Removes the sockets of those that were killed.
 fn remove_stale_sockets(folder: &Path) {
     for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {

@@ -3,6 +3,7 @@
 //! The order is the promise of the ledger: what happened goes into the engine; its records go into the ring;
 //! only then are its effects done. Answers of effects go back before anything that happened later.
 
+mod reexec;
 mod unit_files;
 
 use crate::front_link::FrontLink;
@@ -117,6 +118,9 @@ pub struct Pump {
     told: usize,
     end_when_idle: bool,
     said: Said,
+    /// How this program is executed anew; `None`: nobody knows.
+    program: Option<crate::reexec::Program>,
+    ledger: std::path::PathBuf,
     /// What went wrong so far.
     pub trouble: Trouble,
 }
@@ -150,6 +154,8 @@ impl Pump {
             told: BURST,
             end_when_idle,
             said: Said::Nothing,
+            program: None,
+            ledger: std::path::PathBuf::new(),
             trouble: Trouble::default(),
         };
         pump.watch_recorder();
@@ -209,6 +215,9 @@ impl Pump {
             self.tell_clients();
             self.collect();
             self.tell_supervisor();
+            if self.engine.reexecution().is_some() {
+                self.reexecute();
+            }
             if let Some(status) = self.finished {
                 return status;
             }
