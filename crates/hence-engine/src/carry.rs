@@ -205,7 +205,7 @@ macro_rules! tuples {
     })* };
 }
 tuples! { (A 0, B 1) (A 0, B 1, C 2) (A 0, B 1, C 2, D 3) (A 0, B 1, C 2, D 3, E 4)
-    (A 0, B 1, C 2, D 3, E 4, F 5) }
+(A 0, B 1, C 2, D 3, E 4, F 5) }
 
 macro_rules! wrapped {
     ($($type:ident)*) => { $(impl Carry for $type {
@@ -357,9 +357,8 @@ impl Writer {
 
 /// FNV-1a over 64 bits: it finds accidents, not malice; who may write the text may do anything.
 fn checksum(text: &str) -> u64 {
-    text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-    })
+    text.bytes()
+        .fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
 }
 
 /// A field whose value is none that this version knows.

@@ -45,14 +45,16 @@ fn differ(name: &str, scenario: &Scenario, at: &[u64]) {
 #[test]
 fn every_scenario_goes_on_as_without() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios");
-    let mut paths: Vec<_> = fs::read_dir(&folder).expect("scenarios").map(|e| e.expect("a file").path()).collect();
+    let mut paths: Vec<_> =
+        fs::read_dir(&folder).expect("scenarios").map(|e| e.expect("a file").path()).collect();
     paths.sort();
     assert!(paths.len() > 20, "the scenarios are missing");
     for path in paths {
         let name = path.file_name().expect("a name").to_string_lossy().into_owned();
         let scenario = Scenario::parse(&fs::read_to_string(&path).expect("text")).expect("a scenario");
         let last = scenario.steps.last().map_or(0, |(at, _)| *at);
-        let edited = scenario.steps.iter().any(|(_, what)| what.starts_with("edit") || what.starts_with("remove"));
+        let edited =
+            scenario.steps.iter().any(|(_, what)| what.starts_with("edit") || what.starts_with("remove"));
         if edited {
             // What is read anew is another thing there.
             continue;

@@ -177,8 +177,7 @@ impl Host {
             Tracker::Ancestry(_) => String::new(),
         };
         let flags = [row.grouped, row.wants_empty, row.released];
-        let words: RowWords =
-            (row.invocation, slice, row.events_watch, row.oom_watch, row.oom_base, flags);
+        let words: RowWords = (row.invocation, slice, row.events_watch, row.oom_watch, row.oom_base, flags);
         out.text.field("row", &words);
         if let Some(pid_file) = self.pid_files.get(&unit) {
             out.text.field("pid_file", pid_file);

@@ -57,7 +57,10 @@ pub trait Runtime: Registry {
     /// # Errors
     /// The refusal that the client is told.
     fn reexecute(&mut self, _client: Client) -> Result<(), Refusal> {
-        Err(Refusal::new(hence_bus::front::ErrorName::NotSupported, "Nothing is known of the program's file."))
+        Err(Refusal::new(
+            hence_bus::front::ErrorName::NotSupported,
+            "Nothing is known of the program's file.",
+        ))
     }
     /// Makes the file of a transient unit, and reads it.
     ///

@@ -10,6 +10,7 @@ mod input;
 mod kills;
 mod leaks;
 mod orderly;
+mod reexec;
 mod rig;
 mod services;
 mod systemctl;
