@@ -7,6 +7,7 @@ mod live;
 mod power;
 mod reload;
 mod request;
+mod resumed;
 
 pub use carry::TakenUp;
 pub use power::{Objective, Role};
@@ -284,6 +285,7 @@ impl Engine {
             Event::PathChanged { unit, path } => self.path_changed(unit, path),
             Event::OomKill { unit, kills } => self.oom_kill(unit, kills),
             Event::Survivors { unit, invocation, processes } => self.survivors(unit, invocation, processes),
+            Event::Resumed(units) => self.resumed(units),
             Event::BusName { unit, name, owned } => self.bus_name(unit, &name, owned),
             Event::Deadline => {}
             Event::TimeUp { after_us } => {
@@ -606,6 +608,13 @@ impl Engine {
         id
     }
 
+    /// The record that was just made tells what was concluded, not seen.
+    pub(crate) fn only_inferred(&mut self, record: RecordId) {
+        if let Some(last) = self.records.back_mut().filter(|last| last.id == record) {
+            last.certainty = Certainty::Inferred;
+        }
+    }
+
     /// Records what a unit's files say, before the first record that is about the unit or when it stays
     /// loaded: who only asks about units that nobody uses leaves no trace in the ledger.
     fn tell_loaded(&mut self, unit: UnitId) {
@@ -662,12 +671,28 @@ impl Engine {
         will_restart: bool,
         reload_failed: bool,
     ) -> RecordId {
+        let before = self.units[unit.0 as usize].record;
+        let Some((from, to)) = self.change_state(unit, state, causes) else { return before };
+        let record = self.units[unit.0 as usize].record;
+        self.state_changed(unit, (from, to), will_restart, reload_failed, record);
+        self.may_go(unit);
+        record
+    }
+
+    /// Puts a unit into a state and records that, but lets nobody see it. From where to where, if it is
+    /// another one.
+    fn change_state(
+        &mut self,
+        unit: UnitId,
+        state: impl FnOnce(&mut State),
+        causes: Vec<Cause>,
+    ) -> Option<(ActiveState, ActiveState)> {
         let u = &mut self.units[unit.0 as usize];
         let (from_active, from) = (u.active_state(), u.sub_state());
         state(&mut u.state);
         let (to_active, to, result) = (u.active_state(), u.sub_state(), u.result());
         if from == to && from_active == to_active {
-            return u.record;
+            return None;
         }
         u.note_times(self.now, from_active, to_active);
         let busy = |s| !is_down(s);
@@ -677,9 +702,7 @@ impl Engine {
         let fact = Fact::StateChanged { from_active, from, to_active, to, result };
         let record = self.record(Some(unit), causes, fact);
         self.units[unit.0 as usize].record = record;
-        self.state_changed(unit, (from_active, to_active), will_restart, reload_failed, record);
-        self.may_go(unit);
-        record
+        Some((from_active, to_active))
     }
 
     /// What a state change means for the unit's job and for other units (systemd's unit_notify).

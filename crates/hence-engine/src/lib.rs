@@ -16,7 +16,7 @@ pub mod invocation;
 pub use effect::{Effect, Kill, KillScope, Spawn};
 pub use event::{
     Adopted, Checked, Event, Freezer, LiveRequest, Notification, Process, Refusal, Request, RequestKind,
-    Transient,
+    Resumed, Transient,
 };
 
 /// A unit's number in this engine. Units are never renumbered.

@@ -95,11 +95,12 @@ fn layout(mounts: &str, own: &str) -> Layout {
 }
 
 impl Groups {
-    /// Makes our root. As pid 1 it is the root of the namespace, otherwise a group below our own.
+    /// Makes our root. As pid 1 it is the root of the namespace, otherwise a group below our own: that of an
+    /// earlier hence, where there is one at the same place, else a new one.
     ///
     /// # Errors
     /// Why there is no group to be had, as a sentence.
-    pub fn new() -> Result<Groups, String> {
+    pub fn new(earlier: Option<&Path>) -> Result<Groups, String> {
         let read = |path| fs::read_to_string(path).map_err(|e| format!("{path} can't be read: {e}"));
         let found = layout(&read("/proc/self/mountinfo")?, &read("/proc/self/cgroup")?);
         let mut prefix = found.own;
@@ -111,7 +112,10 @@ impl Groups {
         if pid == 1 {
             prefix = without_init(PathBuf::from(prefix)).display().to_string();
         }
-        let below = |own: &Path| if pid == 1 { own.to_path_buf() } else { own.join(format!("hence-{pid}")) };
+        let same_place = |folder: &&Path| folder.parent() == Some(&*own) && folder.is_dir();
+        let kept = earlier.filter(same_place).and_then(|folder| folder.file_name()?.to_str());
+        let name = kept.map_or_else(|| format!("hence-{pid}"), str::to_owned);
+        let below = |own: &Path| if pid == 1 { own.to_path_buf() } else { own.join(&name) };
         let root = below(&own);
         let refused = |e: io::Error| format!("{} can't be used: {e}", root.display());
         if pid == 1 {
@@ -119,7 +123,7 @@ impl Groups {
             let init = root.join("init.scope");
             make(&init).and_then(|()| fs::write(init.join("cgroup.procs"), "0")).map_err(refused)?;
         } else {
-            prefix = Path::new(&prefix).join(format!("hence-{pid}")).display().to_string();
+            prefix = Path::new(&prefix).join(&name).display().to_string();
             make(&root).map_err(refused)?;
             // A process may be born below us only where both of these may be written.
             let writable =

@@ -23,7 +23,7 @@ use rustix::{
 use std::{
     collections::{BTreeMap, HashMap, VecDeque},
     os::fd::OwnedFd,
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::Arc,
 };
 
@@ -54,6 +54,11 @@ pub struct HostOptions {
     /// The program that is run for what needs an executor; it must call [`crate::executor_main`] when its
     /// first argument is `executor`.
     pub executor: String,
+    /// The folder of an earlier host's groups, to go on with where that can be done: its units' processes are
+    /// in there.
+    pub groups: Option<PathBuf>,
+    /// Where services of an earlier host report to: that leads to this one.
+    pub reported_to: Vec<String>,
     /// The level of tracking to use; `None`: the best there is.
     pub tracking: Option<Tracking>,
     /// Whether this process is hence's alone: signals, working directory, umask and limits are taken over.
@@ -70,6 +75,8 @@ impl Default for HostOptions {
             load: None,
             descriptors: crate::carry::HostDescriptors::default(),
             executor: "/proc/self/exe".into(),
+            groups: None,
+            reported_to: Vec::new(),
             tracking: None,
             take_over: true,
         }
@@ -197,13 +204,16 @@ impl Host {
             let _ = std::env::set_current_dir("/");
         }
         let signals = signal::take_over().map_err(failed(HostStep::Signals, "signalfd"))?;
-        let (tracker, report) = tracking(options.tracking);
+        let (tracker, report) = tracking(options.tracking, options.groups.as_deref());
         let earlier = std::mem::take(&mut options.descriptors);
         let (notify, notify_address) = match earlier.notify {
             Some(notify) => notify,
             None => wait::notify_socket(options.runtime_directory.as_deref())
                 .map_err(|e| HostError::new(HostStep::NotifySocket, "", e))?,
         };
+        for earlier in &options.reported_to {
+            wait::lead_to(earlier, &notify_address);
+        }
         let flags = inotify::CreateFlags::CLOEXEC | inotify::CreateFlags::NONBLOCK;
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)
             .map_err(|e| HostError::new(HostStep::EventLoop, "epoll", e))?;
@@ -399,11 +409,11 @@ fn raise_descriptor_limit() {
     let _ = setrlimit(Resource::Nofile, wanted);
 }
 
-fn tracking(wanted: Option<Tracking>) -> (Tracker, TrackingReport) {
+fn tracking(wanted: Option<Tracking>, earlier: Option<&Path>) -> (Tracker, TrackingReport) {
     let why = if wanted == Some(Tracking::Ancestry) {
         "Control groups are not used because tracking by ancestry was asked for.".to_owned()
     } else {
-        match Groups::new() {
+        match Groups::new(earlier) {
             Ok(groups) => {
                 let mut limits = Vec::new();
                 for (controller, what) in [

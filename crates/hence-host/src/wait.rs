@@ -129,9 +129,22 @@ fn remove_stale_sockets(folder: &Path) {
     for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
         let name = entry.file_name();
         let owner = name.to_str().and_then(|n| n.strip_prefix("notify-")).and_then(|n| n.parse::<u32>().ok());
-        if owner.is_some_and(|pid| crate::process::stat(pid).is_none()) {
+        // One that leads to the socket of a later hence is in use.
+        let leads_on = entry.file_type().is_ok_and(|t| t.is_symlink()) && entry.path().exists();
+        if owner.is_some_and(|pid| crate::process::stat(pid).is_none()) && !leads_on {
             let _ = std::fs::remove_file(entry.path());
         }
+    }
+}
+
+/// Lets services of an earlier hence, which was killed, report to this one: by a link in the place of the
+/// socket that they know. In the abstract namespace there are no links.
+pub(crate) fn lead_to(earlier: &str, address: &str) {
+    let both = earlier.starts_with('/') && address.starts_with('/') && earlier != address;
+    if both && Path::new(earlier).parent() == Path::new(address).parent() {
+        let _ = std::fs::remove_file(earlier);
+        // Without it their messages are lost, and nothing else.
+        let _ = std::os::unix::fs::symlink(address, earlier);
     }
 }
 

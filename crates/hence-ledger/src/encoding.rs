@@ -187,7 +187,7 @@ facts! {
     35 UnitFileChanged { path, target }
     36 BusName { name, owned }
     37 Reexecuted { version, units, unread }
-    38 TakenUp { pid, start_ticks, evidence }
+    38 TakenUp { main, processes, evidence }
 }
 
 /// What is left to decode.

@@ -477,14 +477,14 @@ pub enum Fact {
         /// What of the state could not be read, if anything.
         unread: Vec<Text>,
     },
-    /// A process that an earlier hence had started is the unit's main process again: the unit is up without
+    /// Processes that an earlier hence had started, and that outlived it, are the unit's: it is up without
     /// having been started anew.
     TakenUp {
-        /// Which.
-        pid: u32,
-        /// Start time in clock ticks since boot.
-        start_ticks: u64,
-        /// What says that it is the unit's.
+        /// The main process, where it is known.
+        main: Option<u32>,
+        /// All of them.
+        processes: Vec<LeftOver>,
+        /// What says that they are the unit's.
         evidence: Text,
     },
     /// Written by a newer hence in words that this one doesn't know.

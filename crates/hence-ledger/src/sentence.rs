@@ -175,8 +175,10 @@ fn of_processes(fact: &Fact, unit: &str) -> String {
             let meant = if *allowed { ", as the unit intends" } else { "" };
             format!("{unit}: {new} left behind{meant}; {total} in all")
         }
-        Fact::TakenUp { pid, evidence, .. } => {
-            format!("{unit}: main process {pid} of an earlier run of hence was taken up: {evidence}")
+        Fact::TakenUp { main, processes, evidence } => {
+            let all = count(processes.len() as u64, "process", "processes");
+            let main = main.map(|pid| format!(", the main process {pid} among them")).unwrap_or_default();
+            format!("{unit}: {all} of an earlier run of hence taken up as they still run{main}: {evidence}")
         }
         Fact::LeftOverGone { pid, exit: end, .. } => match end {
             Some(end) => format!("{unit}: left-over process {pid} {}", exit(*end)),

@@ -11,7 +11,7 @@ use crate::init::signals;
 use crate::live_files::{self, LiveFolders};
 use crate::narrator::Narrator;
 use crate::units::Units;
-use hence_engine::{Effect, Engine, Event, Process, Request, Role, UnitId};
+use hence_engine::{Effect, Engine, Event, Process, Request, Resumed, Role, UnitId};
 use hence_host::machine::{self, down};
 use hence_host::store::{RecorderLink, Ring};
 use hence_host::{Host, Interest, Ready};
@@ -472,6 +472,26 @@ impl Pump {
         if let Some(unit) = self.engine.find(&unit) {
             self.host.watch_left_over(unit, &known);
         }
+    }
+
+    /// Takes up units of an earlier hence that go on. Those that can't be are returned.
+    pub fn resume(&mut self, units: Vec<Resumed>) -> Vec<Resumed> {
+        let (mut up, mut refused) = (Vec::new(), Vec::new());
+        for resumed in units {
+            self.load(&resumed.unit);
+            let known = self.engine.find(&resumed.unit).filter(|unit| self.engine.may_resume(*unit));
+            let config = known.map(|unit| (unit, self.engine.unit(unit).config.clone()));
+            let processes: Vec<(u32, u64)> =
+                resumed.processes.iter().map(|p| (p.pid, p.start_ticks)).collect();
+            let taken = config.is_some_and(|(unit, config)| {
+                self.host.take_in(unit, &config, resumed.invocation, &processes)
+            });
+            if taken { up.push(resumed) } else { refused.push(resumed) };
+        }
+        if !up.is_empty() {
+            self.happen(Event::Resumed(up));
+        }
+        refused
     }
 
     /// Reads all unit files anew, because this client asked for it; `false` where nobody knows how.

@@ -113,7 +113,8 @@ pub fn run(args: &Args, boot: Option<Boot>, mut earlier: Option<Earlier>) -> Res
     sources.machine = boot.is_some();
     let ledger = args.ledger.ledger.clone().unwrap_or_else(default_ledger);
     let ledger = std::path::absolute(&ledger).unwrap_or(ledger);
-    let live = sources.live_folders(&ledger, earlier.is_some());
+    // What clients made for units that go on is still in use.
+    let live = sources.live_folders(&ledger, earlier.is_some() || survivors::is_marked(&ledger));
     let mut units = sources.loader();
     units.before_scan = boot.as_ref().map(|boot| generators(boot.place.clone()));
     for diagnostic in units.diagnostics() {
@@ -155,6 +156,8 @@ pub fn run(args: &Args, boot: Option<Boot>, mut earlier: Option<Earlier>) -> Res
             _ => Tracking::Cgroup,
         }),
         descriptors: std::mem::take(&mut parts.descriptors),
+        groups: before.groups(),
+        reported_to: before.reported_to(),
         ..HostOptions::default()
     };
     if !rustix::process::geteuid().is_root() {
@@ -189,12 +192,16 @@ pub fn run(args: &Args, boot: Option<Boot>, mut earlier: Option<Earlier>) -> Res
     pump.reads(units, live);
     pump.executes(program, &ledger);
     if !parts.whole {
-        before.mark_running(&ledger, &report.cgroup, &seed, first_record);
+        let places = (report.cgroup.as_str(), pump.host.notify_address());
+        before.mark_running(&ledger, places, &seed, first_record);
     }
     let again = earlier.is_some();
     match &mut earlier {
         Some(earlier) => {
-            pump.take_up(earlier, parts.watches);
+            let taken = pump.take_up(earlier, parts.watches);
+            if !taken.lost.is_empty() || !parts.whole {
+                look_for_lost(&mut pump, &ledger);
+            }
         }
         None => begin(&mut pump, before, &report),
     }
@@ -207,7 +214,7 @@ pub fn run(args: &Args, boot: Option<Boot>, mut earlier: Option<Earlier>) -> Res
         let mounted = pump.host.watch_mounts();
         pump.happen(mounted);
     }
-    if !again {
+    if !again || !parts.whole {
         ask_for(&mut pump, args.run_for, start);
     }
     let asked = pump.run();
@@ -272,9 +279,30 @@ fn begin(pump: &mut Pump, before: survivors::Before, report: &hence_host::Tracki
         after_crash: before.crashed(),
     };
     pump.note(Vec::new(), started);
+    go_on(pump, before);
+}
+
+/// Units whose processes run as they should go on; what else there is of an earlier hence is left over.
+fn go_on(pump: &mut Pump, mut before: survivors::Before) {
+    let resumed = before.take_resumed();
+    let all: Vec<(UnitName, Invocation)> = resumed.iter().map(|r| (r.unit.clone(), r.invocation)).collect();
+    let refused = pump.resume(resumed);
+    for (unit, invocation) in all {
+        if !refused.iter().any(|r| r.unit == unit) {
+            before.gone_on(&unit, invocation);
+        }
+    }
     for ((unit, invocation), processes) in before.survivors() {
         pump.survivors(unit, invocation, processes);
     }
+}
+
+/// Of some units nothing was handed on that can be read: they are found by their processes, as those of a
+/// hence that was killed are.
+fn look_for_lost(pump: &mut Pump, ledger: &Path) {
+    let mut before = survivors::Before::look_at_children(ledger);
+    before.without(|unit| pump.engine.find(unit).is_some_and(|unit| !pump.engine.may_resume(unit)));
+    go_on(pump, before);
 }
 
 /// Asks for what the command line names.

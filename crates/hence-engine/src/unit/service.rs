@@ -209,6 +209,16 @@ impl Service {
         deadlines.disarm(&mut self.watchdog);
     }
 
+    /// It runs since then, without having been started by this hence.
+    pub(crate) fn resume(&mut self, main: Option<u32>, started: Time) {
+        self.main = main.map_or(MainProcess::Unknown, MainProcess::Alive);
+        self.last_main_pid = main.unwrap_or(0);
+        self.main_started = started;
+        self.group_empty = false;
+        self.result = UnitResult::Success;
+        self.said = Said::Ready;
+    }
+
     fn worsen(&mut self, result: UnitResult) {
         if self.result == UnitResult::Success {
             self.result = result;

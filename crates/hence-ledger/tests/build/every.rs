@@ -123,7 +123,11 @@ fn earlier(tag: u32, c: &mut Chance) -> Fact {
             result: c.pick(UnitResult::ALL),
         },
         37 => Fact::Reexecuted { version: text(c), units: c.number() as u32, unread: c.list(text) },
-        38 => Fact::TakenUp { pid: c.number() as u32, start_ticks: c.number(), evidence: text(c) },
+        38 => Fact::TakenUp {
+            main: c.maybe(|c| c.number() as u32),
+            processes: c.list(left_over),
+            evidence: text(c),
+        },
         _ => unreachable!("no fact has the tag {tag}"),
     }
 }
