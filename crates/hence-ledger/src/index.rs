@@ -266,8 +266,7 @@ impl Index {
                     last.kind == kind && record.causes.iter().any(|c| self.records[last.at].id == c.record)
                 });
             // What was up all the time did not come up.
-            let same = same
-                || taken_up && unit.events.last().is_some_and(|last| last.kind == EventKind::Up);
+            let same = same || taken_up && unit.events.last().is_some_and(|last| last.kind == EventKind::Up);
             if !same {
                 unit.events.push(Event { at, kind });
             }

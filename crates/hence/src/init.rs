@@ -47,6 +47,7 @@ pub fn main(init: &Init) -> ExitCode {
         quiet: init.quiet,
         stay: true,
         ledger,
+        deserialize: init.deserialize,
         ..Args::default()
     };
     let is_machine = boot.place.is_machine();

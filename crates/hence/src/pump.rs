@@ -486,7 +486,11 @@ impl Pump {
             let taken = config.is_some_and(|(unit, config)| {
                 self.host.take_in(unit, &config, resumed.invocation, &processes)
             });
-            if taken { up.push(resumed) } else { refused.push(resumed) };
+            if taken {
+                up.push(resumed)
+            } else {
+                refused.push(resumed)
+            };
         }
         if !up.is_empty() {
             self.happen(Event::Resumed(up));

@@ -22,6 +22,7 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::rc::Rc;
+use std::time::Duration;
 
 /// Runs units in the foreground until they are done, ^C or --for.
 #[derive(Debug, Default, clap::Args)]
@@ -132,7 +133,11 @@ pub fn run(args: &Args, boot: Option<Boot>, mut earlier: Option<Earlier>) -> Res
     let held = parts.lock.take();
     let ring = Ring::open_again(&ledger, &RingOptions::default(), held).map_err(bad_ledger)?;
     // Those of an earlier program in this process' place are known.
-    let before = if parts.whole { survivors::Before::default() } else { survivors::Before::look(&ledger) };
+    let before = match (parts.again, parts.whole) {
+        (false, _) => survivors::Before::look(&ledger),
+        (true, true) => survivors::Before::default(),
+        (true, false) => survivors::Before::look_at_children(&ledger),
+    };
     let now = Host::now();
     let recorder = match parts.recorder.take() {
         Some(recorder) => recorder,
@@ -195,12 +200,13 @@ pub fn run(args: &Args, boot: Option<Boot>, mut earlier: Option<Earlier>) -> Res
         let places = (report.cgroup.as_str(), pump.host.notify_address());
         before.mark_running(&ledger, places, &seed, first_record);
     }
-    let again = earlier.is_some();
     match &mut earlier {
         Some(earlier) => {
             let taken = pump.take_up(earlier, parts.watches);
-            if !taken.lost.is_empty() || !parts.whole {
-                look_for_lost(&mut pump, &ledger);
+            match parts.whole {
+                false => look_for_lost(&mut pump, before),
+                true if taken.lost.is_empty() => {}
+                true => look_for_lost(&mut pump, survivors::Before::look_at_children(&ledger)),
             }
         }
         None => begin(&mut pump, before, &report),
@@ -214,7 +220,7 @@ pub fn run(args: &Args, boot: Option<Boot>, mut earlier: Option<Earlier>) -> Res
         let mounted = pump.host.watch_mounts();
         pump.happen(mounted);
     }
-    if !again || !parts.whole {
+    if !parts.again || !parts.whole {
         ask_for(&mut pump, args.run_for, start);
     }
     let asked = pump.run();
@@ -239,7 +245,9 @@ pub fn run(args: &Args, boot: Option<Boot>, mut earlier: Option<Earlier>) -> Res
 /// What an earlier program handed on, as far as it is needed before there is a run loop.
 #[derive(Default)]
 struct Parts {
-    /// The state can be read as a whole, but perhaps for parts of it.
+    /// There was an earlier program.
+    again: bool,
+    /// Its state can be read as a whole, but perhaps for parts of it.
     whole: bool,
     lock: Option<OwnedFd>,
     recorder: Option<RecorderLink>,
@@ -254,11 +262,15 @@ impl Parts {
         let Some(earlier) = earlier else { return Parts::default() };
         let (carried, inherited, unread) = earlier.parts();
         let lock = carried.one("run").and_then(|run| run.need("lock").ok());
+        let lock = lock.and_then(|lock| inherited.take(lock));
+        // It is held, whatever the state says: without it this process would wait for itself.
+        let lock = lock.or_else(|| inherited.take_file(&ledger.join("lock")));
         let descriptors = HostDescriptors::take_up(&carried, inherited, unread);
         let uid = rustix::process::geteuid().as_raw();
         Parts {
+            again: true,
             whole: carried.one("engine").is_some(),
-            lock: lock.and_then(|lock| inherited.take(lock)),
+            lock,
             recorder: RecorderLink::take_up(&recorder_command(ledger), &carried, inherited, unread),
             watches: descriptors.has_watches(),
             descriptors,
@@ -299,8 +311,7 @@ fn go_on(pump: &mut Pump, mut before: survivors::Before) {
 
 /// Of some units nothing was handed on that can be read: they are found by their processes, as those of a
 /// hence that was killed are.
-fn look_for_lost(pump: &mut Pump, ledger: &Path) {
-    let mut before = survivors::Before::look_at_children(ledger);
+fn look_for_lost(pump: &mut Pump, mut before: survivors::Before) {
     before.without(|unit| pump.engine.find(unit).is_some_and(|unit| !pump.engine.may_resume(unit)));
     go_on(pump, before);
 }
@@ -364,6 +375,14 @@ fn announce(report: &hence_host::TrackingReport, ledger: &Path, boot: Option<&Bo
     }
 }
 
+/// How often an earlier program's socket is tried to be opened anew.
+const TRIES: u32 = 50;
+
+fn pause<T>() -> Option<T> {
+    std::thread::sleep(Duration::from_millis(20));
+    None
+}
+
 fn open_front(args: &Args, first: bool, earlier: Option<FrontLink>) -> Option<FrontLink> {
     let uid = rustix::process::geteuid().as_raw();
     let path = match (&args.socket, first) {
@@ -380,7 +399,14 @@ fn open_front(args: &Args, first: bool, earlier: Option<FrontLink>) -> Option<Fr
     };
     // Who runs a few units in the foreground doesn't want the name of the whole system.
     let bus = if uid == 0 && (first || args.stay) { system_bus_address() } else { None };
-    match earlier.map_or_else(|| FrontLink::open(&path, uid), Ok) {
+    // A process that was just started may hold an earlier program's socket until it has executed its own.
+    let open = || {
+        let tries = if args.deserialize.is_some() { TRIES } else { 1 };
+        (1..tries)
+            .find_map(|_| FrontLink::open(&path, uid).ok().or_else(pause))
+            .map_or_else(|| FrontLink::open(&path, uid), Ok)
+    };
+    match earlier.map_or_else(open, Ok) {
         Ok(front) => Some(match bus {
             Some(bus) => front.on_bus(bus),
             None => front,

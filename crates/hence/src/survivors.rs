@@ -44,8 +44,7 @@ impl Before {
                  for which unit"
             );
         }
-        let resumed =
-            if crashed { resumable::find(ledger, mark.from, &found.survivors) } else { Vec::new() };
+        let resumed = if crashed { resumable::find(ledger, mark.from, &found.survivors) } else { Vec::new() };
         mark.keep(&found);
         Before { mark: Some(mark), crashed, survivors: found.survivors, resumed }
     }
@@ -53,10 +52,11 @@ impl Before {
     /// The same where this program has taken an earlier one's place in this process, and could not read all
     /// that was handed on: its processes are children of this one.
     pub fn look_at_children(ledger: &Path) -> Before {
-        let Some(mark) = Mark::read(ledger) else { return Before::default() };
-        let survivors = search::search(&mark, ledger, true).survivors;
-        let resumed = resumable::find(ledger, mark.from, &survivors);
-        Before { mark: Some(mark), crashed: true, survivors, resumed }
+        let Some(mut mark) = Mark::read(ledger) else { return Before::default() };
+        let found = search::search(&mark, ledger, true);
+        let resumed = resumable::find(ledger, mark.from, &found.survivors);
+        mark.keep(&found);
+        Before { mark: Some(mark), crashed: true, survivors: found.survivors, resumed }
     }
 
     /// Where the groups of the hence before are, for its units that go on.

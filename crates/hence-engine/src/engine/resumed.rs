@@ -41,8 +41,9 @@ impl Engine {
     }
 
     fn resume(&mut self, unit: UnitId, resumed: Resumed) {
-        let Resumed { invocation, mut state, main, processes, started, up, records, evidence, observed, .. } =
-            resumed;
+        let Resumed {
+            invocation, mut state, main, processes, started, up, records, evidence, observed, ..
+        } = resumed;
         self.units[unit.0 as usize].invocation = Some(invocation);
         let earlier = records.into_iter().chain(self.started);
         let causes = |record: RecordId| Cause { record, rule: None };

@@ -42,6 +42,15 @@ impl Inherited {
         inherited
     }
 
+    /// Takes the one that is this file.
+    pub fn take_file(&mut self, path: &Path) -> Option<OwnedFd> {
+        let is = |number: &&RawFd| {
+            std::fs::read_link(format!("/proc/self/fd/{number}")).is_ok_and(|at| at == path)
+        };
+        let number = self.descriptors.keys().find(is).copied()?;
+        self.take(number)
+    }
+
     /// Takes the one of this number.
     pub fn take(&mut self, number: RawFd) -> Option<OwnedFd> {
         self.descriptors.remove(&number)

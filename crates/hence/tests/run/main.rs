@@ -11,6 +11,7 @@ mod kills;
 mod leaks;
 mod orderly;
 mod reexec;
+mod resumed;
 mod rig;
 mod services;
 mod systemctl;

@@ -364,3 +364,48 @@ fn what_can_not_be_executed_changes_nothing() {
     assert_eq!(site.records().iter().filter(|r| up(r)).count(), 2);
     hence.interrupt();
 }
+
+/// A part of the state is damaged on its way: its unit is found by its processes; nothing ends, nothing is
+/// started twice, and it is on record.
+#[test]
+fn damaged_state_ends_nothing() {
+    if Command::new("python3").arg("--version").output().is_err() {
+        return eprintln!("skipped: python3 is missing");
+    }
+    for (what, by) in [("[unit 'keep.service]", "[unit 'kept.service]"), ("[", "("), ("=", "#")] {
+        let site = Site::new("reexec-damaged", Level::Best);
+        site.unit("keep.service", "[Service]\nExecStart=sleep 1MARK\n");
+        site.unit("other.service", "[Service]\nExecStart=sleep 1MARK\n");
+        let program = site.folder.join("hence");
+        std::fs::copy(env!("CARGO_BIN_EXE_hence"), &program).expect("a copy");
+        let hence = site.start_program(&program, &["--stay", "--quiet"]);
+        until("its socket", || site.folder.join("bus").exists().then_some(()));
+        let pids = [main_pid(&site, "keep.service"), main_pid(&site, "other.service")];
+        let text = format!(
+            "#!/usr/bin/python3\nimport os, sys\n\
+             fd = next(int(a.split('=')[1]) for a in sys.argv if a.startswith('--deserialize='))\n\
+             text = os.pread(fd, 1 << 24, 0)\n\
+             os.pwrite(fd, text.replace({what:?}.encode(), {by:?}.encode()), 0)\n\
+             os.execv({0:?}, [{0:?}] + sys.argv[1:])\n",
+            env!("CARGO_BIN_EXE_hence")
+        );
+        site.script("new", &text);
+        std::fs::rename(site.folder.join("new"), &program).expect("a rename");
+        let _ = asked(&site, &["daemon-reexec"]);
+        let unread = until("the new program", || {
+            reexecutions(&site).into_iter().find_map(|r| match r.fact {
+                Fact::Reexecuted { unread, .. } => Some(unread),
+                _ => None,
+            })
+        });
+        assert!(!unread.is_empty(), "{what}");
+        until("its socket", || asked(&site, &["is-active", "keep.service"]).status.success().then_some(()));
+        let now = [main_pid(&site, "keep.service"), main_pid(&site, "other.service")];
+        assert_eq!(now, pids, "{what}: {unread:?}\n{}", site.said());
+        assert_eq!((starts(&site, "keep.service"), starts(&site, "other.service")), (1, 1));
+        // Its end is seen as that of any child.
+        send(pids[0].parse().expect("a pid"), rustix::process::Signal::KILL);
+        until("its end", || (property(&site, "keep.service", "Result") == "signal").then_some(()));
+        hence.interrupt();
+    }
+}
