@@ -169,6 +169,12 @@ impl Host {
         true
     }
 
+    /// Takes the sockets of a socket unit from these, which were found in a process of its service: all of
+    /// them or none.
+    pub fn take_in_sockets(&mut self, unit: UnitId, config: &Config, found: &mut Vec<OwnedFd>) -> bool {
+        self.sockets.take_found(unit, config, found)
+    }
+
     /// Does [`hence_engine::Effect::Limits`].
     pub(crate) fn change_limits(&mut self, unit: UnitId, config: &Arc<Config>) {
         let Some(resources) = resources(config) else { return };

@@ -3,6 +3,7 @@
 
 mod address;
 mod carry;
+pub mod found;
 
 use crate::{sys::socket as raw, wait::Token};
 use address::Address;

@@ -175,6 +175,9 @@ fn of_processes(fact: &Fact, unit: &str) -> String {
             let meant = if *allowed { ", as the unit intends" } else { "" };
             format!("{unit}: {new} left behind{meant}; {total} in all")
         }
+        Fact::TakenUp { processes, evidence, .. } if processes.is_empty() => {
+            format!("{unit}: taken up from an earlier run of hence: {evidence}")
+        }
         Fact::TakenUp { main, processes, evidence } => {
             let all = count(processes.len() as u64, "process", "processes");
             let main = main.map(|pid| format!(", the main process {pid} among them")).unwrap_or_default();

@@ -15,7 +15,7 @@ use hence_engine::{Effect, Engine, Event, Process, Request, Resumed, Role, UnitI
 use hence_host::machine::{self, down};
 use hence_host::store::{RecorderLink, Ring};
 use hence_host::{Host, Interest, Ready};
-use hence_ledger::{Cause, Client, Fact, Record, RecordId, SignalReason, record::Invocation};
+use hence_ledger::{Cause, Client, Fact, Record, RecordId, SignalReason, SubState, record::Invocation};
 use hence_unit::UnitName;
 use std::cell::{RefCell, RefMut};
 use std::collections::{BTreeSet, VecDeque};
@@ -487,15 +487,51 @@ impl Pump {
                 self.host.take_in(unit, &config, resumed.invocation, &processes)
             });
             if taken {
-                up.push(resumed)
+                up.extend(self.resume_sockets(&resumed));
+                up.push(resumed);
             } else {
-                refused.push(resumed)
-            };
+                refused.push(resumed);
+            }
         }
         if !up.is_empty() {
             self.happen(Event::Resumed(up));
         }
         refused
+    }
+
+    /// Socket units whose sockets a service that goes on has open.
+    fn resume_sockets(&mut self, of: &Resumed) -> Vec<Resumed> {
+        let main = of.processes.iter().find(|p| Some(p.pid) == of.main);
+        let mut found = main.map_or_else(Vec::new, |p| hence_host::passed_to(p.pid, p.start_ticks));
+        if found.is_empty() {
+            return Vec::new();
+        }
+        let own = UnitName::new(&format!("{}.socket", of.unit.as_str().trim_end_matches(".service")));
+        let service = self.engine.find(&of.unit).map(|unit| self.engine.unit(unit).config.clone());
+        let more = service.iter().filter_map(|config| config.service()).flat_map(|s| s.sockets.clone());
+        let names: Vec<UnitName> = own.into_iter().chain(more).collect();
+        let mut up = Vec::new();
+        for name in names {
+            self.load(&name);
+            let Some(unit) = self.engine.find(&name).filter(|unit| self.engine.may_resume(*unit)) else {
+                continue;
+            };
+            let config = self.engine.unit(unit).config.clone();
+            if !self.host.take_in_sockets(unit, &config, &mut found) {
+                continue;
+            }
+            let main = of.main.unwrap_or_default();
+            up.push(Resumed {
+                unit: name,
+                state: SubState::SocketRunning,
+                main: None,
+                processes: Vec::new(),
+                evidence: format!("process {main} of {} has its sockets open", of.unit).as_str().into(),
+                observed: true,
+                ..of.clone()
+            });
+        }
+        up
     }
 
     /// Reads all unit files anew, because this client asked for it; `false` where nobody knows how.

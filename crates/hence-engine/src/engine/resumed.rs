@@ -17,7 +17,7 @@ impl Engine {
     /// knows.
     pub fn may_resume(&self, unit: UnitId) -> bool {
         let Some(u) = self.known_unit(unit) else { return false };
-        let kind = matches!(u.state, State::Service(_) | State::Scope(_));
+        let kind = matches!(u.state, State::Service(_) | State::Scope(_) | State::Socket(_));
         kind && u.config.load == LoadState::Loaded && u.sub_state() == SubState::Dead && u.job.is_none()
     }
 
@@ -44,7 +44,12 @@ impl Engine {
         let Resumed {
             invocation, mut state, main, processes, started, up, records, evidence, observed, ..
         } = resumed;
-        self.units[unit.0 as usize].invocation = Some(invocation);
+        let run = match self.units[unit.0 as usize].state {
+            // It was another one, which is not known.
+            State::Socket(_) => self.next_invocation(),
+            _ => invocation,
+        };
+        self.units[unit.0 as usize].invocation = Some(run);
         let earlier = records.into_iter().chain(self.started);
         let causes = |record: RecordId| Cause { record, rule: None };
         let causes: Vec<Cause> = earlier.map(causes).collect();
@@ -57,7 +62,7 @@ impl Engine {
         let cause = vec![Cause { record, rule: None }];
         let at_once = |kind| matches!(kind, ServiceType::Simple | ServiceType::Exec | ServiceType::Idle);
         let config = self.units[unit.0 as usize].config.service();
-        if state != SubState::Abandoned
+        if !matches!(state, SubState::Abandoned | SubState::SocketRunning)
             && (state != SubState::Start || config.is_some_and(|s| at_once(s.service_type)))
         {
             // What its earlier hence was at beside it is over.
@@ -87,11 +92,19 @@ impl Engine {
                 self.change_state(unit, to, cause);
                 self.effect(Effect::ReportEmpty(unit));
             }
+            State::Socket(_) => {
+                let to = |s: &mut State| {
+                    if let State::Socket(socket) = s {
+                        socket.sub = state;
+                    }
+                };
+                self.change_state(unit, to, cause);
+            }
             _ => {}
         }
         let times = &mut self.units[unit.0 as usize].times;
         times.inactive_exit = started;
-        if matches!(state, SubState::Running | SubState::Abandoned) {
+        if matches!(state, SubState::Running | SubState::Abandoned | SubState::SocketRunning) {
             times.active_enter = up;
         }
     }

@@ -175,3 +175,44 @@ fn messages_find_the_new_one() {
     assert_eq!(starts(&site, "says.service"), 1);
     hence.interrupt();
 }
+
+/// A socket that its service has open stays that very socket, with who waits there.
+#[test]
+fn sockets_that_a_service_has_are_taken_from_it() {
+    let site = Site::new("resumed-sockets", Level::Best);
+    if !is_root() {
+        return eprintln!("skipped: only root may take descriptors from a process that is no child");
+    }
+    site.unit("web.socket", "[Socket]\nListenStream=FOLDER/web\n");
+    site.unit("web.service", "[Service]\nExecStart=sleep 1000 MARK\n");
+    site.unit("keep.service", "[Service]\nExecStart=sleep 1000 MARK\n");
+    let hence = serving(&site);
+    until("a socket", || site.folder.join("web").exists().then_some(()));
+    let connect = || std::os::unix::net::UnixStream::connect(site.folder.join("web")).expect("it listens");
+    let _first = connect();
+    active(&site, "web.service");
+    let node = |site: &Site| {
+        let about = std::fs::metadata(site.folder.join("web")).expect("a node");
+        (std::os::unix::fs::MetadataExt::ino(&about), std::os::unix::fs::MetadataExt::dev(&about))
+    };
+    let before = node(&site);
+    hence.kill();
+    // Nobody but the service has it now.
+    let _second = connect();
+    let hence = serving(&site);
+    active(&site, "web.socket");
+    assert_eq!(property(&site, "web.socket", "SubState"), "running");
+    assert_eq!(node(&site), before);
+    assert_eq!(starts(&site, "web.service"), 1);
+    site.recorded("evidence", |r| match &r.fact {
+        Fact::TakenUp { evidence, .. } if r.unit.as_deref() == Some("web.socket") => {
+            assert!(evidence.contains("has its sockets open"), "{evidence}");
+            Some(())
+        }
+        _ => None,
+    });
+    // Both still wait there, so the service is started anew as soon as it has ended.
+    assert!(asked(&site, &["kill", "-s", "KILL", "web.service"]).status.success());
+    until("a start by traffic", || (starts(&site, "web.service") >= 2).then_some(()));
+    hence.interrupt();
+}
