@@ -438,7 +438,10 @@ impl<'a> Carried<'a> {
                 carried.cut_short(open.take());
                 open = Some((here, Section { kind, name, fields: Vec::new() }));
             } else if let Some(sum) = plain.strip_prefix('=') {
-                let Some((from, section)) = open.take() else { continue };
+                let Some((from, section)) = open.take() else {
+                    carried.unread.push("a part without a name".into());
+                    continue;
+                };
                 match u64::from_str_radix(sum, 16) {
                     Ok(sum) if sum == checksum(&text[from..here]) => carried.sections.push(section),
                     _ => carried.cut_short(Some((from, section))),

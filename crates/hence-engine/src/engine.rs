@@ -195,11 +195,6 @@ impl Engine {
         &self.units[id.0 as usize]
     }
 
-    /// A unit by its number, where there is one.
-    pub fn known_unit(&self, id: UnitId) -> Option<&Unit> {
-        self.units.get(id.0 as usize).filter(|u| u.keep != Keep::Vacant)
-    }
-
     /// A unit by its name or an alias.
     pub fn find(&self, name: &str) -> Option<UnitId> {
         self.names.get(name).copied()
@@ -606,13 +601,6 @@ impl Engine {
             fact,
         });
         id
-    }
-
-    /// The record that was just made tells what was concluded, not seen.
-    pub(crate) fn only_inferred(&mut self, record: RecordId) {
-        if let Some(last) = self.records.back_mut().filter(|last| last.id == record) {
-            last.certainty = Certainty::Inferred;
-        }
     }
 
     /// Records what a unit's files say, before the first record that is about the unit or when it stays

@@ -229,7 +229,6 @@ words! {
         Kill = 7 "kill" "Signal its processes.",
         ResetFailed = 8 "reset-failed" "Forget that it failed, and how often it was started.",
         DaemonReload = 9 "daemon-reload" "Read all unit files again.",
-        DaemonReexec = 68 "daemon-reexec" "Execute the program anew and keep everything as it is.",
         Cancel = 10 "cancel" "Drop a job.",
         Run = 11 "run" "The unit was named on the command line of hence, or wanted by what was.",
         Exit = 12 "exit" "Stop everything and end.",
@@ -258,6 +257,7 @@ words! {
         Attach = 65 "attach" "Move processes into its group.",
         Abandon = 66 "abandon" "Leave a scope to itself.",
         SetEnvironment = 67 "set-environment" "Change the environment of what is started.",
+        DaemonReexec = 68 "daemon-reexec" "Execute the program anew and keep everything as it is.",
     }
 }
 

@@ -205,7 +205,7 @@ pub fn run(args: &Args, boot: Option<Boot>, mut earlier: Option<Earlier>) -> Res
             let taken = pump.take_up(earlier, parts.watches);
             match parts.whole {
                 false => look_for_lost(&mut pump, before),
-                true if taken.lost.is_empty() => {}
+                true if taken.whole => {}
                 true => look_for_lost(&mut pump, survivors::Before::look_at_children(&ledger)),
             }
         }

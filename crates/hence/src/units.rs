@@ -100,8 +100,8 @@ impl Sources {
     }
 
     /// Where unit files go that clients make: for the system's own units, beside those; else into the
-    /// ledger's folder, but for a user who has a folder for such things. They are searched first. `again`: those
-    /// that are there are still in use.
+    /// ledger's folder, but for a user who has a folder for such things. They are searched first.
+    /// `again`: those that are there are still in use.
     pub fn live_folders(&mut self, ledger: &Path, again: bool) -> LiveFolders {
         let variable = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|v| v.is_absolute());
         let live = match (self.system, rustix::process::geteuid().is_root(), variable("XDG_RUNTIME_DIR")) {

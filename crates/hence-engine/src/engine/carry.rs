@@ -33,6 +33,8 @@ pub struct TakenUp {
     pub record: RecordId,
     /// Units that are known to have been there and could not be taken up.
     pub lost: Vec<UnitName>,
+    /// Nothing was unreadable; else there may be more of them.
+    pub whole: bool,
 }
 
 impl Settings {
@@ -51,6 +53,11 @@ impl Settings {
 }
 
 impl Engine {
+    /// A unit by its number, where there is one.
+    pub fn known_unit(&self, id: UnitId) -> Option<&Unit> {
+        self.units.get(id.0 as usize).filter(|u| u.keep != Keep::Vacant)
+    }
+
     /// A client wants the program to be executed anew.
     pub fn ask_to_reexecute(&mut self, now: Time, client: Client) -> RecordId {
         self.now = now;
@@ -208,9 +215,10 @@ impl Engine {
         let damaged = carried.unread.iter().filter_map(|part| part.strip_prefix("unit "));
         lost.extend(damaged.filter_map(UnitName::new));
         self.count_busy();
+        let whole = unread.is_empty();
         let record = self.tell_taken_up(version, taken.len() as u32, unread);
         self.go_on(record, &others, paths);
-        TakenUp { record, lost }
+        TakenUp { record, lost, whole }
     }
 
     fn tell_taken_up(&mut self, version: &str, units: u32, mut unread: Vec<Text>) -> RecordId {

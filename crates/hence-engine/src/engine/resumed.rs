@@ -6,7 +6,7 @@ use crate::event::Resumed;
 use crate::unit::State;
 use crate::{Effect, UnitId};
 use alloc::{vec, vec::Vec};
-use hence_ledger::{Cause, Fact, LeftOver, RecordId, SubState};
+use hence_ledger::{Cause, Certainty, Fact, LeftOver, RecordId, SubState};
 use hence_unit::{LoadState, config::ServiceType};
 
 /// Processes that one record names; a record has a longest length.
@@ -19,6 +19,13 @@ impl Engine {
         let Some(u) = self.known_unit(unit) else { return false };
         let kind = matches!(u.state, State::Service(_) | State::Scope(_) | State::Socket(_));
         kind && u.config.load == LoadState::Loaded && u.sub_state() == SubState::Dead && u.job.is_none()
+    }
+
+    /// The record that was just made tells what was concluded, not seen.
+    pub(crate) fn only_inferred(&mut self, record: RecordId) {
+        if let Some(last) = self.records.back_mut().filter(|last| last.id == record) {
+            last.certainty = Certainty::Inferred;
+        }
     }
 
     /// All of them come up at once: what one needs may be another one.

@@ -122,12 +122,6 @@ fn earlier(tag: u32, c: &mut Chance) -> Fact {
             to: c.pick(&SubState::ALL[..29]),
             result: c.pick(UnitResult::ALL),
         },
-        37 => Fact::Reexecuted { version: text(c), units: c.number() as u32, unread: c.list(text) },
-        38 => Fact::TakenUp {
-            main: c.maybe(|c| c.number() as u32),
-            processes: c.list(left_over),
-            evidence: text(c),
-        },
         _ => unreachable!("no fact has the tag {tag}"),
     }
 }
@@ -189,6 +183,12 @@ fn later(tag: u32, c: &mut Chance) -> Fact {
         },
         35 => Fact::UnitFileChanged { path: text(c), target: c.maybe(text) },
         36 => Fact::BusName { name: text(c), owned: c.below(2) == 0 },
+        37 => Fact::Reexecuted { version: text(c), units: c.number() as u32, unread: c.list(text) },
+        38 => Fact::TakenUp {
+            main: c.maybe(|c| c.number() as u32),
+            processes: c.list(left_over),
+            evidence: text(c),
+        },
         _ => unreachable!("no fact has the tag {tag}"),
     }
 }
