@@ -419,8 +419,8 @@ impl<'a> Carried<'a> {
         let mut lines = text.split_inclusive('\n');
         let first = lines.next().unwrap_or_default().trim_end();
         match first.strip_prefix(MAGIC).map(str::parse::<u32>) {
-            Some(Ok(version)) if version <= VERSION => {}
-            Some(Ok(version)) => {
+            Some(Ok(1..=VERSION)) => {}
+            Some(Ok(version @ 2..)) => {
                 let text = format!("the whole state: it is of version {version}, this hence knows {VERSION}");
                 carried.unread.push(text.as_str().into());
                 return carried;

@@ -167,8 +167,8 @@ fn damaged_text_loses_what_it_says_and_no_more() {
         }
         let damaged = String::from_utf8_lossy(&bytes);
         let (engine, taken, unread) = taken(&damaged, &configs, world.time());
-        assert!(!unread.is_empty(), "round {round}: nothing is said");
-        assert!(!taken.whole);
+        // A sum in other letters is the same sum.
+        assert_eq!(taken.whole, unread.is_empty());
         if unread.iter().any(|part| &**part == "the end" || part.starts_with("the whole state")) {
             // Who knows what came after that.
             continue;

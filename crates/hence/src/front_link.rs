@@ -111,6 +111,8 @@ pub struct FrontLink {
     held: BTreeMap<PeerId, Vec<UnitName>>,
     /// Units that clients who are gone held on to.
     let_go: Vec<UnitName>,
+    /// What an earlier program kept for callers on the bus, until there is a connection to it.
+    kept: Vec<(String, bool, Vec<String>)>,
     /// Who asked for the program to be executed anew.
     reexecuting: Vec<Token>,
     accepting: bool,
@@ -133,6 +135,9 @@ impl FrontLink {
     pub fn carry<'h>(&'h self, out: &mut Out<'h>) {
         out.text.section("front", "");
         self.listener.carry(out);
+        for kept in self.front.kept_on_bus() {
+            out.text.field("kept_on_bus", &kept);
+        }
     }
 
     /// Listens as an earlier program did. `None`: it did not, or that can't be read; then that is said.
@@ -142,8 +147,14 @@ impl FrontLink {
         unread: &mut Vec<String>,
         owner_uid: u32,
     ) -> Option<FrontLink> {
-        match Listener::take_up(carried.one("front")?, inherited) {
-            Ok(listener) => FrontLink::at(listener, owner_uid).ok(),
+        let from = carried.one("front")?;
+        let taken = Listener::take_up(from, inherited).and_then(|l| Ok((l, from.all("kept_on_bus")?)));
+        match taken {
+            Ok((listener, kept)) => {
+                let mut link = FrontLink::at(listener, owner_uid).ok()?;
+                link.kept = kept;
+                Some(link)
+            }
             Err(Unread(key)) => {
                 unread.push(format!("front: {key}"));
                 None
@@ -166,6 +177,7 @@ impl FrontLink {
             fresh: Vec::new(),
             held: BTreeMap::new(),
             let_go: Vec::new(),
+            kept: Vec::new(),
             reexecuting: Vec::new(),
             accepting: false,
             accept_at_us: None,
@@ -195,6 +207,11 @@ impl FrontLink {
     /// Whether there is anything to do at the end of a turn.
     pub fn has_news(&self) -> bool {
         self.is_connected() || !self.let_go.is_empty()
+    }
+
+    /// Units that callers on the bus held when an earlier program ended.
+    pub fn still_held(&self) -> Vec<UnitName> {
+        self.kept.iter().flat_map(|(_, _, held)| held).filter_map(|unit| UnitName::new(unit)).collect()
     }
 
     /// Whether units' ends of being held are still to be told.

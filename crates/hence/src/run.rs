@@ -200,6 +200,10 @@ pub fn run(args: &Args, boot: Option<Boot>, mut earlier: Option<Earlier>) -> Res
         let places = (report.cgroup.as_str(), pump.host.notify_address());
         before.mark_running(&ledger, places, &seed, first_record);
     }
+    // Who waits for names on the bus asks it, when it is taken up.
+    let front = parts.front.take().and_then(|front| open_front(args, first, Some(front)));
+    let served = front.is_some();
+    front.into_iter().for_each(|front| pump.serve(front));
     match &mut earlier {
         Some(earlier) => {
             let taken = pump.take_up(earlier, parts.watches);
@@ -213,7 +217,7 @@ pub fn run(args: &Args, boot: Option<Boot>, mut earlier: Option<Earlier>) -> Res
     }
     // What of it nobody asked for is closed.
     drop(earlier);
-    if let Some(front) = open_front(args, first, parts.front.take()) {
+    if !served && let Some(front) = open_front(args, first, None) {
         pump.serve(front);
     }
     if boot.is_some() {

@@ -1,11 +1,11 @@
 //! The run loop hands everything on to the program that takes its place, and takes up what an earlier one
 //! handed on.
 
-use super::{Pump, Said, Trouble, Unheard};
+use super::{Pump, Said, Trouble};
 use crate::front_link::FrontLink;
 use crate::reexec::{Earlier, Program};
 use hence_engine::carry::{Section, Unread};
-use hence_engine::{TakenUp, UnitId};
+use hence_engine::{Event, TakenUp, UnitId};
 use hence_host::Host;
 use hence_host::carry::{Out, Taking};
 use hence_ledger::{Client, Text};
@@ -122,9 +122,11 @@ impl Pump {
             unread.push(format!("run: {key}"));
         }
         carried.unread.extend(unread.drain(..).map(|part| Text::from(part.as_str())));
+        for unit in self.front.iter().flat_map(FrontLink::still_held).collect::<Vec<_>>() {
+            self.engine.handle(Host::now(), Event::Held(unit));
+        }
         let version = env!("CARGO_PKG_VERSION");
         let taken = self.engine.take_up(Host::now(), &carried, version, paths);
-        self.unheard = Unheard::default();
         self.settle();
         // All of it was held twice.
         self.told = super::BURST;
