@@ -9,12 +9,18 @@ use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, Read, Seek, Write};
 use std::os::fd::{AsFd, AsRawFd};
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 /// The word by which a program is told where its predecessor's state is; systemd's.
 const WORD: &str = "--deserialize";
 /// Longest state that is read, in bytes.
 const STATE_MAX: u64 = 1 << 30;
+
+/// How long a program may take to say its version.
+const CHECK: Duration = Duration::from_secs(5);
 
 /// How this program is executed anew.
 #[derive(Clone, Debug)]
@@ -31,6 +37,31 @@ impl Program {
         // A file that has been replaced since then is shown with a word behind its name.
         let path = std::env::current_exe().ok()?;
         Some(Program { path, arguments: arguments(), folder: std::env::current_dir().ok() })
+    }
+
+    /// Whether the file can be run at all, before everything depends on it: a library may be missing that the
+    /// new version needs, and process 1 must not end for that.
+    ///
+    /// # Errors
+    /// Why not, in words.
+    pub fn check(&self) -> Result<(), String> {
+        let quiet = Stdio::null;
+        let mut command = Command::new(&self.path);
+        command.arg0("hence").arg("--version").stdin(quiet()).stdout(quiet()).stderr(quiet());
+        let mut child = command.spawn().map_err(|error| error.to_string())?;
+        let begun = Instant::now();
+        loop {
+            match child.try_wait() {
+                Ok(Some(status)) if status.success() => return Ok(()),
+                Ok(Some(status)) => return Err(format!("it can't say its version: {status}")),
+                Ok(None) if begun.elapsed() < CHECK => std::thread::sleep(Duration::from_millis(1)),
+                Ok(None) | Err(_) => {
+                    let _ = child.kill();
+                    let _ = child.wait();
+                    return Err("it takes too long to say its version".to_owned());
+                }
+            }
+        }
     }
 
     /// Executes it and hands this on. Returns only where that can't be done.

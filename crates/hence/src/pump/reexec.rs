@@ -37,9 +37,10 @@ impl Pump {
 
     /// Executes the program anew. Returns only where that can't be done; then this one goes on.
     pub(super) fn reexecute(&mut self) {
-        let why = match self.come_to_rest() {
-            true => self.hand_over(),
-            false => "hence does not come to rest".to_owned(),
+        let why = match self.program.as_ref().map_or(Ok(()), Program::check) {
+            Err(why) => why,
+            Ok(()) if self.come_to_rest() => self.hand_over(),
+            Ok(()) => "hence does not come to rest".to_owned(),
         };
         eprintln!("hence: the program can't be executed anew: {why}; this one goes on");
         self.engine.reexecution_failed(Host::now(), &why);

@@ -361,6 +361,10 @@ fn what_can_not_be_executed_changes_nothing() {
     assert!(refusal.0.contains("format") && refusal.1.len() == 1, "{refusal:?}");
     assert_eq!(main_pid(&site, "keep.service"), pid);
     assert!(asked(&site, &["restart", "keep.service"]).status.success());
+    // One that can be executed and does not run doesn't either.
+    put(b"#!/bin/sh\nexit 127\n");
+    let refused = asked(&site, &["daemon-reexec"]);
+    assert!(said(&refused).contains("can't say its version"), "{}", said(&refused));
     // The next version of the program takes over.
     put(&std::fs::read(env!("CARGO_BIN_EXE_hence")).expect("the program"));
     let pid = main_pid(&site, "keep.service");
@@ -391,6 +395,7 @@ fn damaged_state_ends_nothing() {
         let pids = [main_pid(&site, "keep.service"), main_pid(&site, "other.service")];
         let text = format!(
             "#!/usr/bin/python3\nimport os, sys\n\
+             if '--version' in sys.argv: sys.exit(0)\n\
              fd = next(int(a.split('=')[1]) for a in sys.argv if a.startswith('--deserialize='))\n\
              text = os.pread(fd, 1 << 24, 0)\n\
              os.pwrite(fd, text.replace({what:?}.encode(), {by:?}.encode()), 0)\n\
