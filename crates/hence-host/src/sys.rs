@@ -7,6 +7,7 @@ pub mod machine;
 pub mod message;
 pub mod namespace;
 pub mod nss;
+pub mod pidfd;
 pub mod signal;
 pub mod socket;
 pub mod spawn;
