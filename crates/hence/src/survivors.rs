@@ -84,9 +84,9 @@ impl Before {
         self.crashed
     }
 
-    /// Says that hence runs, before anything else of this run is on record: with its units below this cgroup,
-    /// which report there, with invocation ids of this seed, and with `first` the id of its first record. What
-    /// earlier runs left stays known as long as there are processes.
+    /// Says that hence runs, before anything else of this run is on record: with its units below this
+    /// cgroup, which report there, with invocation ids of this seed, and with `first` the id of its first
+    /// record. What earlier runs left stays known as long as there are processes.
     pub fn mark_running(&self, ledger: &Path, places: (&str, &str), seed: &[u8; 16], first: u64) {
         let (cgroup, notify) = places;
         let mut mark = match &self.mark {

@@ -1,5 +1,5 @@
-//! How a process that is nobody's child here has ended, where the kernel tells: PIDFD_GET_INFO, ioctl_pidfd(2),
-//! which says it from Linux 6.15 on once the process has been reaped by its parent.
+//! How a process that is no child of ours has ended, where the kernel tells: PIDFD_GET_INFO, ioctl_pidfd(2),
+//! which says it from Linux 6.15 on, once the process has been reaped by its parent.
 
 use hence_ledger::{Exit, ExitKind};
 use std::os::fd::{AsFd, AsRawFd};

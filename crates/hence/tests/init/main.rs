@@ -361,7 +361,8 @@ fn process_1_is_executed_anew() {
     }
     let show = |rig: &Rig| {
         let what = "systemctl show -P MainPID -P InvocationID -P ControlGroup a.service; \
-                    systemctl show -P ActiveEnterTimestamp -P NRestarts a.service; systemctl show -P NNames -P NJobs; systemctl is-active s.socket default.target";
+                    systemctl show -P ActiveEnterTimestamp -P NRestarts a.service; \
+                    systemctl show -P NNames -P NJobs; systemctl is-active s.socket default.target";
         String::from_utf8(rig.inside(what).stdout).unwrap()
     };
     let before = show(&rig);

@@ -54,7 +54,8 @@ fn services_go_on() {
         let site = Site::new("resumed", level);
         site.unit(
             "talks.service",
-            "[Service]\nExecStart=/bin/sh -c 'i=0; while sleep 0.01 MARK; do i=$((i+1)); echo line $i; done'\n",
+            "[Service]\n\
+             ExecStart=/bin/sh -c 'i=0; while sleep 0.01 MARK; do i=$((i+1)); echo line $i; done'\n",
         );
         site.unit(
             "forks.service",
@@ -165,7 +166,8 @@ fn messages_find_the_new_one() {
     site.unit(
         "says.service",
         "[Service]\nType=notify\nNotifyAccess=all\nExecStart=/bin/sh -c 'systemd-notify --ready; \
-         while sleep 0.05 MARK; do [ ! -e FOLDER/word ] || systemd-notify --status=$(cat FOLDER/word); done'\n",
+         while sleep 0.05 MARK; do \
+         [ ! -e FOLDER/word ] || systemd-notify --status=$(cat FOLDER/word); done'\n",
     );
     let mut hence = serving(&site);
     active(&site, "says.service");

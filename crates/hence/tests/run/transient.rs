@@ -361,8 +361,8 @@ fn folders_of_a_unit_are_cleaned() {
     }
 }
 
-/// Scopes and units without files of their own stay as they are when the program is executed anew, frozen ones
-/// frozen; and go on when hence was killed.
+/// Scopes and units without files of their own stay as they are when the program is executed anew, frozen
+/// ones frozen; and go on when hence was killed.
 #[test]
 fn what_clients_made_outlives_the_program() {
     for level in levels().into_iter().filter(|_| has_clients()) {
