@@ -88,7 +88,7 @@ pub struct Engine {
     /// Units whose files are being read.
     pub(crate) loading: BTreeSet<UnitName>,
     /// Units that nobody may need any more: looked at by [`Engine::collect`].
-    candidates: Vec<UnitId>,
+    candidates: collect::Candidates,
     /// Slots without a unit that the host knows nothing of.
     free: BTreeSet<UnitId>,
     /// How often somebody outside said to need a unit.
@@ -139,7 +139,7 @@ impl Engine {
             connections: Vec::new(),
             made: Vec::new(),
             loading: BTreeSet::new(),
-            candidates: Vec::new(),
+            candidates: collect::Candidates::default(),
             free: BTreeSet::new(),
             holds: BTreeMap::new(),
             vacant: Arc::new(Config::stub(UnitName::new("vacant.target").expect("a valid name"))),
@@ -571,10 +571,10 @@ impl Engine {
                 file: None,
                 line: 0,
             },
-            Origin::Implied { directive, position } => Rule {
-                directive: format!("{} (implied by {directive}=)", line(dependency.kind.name())).into(),
-                file: position.and_then(file),
-                line: position.map_or(0, |p| p.line),
+            Origin::Implied(by) => Rule {
+                directive: format!("{} (implied by {}=)", line(dependency.kind.name()), by.directive).into(),
+                file: by.position.and_then(file),
+                line: by.position.map_or(0, |p| p.line),
             },
         })
     }

@@ -464,21 +464,36 @@ impl Groups {
 
     /// Removes a unit's group with its subgroups. False where processes are in it.
     pub fn remove(&self, slice: SliceId, name: &str) -> bool {
+        self.remove_leaf(slice, name)
+            || self.is_empty(slice, name) && {
+                let folder = self.folder(slice, name);
+                remove_tree(&folder);
+                let removed = !folder.exists();
+                if removed {
+                    self.remove_v1(slice, name);
+                }
+                removed
+            }
+    }
+
+    /// Removes a unit's group where it has neither processes nor subgroups; the kernel looks and removes in
+    /// one. False where it has.
+    pub fn remove_leaf(&self, slice: SliceId, name: &str) -> bool {
         let above = &self.slices[usize::from(slice)].fd;
-        let gone = |r| matches!(r, Ok(()) | Err(rustix::io::Errno::NOENT));
-        let mut removed = gone(rustix::fs::unlinkat(above, name, AtFlags::REMOVEDIR));
-        if !removed && self.is_empty(slice, name) {
-            let folder = self.folder(slice, name);
-            remove_tree(&folder);
-            removed = !folder.exists();
+        let result = rustix::fs::unlinkat(above, name, AtFlags::REMOVEDIR);
+        let removed = matches!(result, Ok(()) | Err(rustix::io::Errno::NOENT));
+        if removed {
+            self.remove_v1(slice, name);
         }
-        if removed
-            && let Some((_, true)) = self.pids
+        removed
+    }
+
+    fn remove_v1(&self, slice: SliceId, name: &str) {
+        if let Some((_, true)) = self.pids
             && let Some(v1) = self.v1_folder(slice, name)
         {
             remove_tree(&v1);
         }
-        removed
     }
 
     /// Which unit's group a process is in, by its name; subgroups count.

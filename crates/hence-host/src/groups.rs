@@ -13,7 +13,10 @@ use crate::{
     wait::Token,
 };
 use hence_engine::{Event, Kill, KillScope, Process, UnitId};
-use hence_unit::{Kind, UnitKind, UnitName, config::DirectoryKind};
+use hence_unit::{
+    Kind, UnitKind, UnitName,
+    config::{DirectoryKind, ExecPhase},
+};
 use rustix::{
     fs::inotify,
     process::{Pid, PidfdFlags},
@@ -128,7 +131,7 @@ impl Host {
         if !self.row(unit).is_some_and(|r| r.wants_empty || r.released) {
             return;
         }
-        if !self.is_empty(unit) {
+        if !self.remove_if_last(unit) && !self.is_empty(unit) {
             let members = self.members(unit);
             let ours = |pid: &u32| self.processes.get(pid).is_some_and(|p| p.unit == unit);
             if !members.is_empty() && members.iter().all(ours) {
@@ -152,6 +155,19 @@ impl Host {
         if row.released {
             self.remove_group(unit, false);
         }
+    }
+
+    /// Removes the group of a service that nothing follows in once it is empty: to try is one system call,
+    /// to look first are three more. Where something is started in it after all, it is made anew.
+    fn remove_if_last(&mut self, unit: UnitId) -> bool {
+        let (Some(row), Tracker::Groups(groups)) = (self.row(unit), &self.tracker) else { return false };
+        let Kind::Service(service) = &row.config.kind else { return false };
+        let last = row.grouped && row.oom_watch < 0 && service.commands(ExecPhase::StopPost).is_empty();
+        let removed = last && groups.remove_leaf(row.slice, row.config.id());
+        if removed && let Some(row) = self.row_mut(unit) {
+            row.grouped = false;
+        }
+        removed
     }
 
     pub(crate) fn watch_populated(&mut self, unit: UnitId) {

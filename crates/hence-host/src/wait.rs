@@ -381,13 +381,18 @@ impl Host {
 
     fn read_signals(&mut self, events: &mut VecDeque<Event>) {
         for _ in 0..BATCH {
-            let Some(received) = signal::receive(self.signals.as_fd()) else { return };
-            if i32::from(received.signal) == libc::SIGCHLD {
-                self.loop_state.reap = true;
-                continue;
+            let received = signal::receive(self.signals.as_fd());
+            let all = received.len() < signal::READ_MAX;
+            for signal::Received { signal, pid, uid } in received {
+                if i32::from(signal) == libc::SIGCHLD {
+                    self.loop_state.reap = true;
+                } else {
+                    events.push_back(Event::Signal { signal, pid, uid });
+                }
             }
-            let signal::Received { signal, pid, uid } = received;
-            events.push_back(Event::Signal { signal, pid, uid });
+            if all {
+                return;
+            }
         }
     }
 

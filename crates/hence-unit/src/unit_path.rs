@@ -228,6 +228,14 @@ impl UnitPath {
         self.units.keys()
     }
 
+    /// The folder that has the unit's file or mask; none for an alias and for what wasn't there.
+    pub fn folder_of(&self, name: &UnitName) -> Option<&str> {
+        match self.units.get(name)? {
+            Named::File(folder) | Named::Masked(folder) => Some(&self.folders[usize::from(*folder)]),
+            Named::Alias(_) => None,
+        }
+    }
+
     /// What was wrong with folders and links; what is wrong in a unit is found in its configuration.
     pub fn diagnostics(&self) -> &[Diagnostic] {
         &self.diagnostics

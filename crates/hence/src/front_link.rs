@@ -12,7 +12,7 @@ mod system_bus;
 #[cfg(test)]
 pub(crate) mod tests;
 
-use crate::model::{EngineModel, Runtime, files, job_view, unit_view};
+use crate::model::{EngineModel, Runtime, changing_view, files, job_view};
 use crate::pump;
 use ask::Want;
 use hence_bus::front::{
@@ -454,17 +454,24 @@ impl FrontLink {
         }
     }
 
-    /// Ends a turn: tells clients which units changed, writes what they take, closes those that broke the
-    /// protocol or do not read. To be called when the effects of everything that was ready are done.
-    pub fn flush(&mut self, runtime: &mut dyn Runtime) {
+    /// Queues for clients which units changed. To be called when the effects of everything that was ready
+    /// are done, and before units are forgotten.
+    pub fn announce(&mut self, runtime: &mut dyn Runtime) {
         for unit in std::mem::take(&mut self.let_go) {
             runtime.hold(&unit, false);
         }
+        if self.is_connected() {
+            for unit in std::mem::take(&mut self.changed) {
+                self.front.unit_changed(&changing_view(runtime.engine(), unit));
+            }
+        }
+    }
+
+    /// Ends a turn: writes what clients take, closes those that broke the protocol or do not read.
+    pub fn flush(&mut self, runtime: &mut dyn Runtime) {
+        self.announce(runtime);
         if !self.is_connected() {
             return;
-        }
-        for unit in std::mem::take(&mut self.changed) {
-            self.front.unit_changed(&unit_view(runtime.engine(), unit));
         }
         self.settle_bus(runtime);
         let tokens: Vec<u32> = self.connections.keys().copied().collect();
@@ -628,7 +635,7 @@ impl FrontLink {
                 // Who waits for the job looks at the unit as soon as it is over.
                 self.changed.remove(unit);
                 if self.front.has_listeners() {
-                    self.front.unit_changed(&unit_view(engine, *unit));
+                    self.front.unit_changed(&changing_view(engine, *unit));
                 }
                 let name = engine.unit(*unit).name().as_str();
                 self.front.job_removed(job.0, name, result.as_str());

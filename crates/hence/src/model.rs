@@ -5,7 +5,7 @@
 pub mod files;
 mod view;
 
-pub use view::unit_view;
+pub use view::{changing_view, unit_view};
 
 use crate::front_link::Registry;
 use crate::live_files::{Read, Unmade};

@@ -212,8 +212,9 @@ impl Pump {
         let mut foreign = Vec::new();
         loop {
             self.settle();
-            self.tell_clients();
+            self.announce();
             self.collect();
+            self.tell_clients();
             self.tell_supervisor();
             if self.engine.reexecution().is_some() {
                 self.reexecute();
@@ -256,7 +257,6 @@ impl Pump {
             eprintln!("hence: this is a defect of hence; what it was doing is left as it stands");
         }
         self.settle();
-        self.tell_clients();
     }
 
     /// Says to whom hence is a service of that it is ready, once nothing is queued any more, and that it
@@ -381,7 +381,9 @@ impl Pump {
                 front.unit_removed(*unit, name);
             }
             self.host.drop_streams(name);
-            if let Some((folders, mut units)) = self.live_files() {
+            if let Some((folders, mut units)) = self.live_files()
+                && units.is_transient(folders, name)
+            {
                 live_files::remove(folders, &mut units, name);
             }
         }
@@ -430,6 +432,14 @@ impl Pump {
         }
         for request in requests {
             self.request(request);
+        }
+    }
+
+    /// Queues for clients what changed in this turn, while it is there to be looked at.
+    fn announce(&mut self) {
+        if let Some(mut front) = self.front.take_if(|f| f.has_news()) {
+            front.announce(self);
+            self.back_at_rest(front);
         }
     }
 

@@ -313,6 +313,11 @@ impl Units {
         config.load == LoadState::Loaded && !then.eq(now().iter().map(String::as_str))
     }
 
+    /// Whether the unit's file is one that a client made.
+    pub fn is_transient(&self, folders: &LiveFolders, name: &UnitName) -> bool {
+        self.path.folder_of(name).is_some_and(|folder| Path::new(folder) == folders.transient)
+    }
+
     /// Reads a unit's files, of those that there were at the last scan.
     pub fn read(&self, name: &UnitName) -> (Config, Vec<FileIdentity>) {
         let (mut config, files) = hence_host::load(&self.path, &self.environs, name);

@@ -97,21 +97,10 @@ impl Value {
 
     /// Appends the signature of this value.
     pub fn sign(&self, out: &mut String) {
+        if let Some(simple) = self.simple_signature() {
+            return out.push_str(simple);
+        }
         match self {
-            Value::Byte(_) => out.push('y'),
-            Value::Bool(_) => out.push('b'),
-            Value::Int16(_) => out.push('n'),
-            Value::Uint16(_) => out.push('q'),
-            Value::Int32(_) => out.push('i'),
-            Value::Uint32(_) => out.push('u'),
-            Value::Int64(_) => out.push('x'),
-            Value::Uint64(_) => out.push('t'),
-            Value::Double(_) => out.push('d'),
-            Value::Str(_) => out.push('s'),
-            Value::Path(_) => out.push('o'),
-            Value::Signature(_) => out.push('g'),
-            Value::Fd(_) => out.push('h'),
-            Value::Bytes(_) => out.push_str("ay"),
             Value::Array(array) => {
                 out.push('a');
                 out.push_str(&array.element);
@@ -127,8 +116,30 @@ impl Value {
                 entry.1.sign(out);
                 out.push('}');
             }
-            Value::Variant(_) => out.push('v'),
+            _ => {}
         }
+    }
+
+    /// The signature of a value whose type says it.
+    pub fn simple_signature(&self) -> Option<&'static str> {
+        Some(match self {
+            Value::Byte(_) => "y",
+            Value::Bool(_) => "b",
+            Value::Int16(_) => "n",
+            Value::Uint16(_) => "q",
+            Value::Int32(_) => "i",
+            Value::Uint32(_) => "u",
+            Value::Int64(_) => "x",
+            Value::Uint64(_) => "t",
+            Value::Double(_) => "d",
+            Value::Str(_) => "s",
+            Value::Path(_) => "o",
+            Value::Signature(_) => "g",
+            Value::Fd(_) => "h",
+            Value::Bytes(_) => "ay",
+            Value::Variant(_) => "v",
+            Value::Array(_) | Value::Struct(_) | Value::Entry(_) => return None,
+        })
     }
 
     /// The signature of this value.

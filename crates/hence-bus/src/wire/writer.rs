@@ -47,9 +47,10 @@ impl<'a> Writer<'a> {
 
     /// Text cannot carry a NUL: it is cut there.
     pub fn string(&mut self, text: &str) {
-        let text = text.split('\0').next().unwrap_or("");
+        let end = text.bytes().position(|byte| byte == 0).unwrap_or(text.len());
+        let text = &text.as_bytes()[..end];
         self.uint32(u32::try_from(text.len()).unwrap_or(u32::MAX));
-        self.out.extend_from_slice(text.as_bytes());
+        self.out.extend_from_slice(text);
         self.byte(0);
     }
 
@@ -95,7 +96,10 @@ impl<'a> Writer<'a> {
                 self.value(&entry.1);
             }
             Value::Variant(inner) => {
-                self.signature(&inner.signature());
+                match inner.simple_signature() {
+                    Some(simple) => self.signature(simple),
+                    None => self.signature(&inner.signature()),
+                }
                 self.value(inner);
             }
         }

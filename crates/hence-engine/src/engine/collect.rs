@@ -14,6 +14,37 @@ use alloc::{collections::BTreeMap, vec, vec::Vec};
 use hence_ledger::ActiveState;
 use hence_unit::UnitName;
 
+/// Units that may not be needed any more. A search for somebody who needs one may walk through many others,
+/// and while jobs run the next event may well have the same ones walked again: in a chain that is stopped,
+/// each unit's search would pass all that went before. So a search that may be long waits until as many
+/// steps were earned, or until no job is left; what nobody refers to is looked at at once.
+#[derive(Debug, Default)]
+pub(super) struct Candidates {
+    /// Not looked at so far.
+    fresh: Vec<UnitId>,
+    /// Others declare dependencies on them, and their search was put off.
+    late: Vec<UnitId>,
+    /// Steps that searches may take now.
+    earned: usize,
+    /// Steps that the last searches took.
+    cost: usize,
+}
+
+impl Candidates {
+    /// Steps that one event brings. More than most units have dependents, so that small sets never wait.
+    const STEPS: usize = 16;
+
+    fn push(&mut self, unit: UnitId) {
+        self.fresh.push(unit);
+        self.earned = self.earned.saturating_add(Candidates::STEPS).min(1 << 16);
+    }
+
+    pub(super) fn shrink(&mut self) {
+        self.fresh.shrink_to_fit();
+        self.late.shrink_to_fit();
+    }
+}
+
 impl Engine {
     /// Forgets what nobody needs. To be called when nothing is left to do and before waiting, so that
     /// whoever asked for a unit has been answered. Looks only at units that something happened to.
@@ -23,25 +54,41 @@ impl Engine {
             // All of it is forgotten soon anyway.
             return;
         }
+        let waits = !self.may_search();
         let mut good: BTreeMap<UnitId, ()> = BTreeMap::new();
-        while let Some(unit) = self.candidates.pop() {
+        let mut steps = 0;
+        if !waits {
+            self.candidates.fresh.append(&mut self.candidates.late);
+        }
+        while let Some(unit) = self.candidates.fresh.pop() {
             let u = &mut self.units[unit.0 as usize];
-            if u.keep == Keep::Candidate {
-                u.keep = Keep::Settled;
-            }
             if u.keep == Keep::Vacant {
                 continue;
             }
-            match self.find_keeper(unit, &mut good) {
+            if waits && u.edges.iter().any(|edge| !edge.own) {
+                self.candidates.late.push(unit);
+                continue;
+            }
+            u.keep = Keep::Settled;
+            match self.find_keeper(unit, &mut good, &mut steps) {
                 None => self.tell_loaded(unit),
                 Some(dead) => self.forget(&dead),
             }
+        }
+        if !waits {
+            self.candidates.cost = steps;
+            self.candidates.earned = 0;
         }
     }
 
     /// Whether anything happened after which [`Engine::collect`] may find something.
     pub fn may_collect(&self) -> bool {
-        !self.candidates.is_empty()
+        !self.candidates.fresh.is_empty() || !self.candidates.late.is_empty() && self.may_search()
+    }
+
+    /// Whether searches of any length may be made.
+    fn may_search(&self) -> bool {
+        self.jobs.is_empty() || self.candidates.earned >= self.candidates.cost
     }
 
     /// Somebody outside needs the unit to stay loaded, until as many times [`Event::Released`].
@@ -106,7 +153,12 @@ impl Engine {
 
     /// Follows the dependencies that others declare on the unit until somebody is found who stays. `None`:
     /// there is one. Else all that were seen are needed by each other at most.
-    fn find_keeper(&self, unit: UnitId, good: &mut BTreeMap<UnitId, ()>) -> Option<Vec<UnitId>> {
+    fn find_keeper(
+        &self,
+        unit: UnitId,
+        good: &mut BTreeMap<UnitId, ()>,
+        steps: &mut usize,
+    ) -> Option<Vec<UnitId>> {
         if good.contains_key(&unit) || !self.is_collectable(unit) {
             return None;
         }
@@ -118,6 +170,7 @@ impl Engine {
                 continue;
             };
             *next += 1;
+            *steps += 1;
             let other = edge.other;
             if edge.own || seen.contains_key(&other) {
                 continue;
@@ -197,7 +250,7 @@ impl Engine {
             }
         }
         self.units.shrink_to_fit();
-        self.candidates.shrink_to_fit();
+        self.candidates.shrink();
     }
 
     /// What happened was to a unit that is gone: the host told it before it was told to forget.

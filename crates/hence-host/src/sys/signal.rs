@@ -85,23 +85,27 @@ fn unignore(signal: i32) {
     }
 }
 
-/// Reads one signal; `None` where none is pending.
-pub fn receive(fd: BorrowedFd<'_>) -> Option<Received> {
-    // SAFETY: the kernel fills the whole struct or nothing.
-    unsafe {
-        let mut received = MaybeUninit::<libc::signalfd_siginfo>::uninit();
-        let size = size_of::<libc::signalfd_siginfo>();
-        if libc::read(fd.as_raw_fd(), received.as_mut_ptr().cast(), size) != size as isize {
-            return None;
-        }
-        let received = received.assume_init();
+/// Signals that one read takes at most.
+pub const READ_MAX: usize = 16;
+
+/// Reads the signals that are pending, [`READ_MAX`] at most; fewer: there were no more.
+pub fn receive(fd: BorrowedFd<'_>) -> impl ExactSizeIterator<Item = Received> {
+    const SIZE: usize = size_of::<libc::signalfd_siginfo>();
+    // SAFETY: the struct is plain numbers, of which the kernel fills whole structs and says how many.
+    let (all, read) = unsafe {
+        let mut all = MaybeUninit::<[libc::signalfd_siginfo; READ_MAX]>::zeroed().assume_init();
+        let read = libc::read(fd.as_raw_fd(), all.as_mut_ptr().cast(), SIZE * READ_MAX);
+        (all, read)
+    };
+    let count = usize::try_from(read).unwrap_or(0) / SIZE;
+    all.into_iter().take(count).map(|received| {
         let by_kernel = received.ssi_code > 0;
-        Some(Received {
+        Received {
             signal: received.ssi_signo as u8,
             pid: if by_kernel { 0 } else { received.ssi_pid },
             uid: if by_kernel { 0 } else { received.ssi_uid },
-        })
-    }
+        }
+    })
 }
 
 /// Sends a signal. True where the process exists and was signalled.

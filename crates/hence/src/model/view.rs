@@ -3,8 +3,8 @@
 
 use super::Usage;
 use hence_bus::front::{
-    CgroupView, ConditionView, ExecView, ScopeView, ServiceView, SocketView, TestView, TimerView, Timestamp,
-    UnitRow, UnitView,
+    CgroupView, ConditionView, ExecView, ScopeView, ServiceView, TestView, TimerView, Timestamp, UnitRow,
+    UnitView,
 };
 use hence_engine::{Engine, State, Time, Unit, UnitId, unit::Service};
 use hence_unit::config::{
@@ -41,11 +41,10 @@ pub fn row(engine: &Engine, unit: &Unit) -> UnitRow {
 
 /// A unit as clients see it, without what the host knows of it.
 pub fn unit_view(engine: &Engine, id: UnitId) -> UnitView {
+    let mut view = changing_view(engine, id);
     let unit = engine.unit(id);
     let config = &*unit.config;
     let name = unit.name().as_str();
-    let mut view = UnitView::new(unit.name().kind(), name);
-    view.row = row(engine, unit);
     view.names.extend(config.aliases.iter().map(|alias| alias.as_str().to_owned()));
     view.documentation = owned(&config.documentation);
     view.dependencies = dependencies(engine, unit);
@@ -59,39 +58,23 @@ pub fn unit_view(engine: &Engine, id: UnitId) -> UnitView {
         }
     }
     view.load_error = load_error(config.load, name);
-    view.state_change = at(unit.times.state_change);
-    view.inactive_exit = at(unit.times.inactive_exit);
-    view.active_enter = at(unit.times.active_enter);
-    view.active_exit = at(unit.times.active_exit);
-    view.inactive_enter = at(unit.times.inactive_enter);
     let flags = config.flags;
     let acted_on = config.load == LoadState::Loaded && !matches!(unit.state, State::Other);
     view.transient = config.is_transient();
-    view.freezer_state = unit.freezer.as_str();
     view.can_start = acted_on && !matches!(unit.state, State::Scope(_)) && !flags.refuse_manual_start;
     view.can_stop = acted_on && !flags.refuse_manual_stop;
     view.can_reload = engine.can_reload(id);
     view.can_isolate = view.can_start && flags.allow_isolate;
-    view.conditions = tests("Condition", &config.conditions, unit);
-    view.asserts = tests("Assert", &config.asserts, unit);
-    view.invocation_id = unit.invocation.map(|invocation| invocation.0);
     view.start_limit_interval_us = config.start_limit_interval;
     view.start_limit_burst = config.start_limit_burst;
-    view.result = unit.result().as_str();
     view.cgroup = resources(engine, unit);
     match (&config.kind, &unit.state) {
-        (Kind::Service(config), State::Service(state)) => view.service = service(config, state),
-        (Kind::Socket(config), State::Socket(state)) => {
+        (Kind::Service(config), _) => configure_service(config, &mut view.service),
+        (Kind::Socket(config), _) => {
             let listen = config.listen.iter().map(|l| (listen_word(l.kind), l.address.to_string()));
-            view.socket = SocketView {
-                listen: listen.collect(),
-                accept: config.accept,
-                n_connections: state.connections,
-                n_accepted: state.accepted,
-                n_refused: state.refused,
-                control_pid: state.control_pid().unwrap_or(0),
-                descriptor_name: config.fd_name.as_deref().unwrap_or(name).to_owned(),
-            };
+            view.socket.listen = listen.collect();
+            view.socket.accept = config.accept;
+            view.socket.descriptor_name = config.fd_name.as_deref().unwrap_or(name).to_owned();
         }
         (Kind::Scope(config), _) => {
             view.scope = ScopeView {
@@ -103,9 +86,48 @@ pub fn unit_view(engine: &Engine, id: UnitId) -> UnitView {
                 send_sighup: config.kill.send_sighup,
             };
         }
+        (Kind::Timer(_), State::Timer(_)) => {
+            view.timer.unit = view.dependency("Triggers").first().cloned().unwrap_or_default();
+        }
+        _ => {}
+    }
+    view
+}
+
+/// What of a unit changes with its state: all that clients are told unasked, and no more, for they are told
+/// at every change.
+pub fn changing_view(engine: &Engine, id: UnitId) -> UnitView {
+    let unit = engine.unit(id);
+    let config = &*unit.config;
+    let mut view = UnitView::new(unit.name().kind(), unit.name().as_str());
+    view.row = row(engine, unit);
+    view.state_change = at(unit.times.state_change);
+    view.inactive_exit = at(unit.times.inactive_exit);
+    view.active_enter = at(unit.times.active_enter);
+    view.active_exit = at(unit.times.active_exit);
+    view.inactive_enter = at(unit.times.inactive_enter);
+    view.conditions = tests("Condition", &config.conditions, unit);
+    view.asserts = tests("Assert", &config.asserts, unit);
+    view.invocation_id = unit.invocation.map(|invocation| invocation.0);
+    view.freezer_state = unit.freezer.as_str();
+    view.result = unit.result().as_str();
+    match (&config.kind, &unit.state) {
+        (Kind::Service(_), State::Service(state)) => {
+            view.service.main_pid = state.main_pid().unwrap_or(0);
+            view.service.control_pid = state.control_pid().unwrap_or(0);
+            view.service.status_text = optional(state.status_text.as_deref());
+            view.service.status_errno = state.status_errno;
+            view.service.n_restarts = state.restarts;
+            view.service.exec_main = main_run(state);
+        }
+        (Kind::Socket(_), State::Socket(state)) => {
+            view.socket.n_connections = state.connections;
+            view.socket.n_accepted = state.accepted;
+            view.socket.n_refused = state.refused;
+            view.socket.control_pid = state.control_pid().unwrap_or(0);
+        }
         (Kind::Timer(config), State::Timer(state)) => {
-            let triggered = view.dependency("Triggers").first().cloned().unwrap_or_default();
-            view.timer = timer(config, triggered, state.next_us(), state.last_trigger);
+            view.timer = timer(config, String::new(), state.next_us(), state.last_trigger);
         }
         _ => {}
     }
@@ -156,9 +178,8 @@ fn dependencies(engine: &Engine, unit: &Unit) -> Vec<(&'static str, Vec<String>)
 fn tests(prefix: &str, conditions: &[Condition], unit: &Unit) -> TestView {
     // A unit that once left inactive had all its conditions hold then.
     let passed = unit.times.inactive_exit.monotonic_us > 0;
-    let rows = directive::rows();
     let directive = |check: &str| {
-        let row = rows.iter().find(|row| row.name.strip_prefix(prefix) == Some(check));
+        let row = directive::rows().find(|row| row.name.strip_prefix(prefix) == Some(check));
         row.map_or("", |row| row.name)
     };
     let view = |c: &Condition| ConditionView {
@@ -209,8 +230,9 @@ fn resources(engine: &Engine, unit: &Unit) -> CgroupView {
     }
 }
 
-fn service(config: &ServiceConfig, state: &Service) -> ServiceView {
-    let main = main_run(state);
+/// What a service's configuration says.
+fn configure_service(config: &ServiceConfig, view: &mut ServiceView) {
+    let main = &view.exec_main;
     let exec = ExecPhase::ALL.into_iter().filter(|&phase| !config.commands(phase).is_empty()).map(|phase| {
         let commands = config.commands(phase);
         let run = |command: &Command| {
@@ -225,38 +247,31 @@ fn service(config: &ServiceConfig, state: &Service) -> ServiceView {
         };
         (phase.directive(), commands.iter().map(run).collect())
     });
-    ServiceView {
-        service_type: type_word(config.service_type),
-        restart: config.restart.as_str(),
-        restart_us: config.restart_delay,
-        pid_file: optional(config.pid_file.as_deref()),
-        notify_access: access_word(config.notify_access),
-        timeout_start_us: config.timeout_start,
-        timeout_stop_us: config.timeout_stop,
-        watchdog_us: config.watchdog,
-        remain_after_exit: config.remain_after_exit,
-        main_pid: state.main_pid().unwrap_or(0),
-        control_pid: state.control_pid().unwrap_or(0),
-        status_text: optional(state.status_text.as_deref()),
-        status_errno: state.status_errno,
-        bus_name: optional(config.bus_name.as_deref()),
-        n_restarts: state.restarts,
-        exec: exec.collect(),
-        exec_main: main,
-        kill_mode: config.kill.mode.as_str(),
-        kill_signal: i32::from(config.kill.signal),
-        send_sigkill: config.kill.send_sigkill,
-        user: optional(config.context.user.as_deref()),
-        environment: owned(&config.context.environment),
-        runtime_max_us: config.runtime_max,
-        success_codes: config.success_exit_status.codes.clone(),
-        success_signals: config.success_exit_status.signals.clone(),
-        umask: config.context.umask.unwrap_or(0o022),
-        nice: config.context.nice.map_or(0, i32::from),
-        oom_score_adjust: config.context.oom_score_adjust.map_or(0, i32::from),
-        limits: limits(&config.context.limits),
-        working_directory: optional(config.context.working_directory.as_deref()),
-    }
+    let exec: Vec<_> = exec.collect();
+    view.service_type = type_word(config.service_type);
+    view.restart = config.restart.as_str();
+    view.restart_us = config.restart_delay;
+    view.pid_file = optional(config.pid_file.as_deref());
+    view.notify_access = access_word(config.notify_access);
+    view.timeout_start_us = config.timeout_start;
+    view.timeout_stop_us = config.timeout_stop;
+    view.watchdog_us = config.watchdog;
+    view.remain_after_exit = config.remain_after_exit;
+    view.bus_name = optional(config.bus_name.as_deref());
+    view.exec = exec;
+    view.kill_mode = config.kill.mode.as_str();
+    view.kill_signal = i32::from(config.kill.signal);
+    view.send_sigkill = config.kill.send_sigkill;
+    view.user = optional(config.context.user.as_deref());
+    view.environment = owned(&config.context.environment);
+    view.runtime_max_us = config.runtime_max;
+    view.success_codes = config.success_exit_status.codes.clone();
+    view.success_signals = config.success_exit_status.signals.clone();
+    view.umask = config.context.umask.unwrap_or(0o022);
+    view.nice = config.context.nice.map_or(0, i32::from);
+    view.oom_score_adjust = config.context.oom_score_adjust.map_or(0, i32::from);
+    view.limits = limits(&config.context.limits);
+    view.working_directory = optional(config.context.working_directory.as_deref());
 }
 
 /// Limit...= by Linux' number; what isn't set is ours, which processes have then.
