@@ -22,6 +22,7 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Runs units in the foreground until they are done, ^C or --for.
@@ -48,6 +49,9 @@ pub struct Args {
     /// Say only what is wrong
     #[arg(long, short)]
     pub quiet: bool,
+    /// Which journal the output of services goes to
+    #[arg(long, value_name = "WHICH", value_enum, default_value_t)]
+    pub journal: crate::journal::Wanted,
     /// Keep running when no unit is left up
     #[arg(long)]
     pub stay: bool,
@@ -72,6 +76,17 @@ struct ToRecorder(Rc<RefCell<RecorderLink>>);
 impl Capture for ToRecorder {
     fn stream(&mut self, read_end: OwnedFd, unit: &Text, invocation: Invocation, stream: Stream, pid: u32) {
         self.0.borrow_mut().send_stream(read_end, unit, invocation, stream, pid);
+    }
+
+    fn logged_stream(
+        &mut self,
+        read_end: OwnedFd,
+        unit: &Text,
+        invocation: Invocation,
+        of: (Stream, u32),
+        logging: &Arc<[u8]>,
+    ) {
+        self.0.borrow_mut().send_logged_stream(read_end, unit, invocation, of, logging);
     }
 }
 
@@ -129,7 +144,10 @@ pub fn run(args: &Args, boot: Option<Boot>, mut earlier: Option<Earlier>) -> Res
         None => runtime_directory(),
     };
     let bad_ledger = |e: hence_host::store::StoreError| Refused(exit::LEDGER, e.to_string());
-    let mut parts = Parts::of(earlier.as_mut(), &ledger);
+    let named = args.ledger.ledger.is_some();
+    let journal = crate::journal::recorder_arguments(args.journal, &ledger, boot.is_some(), named);
+    let command = recorder_command(&ledger, journal);
+    let mut parts = Parts::of(earlier.as_mut(), &ledger, &command);
     let held = parts.lock.take();
     let ring = Ring::open_again(&ledger, &RingOptions::default(), held).map_err(bad_ledger)?;
     // Those of an earlier program in this process' place are known.
@@ -141,7 +159,7 @@ pub fn run(args: &Args, boot: Option<Boot>, mut earlier: Option<Earlier>) -> Res
     let now = Host::now();
     let recorder = match parts.recorder.take() {
         Some(recorder) => recorder,
-        None => RecorderLink::start(recorder_command(&ledger), now.monotonic_us).map_err(bad_ledger)?,
+        None => RecorderLink::start(command, now.monotonic_us).map_err(bad_ledger)?,
     };
     let recorder_pid = recorder.pid();
     let recorder = Rc::new(RefCell::new(recorder));
@@ -262,7 +280,7 @@ struct Parts {
 }
 
 impl Parts {
-    fn of(earlier: Option<&mut Earlier>, ledger: &Path) -> Parts {
+    fn of(earlier: Option<&mut Earlier>, ledger: &Path, command: &RecorderCommand) -> Parts {
         let Some(earlier) = earlier else { return Parts::default() };
         let (carried, inherited, unread) = earlier.parts();
         let lock = carried.one("run").and_then(|run| run.need("lock").ok());
@@ -275,7 +293,7 @@ impl Parts {
             again: true,
             whole: carried.one("engine").is_some(),
             lock,
-            recorder: RecorderLink::take_up(&recorder_command(ledger), &carried, inherited, unread),
+            recorder: RecorderLink::take_up(command, &carried, inherited, unread),
             watches: descriptors.has_watches(),
             descriptors,
             front: FrontLink::take_up(&carried, inherited, unread, uid),
@@ -423,11 +441,13 @@ fn open_front(args: &Args, first: bool, earlier: Option<FrontLink>) -> Option<Fr
 }
 
 /// The recorder is this program, called anew.
-fn recorder_command(ledger: &Path) -> RecorderCommand {
+fn recorder_command(ledger: &Path, journal: Vec<OsString>) -> RecorderCommand {
+    let mut arguments = vec![OsString::from("recorder"), ledger.as_os_str().to_owned()];
+    arguments.extend(journal);
     RecorderCommand {
         program: std::env::current_exe().unwrap_or_else(|_| PathBuf::from("/proc/self/exe")),
-        arguments: vec![OsString::from("recorder"), ledger.as_os_str().to_owned()],
-        environment: Vec::new(),
+        arguments,
+        environment: crate::journal::environment(),
     }
 }
 

@@ -80,7 +80,7 @@ fn ten_in_a_row_lose_no_line_and_restart_nothing() {
              ExecStart=/bin/sh -c 'i=0; while sleep 0.01 MARK; do i=$((i+1)); echo line $i; done'\n",
         );
         site.unit("still.service", "[Service]\nRestart=always\nExecStart=sleep 1000 MARK\n");
-        let hence = serving(&site, &[]);
+        let hence = serving(&site, &["--journal", "none"]);
         let pids = [main_pid(&site, "talks.service"), main_pid(&site, "still.service")];
         let invocation = property(&site, "still.service", "InvocationID");
         let since = property(&site, "still.service", "ActiveEnterTimestampMonotonic");

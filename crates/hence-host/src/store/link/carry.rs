@@ -8,8 +8,9 @@ use crate::sys::inherited::Inherited;
 use hence_engine::carry::{Carried, Section, Unread};
 use hence_ledger::{Invocation, RecordId};
 use std::collections::VecDeque;
+use std::sync::Arc;
 
-type OutputWords = (u32, String, Invocation, u32, [Option<i32>; 2]);
+type OutputWords = (u32, String, Invocation, u32, [Option<i32>; 2], Option<Vec<u8>>);
 
 impl RecorderLink {
     /// Writes what a successor needs, in sections of its own.
@@ -31,8 +32,9 @@ impl RecorderLink {
         for (place, output) in self.outputs.places.iter().enumerate() {
             let Some(output) = output else { continue };
             let ends = [&output.ends[0], &output.ends[1]].map(|end| end.as_ref().map(|fd| out.keep(fd)));
+            let logging = output.logging.as_deref().map(<[u8]>::to_vec);
             let words: OutputWords =
-                (place as u32, output.unit.to_string(), output.invocation, output.pid, ends);
+                (place as u32, output.unit.to_string(), output.invocation, output.pid, ends, logging);
             out.text.field("output", &words);
         }
     }
@@ -87,10 +89,11 @@ fn taken(
     let known = |(place, ..): &OutputWords| (*place as usize) < outputs.len() * 64 + 4096;
     let count = outputs.iter().filter(|o| known(o)).map(|o| o.0 as usize + 1).max().unwrap_or(0);
     link.outputs.places.resize_with(count, || None);
-    for (place, unit, invocation, pid, ends) in outputs.iter().filter(|o| known(o)) {
+    for (place, unit, invocation, pid, ends, logging) in outputs.iter().filter(|o| known(o)) {
         let ends = ends.map(|end| end.and_then(|fd| inherited.take(fd)));
         let unit = unit.as_str().into();
-        let output = Output { unit, invocation: *invocation, pid: *pid, ends };
+        let logging = logging.as_deref().map(Arc::from);
+        let output = Output { unit, invocation: *invocation, pid: *pid, logging, ends };
         if output.ends.iter().any(Option::is_some) {
             link.outputs.places[*place as usize] = Some(output);
         }
