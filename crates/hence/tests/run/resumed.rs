@@ -102,7 +102,7 @@ fn services_go_on() {
         });
         assert_eq!((taken.0.to_string(), taken.1), (before[0][0].clone(), Certainty::Observed));
         assert!(taken.2 >= 2, "it names what was on record before, and the start of hence");
-        let why = said(&site.ask(&["why", "talks.service"]));
+        let why = said(&site.ask(&["why", "talks.service"])).split_whitespace().collect::<Vec<_>>().join(" ");
         assert!(why.contains("asked for run"), "the cause is as it was: {why}");
         // The end of what is no child of this hence is seen, and what follows from it follows.
         send(before[2][0].parse().expect("a pid"), rustix::process::Signal::KILL);
