@@ -21,6 +21,9 @@ pub struct Init {
     /// Print the policy that the system bus needs, and do nothing else
     #[arg(long)]
     pub print_bus_policy: bool,
+    /// What an earlier program hands on; said by hence alone
+    #[arg(long, hide = true, value_name = "FD")]
+    pub deserialize: Option<i32>,
     #[command(flatten)]
     pub ledger: LedgerOption,
 }
@@ -52,6 +55,7 @@ impl Init {
                 "--unit" | "-u" => init.unit = value.or_else(|| arguments.next()),
                 "--ledger" => init.ledger.ledger = value.or_else(|| arguments.next()).map(Into::into),
                 "--quiet" | "-q" => init.quiet = true,
+                "--deserialize" => init.deserialize = value.and_then(|v| v.parse().ok()),
                 _ => init.unit = runlevel(&argument).map(str::to_owned).or(init.unit),
             }
         }

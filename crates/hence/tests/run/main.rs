@@ -11,6 +11,8 @@ mod kills;
 mod leaks;
 mod orderly;
 mod polkit;
+mod reexec;
+mod resumed;
 mod rig;
 mod services;
 mod systemctl;
