@@ -9,7 +9,7 @@ use crate::pump::Pump;
 use crate::survivors;
 use crate::units::Sources;
 use hence_engine::{Engine, Objective, Request, RequestKind, Role, Settings};
-use hence_host::machine::{Place, generators};
+use hence_host::machine::{Place, environment_generators, generators};
 use hence_host::store::{RecorderCommand, RecorderLink, Ring, RingOptions, default_ledger};
 use hence_host::{Capture, Host, HostOptions};
 use hence_ledger::{Client, Fact, RecordId, Stream, Text, Tracking, Verb, record::Invocation};
@@ -109,6 +109,7 @@ pub fn run(args: &Args, boot: Option<Boot>) -> Result<Ended, Refused> {
     let live = sources.live_folders(&ledger);
     let mut units = sources.loader();
     units.before_scan = boot.as_ref().map(|boot| generators(boot.place.clone()));
+    units.generated = boot.as_ref().map(|boot| boot.environment.clone()).unwrap_or_default();
     for diagnostic in units.diagnostics() {
         eprintln!("hence: {diagnostic}");
     }
@@ -130,6 +131,11 @@ pub fn run(args: &Args, boot: Option<Boot>) -> Result<Ended, Refused> {
     let mut environment = HostOptions::default().environment;
     environment.extend(system.environment.iter().cloned());
     environment.extend(locale.map(|(name, value)| format!("{name}={value}").into()));
+    for pair in &units.generated {
+        let name = pair.split('=').next().unwrap_or("");
+        environment.retain(|held: &Box<str>| held.split('=').next() != Some(name));
+        environment.push(pair.clone());
+    }
     let units = Rc::new(RefCell::new(units));
     let reader = units.clone();
     let mut options = HostOptions {
@@ -171,7 +177,7 @@ pub fn run(args: &Args, boot: Option<Boot>) -> Result<Ended, Refused> {
     pump.reads(units, live);
     before.mark_running(&ledger, &report.cgroup, &seed, first_record);
     let command: Text = std::env::args().collect::<Vec<_>>().join(" ").into();
-    pump.note(
+    let began = pump.note(
         Vec::new(),
         Fact::Started {
             version: env!("CARGO_PKG_VERSION").into(),
@@ -183,6 +189,7 @@ pub fn run(args: &Args, boot: Option<Boot>) -> Result<Ended, Refused> {
             after_crash: before.crashed(),
         },
     );
+    pump.tell_changed(boot.as_ref().map_or(&[], |boot| &boot.presets), began);
     for ((unit, invocation), processes) in before.survivors() {
         pump.survivors(unit, invocation, processes);
     }
@@ -230,12 +237,23 @@ pub fn run(args: &Args, boot: Option<Boot>) -> Result<Ended, Refused> {
 }
 
 /// What a reload does before it looks for unit files: generators write theirs anew; systemd.generator(7).
-fn generators(place: Place) -> Box<dyn FnMut()> {
+fn generators(place: Place) -> Box<dyn FnMut() -> Vec<Box<str>>> {
     Box::new(move || {
-        for note in generators::run(&place, false) {
+        let (environment, notes) = generate(&place, false);
+        for note in notes {
             eprintln!("hence: {note}");
         }
+        environment
     })
+}
+
+/// Runs the generators of environments, then those of units. Returns what the former said.
+pub fn generate(place: &Place, first_boot: bool) -> (Vec<Box<str>>, Vec<String>) {
+    let mut given = HostOptions::default().environment;
+    let (environment, mut notes) = environment_generators::run(&given);
+    given.extend(environment.iter().cloned());
+    notes.extend(generators::run(place, first_boot, &given));
+    (environment, notes)
 }
 
 /// The first lines: how processes are tracked, and what can't be promised.

@@ -146,6 +146,7 @@ impl Sources {
             file_states: BTreeMap::new(),
             install: self.install_paths(),
             before_scan: None,
+            generated: Vec::new(),
         };
         units.rescan();
         units
@@ -223,14 +224,16 @@ pub struct Units {
     file_states: BTreeMap<UnitName, (String, String)>,
     install: InstallPaths,
     /// Makes unit files, before a reload scans the folders: generators.
-    pub before_scan: Option<Box<dyn FnMut()>>,
+    pub before_scan: Option<Box<dyn FnMut() -> Vec<Box<str>>>>,
+    /// What environment generators said, as NAME=VALUE.
+    pub generated: Vec<Box<str>>,
 }
 
 impl Units {
     /// Looks anew at which unit files there are, as a reload does: what makes unit files is run first.
     pub fn refresh(&mut self) {
         if let Some(before_scan) = &mut self.before_scan {
-            before_scan();
+            self.generated = before_scan();
         }
         self.rescan();
     }
@@ -440,6 +443,11 @@ pub(crate) fn with_user_roots<T>(paths: impl Fn(&UserRoots<'_>) -> T) -> T {
         data_home: data_home.as_deref(),
         data_dirs: data_dirs.as_deref(),
     })
+}
+
+/// What specifiers stand for in units of the system.
+pub fn system_environs() -> Environs {
+    environs(false)
 }
 
 /// What specifiers stand for here.
