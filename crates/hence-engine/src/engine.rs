@@ -100,6 +100,8 @@ pub struct Engine {
     power: power::Power,
     /// What was mounted when hence began has been told.
     pub(crate) mounts_known: bool,
+    /// The same of what was swapped to.
+    pub(crate) swaps_known: bool,
     /// The record of hence's own start.
     pub(crate) started: Option<RecordId>,
     /// Units that are neither inactive nor failed and that hence runs for.
@@ -143,6 +145,7 @@ impl Engine {
             finished: false,
             power: power::Power::default(),
             mounts_known: false,
+            swaps_known: false,
             started: None,
             busy: 0,
             next_job: 1,
@@ -284,6 +287,8 @@ impl Engine {
             }
             Event::Signal { signal, pid, uid } => self.signal(signal, pid, uid),
             Event::Mounts(mounted) => self.mounts_changed(mounted),
+            Event::Device { unit, there } => self.device_told(unit, there),
+            Event::Swaps { on, aliases } => self.swaps_changed(on, aliases),
             Event::ClockJump { by_us } => {
                 self.record(None, Vec::new(), Fact::ClockJump { by_us });
             }
@@ -459,6 +464,7 @@ impl Engine {
         if self.units[id.0 as usize].is_perpetual() && is_down(self.active_state(id)) {
             self.units[id.0 as usize].state = State::Slice { up: true };
         }
+        self.follow_device(id);
         self.loading.remove(config.id());
         for alias in &config.aliases {
             self.loading.remove(alias);

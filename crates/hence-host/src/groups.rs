@@ -303,6 +303,7 @@ impl Host {
                 let of_unit = |e: &Event| matches!(e, Event::PathChanged { unit: of, .. } if *of == unit);
                 self.pending.retain(|event| !of_unit(event));
             }
+            UnitKind::Device => self.forget_device(unit),
             _ => {}
         }
         self.unwatch_pid_file(unit);

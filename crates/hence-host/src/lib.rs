@@ -10,6 +10,7 @@ mod ancestry;
 mod cgroup;
 mod clock;
 mod conditions;
+mod devices;
 mod environment;
 mod error;
 mod executor;
@@ -30,6 +31,7 @@ mod sockets;
 mod start;
 mod stdio;
 pub mod store;
+pub mod swaps;
 #[allow(unsafe_code)]
 pub mod sys;
 mod unit_files;

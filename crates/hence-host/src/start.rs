@@ -63,6 +63,12 @@ fn recipe<'a>(spawn: &Spawn, config: &'a Config) -> Option<Recipe<'a>> {
             resources: &m.resources,
             non_blocking: false,
         }),
+        Kind::Swap(s) => Some(Recipe {
+            command: if spawn.phase == ExecPhase::Start { &s.swapon } else { &s.swapoff }.get(index)?,
+            context: &s.context,
+            resources: &s.resources,
+            non_blocking: false,
+        }),
         _ => None,
     }
 }

@@ -186,6 +186,7 @@ facts! {
     34 Tally { what, times, first, last, rule, chain, left_behind }
     35 UnitFileChanged { path, target }
     36 BusName { name, owned }
+    39 Device { path, there }
 }
 
 /// What is left to decode.

@@ -278,7 +278,7 @@ fn root(record: &Record) -> Root {
             RootKind::File
         }
         Fact::Traffic { .. } => RootKind::Traffic,
-        Fact::OomKill { .. } => RootKind::Kernel,
+        Fact::OomKill { .. } | Fact::Device { .. } => RootKind::Kernel,
         Fact::ManagerSignal { pid: sender, uid: user, .. } => {
             pid = Some(*sender);
             uid = Some(*user);
@@ -419,6 +419,8 @@ fn phrase(index: &Index, record: &Record, moved: bool) -> Option<(String, String
             plain(sentence::spawn_failure(*role, *step, *errno, subject))
         }
         Fact::BusName { name, owned: false } => plain(format!("its name {name} is gone from the bus")),
+        Fact::Device { path, there: true } => plain(format!("the device {path} came")),
+        Fact::Device { path, there: false } => plain(format!("the device {path} went")),
         Fact::StartLimitHit { burst, interval_us } => plain(sentence::start_limit(*burst, *interval_us)),
         Fact::ConditionFailed { condition, .. } => plain(format!("{condition} didn't hold")),
         Fact::JobDropped { job_type, reason } => plain(format!("its {job_type} job was dropped: {reason}")),

@@ -468,6 +468,13 @@ pub enum Fact {
         /// Whether somebody has it now.
         owned: bool,
     },
+    /// A device came or went.
+    Device {
+        /// Its node.
+        path: Text,
+        /// It is there now.
+        there: bool,
+    },
     /// Written by a newer hence in words that this one doesn't know.
     Newer {
         /// Its number.
@@ -492,6 +499,7 @@ impl Fact {
                 | Fact::ManagerSignal { .. }
                 | Fact::ClockJump { .. }
                 | Fact::Unknown { .. }
+                | Fact::Device { .. }
         )
     }
 }

@@ -74,11 +74,16 @@ pub(crate) fn add(config: &mut Config, environs: &Environs) {
                 adding.unit(kinds, &name, &origin);
             }
         }
-        Kind::Other(kind) => {
-            if *kind == UnitKind::Swap {
-                adding.slice(config, None);
+        Kind::Swap(swap) => {
+            adding.slice(config, None);
+            for (kinds, name, origin) in crate::swap::implied(swap, adding.defaults) {
+                adding.unit(kinds, &name, &origin);
+            }
+            if !swap.what.starts_with("/dev/") {
+                mounts.push(swap.what.clone());
             }
         }
+        Kind::Other(_) => {}
     }
     let known: BTreeSet<(DependencyKind, &str)> =
         config.dependencies.iter().map(|d| (d.kind, d.other.as_str())).collect();

@@ -200,6 +200,10 @@ pub fn run(args: &Args, boot: Option<Boot>) -> Result<Ended, Refused> {
         let mounted = pump.host.watch_mounts();
         pump.happen(mounted);
     }
+    if boot.as_ref().is_some_and(|boot| boot.place.is_machine()) {
+        let swaps = pump.host.watch_swaps();
+        pump.happen(swaps);
+    }
     if let Some(us) = args.run_for {
         pump.run_for(us);
     }

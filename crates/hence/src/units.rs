@@ -3,13 +3,13 @@
 
 use crate::live_files::LiveFolders;
 use crate::model::files::state_of;
-use hence_host::{DiskFiles, mountinfo, version};
+use hence_host::{DiskFiles, mountinfo, swaps, version};
 use hence_ledger::{FileIdentity, Version};
 use hence_unit::Text;
 use hence_unit::install::InstallPaths;
 use hence_unit::system::{self, SystemConfig};
 use hence_unit::unit_path::{Files, UnitPath, UserRoots, system_folders, user_folders};
-use hence_unit::{Config, LoadState, UnitKind, UnitName, config::Environs, load, mount};
+use hence_unit::{Config, LoadState, UnitKind, UnitName, config::Environs, load, mount, swap};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -338,7 +338,9 @@ impl Units {
         let missing = config.load == LoadState::NotFound;
         let name = config.id().clone();
         let built_in = match name.kind() {
-            UnitKind::Device if missing => mount::of_device(&name),
+            UnitKind::Swap if missing => {
+                swaps::read().0.contains(&name).then(|| swap::of_active(&name)).flatten()
+            }
             UnitKind::Mount if missing => mount::path_of(&name).and_then(|at| {
                 let mounted = mountinfo::read().into_iter().rev().find(|m| m.at == at)?;
                 mount::of_mounted(&name, &mounted.what, &mounted.kind, &mounted.options)

@@ -190,12 +190,16 @@ impl Engine {
         let Some(mount) = self.mount(unit).filter(|m| m.control == Some(pid)) else { return };
         mount.control = None;
         let killed = mount.killed;
+        let own = self.units[unit.0 as usize].record;
         let role = match self.units[unit.0 as usize].sub_state() {
             SubState::Mounting => ProcessRole::Start,
             _ => ProcessRole::Stop,
         };
-        let causes = killed.map(|record| Cause { record, rule: None }).into_iter().collect();
         let exit = exit.unwrap_or(Exit { kind: ExitKind::Exited, status: 0 });
+        // What goes well is no reason of its own: whoever asked for it is.
+        let good = exit == Exit { kind: ExitKind::Exited, status: 0 };
+        let cause = killed.or(good.then_some(own));
+        let causes = cause.map(|record| Cause { record, rule: None }).into_iter().collect();
         let fact = Fact::ProcessExited { pid, role, exit, cpu_us, peak_bytes };
         let record = self.record(Some(unit), causes, fact);
         let result = match exit {

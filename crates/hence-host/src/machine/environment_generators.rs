@@ -113,7 +113,10 @@ mod tests {
             fs::write(&path, format!("#!/bin/sh\n{text}\n")).unwrap();
             fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
         };
-        script(folders[1].join("10-first"), "echo A=1; echo '# note'; echo 'no assignment'; echo \"B='x y'\"");
+        script(
+            folders[1].join("10-first"),
+            "echo A=1; echo '# note'; echo 'no assignment'; echo \"B='x y'\"",
+        );
         script(folders[1].join("20-second"), "echo A=${A}2$GIVEN");
         script(folders[1].join("30-bad"), "echo C=3; exit 3");
         script(folders[1].join("40-masked"), "echo D=4");

@@ -66,7 +66,8 @@ const OWN_UNITS: [(&str, &str); 1] = [(
 fn own_units(folder: &Path) -> Option<String> {
     for (name, text) in OWN_UNITS {
         // Where systemd's is, a second one would only puzzle.
-        if ["/usr/lib/systemd/system", "/lib/systemd/system"].iter().any(|f| Path::new(f).join(name).exists()) {
+        if ["/usr/lib/systemd/system", "/lib/systemd/system"].iter().any(|f| Path::new(f).join(name).exists())
+        {
             continue;
         }
         if let Err(e) = fs::write(folder.join(name), text) {
@@ -205,7 +206,8 @@ mod tests {
         let place = Place { container: Some("test".into()) };
         let begun = Instant::now();
         let limit = Duration::from_millis(1500);
-        let notes = run_these(&found, &output, &environment(&place, true, &["PATH=/usr/bin:/bin".into()]), limit);
+        let notes =
+            run_these(&found, &output, &environment(&place, true, &["PATH=/usr/bin:/bin".into()]), limit);
         assert!(begun.elapsed() < Duration::from_secs(20));
         assert_eq!(fs::read_to_string(output[0].join("x")).unwrap(), "system\n");
         assert!(output[1].join("x").exists() && output[2].join("x").exists());

@@ -183,6 +183,7 @@ fn later(tag: u32, c: &mut Chance) -> Fact {
         },
         35 => Fact::UnitFileChanged { path: text(c), target: c.maybe(text) },
         36 => Fact::BusName { name: text(c), owned: c.below(2) == 0 },
+        39 => Fact::Device { path: text(c), there: c.below(2) == 0 },
         _ => unreachable!("no fact has the tag {tag}"),
     }
 }
