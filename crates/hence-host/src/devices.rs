@@ -224,7 +224,7 @@ mod tests {
             let limit = rustix::event::Timespec { tv_sec: 5, tv_nsec: 0 };
             rustix::event::poll(&mut fds, Some(&limit)).unwrap() > 0
         };
-        let mut told = |devices: &mut Devices| {
+        let told = |devices: &mut Devices| {
             let mut events = VecDeque::new();
             devices.changed(&mut events);
             events.into_iter().find_map(|event| match event {

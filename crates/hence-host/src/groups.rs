@@ -290,6 +290,9 @@ impl Host {
             self.live.streams.remove(&name);
         }
         self.live.freezing.remove(&unit);
+        if let Some(service) = self.row(unit).and_then(|row| row.config.service()) {
+            crate::terminal::prepare(&service.context);
+        }
         self.remove_group(unit, !keep_directories);
     }
 

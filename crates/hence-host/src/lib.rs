@@ -34,6 +34,7 @@ pub mod store;
 pub mod swaps;
 #[allow(unsafe_code)]
 pub mod sys;
+mod terminal;
 mod unit_files;
 mod wait;
 

@@ -115,6 +115,7 @@ impl Host {
             capture: self.options.capture.is_some(),
             sent: [sent(0), sent(1), sent(2)],
         };
+        crate::terminal::prepare(recipe.context);
         let streams = Streams::open(recipe.context, &ends)?;
         if recipe.non_blocking {
             set_non_blocking(&passed);

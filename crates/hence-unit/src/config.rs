@@ -884,6 +884,12 @@ pub struct ExecConfig {
     pub stdin_data: Vec<u8>,
     /// TTYPath=
     pub tty_path: Option<Box<str>>,
+    /// TTYReset=
+    pub tty_reset: bool,
+    /// TTYVHangup=
+    pub tty_vhangup: bool,
+    /// TTYVTDisallocate=
+    pub tty_vt_disallocate: bool,
     /// SyslogIdentifier=
     pub syslog_identifier: Option<Box<str>>,
     /// RuntimeDirectory=, StateDirectory=, ...

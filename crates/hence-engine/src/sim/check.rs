@@ -364,6 +364,7 @@ pub(super) fn stuck(world: &World) -> Vec<String> {
                 | SubState::Waiting
                 | SubState::Elapsed
                 | SubState::TriggerRunning
+                | SubState::Plugged
         );
         if !steady && !alive {
             found.push(format!("{} stays {sub} for ever, without a process", unit.name()));

@@ -37,22 +37,41 @@ def run(*command, **options):
     return done.stdout
 
 
+def mirror():
+    """The first mirror that this machine's apt uses for the release itself."""
+    sites = subprocess.run(["apt-get", "indextargets", "--format", "$(SITE) $(CODENAME)"], capture_output=True,
+                           text=True).stdout.splitlines()
+    return [line.split()[0] for line in sites if line.endswith(" bookworm")][:1]
+
+
+def kernel_package():
+    """The package behind the name that always stands for the newest kernel."""
+    asked = subprocess.run(["apt-cache", "depends", "linux-image-cloud-amd64"], capture_output=True, text=True)
+    found = re.search(r"Depends: (linux-image-\S+-cloud-amd64)", asked.stdout)
+    return found and found[1]
+
+
 def debian(cache):
     """A small Debian, and the kernel unpacked; made once."""
     root, kernel = cache / "root", cache / "kernel"
     if not (cache / "root.done").exists():
         shutil.rmtree(root, ignore_errors=True)
-        run("debootstrap", "--variant=minbase", f"--include={PACKAGES}", "bookworm", root)
+        made = subprocess.run(["debootstrap", "--variant=minbase", f"--include={PACKAGES}", "bookworm", root,
+                               *mirror()], capture_output=True, text=True)
+        if made.returncode:
+            skip("debootstrap can't make a root (no mirror?): " + " ".join(made.stdout[-300:].split()))
         (cache / "root.done").touch()
     if not (cache / "kernel.done").exists():
         shutil.rmtree(kernel, ignore_errors=True)
         kernel.mkdir()
-        depends = run("apt-cache", "depends", "linux-image-cloud-amd64")
-        name = re.search(r"Depends: (linux-image-\S+-cloud-amd64)", depends)
+        name = kernel_package()
         if not name:
-            skip("apt knows no linux-image-cloud-amd64 (apt-get update?)")
-        for package in (name[1], "busybox-static"):
-            run("apt-get", "download", package, cwd=kernel)
+            subprocess.run(["apt-get", "-q", "update"], capture_output=True)
+            name = kernel_package() or skip("apt knows no linux-image-cloud-amd64")
+        for package in (name, "busybox-static"):
+            got = subprocess.run(["apt-get", "download", package], cwd=kernel, capture_output=True, text=True)
+            if got.returncode:
+                skip(f"{package} can't be downloaded: " + " ".join(got.stderr[-300:].split()))
         for package in kernel.glob("*.deb"):
             run("dpkg-deb", "-x", package, kernel / "files")
         (cache / "kernel.done").touch()
@@ -141,8 +160,9 @@ def image(base, hence, work):
     generator = root / "etc/systemd/system-environment-generators/50-made"
     write(generator, "#!/bin/sh\necho \"MADE='by a generator'\"\n")
     generator.chmod(0o755)
-    run("chroot", root, "sh", "-c", "truncate -s 16M /swapfile && chmod 600 /swapfile && "
-        "dd if=/dev/zero of=/swapfile bs=1M count=16 status=none && mkswap /swapfile")
+    # Zeros would become holes, which a swap file must not have.
+    run("chroot", root, "sh", "-c", "touch /swapfile && chmod 600 /swapfile && "
+        "dd if=/dev/urandom of=/swapfile bs=1M count=8 status=none && mkswap /swapfile")
     run("chroot", root, "sh", "-c", f"echo root:{PASSWORD} | chpasswd")
     disk = work / "disk"
     run("mkfs.ext4", "-q", "-d", root, "-L", "root", disk, "1200M")
