@@ -256,9 +256,14 @@ impl Engine {
         let record = self.record(Some(unit), vec![cause], Fact::DeadlineReached { deadline, after_us });
         let Some(mount) = self.mount(unit) else { return };
         mount.deadline = None;
-        mount.killed = Some(record);
         let Some(control) = mount.control else { return };
         const SIGKILL: u8 = 9;
+        let reason = SignalReason::Final;
+        let fact = Fact::SignalSent { signal: SIGKILL, reason, main: false, control: true, others: 0 };
+        let record = self.record(Some(unit), vec![Cause { record, rule: None }], fact);
+        if let Some(mount) = self.mount(unit) {
+            mount.killed = Some(record);
+        }
         self.effect(Effect::Kill(Kill {
             unit,
             scope: KillScope::Known,

@@ -248,9 +248,14 @@ impl Engine {
         let record = self.record(Some(unit), vec![cause], Fact::DeadlineReached { deadline, after_us });
         let Some(swap) = self.swap(unit) else { return };
         swap.deadline = None;
-        swap.killed = Some(record);
         let Some(control) = swap.control else { return };
         const SIGKILL: u8 = 9;
+        let reason = SignalReason::Final;
+        let fact = Fact::SignalSent { signal: SIGKILL, reason, main: false, control: true, others: 0 };
+        let record = self.record(Some(unit), vec![Cause { record, rule: None }], fact);
+        if let Some(swap) = self.swap(unit) {
+            swap.killed = Some(record);
+        }
         self.effect(Effect::Kill(Kill {
             unit,
             scope: KillScope::Known,

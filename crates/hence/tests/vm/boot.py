@@ -237,7 +237,8 @@ def story(machine, disk):
     machine.until(r"assword: ", STEP_S, "no question for the password")
     machine.say(PASSWORD)
     machine.until(r"# ", STEP_S, "no shell after the login")
-    machine.shell("stty -echo; export TERM=dumb SYSTEMD_PAGER=cat SYSTEMD_COLORS=0")
+    # What hence tells on the console would stand between the answers.
+    machine.shell("kill -s RTMIN+21 1; stty -echo; export TERM=dumb SYSTEMD_PAGER=cat SYSTEMD_COLORS=0")
     check("process 1 is hence", "/usr/bin/hence" in machine.shell("readlink /proc/1/exe"))
     for _ in range(60):
         if machine.shell("systemctl is-active multi-user.target").strip() == "active":
