@@ -282,10 +282,23 @@ impl Unit {
         let note = config.unprotected().map(|names| {
             format!("{}: note: {names} is not applied here: the unit runs without", config.id()).into()
         });
+        let automount =
+            (config.id().kind() == UnitKind::Automount && config.load == LoadState::Loaded).then(|| {
+                let name = config.id();
+                let mount = name.with_kind(UnitKind::Mount);
+                format!("{name}: note: nothing is mounted on access here; start or enable {mount} itself")
+                    .into()
+            });
         Fact::Loaded {
             load: config.load.as_str().into(),
             files: self.files.to_vec(),
-            diagnostics: config.diagnostics.iter().map(|d| format!("{d}").into()).chain(note).collect(),
+            diagnostics: config
+                .diagnostics
+                .iter()
+                .map(|d| format!("{d}").into())
+                .chain(note)
+                .chain(automount)
+                .collect(),
         }
     }
 

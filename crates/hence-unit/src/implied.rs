@@ -69,19 +69,18 @@ pub(crate) fn add(config: &mut Config, environs: &Environs) {
         Kind::Slice(_) => adding.slice_unit(config),
         Kind::Target => adding.target(config),
         Kind::Mount(mount) => {
-            adding.slice(config, None);
             for (kinds, name, origin) in crate::mount::implied(mount, adding.defaults) {
                 adding.unit(kinds, &name, &origin);
             }
+            adding.slice(config, None);
+            mounts.extend(crate::mount::paths(mount));
         }
         Kind::Swap(swap) => {
-            adding.slice(config, None);
             for (kinds, name, origin) in crate::swap::implied(swap, adding.defaults) {
                 adding.unit(kinds, &name, &origin);
             }
-            if !swap.what.starts_with("/dev/") {
-                mounts.push(swap.what.clone());
-            }
+            adding.slice(config, None);
+            mounts.push(swap.what.clone());
         }
         Kind::Other(_) => {}
     }

@@ -156,6 +156,16 @@ pub(crate) fn settle(config: &Config) -> Result<MountConfig, (&'static str, &'st
 /// Kinds of dependencies on a unit of this name.
 pub(crate) type Implied = (&'static [DependencyKind], UnitName, Origin);
 
+/// Paths whose mounts a mount unit with a file needs.
+pub(crate) fn paths(mount: &MountConfig) -> impl Iterator<Item = Box<str>> {
+    let parent = mount.at.trim_end_matches('/').rsplit_once('/').map(|(parent, _)| match parent {
+        "" => "/".into(),
+        parent => parent.into(),
+    });
+    let local = mount.what.starts_with('/') && (!mount.is_remote() || mount.has("bind") || mount.has("loop"));
+    parent.into_iter().chain(local.then(|| mount.what.clone()))
+}
+
 /// What a mount unit with a file depends on; `defaults`: DefaultDependencies=.
 pub(crate) fn implied(mount: &MountConfig, defaults: bool) -> Vec<Implied> {
     let mut found: Vec<Implied> = Vec::new();
@@ -165,10 +175,16 @@ pub(crate) fn implied(mount: &MountConfig, defaults: bool) -> Vec<Implied> {
         }
     };
     let origin = Origin::Implied { directive: "What", position: None };
+    // The journal's sockets are on the root.
+    if &*mount.at != "/" {
+        add(&[After], "systemd-journald.socket", &origin);
+    }
     if mount.what.starts_with("/dev/")
         && let Some(device) = device_of(&mount.what)
     {
         add(&[Requires, After], device.as_str(), &origin);
+        let stem = device.as_str().strip_suffix(".device").unwrap_or_default();
+        add(&[After], &format!("blockdev@{stem}.target"), &origin);
     }
     if !defaults || matches!(&*mount.at, "/" | "/usr") {
         return found;

@@ -79,13 +79,25 @@ pub(crate) fn implied(swap: &SwapConfig, defaults: bool) -> Vec<Implied> {
     let mut add = |kinds: &'static [DependencyKind], name: Option<UnitName>, origin: Origin| {
         found.extend(name.map(|name| (kinds, name, origin)));
     };
-    let origin = Origin::Implied { directive: "What", position: None };
-    add(&[Requires, After], device_of(&swap.what), origin);
+    let origin = || Origin::Implied { directive: "What", position: None };
+    add(&[After], UnitName::new("systemd-journald.socket"), origin());
+    match device_of(&swap.what) {
+        Some(device) => {
+            add(&[After], specifier::escape_path(&swap.what).and_then(|p| blockdev(&p)), origin());
+            add(&[Requires, After], Some(device), origin());
+        }
+        None => add(&[After], UnitName::new("systemd-remount-fs.service"), origin()),
+    }
     if defaults {
         add(&[Before, Conflicts], UnitName::new("umount.target"), Origin::Default);
         add(&[Before], UnitName::new("swap.target"), Origin::Default);
     }
     found
+}
+
+/// The target that whatever makes this device ready is ordered before.
+fn blockdev(path: &str) -> Option<UnitName> {
+    UnitName::new(&format!("blockdev@{path}.target"))
 }
 
 /// A swap unit without a file: it shows what is swapped to.

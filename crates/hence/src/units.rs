@@ -342,7 +342,8 @@ impl Units {
                 swaps::read().0.contains(&name).then(|| swap::of_active(&name)).flatten()
             }
             UnitKind::Mount if missing => mount::path_of(&name).and_then(|at| {
-                let mounted = mountinfo::read().into_iter().rev().find(|m| m.at == at)?;
+                let shown = |m: &mountinfo::Mounted| m.at == at && !mountinfo::is_api(&m.at);
+                let mounted = mountinfo::read().into_iter().rev().find(shown)?;
                 mount::of_mounted(&name, &mounted.what, &mounted.kind, &mounted.options)
             }),
             _ => None,
@@ -355,6 +356,7 @@ impl Units {
             return;
         }
         let mounted = mountinfo::read();
+        let mounted: Vec<_> = mounted.iter().filter(|m| !mountinfo::is_api(&m.at)).collect();
         let is_mounted =
             |name: &UnitName| mount::path_of(name).is_some_and(|at| mounted.iter().any(|m| m.at == at));
         mount::add_mounts(config, |name| match self.path.resolve(name) {

@@ -4,7 +4,7 @@
 use super::{State, command_text};
 use crate::deadline::{Armed, DeadlineFor};
 use crate::job::Performed;
-use crate::{Effect, Engine, ExecId, Kill, KillScope, Spawn, UnitId};
+use crate::{Effect, Engine, ExecId, Kill, KillScope, Role, Spawn, UnitId};
 use alloc::{boxed::Box, collections::BTreeSet, vec, vec::Vec};
 use hence_ledger::{
     Cause, DeadlineKind, Exit, ExitKind, Fact, JobResult, ProcessRole, RecordId, SignalReason, SpawnStep,
@@ -85,6 +85,10 @@ impl Engine {
             SubState::SwapActivating => return Performed::Begun,
             SubState::SwapDeactivating => return Performed::Later,
             _ => {}
+        }
+        if self.settings.role == Role::Container {
+            // The machine's swap space is not a container's business.
+            return Performed::End(JobResult::Unsupported);
         }
         if self.swap_config(unit).is_none_or(|s| s.swapon.is_empty()) {
             return Performed::End(JobResult::Failed);
