@@ -1,5 +1,5 @@
-//! Whether nodes of devices are there: in /dev by inotify and the kernel's and udev's events, in /sys by these
-//! events alone, which come as often as something changes and are never asked for. What they say is not
+//! Whether nodes of devices are there: in /dev by inotify and the kernel's and udev's events, in /sys by
+//! these events alone, which come as often as something changes and are never asked for. What they say is not
 //! believed: each only makes us look. Which devices matter is the engine's.
 
 use hence_engine::{Event, UnitId};

@@ -99,7 +99,8 @@ impl Host {
             return Err((SpawnStep::Exec, libc::ENOENT, format!("{} has no such command", config.id())));
         };
         self.enter(spawn.unit, &spawn.config, spawn.invocation)?;
-        let elevated = recipe.command.privilege != Privilege::Unit;
+        // `!!` is for kernels without ambient capabilities, of which there are none that could run hence.
+        let elevated = matches!(recipe.command.privilege, Privilege::Full | Privilege::Elevated);
         let plan = plan(recipe.context, elevated);
         let passed = self.passed(spawn, recipe.context);
         let prepared = self.prepared(spawn, &recipe, plan.is_some(), &passed)?;

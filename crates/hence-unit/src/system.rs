@@ -28,6 +28,9 @@ const SERVICE: [&str; 12] = [
 ];
 /// Defaults that a directive of any unit has the row of.
 const UNIT: [&str; 2] = ["StartLimitIntervalSec", "StartLimitBurst"];
+/// Settings of the whole.
+const OWN: [&str; 4] =
+    ["DefaultDeviceTimeoutSec", "DefaultEnvironment", "CtrlAltDelBurstAction", "ShowStatus"];
 /// What is taken and changes nothing here.
 const ACCEPTED: [&str; 36] = [
     "CPUAffinity",
@@ -173,10 +176,7 @@ impl SystemConfig {
             let of_services = SERVICE.iter().chain(&UNIT).map(|d| format!("Default{d}"));
             let mut known: Vec<String> = of_services.collect();
             known.extend(ACCEPTED.iter().map(|a| String::from(*a)));
-            known.extend(
-                ["DefaultDeviceTimeoutSec", "DefaultEnvironment", "CtrlAltDelBurstAction", "ShowStatus"]
-                    .map(String::from),
-            );
+            known.extend(OWN.map(String::from));
             let fix = nearest(key, known.iter().map(String::as_str)).map(|n| format!("did you mean {n}=?"));
             self.diagnose("unknown-directive", assignment, format!("{key}= is no setting of [Manager]"), fix);
         }

@@ -128,12 +128,12 @@ pub fn run(args: &Args, boot: Option<Boot>) -> Result<Ended, Refused> {
     let recorder_pid = recorder.pid();
     let recorder = Rc::new(RefCell::new(recorder));
     let locale = std::env::vars().filter(|(name, _)| name == "LANG" || name.starts_with("LC_"));
-    let mut environment = HostOptions::default().environment;
+    let mut environment: Vec<Box<str>> = HostOptions::default().environment;
     environment.extend(system.environment.iter().cloned());
     environment.extend(locale.map(|(name, value)| format!("{name}={value}").into()));
     for pair in &units.generated {
         let name = pair.split('=').next().unwrap_or("");
-        environment.retain(|held: &Box<str>| held.split('=').next() != Some(name));
+        environment.retain(|held| held.split('=').next() != Some(name));
         environment.push(pair.clone());
     }
     let units = Rc::new(RefCell::new(units));

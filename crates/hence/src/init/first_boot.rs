@@ -1,5 +1,5 @@
-//! The first boot of a root: units are enabled as the presets say, before any is loaded; machine-id(5), "First
-//! boot semantics", and systemd.preset(5). Like systemd 252, it enables and does not disable.
+//! The first boot of a root: units are enabled as the presets say, before any is loaded; machine-id(5),
+//! "First boot semantics", and systemd.preset(5). Like systemd 252, it enables and does not disable.
 
 use crate::units;
 use hence_host::{DiskFiles, change_unit_files};

@@ -341,9 +341,8 @@ fn mount_units_mount_and_unmount() {
     assert!(rig.inside("mkdir -p /tmp/other && mount -t tmpfs x /tmp/other && sleep 0.5").status.success());
     assert_eq!(is("tmp-other.mount"), ["active"]);
     // A device that comes late is waited for, and one that doesn't come no longer than it is said.
-    let absent = "mkdir -p /etc/systemd/system/dev-nonsense.device.d; \
-                  printf '[Unit]\\nJobRunningTimeoutSec=1s\\n' > /etc/systemd/system/dev-nonsense.device.d/t.conf; \
-                  systemctl daemon-reload; systemctl start dev-nonsense.device";
+    let absent = "cd /etc/systemd/system; mkdir -p dev-nonsense.device.d; \
+                  printf '[Unit]\\nJobRunningTimeoutSec=1s\\n' > dev-nonsense.device.d/t.conf; systemctl daemon-reload; systemctl start dev-nonsense.device";
     assert!(!rig.inside(absent).status.success());
     let late = "systemctl start dev-late.device & sleep 0.5; ln -s null /dev/late; wait $!";
     assert!(rig.inside(late).status.success());
@@ -392,7 +391,8 @@ fn a_first_boot_has_presets_and_generators_make_the_environment() {
     let told = String::from_utf8_lossy(&told.stdout).into_owned();
     assert!(told.contains("became a link to"), "{told}");
     // A reload runs them anew.
-    let changed = "printf '#!/bin/sh\\necho OTHER=x\\n' > /etc/systemd/system-environment-generators/10-made; \
+    let changed = "cd /etc/systemd/system-environment-generators; \
+                   printf '#!/bin/sh\\necho OTHER=x\\n' > 10-made; \
                    /hence systemctl daemon-reload; /hence systemctl show-environment";
     let shown = String::from_utf8_lossy(&rig.inside(changed).stdout).into_owned();
     assert!(
