@@ -249,11 +249,11 @@ mod tests {
 
     #[test]
     fn defaults_reach_units() {
-        let system = of(
-            "[Manager]\nDefaultTimeoutStopSec=7s\nDefaultTasksMax=33\nDefaultLimitNOFILE=100:200\n\
+        let system =
+            of("[Manager]\nDefaultTimeoutStopSec=7s\nDefaultTasksMax=33\nDefaultLimitNOFILE=100:200\n\
              DefaultStartLimitBurst=9\nDefaultRestartSec=2s\nDefaultEnvironment=\"A=b c\" D=e\n\
-             CtrlAltDelBurstAction=poweroff-force\nDefaultDeviceTimeoutSec=7\nRuntimeWatchdogSec=off\nShowStatus=no\n",
-        );
+             CtrlAltDelBurstAction=poweroff-force\nDefaultDeviceTimeoutSec=7\n\
+             RuntimeWatchdogSec=off\nShowStatus=no\n");
         assert_eq!(system.diagnostics, vec![]);
         assert_eq!(system.environment.iter().map(|e| &**e).collect::<Vec<_>>(), ["A=b c", "D=e"]);
         assert_eq!(system.ctrl_alt_del_burst, EmergencyAction::PoweroffForce);

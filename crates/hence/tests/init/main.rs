@@ -342,7 +342,8 @@ fn mount_units_mount_and_unmount() {
     assert_eq!(is("tmp-other.mount"), ["active"]);
     // A device that comes late is waited for, and one that doesn't come no longer than it is said.
     let absent = "cd /etc/systemd/system; mkdir -p dev-nonsense.device.d; \
-                  printf '[Unit]\\nJobRunningTimeoutSec=1s\\n' > dev-nonsense.device.d/t.conf; systemctl daemon-reload; systemctl start dev-nonsense.device";
+                  printf '[Unit]\\nJobRunningTimeoutSec=1s\\n' > dev-nonsense.device.d/t.conf; \
+                  systemctl daemon-reload; systemctl start dev-nonsense.device";
     assert!(!rig.inside(absent).status.success());
     let late = "systemctl start dev-late.device & sleep 0.5; ln -s null /dev/late; wait $!";
     assert!(rig.inside(late).status.success());

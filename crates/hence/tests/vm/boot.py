@@ -21,7 +21,7 @@ from pathlib import Path
 TOOLS = ["qemu-system-x86_64", "debootstrap", "mkfs.ext4", "e2fsck", "debugfs", "apt-get", "dpkg-deb"]
 PACKAGES = "systemd,udev,util-linux,mount,login,kmod,procps,dbus"
 MODULES = ["virtio_blk", "virtio_pci"]
-BOOT_S, STEP_S, END_S = 150, 60, 90
+BOOT_S, STEP_S, END_S = 300, 90, 120
 PASSWORD = "hence"
 
 
