@@ -79,7 +79,7 @@ pub(crate) fn implied(swap: &SwapConfig, defaults: bool) -> Vec<Implied> {
     let mut add = |kinds: &'static [DependencyKind], name: Option<UnitName>, origin: Origin| {
         found.extend(name.map(|name| (kinds, name, origin)));
     };
-    let origin = || Origin::Implied { directive: "What", position: None };
+    let origin = || Origin::implied("What", None);
     add(&[After], UnitName::new("systemd-journald.socket"), origin());
     match device_of(&swap.what) {
         Some(device) => {
