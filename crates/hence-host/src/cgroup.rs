@@ -574,8 +574,11 @@ fn open_folder(folder: &Path) -> io::Result<OwnedFd> {
     Ok(rustix::fs::open(folder, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?)
 }
 
-fn subfolders(folder: &Path) -> impl Iterator<Item = String> {
-    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+/// The names of the groups right below one. Most have none, which the number of links tells without a look
+/// into the folder.
+pub fn subfolders(folder: &Path) -> impl Iterator<Item = String> + use<> {
+    let any = rustix::fs::stat(folder).is_ok_and(|s| s.st_nlink > 2);
+    let entries = any.then(|| fs::read_dir(folder)).into_iter().flatten().flatten().flatten();
     entries
         .filter(|e| e.file_type().is_ok_and(|t| t.is_dir()))
         .filter_map(|e| e.file_name().into_string().ok())

@@ -32,6 +32,18 @@ use std::{
 pub trait Capture {
     /// A process was started whose stream goes to this pipe.
     fn stream(&mut self, read_end: OwnedFd, unit: &Text, invocation: Invocation, stream: Stream, pid: u32);
+
+    /// As [`Self::stream`], with what the unit says about its logs: an encoded [`crate::journal::Logging`].
+    fn logged_stream(
+        &mut self,
+        read_end: OwnedFd,
+        unit: &Text,
+        invocation: Invocation,
+        (stream, pid): (Stream, u32),
+        _logging: &Arc<[u8]>,
+    ) {
+        self.stream(read_end, unit, invocation, stream, pid);
+    }
 }
 
 /// Reads the files of a unit: its configuration, and the files as they were then.

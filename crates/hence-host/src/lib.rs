@@ -19,6 +19,7 @@ mod glob;
 mod groups;
 mod host;
 mod inputs;
+pub mod journal;
 mod live;
 pub mod machine;
 pub mod mountinfo;
@@ -38,7 +39,7 @@ mod terminal;
 mod unit_files;
 mod wait;
 
-pub use cgroup::{remove_empty_groups, sweep};
+pub use cgroup::{remove_empty_groups, subfolders, sweep};
 pub use clock::{boot_ticks, ticks};
 pub use conditions::unknown as unknown_conditions;
 pub use error::{HostError, HostStep};

@@ -9,6 +9,7 @@ use crate::{
     executor::Plan,
     glob,
     host::{End, Host, Row, Tracked, Tracker},
+    journal::Logging,
     process, protection,
     stdio::{Ends, Failure, Streams},
     sys::spawn::Image,
@@ -148,7 +149,10 @@ impl Host {
         }
         prepared.environment.iter().for_each(|v| image.environment(v));
         let (pid, start_ticks) = self.launch(spawn, claim, recipe.resources, &prepared.program)?;
-        self.started(spawn, pid, start_ticks, streams, report);
+        let program = recipe.context.syslog_identifier.as_deref();
+        let program = program.or(prepared.program.rsplit('/').next()).unwrap_or_default();
+        let logging = Logging::of(program, recipe.context.log.as_deref());
+        self.started(spawn, pid, start_ticks, streams, report, &logging);
         let inputs = if matches!(spawn.role, ProcessRole::Main | ProcessRole::Start) {
             self.inputs.of_start(&prepared.program, &prepared.arguments, &prepared.files)
         } else {
@@ -408,6 +412,7 @@ impl Host {
         start_ticks: u64,
         streams: Streams,
         report: Option<(OwnedFd, [OwnedFd; 2])>,
+        logging: &Logging,
     ) {
         let tracked = Tracked { start_ticks, unit: spawn.unit, pidfd: None, end: End::Exited };
         self.processes.insert(pid, tracked);
@@ -420,9 +425,12 @@ impl Host {
             self.watch_executor(pid, read);
         }
         let name = spawn.config.id().text();
-        if let Some(capture) = &mut self.options.capture {
+        if let Some(capture) = &mut self.options.capture
+            && !streams.captured.is_empty()
+        {
+            let logging = logging.encode();
             for (stream, read_end) in streams.captured {
-                capture.stream(read_end, name, spawn.invocation, stream, pid);
+                capture.logged_stream(read_end, name, spawn.invocation, (stream, pid), &logging);
             }
         }
         if let Some(connection) = spawn.connection {

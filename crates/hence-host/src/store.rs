@@ -7,6 +7,7 @@
 
 mod capture;
 mod digest;
+mod entries;
 mod link;
 mod lock;
 mod message;
@@ -17,6 +18,7 @@ mod retention;
 mod ring;
 mod segment;
 
+pub use entries::JournalSetup;
 pub use link::{RecorderCommand, RecorderLink};
 pub use reader::{Break, Damage, NewestFirst, Reader, Records, Verified};
 pub use recorder::{RecorderOptions, recorder_main};

@@ -892,6 +892,8 @@ pub struct ExecConfig {
     pub tty_vt_disallocate: bool,
     /// SyslogIdentifier=
     pub syslog_identifier: Option<Box<str>>,
+    /// SyslogLevel=, LogLevelMax= and their kin, where any is given.
+    pub log: Option<Box<LogConfig>>,
     /// RuntimeDirectory=, StateDirectory=, ...
     pub directories: Vec<ManagedDirectory>,
     /// RuntimeDirectoryMode= and its kin where given, by [`DirectoryKind`]; `directories` has them applied.
@@ -901,6 +903,25 @@ pub struct ExecConfig {
     /// Directives of systemd.exec(5) that change the process and aren't acted on, by name: `why` and the
     /// spawn record name them, so that nobody believes in a sandbox that isn't there.
     pub not_applied: Vec<&'static str>,
+}
+
+/// What of a unit's output is logged, and how; systemd.exec(5), "Logging and Standard Input/Output".
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LogConfig {
+    /// SyslogLevel=, 0 to 7; `None`: 6, info.
+    pub level: Option<u8>,
+    /// SyslogFacility= as syslog(3) numbers them; `None`: 3, daemon.
+    pub facility: Option<u8>,
+    /// SyslogLevelPrefix=no
+    pub no_level_prefix: bool,
+    /// LogLevelMax=
+    pub level_max: Option<u8>,
+    /// LogRateLimitIntervalSec= in microseconds.
+    pub rate_interval_us: Option<u64>,
+    /// LogRateLimitBurst=
+    pub rate_burst: Option<u32>,
+    /// LogExtraFields=, each as FIELD=VALUE.
+    pub extra_fields: Vec<Box<str>>,
 }
 
 /// What of the file system a unit sees, and what of it it may change.

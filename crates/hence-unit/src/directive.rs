@@ -19,6 +19,7 @@ mod condition;
 mod exec;
 mod install;
 mod kill;
+mod logging;
 mod mount;
 mod nearest;
 mod path;

@@ -6,6 +6,7 @@ mod control;
 mod exit;
 mod front_link;
 mod init;
+mod journal;
 mod live_files;
 mod model;
 mod narrator;
@@ -31,17 +32,18 @@ fn main() -> ExitCode {
     }
     match arguments.next().as_ref().and_then(|a| a.to_str()) {
         Some("executor") => hence_host::executor_main(),
-        Some("recorder") => recorder(arguments.next().map(PathBuf::from)),
+        Some("recorder") => recorder(arguments.next().map(PathBuf::from), arguments.next()),
         _ => cli::main(),
     }
 }
 
 /// The process that carries records from the ring to the disk; its owner is at its standard input.
-fn recorder(ledger: Option<PathBuf>) -> ExitCode {
+fn recorder(ledger: Option<PathBuf>, to: Option<std::ffi::OsString>) -> ExitCode {
     let socket = std::io::stdin().as_fd().try_clone_to_owned();
     let (Some(ledger), Ok(socket)) = (ledger, socket) else { return ExitCode::from(exit::USAGE) };
-    let options = hence_host::store::RecorderOptions::new(|old, segment, limit| {
+    let mut options = hence_host::store::RecorderOptions::new(|old, segment, limit| {
         hence_ledger::fold::fold(old, segment.into_iter(), limit)
     });
+    options.journal = journal::setup(to);
     hence_host::store::recorder_main(&ledger, socket, options)
 }

@@ -20,6 +20,7 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::rc::Rc;
+use std::sync::Arc;
 
 /// Runs units in the foreground until they are done, ^C or --for.
 #[derive(Debug, Default, clap::Args)]
@@ -45,6 +46,9 @@ pub struct Args {
     /// Say only what is wrong
     #[arg(long, short)]
     pub quiet: bool,
+    /// Which journal the output of services goes to
+    #[arg(long, value_name = "WHICH", value_enum, default_value_t)]
+    pub journal: crate::journal::Wanted,
     /// Keep running when no unit is left up
     #[arg(long)]
     pub stay: bool,
@@ -66,6 +70,17 @@ struct ToRecorder(Rc<RefCell<RecorderLink>>);
 impl Capture for ToRecorder {
     fn stream(&mut self, read_end: OwnedFd, unit: &Text, invocation: Invocation, stream: Stream, pid: u32) {
         self.0.borrow_mut().send_stream(read_end, unit, invocation, stream, pid);
+    }
+
+    fn logged_stream(
+        &mut self,
+        read_end: OwnedFd,
+        unit: &Text,
+        invocation: Invocation,
+        of: (Stream, u32),
+        logging: &Arc<[u8]>,
+    ) {
+        self.0.borrow_mut().send_logged_stream(read_end, unit, invocation, of, logging);
     }
 }
 
@@ -124,7 +139,10 @@ pub fn run(args: &Args, boot: Option<Boot>) -> Result<Ended, Refused> {
     let ring = Ring::open(&ledger, &RingOptions::default()).map_err(bad_ledger)?;
     let before = survivors::Before::look(&ledger);
     let now = Host::now();
-    let recorder = RecorderLink::start(recorder_command(&ledger), now.monotonic_us).map_err(bad_ledger)?;
+    let named = args.ledger.ledger.is_some();
+    let journal = crate::journal::recorder_arguments(args.journal, &ledger, boot.is_some(), named);
+    let command = recorder_command(&ledger, journal);
+    let recorder = RecorderLink::start(command, now.monotonic_us).map_err(bad_ledger)?;
     let recorder_pid = recorder.pid();
     let recorder = Rc::new(RefCell::new(recorder));
     let locale = std::env::vars().filter(|(name, _)| name == "LANG" || name.starts_with("LC_"));
@@ -312,11 +330,13 @@ fn open_front(args: &Args, first: bool) -> Option<FrontLink> {
 }
 
 /// The recorder is this program, called anew.
-fn recorder_command(ledger: &Path) -> RecorderCommand {
+fn recorder_command(ledger: &Path, journal: Vec<OsString>) -> RecorderCommand {
+    let mut arguments = vec![OsString::from("recorder"), ledger.as_os_str().to_owned()];
+    arguments.extend(journal);
     RecorderCommand {
         program: std::env::current_exe().unwrap_or_else(|_| PathBuf::from("/proc/self/exe")),
-        arguments: vec![OsString::from("recorder"), ledger.as_os_str().to_owned()],
-        environment: Vec::new(),
+        arguments,
+        environment: crate::journal::environment(),
     }
 }
 

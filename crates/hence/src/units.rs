@@ -402,7 +402,7 @@ fn system_config(environs: &Environs) -> SystemConfig {
 
 /// system.conf and the files beside it, first those that yield: the main file of the first folder that has
 /// one, then drop-ins by their names, of which the one in the first folder hides the others.
-fn conf_files(file: &str, folder: &str) -> Vec<(Text, String)> {
+pub(crate) fn conf_files(file: &str, folder: &str) -> Vec<(Text, String)> {
     const ROOTS: [&str; 5] = ["/etc", "/run", "/usr/local/lib", "/usr/lib", "/lib"];
     let read = |path: &Path| {
         let bytes = DiskFiles.read(path.to_str()?).ok()?;

@@ -56,11 +56,11 @@ pub fn run(place: &Place, first_boot: bool, given: &[Box<str>]) -> Vec<String> {
 }
 
 /// Units that services of other packages require though systemd's package alone has them. Files of the same
-/// names in any other folder win. Without systemd's journal the system log has the socket to itself.
+/// names in any other folder win. What comes to /dev/log is sent on there.
 const OWN_UNITS: [(&str, &str); 1] = [(
     "syslog.socket",
     "[Unit]\nDescription=Socket of the System Log\nDefaultDependencies=no\nBefore=sockets.target\n\n\
-     [Socket]\nListenDatagram=/dev/log\nSocketMode=0666\nPassCredentials=yes\nReceiveBuffer=8M\n",
+     [Socket]\nListenDatagram=/run/systemd/journal/syslog\nSocketMode=0666\nPassCredentials=yes\nReceiveBuffer=8M\n",
 )];
 
 fn own_units(folder: &Path) -> Option<String> {

@@ -1,10 +1,11 @@
 //! Output of services: read from pipes, kept as lines in bounded log files, the last of it kept for last
-//! words.
+//! words. Where there is a journal (see `entries`), lines are its entries instead, and no log file is made.
 //!
-//! A line is `TIME INVOCATION STREAM PID: TEXT`, the text as it was written, byte for byte. A service
-//! never waits for a disk: what can't be stored is counted, and a line says so as soon as one can. Memory
-//! is bounded over all streams together.
+//! In a log file a line is `TIME INVOCATION STREAM PID: TEXT`, the text as it was written, byte for byte. A
+//! service never waits for a disk: what can't be stored is counted, and a line says so as soon as one can.
+//! Memory is bounded over all streams together.
 
+use super::entries::Entries;
 use super::{now, open_private};
 use crate::sys::store as sys;
 use hence_ledger::{Invocation, Stream, Text};
@@ -13,13 +14,14 @@ use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
+use std::sync::Arc;
 
 /// The end of a stream that last words come from.
 const TAIL: usize = 2 << 10;
 /// All tails together.
 const ALL_TAILS: usize = 64 << 10;
 /// Longest line; a longer one goes on in the next.
-const LONGEST_LINE: usize = 48 << 10;
+pub(super) const LONGEST_LINE: usize = 48 << 10;
 /// All lines together that have no end yet.
 const ALL_PARTIAL: usize = 512 << 10;
 /// Ended streams whose tails are kept.
@@ -37,6 +39,8 @@ pub(crate) struct Origin {
     pub invocation: Invocation,
     pub stream: Stream,
     pub pid: u32,
+    /// What the unit says about its logs: an encoded [`crate::journal::Logging`].
+    pub logging: Option<Arc<[u8]>>,
 }
 
 /// A stream that is at its end.
@@ -49,23 +53,25 @@ pub(crate) struct Ended {
 }
 
 #[derive(Debug)]
-struct Output {
+pub(super) struct Output {
     fd: OwnedFd,
     token: u64,
-    origin: Origin,
+    pub(super) origin: Origin,
     /// Of those that have written something: most of a thousand services are silent.
-    text: Option<Box<Written>>,
+    pub(super) text: Option<Box<Written>>,
     touched: u32,
     lost: u32,
 }
 
 /// What is kept of a stream.
 #[derive(Debug, Default)]
-struct Written {
+pub(super) struct Written {
     /// A line without its end.
     partial: Vec<u8>,
     /// The last of all, for last words.
     tail: Vec<u8>,
+    /// As the journal has it.
+    pub(super) source: Option<Box<crate::journal::Source>>,
 }
 
 impl Output {
@@ -87,6 +93,8 @@ pub(crate) struct Capture {
     partials: usize,
     turn: u32,
     last_name: Option<Text>,
+    /// The journal, where there is one.
+    pub(super) entries: Option<Entries>,
 }
 
 /// What a read came to.
@@ -100,7 +108,7 @@ enum Turn {
 }
 
 impl Capture {
-    pub fn new(logs: PathBuf, log_bytes: u64) -> Capture {
+    pub fn new(logs: PathBuf, log_bytes: u64, entries: Option<Entries>) -> Capture {
         Capture {
             logs,
             log_bytes: log_bytes.max(LONGEST_LINE as u64 * 2),
@@ -111,6 +119,7 @@ impl Capture {
             partials: 0,
             turn: 0,
             last_name: None,
+            entries,
         }
     }
 
@@ -142,18 +151,21 @@ impl Capture {
     pub fn shrink(&mut self) {
         self.outputs.shrink_to_fit();
         self.free.shrink_to_fit();
+        if let Some(entries) = &mut self.entries {
+            entries.shrink();
+        }
     }
 
     /// Whether no stream is left.
     pub fn is_empty(&self) -> bool {
-        self.free.len() == self.outputs.len()
+        self.free.len() == self.outputs.len() && self.entries.as_ref().is_none_or(Entries::is_idle)
     }
 
     fn output(&mut self, key: u64) -> Option<&mut Output> {
         self.outputs.get_mut(usize::try_from(key).ok()?)?.as_mut()
     }
 
-    fn live(&self) -> impl Iterator<Item = (u64, &Output)> {
+    pub(super) fn live(&self) -> impl Iterator<Item = (u64, &Output)> {
         self.outputs.iter().enumerate().filter_map(|(key, o)| Some((key as u64, o.as_ref()?)))
     }
 
@@ -236,6 +248,16 @@ impl Capture {
         text.extend_from_slice(bytes);
         self.partials -= before;
         let crowded = self.partials + text.len() > ALL_PARTIAL;
+        if let Some(entries) = &mut self.entries {
+            let done = entries.take(output, &text, end, crowded);
+            text.drain(..done);
+            self.partials += text.len();
+            if let Some(written) = &mut output.text {
+                text.shrink_to(0);
+                written.partial = text;
+            }
+            return;
+        }
         let mut lines = Lines::new(&output.origin);
         let mut rest = text.as_slice();
         loop {
@@ -264,7 +286,7 @@ impl Capture {
         let output = self.outputs.get_mut(usize::try_from(key).ok()?)?.take()?;
         self.free.extend(u32::try_from(key));
         let ended = Some(Ended { token: output.token, fd: output.fd });
-        let Written { partial, tail } = output.text.map(|t| *t).unwrap_or_default();
+        let Written { partial, tail, .. } = output.text.map(|t| *t).unwrap_or_default();
         self.partials -= partial.len();
         if tail.is_empty() {
             return ended;
@@ -310,6 +332,11 @@ impl Capture {
 
     /// The end of a stream as the unit's log has it.
     fn tail_of_log(&self, unit: &str, invocation: Invocation, stream: Stream) -> Vec<u8> {
+        if let Some(entries) = &self.entries {
+            let of_it = |o: &&Origin| &*o.unit == unit && o.invocation == invocation && o.stream == stream;
+            let origin = self.live().map(|(_, output)| &output.origin).find(of_it);
+            return origin.map(|origin| entries.tail(origin, TAIL)).unwrap_or_default();
+        }
         let mut end = Vec::new();
         let read = |end: &mut Vec<u8>| {
             let mut file = std::fs::File::open(self.logs.join(file_name(unit)))?;

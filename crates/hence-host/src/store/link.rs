@@ -14,6 +14,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
+use std::sync::Arc;
 
 /// How many messages wait for a recorder that is behind.
 const QUEUE: usize = 1024;
@@ -37,6 +38,8 @@ struct Output {
     unit: Text,
     invocation: Invocation,
     pid: u32,
+    /// How it is logged.
+    logging: Option<Arc<[u8]>>,
     /// Of stdout and of stderr; `None`: at its end, or there was none.
     ends: [Option<OwnedFd>; 2],
 }
@@ -60,7 +63,7 @@ impl Outputs {
             output.ends[side] = Some(fd);
             return (self.last * 2 + side) as u64;
         }
-        let mut output = Output { unit: unit.clone(), invocation, pid, ends: [None, None] };
+        let mut output = Output { unit: unit.clone(), invocation, pid, logging: None, ends: [None, None] };
         output.ends[side] = Some(fd);
         self.last = match self.free.pop() {
             Some(place) => place as usize,
@@ -83,7 +86,15 @@ impl Outputs {
         let fd = output.ends[side].as_ref()?.as_fd();
         let stream = if side == 0 { Stream::Stdout } else { Stream::Stderr };
         let (unit, invocation, pid) = (output.unit.clone(), output.invocation, output.pid);
-        Some((fd, ToRecorder::Output { token, unit, invocation, stream, pid }))
+        let logging = output.logging.clone();
+        Some((fd, ToRecorder::Output { token, unit, invocation, stream, pid, logging }))
+    }
+
+    fn log_as(&mut self, token: u64, logging: &Arc<[u8]>) {
+        let place = usize::try_from(token / 2).ok().and_then(|at| self.places.get_mut(at)?.as_mut());
+        if let Some(output) = place {
+            output.logging = Some(logging.clone());
+        }
     }
 
     fn remove(&mut self, token: u64) {
@@ -217,6 +228,22 @@ impl RecorderLink {
         pid: u32,
     ) {
         let token = self.outputs.add(fd, unit, invocation, stream, pid);
+        self.unsent.push_back(token);
+        self.flush();
+    }
+
+    /// As [`Self::send_stream`], with what the unit says about its logs: an encoded
+    /// [`crate::journal::Logging`].
+    pub fn send_logged_stream(
+        &mut self,
+        fd: OwnedFd,
+        unit: &Text,
+        invocation: Invocation,
+        (stream, pid): (Stream, u32),
+        logging: &Arc<[u8]>,
+    ) {
+        let token = self.outputs.add(fd, unit, invocation, stream, pid);
+        self.outputs.log_as(token, logging);
         self.unsent.push_back(token);
         self.flush();
     }

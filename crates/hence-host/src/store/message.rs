@@ -1,12 +1,14 @@
 //! What owner and recorder say to each other: short messages over a socket that keeps their boundaries.
 //!
 //! Both ends are the same program, yet nothing here trusts a byte that came in.
+use crate::journal::LONGEST_LOGGING;
 use hence_ledger::{GapReason, Invocation, RecordId, Stream, Text};
+use std::sync::Arc;
 
 /// Longest message.
-pub(crate) const LONGEST: usize = 512;
+pub(crate) const LONGEST: usize = 512 + LONGEST_LOGGING;
 /// Most streams that one message names.
-pub(crate) const CLOSED_MOST: usize = (LONGEST - 1) / 8;
+pub(crate) const CLOSED_MOST: usize = 63;
 /// Longest unit name in a message; systemd's names end at 255 bytes.
 const LONGEST_NAME: usize = 400;
 
@@ -15,8 +17,15 @@ const LONGEST_NAME: usize = 400;
 pub(crate) enum ToRecorder {
     /// There are records up to this position; at once, or when it suits.
     Wake { head: u64, at_once: bool },
-    /// The read end of an output pipe comes with this.
-    Output { token: u64, unit: Text, invocation: Invocation, stream: Stream, pid: u32 },
+    /// The read end of an output pipe comes with this; `logging` is an encoded [`crate::journal::Logging`].
+    Output {
+        token: u64,
+        unit: Text,
+        invocation: Invocation,
+        stream: Stream,
+        pid: u32,
+        logging: Option<Arc<[u8]>>,
+    },
     /// The invocation ended badly, as this record says: its last words are wanted.
     EndedBadly { unit: Text, invocation: Invocation, record: RecordId },
 }
@@ -57,12 +66,15 @@ impl ToRecorder {
                 out.extend_from_slice(&head.to_le_bytes());
                 out.push(u8::from(*at_once));
             }
-            ToRecorder::Output { token, unit, invocation, stream, pid } => {
+            ToRecorder::Output { token, unit, invocation, stream, pid, logging } => {
                 out.push(2);
                 out.extend_from_slice(&token.to_le_bytes());
                 out.extend_from_slice(&invocation.0);
                 out.push(stream.tag());
                 out.extend_from_slice(&pid.to_le_bytes());
+                let logging = logging.as_deref().unwrap_or(&[]);
+                out.extend_from_slice(&(logging.len() as u16).to_le_bytes());
+                out.extend_from_slice(logging);
                 put_name(&mut out, unit);
             }
             ToRecorder::EndedBadly { unit, invocation, record } => {
@@ -80,13 +92,18 @@ impl ToRecorder {
         let name = |at| Some(Text::from(std::str::from_utf8(bytes.get(at..)?).ok()?));
         Some(match bytes.first()? {
             1 => ToRecorder::Wake { head: u64_of(bytes, 1)?, at_once: *bytes.get(9)? != 0 },
-            2 => ToRecorder::Output {
-                token: u64_of(bytes, 1)?,
-                invocation: invocation_of(bytes, 9)?,
-                stream: Stream::from_tag(*bytes.get(25)?)?,
-                pid: u32::from_le_bytes(bytes.get(26..30)?.try_into().ok()?),
-                unit: name(30)?,
-            },
+            2 => {
+                let length = usize::from(u16::from_le_bytes(bytes.get(30..32)?.try_into().ok()?));
+                let logging = bytes.get(32..32 + length)?;
+                ToRecorder::Output {
+                    token: u64_of(bytes, 1)?,
+                    invocation: invocation_of(bytes, 9)?,
+                    stream: Stream::from_tag(*bytes.get(25)?)?,
+                    pid: u32::from_le_bytes(bytes.get(26..30)?.try_into().ok()?),
+                    unit: name(32 + length)?,
+                    logging: (length > 0).then(|| logging.into()),
+                }
+            }
             3 => ToRecorder::EndedBadly {
                 record: RecordId(u64_of(bytes, 1)?),
                 invocation: invocation_of(bytes, 9)?,
@@ -140,7 +157,14 @@ mod tests {
         let invocation = Invocation([7; 16]);
         for message in [
             ToRecorder::Wake { head: 1 << 40, at_once: true },
-            ToRecorder::Output { token: 9, unit: unit.clone(), invocation, stream: Stream::Stderr, pid: 77 },
+            ToRecorder::Output {
+                token: 9,
+                unit: unit.clone(),
+                invocation,
+                stream: Stream::Stderr,
+                pid: 77,
+                logging: Some(crate::journal::Logging::of("a", None).encode()),
+            },
             ToRecorder::EndedBadly { unit, invocation, record: RecordId(5) },
         ] {
             let bytes = message.encode();

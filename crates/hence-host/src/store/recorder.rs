@@ -6,6 +6,7 @@
 
 use super::capture::{Capture, Ended, Origin};
 use super::digest::{Digests, Job};
+use super::entries::{Entries, JournalSetup};
 use super::message::{CLOSED_MOST, LONGEST, ToOwner, ToRecorder};
 use super::package::Packages;
 use super::retention::{self, Bounds};
@@ -36,6 +37,8 @@ pub struct RecorderOptions {
     pub log_bytes: u64,
     /// How long to wait after a wake-up before draining, in microseconds.
     pub delay_us: u64,
+    /// The journal that output goes to; without one it goes to log files.
+    pub journal: Option<JournalSetup>,
     /// Sums up removed segments.
     pub fold: Fold,
 }
@@ -50,6 +53,7 @@ impl RecorderOptions {
             folded_bytes: 4 << 20,
             log_bytes: 1 << 20,
             delay_us: 100_000,
+            journal: None,
             fold,
         }
     }
@@ -58,6 +62,14 @@ impl RecorderOptions {
 const SOCKET: u64 = 0;
 const QUERY: u64 = 1;
 const FIRST_STREAM: u64 = 2;
+/// The sockets of the journal begin here.
+const FIRST_SOCKET: u64 = 1 << 48;
+/// How long what may wait for an idle moment waits for one.
+const IDLE_US: u64 = 20_000;
+/// Lines that come one by one are written a few together: a look at them costs more than the lines do.
+const GATHER_US: u64 = 2_000;
+/// Fewer bytes than this at a time are few.
+const FEW: u64 = 4 << 10;
 /// How long to wait before another try while an older recorder still writes.
 const LOCK_US: u64 = 20_000;
 const RETRY_US: u64 = 5_000_000;
@@ -120,6 +132,10 @@ struct Recorder {
     synced_us: u64,
     /// Bytes drained since memory was last given back; digests count as a batch.
     worked: u64,
+    /// Output that comes before that may wait until then.
+    gather_until_us: u64,
+    /// Bytes of output at a time, on average.
+    usually_taken: u64,
     outbox: VecDeque<ToOwner>,
     /// Streams that ended and of which the owner has not heard.
     closed_streams: Vec<u64>,
@@ -145,8 +161,13 @@ impl Recorder {
         epoll::add(&epoll, &socket, EventData::new_u64(SOCKET), EventFlags::IN).map_err(failed)?;
         let ring = Rc::new(file);
         let now_us = now().monotonic_us;
+        let entries = options.journal.clone().map(Entries::new);
+        for (number, fd) in entries.iter().flat_map(Entries::sockets) {
+            epoll::add(&epoll, fd, EventData::new_u64(FIRST_SOCKET + number), EventFlags::IN)
+                .map_err(failed)?;
+        }
         Ok(Recorder {
-            capture: Capture::new(places.logs(), options.log_bytes),
+            capture: Capture::new(places.logs(), options.log_bytes, entries),
             digests: Digests::new(Packages::here()),
             cursor: Cursor::new(ring.clone(), header.capacity, tail.position),
             capacity: header.capacity,
@@ -169,6 +190,8 @@ impl Recorder {
             synced_us: now_us,
             // Starting up is a burst too.
             worked: BATCH as u64,
+            gather_until_us: 0,
+            usually_taken: 0,
             outbox: VecDeque::new(),
             closed_streams: Vec::new(),
         })
@@ -192,6 +215,9 @@ impl Recorder {
             self.say();
             if self.socket.is_some() || self.closed {
                 if self.socket.is_none() && self.capture.is_empty() {
+                    if let Some(entries) = &mut self.capture.entries {
+                        entries.close();
+                    }
                     return Ok(());
                 }
                 continue;
@@ -228,8 +254,28 @@ impl Recorder {
     }
 
     fn wait(&mut self, finish_at_us: Option<u64>) -> Result<(), StoreError> {
-        let due = [self.drain_at_us, self.digests.packages.deadline_us(), finish_at_us];
         let now_us = now().monotonic_us;
+        let mut entries_due = None;
+        if let Some(entries) = &mut self.capture.entries {
+            entries.commit();
+            let taken = entries.take_count();
+            self.worked += taken;
+            if taken > 0 {
+                self.usually_taken = (self.usually_taken * 7 + taken) / 8;
+                self.gather_until_us = if self.usually_taken < FEW { now_us + GATHER_US } else { 0 };
+            }
+            entries.sync(now_us);
+            let behind = entries.is_behind().then_some(now_us + IDLE_US);
+            if entries.serve(now_us) {
+                for (number, fd) in entries.sockets() {
+                    let data = EventData::new_u64(FIRST_SOCKET + number);
+                    // Those that are there already are no error.
+                    let _ = epoll::add(&self.epoll, fd, data, EventFlags::IN);
+                }
+            }
+            entries_due = behind.or(entries.due_us());
+        }
+        let due = [self.drain_at_us, self.digests.packages.deadline_us(), finish_at_us, entries_due];
         let over = self.closed && self.capture.is_empty();
         let gone = !self.closed && self.socket.is_none() && finish_at_us.is_none();
         let timeout_us = if self.digests.has_work() || over || gone {
@@ -257,6 +303,15 @@ impl Recorder {
             Err(rustix::io::Errno::INTR) => 0,
             Err(e) => return Err(StoreError::io("wait for", &self.places.folder, e.into())),
         };
+        let early_us = self.gather_until_us.saturating_sub(now().monotonic_us);
+        if count > 0 && early_us > 0 && self.socket.is_some() {
+            std::thread::sleep(std::time::Duration::from_micros(early_us.min(GATHER_US)));
+        }
+        if count == 0
+            && let Some(entries) = &mut self.capture.entries
+        {
+            entries.settle();
+        }
         for event in &events[..count] {
             match event.data.u64() {
                 SOCKET => self.receive(),
@@ -265,6 +320,7 @@ impl Recorder {
                         self.watch_query();
                     }
                 }
+                number @ FIRST_SOCKET.. => self.socket_ready(number - FIRST_SOCKET),
                 key => {
                     if let Some(ended) = self.capture.readable(key - FIRST_STREAM) {
                         self.ended(ended);
@@ -273,6 +329,24 @@ impl Recorder {
             }
         }
         Ok(())
+    }
+
+    /// A socket of the journal has something.
+    fn socket_ready(&mut self, number: u64) {
+        match self.capture.socket_ready(number) {
+            Ok(None) => {}
+            Ok(Some(stream)) => {
+                let fd = self.capture.entries.as_ref().and_then(|entries| entries.stream(stream));
+                let data = EventData::new_u64(FIRST_SOCKET + stream);
+                if let Some(fd) = fd
+                    && let Err(error) = epoll::add(&self.epoll, fd, data, EventFlags::IN)
+                {
+                    eprintln!("hence recorder: cannot read a stream: {error}");
+                }
+            }
+            // It leaves the set when it is closed: nobody else has it.
+            Err(ended) => drop(ended),
+        }
     }
 
     /// Waits for the answer of a query that has begun. A closed pipe leaves the set by itself.
@@ -329,6 +403,9 @@ impl Recorder {
         if let Some(socket) = self.socket.take() {
             let _ = epoll::delete(&self.epoll, &socket);
         }
+        if let Some(entries) = &mut self.capture.entries {
+            entries.stop_serving();
+        }
     }
 
     fn message(&mut self, message: ToRecorder, fd: Option<OwnedFd>) {
@@ -340,9 +417,9 @@ impl Recorder {
                 // While stalled, a wake-up is a reason to try again.
                 self.drain_at_us = Some(self.drain_at_us.map_or(at, |planned| planned.min(at)));
             }
-            ToRecorder::Output { token, unit, invocation, stream, pid } => {
+            ToRecorder::Output { token, unit, invocation, stream, pid, logging } => {
                 let Some(fd) = fd else { return };
-                let key = self.capture.add(fd, token, Origin { unit, invocation, stream, pid });
+                let key = self.capture.add(fd, token, Origin { unit, invocation, stream, pid, logging });
                 let watched = key.and_then(|key| {
                     let fd = self.capture.fd(key).ok_or(io::ErrorKind::NotFound)?;
                     let data = EventData::new_u64(FIRST_STREAM + key);

@@ -27,6 +27,9 @@ pub fn set_option(fd: BorrowedFd<'_>, level: i32, name: i32, value: i32) -> io::
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
+/// SO_RCVBUFFORCE.
+pub const RECEIVE_BUFFER: (i32, i32) = (libc::SOL_SOCKET, libc::SO_RCVBUFFORCE);
+
 /// SO_PASSSEC.
 pub const PASS_SECURITY: (i32, i32) = (libc::SOL_SOCKET, libc::SO_PASSSEC);
 

@@ -6,9 +6,12 @@
 
 mod bounds;
 mod damage;
+mod entries;
 mod kills;
 mod output;
 
+use hence_host::journal::{Bounds, IntakeOptions, JournalOptions, Place};
+use hence_host::store::JournalSetup;
 use hence_host::store::{Reader, StoreError, recorder_main};
 use hence_host::store::{RecorderCommand, RecorderLink, RecorderOptions, Ring, RingOptions, RingPlace};
 use hence_ledger::{Certainty, Fact, Invocation, Record, RecordId, Stamp, Text};
@@ -18,6 +21,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 const CHILD: &str = "HENCE_TEST_CHILD_LEDGER";
+const JOURNAL: &str = "HENCE_TEST_JOURNAL";
 const SEGMENT: &str = "HENCE_TEST_SEGMENT_BYTES";
 const TOTAL: &str = "HENCE_TEST_TOTAL_BYTES";
 
@@ -102,6 +106,14 @@ fn child_recorder() {
     options.total_bytes = number(TOTAL, options.total_bytes);
     options.folded_bytes = options.folded_bytes.min(options.segment_bytes);
     options.delay_us = 5_000;
+    options.journal = std::env::var_os(JOURNAL).map(|folder| JournalSetup {
+        options: JournalOptions {
+            bounds: Bounds { keep_free: Some(0), ..Bounds::default() },
+            ..JournalOptions::new(Place::Folder(Path::new(&folder).join("journal")))
+        },
+        intake: IntakeOptions::default(),
+        sockets: Some((Path::new(&folder).join("sockets"), Path::new(&folder).join("log"))),
+    });
     recorder_main(Path::new(&ledger), socket, options);
     std::process::exit(0);
 }

@@ -4,7 +4,7 @@
 use super::{
     Loading, Outcome, Row, Sections, Shape, Take,
     Take::{Act, Keep, Sandbox},
-    capability, protection, row, stdio,
+    capability, logging, protection, row, stdio,
     typed::{context, extend, flag, list, optional, parsed, path, put, text},
 };
 use crate::{
@@ -258,14 +258,6 @@ fn is_variable_or_assignment(text: &str) -> bool {
     value::variable_name_is_valid(text) || value::assignment_is_valid(text)
 }
 
-const LEVELS: &[&str] = &[
-    "emerg", "alert", "crit", "err", "warning", "notice", "info", "debug", "0", "1", "2", "3", "4", "5", "6",
-    "7",
-];
-const FACILITIES: &[&str] = &[
-    "kern", "user", "mail", "daemon", "auth", "syslog", "lpr", "news", "uucp", "cron", "authpriv", "ftp",
-    "local0", "local1", "local2", "local3", "local4", "local5", "local6", "local7",
-];
 const LABELS: &str = "labels of security modules are not set";
 const UTMP: &str = "no records of logins are written";
 const MODE: &str = "The mode of these folders.";
@@ -406,15 +398,18 @@ pub(super) const ROWS: &[Row] = &[
         Act(|l, a| text(l, a, context, |c, v| c.syslog_identifier = v)),
         "The name that captured output is logged under.",
     ),
-    r("SyslogFacility", Keep(Shape::Words(FACILITIES)), "The facility that captured output is logged with."),
-    r("SyslogLevel", Keep(Shape::Words(LEVELS)), "The level of captured output without one of its own."),
-    r("SyslogLevelPrefix", Keep(Shape::Boolean), "Take a level such as <3> from the start of a line."),
-    r("LogLevelMax", Keep(Shape::Words(LEVELS)), "Levels above this one are dropped.").since(236),
-    r("LogRateLimitIntervalSec", Keep(Shape::Span), "The time in which LogRateLimitBurst= lines are kept.")
-        .since(240),
-    r("LogRateLimitBurst", Keep(Shape::Unsigned(u32::MAX as u64)), "How many lines are kept in that time.")
-        .since(240),
-    r("LogExtraFields", Keep(Shape::List), "Fields that are added to log records.").since(236),
+    r("SyslogFacility", Act(logging::facility), "The facility that captured output is logged with."),
+    r("SyslogLevel", Act(logging::level), "The level of captured output without one of its own."),
+    r("SyslogLevelPrefix", Act(logging::prefix), "Take a level such as <3> from the start of a line."),
+    r("LogLevelMax", Act(logging::level_max), "Levels above this one are dropped.").since(236),
+    r(
+        "LogRateLimitIntervalSec",
+        Act(logging::interval),
+        "The time in which LogRateLimitBurst= lines are kept.",
+    )
+    .since(240),
+    r("LogRateLimitBurst", Act(logging::burst), "How many lines are kept in that time.").since(240),
+    r("LogExtraFields", Act(logging::extra_fields), "Fields that are added to log records.").since(236),
     r("LogFilterPatterns", Keep(Shape::List), "Patterns that decide which lines are kept.").since(253),
     r("LogNamespace", Keep(Shape::TextOrDefault), "The namespace of the journal that is logged to.")
         .since(245),

@@ -28,7 +28,7 @@ fn named(site: &Site) -> Vec<(Record, LeftOver)> {
 /// Starts the service and something that keeps hence running, and ends the service's main process.
 fn ended_service<'a>(site: &'a Site, count: usize) -> (crate::rig::Hence<'a>, Vec<u32>) {
     let hence = site.start(&["--stay"]);
-    site.written("ledger/logs/leaky.service.log");
+    site.logged("_SYSTEMD_UNIT=leaky.service");
     until("processes out of sight", || (site.marked().len() == count).then_some(()));
     // Those that leave their parents need a moment for it.
     std::thread::sleep(std::time::Duration::from_millis(100));

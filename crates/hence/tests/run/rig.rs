@@ -135,6 +135,18 @@ impl Site {
         until(name, || Some(self.read(name)).filter(|text| text.ends_with('\n')))
     }
 
+    /// Waits until a field is in the ledger's journal, as NAME=VALUE.
+    pub fn logged(&self, field: &str) {
+        let holds = |path: PathBuf| {
+            let bytes = fs::read(path).unwrap_or_default();
+            bytes.windows(field.len()).any(|there| there == field.as_bytes())
+        };
+        until(field, || {
+            let files = fs::read_dir(self.ledger().join("journal")).ok()?;
+            files.flatten().any(|file| holds(file.path())).then_some(())
+        });
+    }
+
     /// A command line of hence, as the user of this level.
     pub fn command(&self, arguments: &[&str]) -> Command {
         let program = env!("CARGO_BIN_EXE_hence");
