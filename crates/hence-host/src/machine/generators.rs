@@ -60,7 +60,8 @@ pub fn run(place: &Place, first_boot: bool, given: &[Box<str>]) -> Vec<String> {
 const OWN_UNITS: [(&str, &str); 1] = [(
     "syslog.socket",
     "[Unit]\nDescription=Socket of the System Log\nDefaultDependencies=no\nBefore=sockets.target\n\n\
-     [Socket]\nListenDatagram=/run/systemd/journal/syslog\nSocketMode=0666\nPassCredentials=yes\nReceiveBuffer=8M\n",
+     [Socket]\nListenDatagram=/run/systemd/journal/syslog\n\
+     SocketMode=0666\nPassCredentials=yes\nReceiveBuffer=8M\n",
 )];
 
 fn own_units(folder: &Path) -> Option<String> {
