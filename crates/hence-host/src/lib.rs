@@ -7,6 +7,7 @@
 #![deny(unsafe_code)]
 
 mod ancestry;
+pub mod carry;
 mod cgroup;
 mod clock;
 mod conditions;
@@ -51,5 +52,6 @@ pub use live::{SentStreams, UnitGroup};
 pub use process::own_limits;
 pub use process::{InvocationMark, Stat, describe, invocation as invocation_of, invocation_mark, is_alive};
 pub use process::{processes, stat, unit_in};
+pub use sockets::found::of_process as passed_to;
 pub use unit_files::{StepError, change_unit_files};
 pub use wait::{Interest, Ready};

@@ -14,7 +14,7 @@ pub struct Device {
     /// Its node is there.
     pub(crate) up: bool,
     /// Nobody here tells when devices come.
-    unheard: bool,
+    pub(super) unheard: bool,
 }
 
 impl Engine {

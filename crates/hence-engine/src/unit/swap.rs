@@ -2,6 +2,7 @@
 //! by the kernel, and the unit follows.
 
 use super::{State, command_text};
+use crate::carry::carry_machine;
 use crate::deadline::{Armed, DeadlineFor};
 use crate::job::Performed;
 use crate::{Effect, Engine, ExecId, Kill, KillScope, Role, Spawn, UnitId};
@@ -41,6 +42,8 @@ impl Default for Swap {
         }
     }
 }
+
+carry_machine! { Swap { sub, result, control, deadline, on, killed } }
 
 impl Swap {
     /// The process that switches it on or off.

@@ -72,6 +72,13 @@ impl Runtime for Pump {
         Err(Refusal::new(ErrorName::NotSupported, "This hence has no unit files to read."))
     }
 
+    fn reexecute(&mut self, client: Client) -> Result<(), Refusal> {
+        if Pump::ask_to_reexecute(self, client) {
+            return Ok(());
+        }
+        Err(Refusal::new(ErrorName::NotSupported, "Nothing is known of the program's file."))
+    }
+
     fn usage(&self, unit: UnitId) -> Usage {
         let Some(group) = Group::of(self, unit) else { return Usage::default() };
         let number = |file: &str| small(&group.folder.join(file))?.trim().parse().ok();

@@ -25,9 +25,26 @@ pub fn boot(init: &Init) -> Boot {
         presets = changed;
         notes.extend(said);
     }
+    of_place(init, place, first_boot, notes, presets)
+}
+
+/// Where an earlier program has set the machine up already.
+pub fn again(init: &Init) -> Boot {
+    let place = machine::Place::find();
+    of_place(init, place, false, Vec::new(), Vec::new())
+}
+
+fn of_place(
+    init: &Init,
+    place: machine::Place,
+    first_boot: bool,
+    mut notes: Vec<String>,
+    presets: Vec<hence_unit::install::Step>,
+) -> Boot {
     let (environment, said) = crate::run::generate(&place, first_boot);
     notes.extend(said);
     let role = if place.is_machine() { Role::Machine } else { Role::Container };
+    let line = std::fs::read_to_string("/proc/cmdline").unwrap_or_default();
     // The kernel's command line is the host's business in a container.
     let by_kernel = if place.is_machine() { asked_by_kernel(&line) } else { None };
     let unit = init.unit.clone().or(by_kernel).unwrap_or_else(|| "default.target".into());
