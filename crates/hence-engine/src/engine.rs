@@ -101,9 +101,8 @@ pub struct Engine {
     pub(crate) ending: Option<(RecordId, u8)>,
     finished: bool,
     power: power::Power,
-    /// What was mounted when hence began has been told.
+    /// What was mounted, and swapped to, when hence began has been told.
     pub(crate) mounts_known: bool,
-    /// The same of what was swapped to.
     pub(crate) swaps_known: bool,
     /// The record of hence's own start.
     pub(crate) started: Option<RecordId>,
@@ -286,12 +285,7 @@ impl Engine {
             Event::Resumed(units) => self.resumed(units),
             Event::BusName { unit, name, owned } => self.bus_name(unit, &name, owned),
             Event::Deadline => {}
-            Event::TimeUp { after_us } => {
-                let fact = Fact::DeadlineReached { deadline: DeadlineKind::RunFor, after_us };
-                let causes = self.started.map(|record| Cause { record, rule: None }).into_iter().collect();
-                let record = self.record(None, causes, fact);
-                self.end(record, 0);
-            }
+            Event::TimeUp { after_us } => self.time_up(after_us),
             Event::Signal { signal, pid, uid } => self.signal(signal, pid, uid),
             Event::Mounts(mounted) => self.mounts_changed(mounted),
             Event::Device { unit, there } => self.device_told(unit, there),
