@@ -90,6 +90,14 @@ pub enum Effect {
         /// Its configuration; `None`: no longer.
         config: Option<Arc<Config>>,
     },
+    /// Say whether a device's node is there, now and whenever that changes. Answered by
+    /// [`crate::Event::Device`].
+    WatchDevice {
+        /// Which unit.
+        unit: UnitId,
+        /// The node, in /dev or /sys.
+        path: Box<str>,
+    },
     /// A unit is known from now on, for clients that follow units.
     UnitNew(UnitId),
     /// A unit was unloaded: drop everything that is kept under its number, which another unit gets then.

@@ -101,8 +101,9 @@ pub struct Engine {
     pub(crate) ending: Option<(RecordId, u8)>,
     finished: bool,
     power: power::Power,
-    /// What was mounted when hence began has been told.
+    /// What was mounted, and swapped to, when hence began has been told.
     pub(crate) mounts_known: bool,
+    pub(crate) swaps_known: bool,
     /// The record of hence's own start.
     pub(crate) started: Option<RecordId>,
     /// The record that asked for the program to be executed anew, until that is done.
@@ -148,6 +149,7 @@ impl Engine {
             finished: false,
             power: power::Power::default(),
             mounts_known: false,
+            swaps_known: false,
             started: None,
             reexecution: None,
             busy: 0,
@@ -283,14 +285,11 @@ impl Engine {
             Event::Resumed(units) => self.resumed(units),
             Event::BusName { unit, name, owned } => self.bus_name(unit, &name, owned),
             Event::Deadline => {}
-            Event::TimeUp { after_us } => {
-                let fact = Fact::DeadlineReached { deadline: DeadlineKind::RunFor, after_us };
-                let causes = self.started.map(|record| Cause { record, rule: None }).into_iter().collect();
-                let record = self.record(None, causes, fact);
-                self.end(record, 0);
-            }
+            Event::TimeUp { after_us } => self.time_up(after_us),
             Event::Signal { signal, pid, uid } => self.signal(signal, pid, uid),
             Event::Mounts(mounted) => self.mounts_changed(mounted),
+            Event::Device { unit, there } => self.device_told(unit, there),
+            Event::Swaps { on, aliases } => self.swaps_changed(on, aliases),
             Event::ClockJump { by_us } => {
                 self.record(None, Vec::new(), Fact::ClockJump { by_us });
             }
@@ -466,6 +465,7 @@ impl Engine {
         if self.units[id.0 as usize].is_perpetual() && is_down(self.active_state(id)) {
             self.units[id.0 as usize].state = State::Slice { up: true };
         }
+        self.follow_device(id);
         self.loading.remove(config.id());
         for alias in &config.aliases {
             self.loading.remove(alias);

@@ -226,6 +226,20 @@ pub enum Event {
     },
     /// What is mounted now, by the names of its units; told at start and whenever it has changed.
     Mounts(Vec<UnitName>),
+    /// The answer to [`crate::Effect::WatchDevice`], and whenever that changes.
+    Device {
+        /// Which unit.
+        unit: UnitId,
+        /// Its node is there; `None`: nobody here can tell.
+        there: Option<bool>,
+    },
+    /// What is swapped to now; told at start and whenever it has changed.
+    Swaps {
+        /// By the names of its units.
+        on: Vec<UnitName>,
+        /// By further names of the same devices.
+        aliases: Vec<UnitName>,
+    },
     /// The wall clock was set.
     ClockJump {
         /// By how many microseconds.

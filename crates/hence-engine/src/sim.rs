@@ -63,6 +63,8 @@ pub enum Act {
     Conditions(UnitName, bool),
     /// From now on its sockets can be opened, or can't.
     Sockets(UnitName, bool),
+    /// The node of a device comes or goes.
+    Device(UnitName, bool),
     /// The kernel kills the main process of a unit for lack of memory.
     Oom(UnitName),
     /// The unit's files are read again.
@@ -154,6 +156,7 @@ pub struct World {
     pid_files: BTreeMap<UnitId, u32>,
     pid_files_awaited: BTreeSet<UnitId>,
     paths_watched: BTreeSet<UnitId>,
+    devices: BTreeSet<UnitName>,
     conditions_fail: BTreeSet<UnitName>,
     sockets_fail: BTreeSet<UnitName>,
 }
@@ -198,6 +201,7 @@ impl World {
             pid_files: BTreeMap::new(),
             pid_files_awaited: BTreeSet::new(),
             paths_watched: BTreeSet::new(),
+            devices: BTreeSet::new(),
             conditions_fail: BTreeSet::new(),
             sockets_fail: BTreeSet::new(),
         };
@@ -442,6 +446,16 @@ impl World {
             Act::Reload(unit) => {
                 let event = self.load(&unit);
                 self.handle(event);
+            }
+            Act::Device(unit, there) => {
+                if there {
+                    self.devices.insert(unit.clone());
+                } else {
+                    self.devices.remove(&unit);
+                }
+                if let Some(unit) = self.engine.find(unit.as_str()) {
+                    self.handle(Event::Device { unit, there: Some(there) });
+                }
             }
             Act::Edit(unit, section, line) => self.files.edit(&unit, format!("[{section}]\n{line}\n")),
             Act::Remove(unit) => self.files.remove(&unit),

@@ -317,7 +317,11 @@ impl Engine {
         }
         let applicable = match job_type {
             JobType::Stop => !u.is_perpetual(),
-            JobType::Restart | JobType::TryRestart if u.name().kind() == UnitKind::Scope => false,
+            JobType::Restart | JobType::TryRestart
+                if matches!(u.name().kind(), UnitKind::Scope | UnitKind::Device) =>
+            {
+                false
+            }
             JobType::Restart | JobType::TryRestart => !u.is_perpetual(),
             JobType::Reload | JobType::TryReload | JobType::ReloadOrStart => self.can_reload(unit),
             JobType::Start | JobType::VerifyActive | JobType::Nop => true,
@@ -735,7 +739,7 @@ impl Engine {
             return Err(Refusal::NoSuchUnit(text.into()));
         }
         match u.name().kind() {
-            UnitKind::Device | UnitKind::Scope => {
+            UnitKind::Scope => {
                 let text = format!("Job type {job_type} is not applicable for unit {}.", u.name());
                 Err(Refusal::JobTypeNotApplicable(text.into()))
             }

@@ -3,6 +3,7 @@
 //! What each machine does is in the files below `unit/`, one per kind; a service's is split by phase.
 
 mod carry;
+mod device;
 mod kill;
 mod left_over;
 mod mount;
@@ -11,13 +12,16 @@ mod scope;
 mod service;
 mod simple;
 mod socket;
+mod swap;
 mod timer;
 
+pub use device::Device;
 pub use mount::Mount;
 pub use path::Path;
 pub use scope::Scope;
 pub use service::{ControlProcess, MainProcess, Service};
 pub use socket::Socket;
+pub use swap::Swap;
 pub use timer::Timer;
 
 use crate::alike::fingerprint;
@@ -122,10 +126,9 @@ pub enum State {
     /// systemd.mount(5)
     Mount(Box<Mount>),
     /// systemd.device(5): there is a node for it.
-    Device {
-        /// Whether it was found.
-        up: bool,
-    },
+    Device(Device),
+    /// systemd.swap(5)
+    Swap(Box<Swap>),
     /// systemd.timer(5)
     Timer(Box<Timer>),
     /// systemd.path(5)
@@ -146,9 +149,10 @@ impl State {
             UnitKind::Timer => State::Timer(Box::default()),
             UnitKind::Path => State::Path(Box::default()),
             UnitKind::Mount => State::Mount(Box::default()),
-            UnitKind::Device => State::Device { up: false },
+            UnitKind::Device => State::Device(Device::default()),
+            UnitKind::Swap => State::Swap(Box::default()),
             UnitKind::Scope => State::Scope(Box::default()),
-            UnitKind::Automount | UnitKind::Swap => State::Other,
+            UnitKind::Automount => State::Other,
         }
     }
 
@@ -162,8 +166,9 @@ impl State {
             State::Timer(t) => t.sub,
             State::Path(p) => p.sub,
             State::Mount(m) => m.sub,
-            State::Device { up: true } => SubState::Plugged,
-            State::Device { up: false } => SubState::Dead,
+            State::Device(device) if device.up => SubState::Plugged,
+            State::Device(_) => SubState::Dead,
+            State::Swap(s) => s.sub,
             State::Scope(s) => s.sub,
             State::Other => SubState::Dead,
         }
@@ -183,6 +188,10 @@ impl State {
             State::Mount(m) if m.sub == SubState::Failed => {
                 m.sub = SubState::Dead;
                 m.result = UnitResult::Success;
+            }
+            State::Swap(s) if s.sub == SubState::Failed => {
+                s.sub = SubState::Dead;
+                s.result = UnitResult::Success;
             }
             State::Scope(s) if s.sub == SubState::Failed => {
                 s.sub = SubState::Dead;
@@ -205,14 +214,16 @@ fn active_of(sub: SubState, idle: bool) -> ActiveState {
         Dead => ActiveState::Inactive,
         Failed => ActiveState::Failed,
         Condition | StartPre | Start | StartPost if idle => ActiveState::Active,
-        Condition | StartPre | Start | StartPost | StartChown | AutoRestart | Mounting => {
+        Condition | StartPre | Start | StartPost | StartChown | AutoRestart | Mounting | SwapActivating => {
             ActiveState::Activating
         }
         Running | Exited | Abandoned | Active | Listening | SocketRunning | Waiting | Elapsed
         | TriggerRunning | Mounted | Plugged => ActiveState::Active,
         Reload => ActiveState::Reloading,
         Stop | StopWatchdog | StopSigterm | StopSigkill | StopPost | FinalWatchdog | FinalSigterm
-        | FinalSigkill | StopPre | StopPreSigterm | StopPreSigkill | Unmounting => ActiveState::Deactivating,
+        | FinalSigkill | StopPre | StopPreSigterm | StopPreSigkill | Unmounting | SwapDeactivating => {
+            ActiveState::Deactivating
+        }
         Cleaning => ActiveState::Maintenance,
     }
 }
@@ -272,10 +283,23 @@ impl Unit {
         let note = config.unprotected().map(|names| {
             format!("{}: note: {names} is not applied here: the unit runs without", config.id()).into()
         });
+        let automount =
+            (config.id().kind() == UnitKind::Automount && config.load == LoadState::Loaded).then(|| {
+                let name = config.id();
+                let mount = name.with_kind(UnitKind::Mount);
+                format!("{name}: note: nothing is mounted on access here; start or enable {mount} itself")
+                    .into()
+            });
         Fact::Loaded {
             load: config.load.as_str().into(),
             files: self.files.to_vec(),
-            diagnostics: config.diagnostics.iter().map(|d| format!("{d}").into()).chain(note).collect(),
+            diagnostics: config
+                .diagnostics
+                .iter()
+                .map(|d| format!("{d}").into())
+                .chain(note)
+                .chain(automount)
+                .collect(),
         }
     }
 
@@ -298,6 +322,7 @@ impl Unit {
             State::Socket(s) => s.result,
             State::Path(p) => p.result,
             State::Mount(m) => m.result,
+            State::Swap(s) => s.result,
             State::Scope(s) => s.result,
             _ => UnitResult::Success,
         }
@@ -323,7 +348,8 @@ impl Unit {
             State::Mount(_) => {
                 self.config.sources.is_empty() || matches!(self.name().as_str(), "-.mount" | "usr.mount")
             }
-            State::Device { .. } => true,
+            State::Device(_) => true,
+            State::Swap(_) => self.config.sources.is_empty(),
             _ => self.is_perpetual(),
         }
     }
@@ -335,7 +361,8 @@ impl Unit {
             State::Target { .. }
                 | State::Slice { .. }
                 | State::Mount(_)
-                | State::Device { .. }
+                | State::Device(_)
+                | State::Swap(_)
                 | State::Other
         )
     }
@@ -466,9 +493,9 @@ impl Engine {
         match self.units[unit.0 as usize].state {
             State::Service(_) => self.start_service(unit, cause),
             State::Socket(_) => self.start_socket(unit, cause),
-            State::Target { .. } | State::Slice { .. } | State::Device { .. } => {
-                self.start_simple(unit, cause)
-            }
+            State::Target { .. } | State::Slice { .. } => self.start_simple(unit, cause),
+            State::Device(_) => self.start_device(unit),
+            State::Swap(_) => self.start_swap(unit, cause),
             State::Mount(_) => self.start_mount(unit, cause),
             State::Timer(_) => self.start_timer(unit, cause),
             State::Path(_) => self.start_path(unit, cause),
@@ -486,9 +513,10 @@ impl Engine {
         match self.units[unit.0 as usize].state {
             State::Service(_) => self.stop_service(unit, cause),
             State::Socket(_) => self.stop_socket(unit, cause),
-            State::Target { .. } | State::Slice { .. } | State::Device { .. } => {
-                self.stop_simple(unit, cause)
-            }
+            State::Target { .. } | State::Slice { .. } => self.stop_simple(unit, cause),
+            // It waits for its node to go.
+            State::Device(_) => Performed::Begun,
+            State::Swap(_) => self.stop_swap(unit, cause),
             State::Mount(_) => self.stop_mount(unit, cause),
             State::Timer(_) => self.stop_timer(unit, cause),
             State::Path(_) => self.stop_path(unit, cause),
@@ -562,6 +590,7 @@ impl Engine {
         match self.units[unit.0 as usize].state {
             State::Socket(_) => self.socket_spawned(unit, exec, pid, start_ticks),
             State::Mount(_) => self.mount_spawned(unit, pid, start_ticks),
+            State::Swap(_) => self.swap_spawned(unit, pid, start_ticks),
             _ => self.service_spawned(unit, exec, pid, start_ticks),
         }
     }
@@ -572,6 +601,7 @@ impl Engine {
         match self.units[unit.0 as usize].state {
             State::Socket(_) => self.socket_spawn_failed(unit, exec, step, errno, subject),
             State::Mount(_) => self.mount_spawn_failed(unit, step, errno, subject),
+            State::Swap(_) => self.swap_spawn_failed(unit, step, errno, subject),
             _ => self.service_spawn_failed(unit, exec, step, errno, subject),
         }
     }
@@ -592,6 +622,7 @@ impl Engine {
         match self.units[unit.0 as usize].state {
             State::Socket(_) => self.socket_exited(unit, pid, exit, (cpu_us, peak_bytes), spawn_error),
             State::Mount(_) => self.mount_exited(unit, pid, exit, cpu_us, peak_bytes),
+            State::Swap(_) => self.swap_exited(unit, pid, exit, cpu_us, peak_bytes),
             _ => self.service_exited(unit, pid, exit, cpu_us, peak_bytes, spawn_error),
         }
     }
@@ -604,8 +635,9 @@ impl Engine {
             State::Scope(_) => self.scope_deadline(unit, after_us),
             State::Socket(_) => self.socket_deadline(unit, after_us),
             State::Mount(_) => self.mount_deadline(unit, after_us),
+            State::Swap(_) => self.swap_deadline(unit, after_us),
             State::Path(_) => {}
-            State::Target { .. } | State::Slice { .. } | State::Device { .. } | State::Other => {}
+            State::Target { .. } | State::Slice { .. } | State::Device(_) | State::Other => {}
         }
     }
 
@@ -615,8 +647,8 @@ impl Engine {
             State::Service(s) => s.disarm(&mut self.deadlines),
             State::Timer(t) => t.disarm(&mut self.deadlines),
             // What is down has none.
-            State::Socket(_) | State::Path(_) | State::Mount(_) | State::Scope(_) => {}
-            State::Target { .. } | State::Slice { .. } | State::Device { .. } | State::Other => {}
+            State::Socket(_) | State::Path(_) | State::Mount(_) | State::Swap(_) | State::Scope(_) => {}
+            State::Target { .. } | State::Slice { .. } | State::Device(_) | State::Other => {}
         }
     }
 
@@ -671,6 +703,7 @@ impl Engine {
             State::Service(s) => (s.main_pid(), s.control_pid()),
             State::Socket(s) => (None, s.control_pid()),
             State::Mount(m) => (None, m.control_pid()),
+            State::Swap(s) => (None, s.control_pid()),
             _ => (None, None),
         }
     }

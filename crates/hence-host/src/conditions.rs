@@ -367,6 +367,15 @@ fn capability(wanted: &str) -> Option<bool> {
     Some(u64::from_str_radix(set.trim(), 16).ok()? & 1 << bit != 0)
 }
 
+/// Whether the kernel has audit, and lets this process near it.
+fn has_audit() -> bool {
+    use rustix::{io::Errno, net};
+    let (family, kind) = (net::AddressFamily::NETLINK, net::SocketType::RAW);
+    let protocol = Some(net::netlink::AUDIT);
+    let opened = net::socket_with(family, kind, net::SocketFlags::CLOEXEC, protocol);
+    !matches!(opened, Err(Errno::AFNOSUPPORT | Errno::PROTONOSUPPORT | Errno::PERM))
+}
+
 fn security(wanted: &str) -> Option<bool> {
     let exists = |path: &str| Path::new(path).exists();
     Some(match wanted {
@@ -375,7 +384,7 @@ fn security(wanted: &str) -> Option<bool> {
         "smack" => exists("/sys/fs/smackfs"),
         "ima" => exists("/sys/kernel/security/ima"),
         "tomoyo" => exists("/sys/kernel/security/tomoyo/version"),
-        "audit" => read("/proc/self/loginuid").trim().parse::<u32>().is_ok(),
+        "audit" => has_audit(),
         "tpm2" => exists("/dev/tpmrm0"),
         "uefi-secureboot" => {
             let variable = "/sys/firmware/efi/efivars/SecureBoot-8be4df61-93ca-11d2-aa0d-00e098032b8c";

@@ -290,6 +290,9 @@ impl Host {
             self.live.streams.remove(&name);
         }
         self.live.freezing.remove(&unit);
+        if let Some(service) = self.row(unit).and_then(|row| row.config.service()) {
+            crate::terminal::prepare(&service.context);
+        }
         self.remove_group(unit, !keep_directories);
     }
 
@@ -303,6 +306,7 @@ impl Host {
                 let of_unit = |e: &Event| matches!(e, Event::PathChanged { unit: of, .. } if *of == unit);
                 self.pending.retain(|event| !of_unit(event));
             }
+            UnitKind::Device => self.forget_device(unit),
             _ => {}
         }
         self.unwatch_pid_file(unit);

@@ -5,6 +5,7 @@ use crate::{
     cgroup::{Groups, SliceId},
     clock::{self, JumpWatch, Timer},
     conditions,
+    devices::Devices,
     error::{HostError, HostStep},
     inputs::Inputs,
     live::Live,
@@ -178,6 +179,8 @@ pub struct Host {
     pub(crate) paths: Paths,
     pub(crate) inputs: Inputs,
     pub(crate) live: Live,
+    /// Once a device matters.
+    pub(crate) devices: Option<Devices>,
     /// Units whose group may have run empty.
     pub(crate) rechecks: Vec<UnitId>,
     /// Events that came up outside [`Host::wait`].
@@ -193,6 +196,8 @@ pub struct Host {
     pub(crate) path_inotify: OwnedFd,
     /// Kept open for its changes.
     pub(crate) mountinfo: Option<OwnedFd>,
+    /// The same of /proc/swaps.
+    pub(crate) swaps: Option<OwnedFd>,
     pub(crate) null: OwnedFd,
     pub(crate) timer: Timer,
     pub(crate) jumps: JumpWatch,
@@ -253,6 +258,7 @@ impl Host {
             paths: Paths::default(),
             inputs: Inputs::default(),
             live: Live::default(),
+            devices: None,
             rechecks: Vec::new(),
             pending: VecDeque::new(),
             loop_state: wait::LoopState::default(),
@@ -263,6 +269,7 @@ impl Host {
             inotify,
             path_inotify,
             mountinfo: None,
+            swaps: None,
             null,
             timer: Timer::new().map_err(failed(HostStep::EventLoop, "timerfd"))?,
             jumps: JumpWatch::new().map_err(failed(HostStep::EventLoop, "timerfd"))?,
@@ -347,6 +354,10 @@ impl Host {
             Effect::WatchProcess { unit, pid } => self.watch_process(unit, pid),
             Effect::WatchPaths { unit, config } => {
                 self.paths.watch(&self.path_inotify, unit, config, &mut self.pending);
+            }
+            Effect::WatchDevice { unit, path } => {
+                let there = self.watch_device(unit, &path);
+                answers.push_back(Event::Device { unit, there });
             }
             Effect::Adopt { unit, config, invocation, token, group, processes } => {
                 self.adopt(unit, &config, invocation, (token, &group), &processes, answers);

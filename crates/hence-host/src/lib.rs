@@ -11,6 +11,7 @@ pub mod carry;
 mod cgroup;
 mod clock;
 mod conditions;
+mod devices;
 mod environment;
 mod error;
 mod executor;
@@ -32,8 +33,10 @@ mod sockets;
 mod start;
 mod stdio;
 pub mod store;
+pub mod swaps;
 #[allow(unsafe_code)]
 pub mod sys;
+mod terminal;
 mod unit_files;
 mod wait;
 

@@ -88,6 +88,18 @@ impl Host {
         }
     }
 
+    /// Environment generators were run anew: what they said before goes where it is as they said it.
+    pub fn regenerate_environment(&mut self, before: &[Box<str>], now: Vec<Box<str>>) {
+        self.change_environment(before, now);
+        // What they took the place of comes back.
+        for own in crate::HostOptions::default().environment {
+            let name = own.split('=').next().unwrap_or("");
+            if !self.options.environment.iter().any(|held| held.split('=').next() == Some(name)) {
+                self.options.environment.push(own);
+            }
+        }
+    }
+
     /// The control group of a unit that has one now.
     pub fn group_of(&self, unit: UnitId, name: &UnitName) -> Option<UnitGroup> {
         let Tracker::Groups(groups) = &self.tracker else { return None };

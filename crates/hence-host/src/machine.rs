@@ -3,6 +3,7 @@
 //! a sentence for the operator and no error. It does not decide when any of this happens.
 
 pub mod down;
+pub mod environment_generators;
 pub mod generators;
 mod mounts;
 
@@ -135,8 +136,22 @@ fn is_id(text: &str) -> bool {
     text.len() == 32 && text.bytes().all(|b| b.is_ascii_hexdigit())
 }
 
+/// Lets units know that this is the first boot: ConditionFirstBoot=.
+pub fn note_first_boot() -> Option<String> {
+    const FILE: &str = "/run/systemd/first-boot";
+    let made = fs::create_dir_all("/run/systemd").and_then(|()| fs::write(FILE, ""));
+    made.err().map(|e| format!("{FILE}: {e}; units with ConditionFirstBoot= don't notice the first boot"))
+}
+
+/// Whether a unit is there that writes the machine id when the first boot is complete.
+fn commits_later() -> bool {
+    const UNIT: &str = "systemd-machine-id-commit.service";
+    ["/usr/lib/systemd/system", "/lib/systemd/system"].iter().any(|f| Path::new(f).join(UNIT).exists())
+}
+
 /// Makes a machine id where there is none: written where /etc can be written, else only until the next boot
-/// and laid over the file that is there.
+/// and laid over the file that is there. At a first boot the file says that it is one until all of it has
+/// been done, so that a boot that was cut off is a first one again.
 pub fn machine_id(place: &Place) -> (MachineId, Vec<String>) {
     const FILE: &str = "/etc/machine-id";
     let now = fs::read_to_string(FILE);
@@ -150,11 +165,13 @@ pub fn machine_id(place: &Place) -> (MachineId, Vec<String>) {
     let id = given.filter(|id| is_id(id)).unwrap_or_else(|| new_id(place));
     let text = format!("{id}\n");
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+    let later = first_boot && commits_later();
+    let now = if later { "uninitialized\n" } else { &text };
     let written = rustix::fs::open(FILE, flags, Mode::from_raw_mode(0o444)).and_then(|file| {
-        rustix::io::write(&file, text.as_bytes())?;
-        rustix::fs::ftruncate(&file, text.len() as u64)
+        rustix::io::write(&file, now.as_bytes())?;
+        rustix::fs::ftruncate(&file, now.len() as u64)
     });
-    if written.is_ok() {
+    if written.is_ok() && !later {
         return (made, Vec::new());
     }
     let transient = || -> io::Result<()> {
@@ -164,6 +181,7 @@ pub fn machine_id(place: &Place) -> (MachineId, Vec<String>) {
         Ok(rustix::mount::mount_remount(FILE, flags, c"")?)
     };
     let note = match transient() {
+        Ok(()) if written.is_ok() => return (made, Vec::new()),
         Ok(()) => format!("{FILE} has no id and can't be written; this boot's is {id}"),
         Err(e) => format!("{FILE} has no id and can't be given one: {e}"),
     };

@@ -61,9 +61,36 @@ pub fn read() -> Vec<Mounted> {
 /// Most mounts that become units.
 const UNITS: usize = 4096;
 
+/// Whether this is one of the kernel's file systems that every system has: they have no units, as under
+/// systemd.
+pub fn is_api(at: &str) -> bool {
+    const API: [&str; 17] = [
+        "/proc",
+        "/proc/kmsg",
+        "/proc/sys",
+        "/proc/sys/kernel/random/boot_id",
+        "/sys",
+        "/sys/firmware/efi/efivars",
+        "/sys/fs/bpf",
+        "/sys/fs/cgroup",
+        "/sys/fs/pstore",
+        "/sys/fs/selinux",
+        "/sys/fs/smackfs",
+        "/sys/kernel/security",
+        "/dev",
+        "/dev/console",
+        "/dev/pts",
+        "/dev/shm",
+        "/run",
+    ];
+    API.contains(&at) || at.starts_with("/sys/fs/cgroup/")
+}
+
 /// The names of the units of what is mounted.
 pub fn units() -> Vec<UnitName> {
-    let mut names: Vec<UnitName> = read().iter().take(UNITS).filter_map(|m| mount::unit_of(&m.at)).collect();
+    let mounted = read();
+    let shown = mounted.iter().filter(|m| !is_api(&m.at)).take(UNITS);
+    let mut names: Vec<UnitName> = shown.filter_map(|m| mount::unit_of(&m.at)).collect();
     names.sort_unstable();
     names.dedup();
     names
@@ -124,5 +151,6 @@ mod tests {
         assert_eq!(found[0].options, "rw,noatime,errors=continue");
         assert!(found[1].is_virtual() && found[1].read_only() && !found[0].read_only());
         assert_eq!(unescape("a\\134b\\"), "a\\b\\");
+        assert!(is_api("/sys/fs/cgroup/memory") && is_api("/proc") && !is_api("/") && !is_api("/run/user/0"));
     }
 }

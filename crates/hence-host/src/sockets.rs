@@ -4,6 +4,7 @@
 mod address;
 mod carry;
 pub mod found;
+mod netlink;
 
 use crate::{sys::socket as raw, wait::Token};
 use address::Address;
@@ -238,7 +239,8 @@ fn open_port(config: &SocketConfig, listen: &Listen) -> io::Result<Port> {
         ListenKind::SequentialPacket => SocketType::SEQPACKET,
         ListenKind::Fifo => return fifo(config, listen),
         ListenKind::Special => return special(config, listen),
-        ListenKind::Netlink | ListenKind::MessageQueue | ListenKind::UsbFunction => {
+        ListenKind::Netlink => return netlink_port(config, listen),
+        ListenKind::MessageQueue | ListenKind::UsbFunction => {
             return Err(io::Error::from_raw_os_error(libc::EPROTONOSUPPORT));
         }
     };
@@ -253,7 +255,9 @@ fn open_port(config: &SocketConfig, listen: &Listen) -> io::Result<Port> {
         }
         Err(e) => return Err(e.into()),
     };
-    options(config, &socket, &address, kind)?;
+    let v6 = address.family() == AddressFamily::INET6;
+    ip_options(config, &socket, (v6, v6 || address.family() == AddressFamily::INET), kind)?;
+    options(config, &socket)?;
     let node = address.node().map(Path::to_path_buf);
     if let Some(node) = &node {
         make_folders(node, config.directory_mode);
@@ -284,9 +288,13 @@ fn remove_stale(node: &Path) {
     }
 }
 
-fn options(config: &SocketConfig, socket: &OwnedFd, address: &Address, kind: SocketType) -> io::Result<()> {
-    let v6 = address.family() == AddressFamily::INET6;
-    let ip = v6 || address.family() == AddressFamily::INET;
+/// `v6`, `ip`: what kind of address it has.
+fn ip_options(
+    config: &SocketConfig,
+    socket: &OwnedFd,
+    (v6, ip): (bool, bool),
+    kind: SocketType,
+) -> io::Result<()> {
     if ip {
         sockopt::set_socket_reuseaddr(socket, true)?;
         match config.bind_ipv6_only {
@@ -301,6 +309,10 @@ fn options(config: &SocketConfig, socket: &OwnedFd, address: &Address, kind: Soc
             sockopt::set_tcp_nodelay(socket, true)?;
         }
     }
+    Ok(())
+}
+
+fn options(config: &SocketConfig, socket: &OwnedFd) -> io::Result<()> {
     if config.reuse_port {
         sockopt::set_socket_reuseport(socket, true)?;
     }
@@ -325,6 +337,15 @@ fn options(config: &SocketConfig, socket: &OwnedFd, address: &Address, kind: Soc
             .or_else(|_| sockopt::set_socket_send_buffer_size(socket, size(bytes)));
     }
     Ok(())
+}
+
+fn netlink_port(config: &SocketConfig, listen: &Listen) -> io::Result<Port> {
+    let (fd, address) = netlink::open(&listen.address)?;
+    options(config, &fd)?;
+    rustix::net::bind(&fd, &address)?;
+    rustix::io::ioctl_fionbio(&fd, false)?;
+    let family = Some(AddressFamily::NETLINK);
+    Ok(Port { fd, listen: listen.address.as_ref().into(), accepts: false, family, node: None })
 }
 
 fn fifo(config: &SocketConfig, listen: &Listen) -> io::Result<Port> {

@@ -64,6 +64,12 @@ fn recipe<'a>(spawn: &Spawn, config: &'a Config) -> Option<Recipe<'a>> {
             resources: &m.resources,
             non_blocking: false,
         }),
+        Kind::Swap(s) => Some(Recipe {
+            command: if spawn.phase == ExecPhase::Start { &s.swapon } else { &s.swapoff }.get(index)?,
+            context: &s.context,
+            resources: &s.resources,
+            non_blocking: false,
+        }),
         _ => None,
     }
 }
@@ -94,7 +100,8 @@ impl Host {
             return Err((SpawnStep::Exec, libc::ENOENT, format!("{} has no such command", config.id())));
         };
         self.enter(spawn.unit, &spawn.config, spawn.invocation)?;
-        let elevated = recipe.command.privilege != Privilege::Unit;
+        // `!!` is for kernels without ambient capabilities, of which there are none that could run hence.
+        let elevated = matches!(recipe.command.privilege, Privilege::Full | Privilege::Elevated);
         let plan = plan(recipe.context, elevated);
         let passed = self.passed(spawn, recipe.context);
         let prepared = self.prepared(spawn, &recipe, plan.is_some(), &passed)?;
@@ -110,6 +117,7 @@ impl Host {
             capture: self.options.capture.is_some(),
             sent: [sent(0), sent(1), sent(2)],
         };
+        crate::terminal::prepare(recipe.context);
         let streams = Streams::open(recipe.context, &ends)?;
         if recipe.non_blocking {
             set_non_blocking(&passed);

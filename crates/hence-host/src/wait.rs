@@ -4,6 +4,7 @@
 //! before its end. Nothing polls: without events and deadlines a wait lasts forever.
 
 use crate::{
+    devices::Devices,
     error::{HostError, HostStep},
     host::{End, Host, Watch},
     notify, process,
@@ -59,6 +60,8 @@ pub(crate) enum Token {
     Groups,
     Paths,
     Mounts,
+    Devices,
+    Swaps,
     Timer,
     Clock,
     Process(u32),
@@ -75,6 +78,8 @@ impl Token {
             Token::Groups => (2, 0),
             Token::Paths => (9, 0),
             Token::Mounts => (10, 0),
+            Token::Devices => (11, 0),
+            Token::Swaps => (12, 0),
             Token::Timer => (3, 0),
             Token::Clock => (4, 0),
             Token::Process(pid) => (5, u64::from(pid)),
@@ -93,6 +98,8 @@ impl Token {
             2 => Token::Groups,
             9 => Token::Paths,
             10 => Token::Mounts,
+            11 => Token::Devices,
+            12 => Token::Swaps,
             3 => Token::Timer,
             4 => Token::Clock,
             5 => Token::Process(value as u32),
@@ -179,6 +186,11 @@ pub(crate) fn notify_socket(folder: Option<&Path>) -> io::Result<(OwnedFd, Strin
     Ok((socket, text))
 }
 
+fn swaps() -> Event {
+    let (on, aliases) = crate::swaps::read();
+    Event::Swaps { on, aliases }
+}
+
 impl Host {
     pub(crate) fn watch_own_descriptors(&self) -> Result<(), HostError> {
         let own: [(&OwnedFd, Token); 6] = [
@@ -234,12 +246,42 @@ impl Host {
     }
 
     fn watch_mountinfo(&mut self, file: OwnedFd) {
-        let data = epoll::EventData::new_u64(Token::Mounts.bits());
+        self.mountinfo = self.watch_file(file, Token::Mounts);
+    }
+
+    /// A file of the kernel's that tells its changes.
+    fn watch_file(&mut self, file: OwnedFd, token: Token) -> Option<OwnedFd> {
+        let data = epoll::EventData::new_u64(token.bits());
         // The kernel raises it once for each change; without "edge" it would be raised for ever, as the file
         // isn't read by this descriptor.
         let flags = epoll::EventFlags::PRI | epoll::EventFlags::ET;
-        if epoll::add(&self.epoll, &file, data, flags).is_ok() {
-            self.mountinfo = Some(file);
+        epoll::add(&self.epoll, &file, data, flags).is_ok().then_some(file)
+    }
+
+    /// What is swapped to now; from now on changes are events.
+    pub fn watch_swaps(&mut self) -> Event {
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+        if let Ok(file) = rustix::fs::open("/proc/swaps", flags, Mode::empty()) {
+            self.swaps = self.watch_file(file, Token::Swaps);
+        }
+        swaps()
+    }
+
+    /// Does [`hence_engine::Effect::WatchDevice`].
+    pub(crate) fn watch_device(&mut self, unit: UnitId, path: &str) -> Option<bool> {
+        if self.devices.is_none() {
+            let devices = Devices::new().ok()?;
+            for fd in devices.descriptors() {
+                self.watch_descriptor(fd, Token::Devices);
+            }
+            self.devices = Some(devices);
+        }
+        self.devices.as_mut()?.watch(unit, path)
+    }
+
+    pub(crate) fn forget_device(&mut self, unit: UnitId) {
+        if let Some(devices) = &mut self.devices {
+            devices.forget(unit);
         }
     }
 
@@ -339,6 +381,12 @@ impl Host {
             Token::Groups => self.read_group_events(events),
             Token::Paths => self.read_path_events(events),
             Token::Mounts => events.push_back(Event::Mounts(crate::mountinfo::units())),
+            Token::Swaps => events.push_back(swaps()),
+            Token::Devices => {
+                if let Some(devices) = &mut self.devices {
+                    devices.changed(events);
+                }
+            }
             Token::Process(pid) => {
                 self.watched_ended(pid, flags.contains(epoll::EventFlags::HUP), events);
             }

@@ -188,6 +188,7 @@ facts! {
     36 BusName { name, owned }
     37 Reexecuted { version, units, unread }
     38 TakenUp { main, processes, evidence }
+    39 Device { path, there }
 }
 
 /// What is left to decode.

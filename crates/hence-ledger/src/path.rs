@@ -129,6 +129,7 @@ fn causes(index: &Index, at: At) -> Vec<(Option<At>, Option<Rule>)> {
         // An exit is explained by the signal that brought it, not by the start of the process.
         Fact::ProcessExited { .. } => index.record(cause.record).is_none_or(|r| {
             matches!(r.fact, Fact::SignalSent { .. } | Fact::OomKill { .. } | Fact::SpawnFailed { .. })
+                || is_step(record) && matches!(r.fact, Fact::StateChanged { .. })
         }),
         // Their ends are why they were armed.
         Fact::DeadlineReached { deadline, .. } => {
@@ -145,6 +146,13 @@ fn causes(index: &Index, at: At) -> Vec<(Option<At>, Option<Rule>)> {
     }
     found.sort_by_key(|(place, _)| core::cmp::Reverse(*place));
     found
+}
+
+/// Whether this is a control process that ended well: a step between two others where its causes say so.
+fn is_step(record: &Record) -> bool {
+    const GOOD: Exit = Exit { kind: ExitKind::Exited, status: 0 };
+    matches!(record.fact, Fact::ProcessExited { role, exit: GOOD, .. } if role != ProcessRole::Main)
+        && !record.causes.is_empty()
 }
 
 /// Whether a chain ends with this fact: with roots, and with starts that the system refused.
@@ -270,7 +278,7 @@ fn root(record: &Record) -> Root {
             RootKind::File
         }
         Fact::Traffic { .. } => RootKind::Traffic,
-        Fact::OomKill { .. } => RootKind::Kernel,
+        Fact::OomKill { .. } | Fact::Device { .. } => RootKind::Kernel,
         Fact::ManagerSignal { pid: sender, uid: user, .. } => {
             pid = Some(*sender);
             uid = Some(*user);
@@ -375,7 +383,7 @@ fn done(job_type: JobType) -> &'static str {
 fn phrase(index: &Index, record: &Record, moved: bool) -> Option<(String, String)> {
     let plain = |text: String| Some((text.clone(), text));
     match &record.fact {
-        Fact::ProcessExited { .. } if index.ordered_exit(record) => None,
+        Fact::ProcessExited { .. } if index.ordered_exit(record) || is_step(record) => None,
         Fact::ProcessExited { pid, role, exit, .. } => {
             let end = speech::exit(*exit);
             Some((format!("{} {end}", sentence::process(*role, *pid)), format!("{role} {end}")))
@@ -413,6 +421,8 @@ fn phrase(index: &Index, record: &Record, moved: bool) -> Option<(String, String
             plain(sentence::spawn_failure(*role, *step, *errno, subject))
         }
         Fact::BusName { name, owned: false } => plain(format!("its name {name} is gone from the bus")),
+        Fact::Device { path, there: true } => plain(format!("the device {path} came")),
+        Fact::Device { path, there: false } => plain(format!("the device {path} went")),
         Fact::StartLimitHit { burst, interval_us } => plain(sentence::start_limit(*burst, *interval_us)),
         Fact::ConditionFailed { condition, .. } => plain(format!("{condition} didn't hold")),
         Fact::JobDropped { job_type, reason } => plain(format!("its {job_type} job was dropped: {reason}")),
@@ -457,7 +467,9 @@ pub(crate) fn event_word(index: &Index, kind: EventKind, path: &Path) -> &'stati
                     break;
                 }
                 match &record.fact {
-                    Fact::ProcessExited { .. } if !index.ordered_exit(record) => return "finished",
+                    Fact::ProcessExited { .. } if !index.ordered_exit(record) && !is_step(record) => {
+                        return "finished";
+                    }
                     // Asked for by name, so that it is the unit's own restart and not another's.
                     Fact::JobQueued { job_type: JobType::Restart | JobType::TryRestart, .. }
                     | Fact::JobMerged { job_type: JobType::Restart | JobType::TryRestart, .. } => {

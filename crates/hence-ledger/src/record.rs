@@ -487,6 +487,13 @@ pub enum Fact {
         /// What says that they are the unit's.
         evidence: Text,
     },
+    /// A device came or went.
+    Device {
+        /// Its node.
+        path: Text,
+        /// It is there now.
+        there: bool,
+    },
     /// Written by a newer hence in words that this one doesn't know.
     Newer {
         /// Its number.
@@ -511,6 +518,7 @@ impl Fact {
                 | Fact::ManagerSignal { .. }
                 | Fact::ClockJump { .. }
                 | Fact::Unknown { .. }
+                | Fact::Device { .. }
         )
     }
 }

@@ -259,6 +259,8 @@ fn of_units(fact: &Fact, unit: &str) -> String {
         Fact::UnitFileChanged { path, target: None } => format!("{unit}: {path} was removed"),
         Fact::BusName { name, owned: true } => format!("{unit}: its name {name} is on the bus"),
         Fact::BusName { name, owned: false } => format!("{unit}: its name {name} is gone from the bus"),
+        Fact::Device { path, there: true } => format!("{unit}: {path} is there"),
+        Fact::Device { path, there: false } => format!("{unit}: {path} is gone"),
         Fact::Tally { what, times, .. } => {
             format!("{unit}: {what} {}, summed up", count(*times, "time", "times"))
         }

@@ -84,6 +84,8 @@ words! {
         Mounted = 41 "mounted" "Something is mounted there.",
         Unmounting = 42 "unmounting" "umount(8) runs.",
         Plugged = 43 "plugged" "A device that is there.",
+        SwapActivating = 44 "activating" "swapon(8) runs.",
+        SwapDeactivating = 45 "deactivating" "swapoff(8) runs.",
         Abandoned = 60 "abandoned" "A scope that its client left to itself.",
     }
 }

@@ -52,6 +52,43 @@ fn a_client_stopped_it() {
 }
 
 #[test]
+fn what_went_well_on_the_way_up_is_no_reason_of_its_own() {
+    let mut scene = Scene::new();
+    let request = scene.request(WEB, Verb::Start, client(50, "systemctl start web"));
+    let job = scene.job(WEB, JobType::Start, by(request));
+    let state = |from_active, from, to_active, to| Fact::StateChanged {
+        from_active,
+        from,
+        to_active,
+        to,
+        result: UnitResult::Success,
+    };
+    let checks = state(Inactive, SubState::Dead, Activating, SubState::StartPre);
+    let before = scene.add(Some(WEB), by(job), checks);
+    let ended = |status| Fact::ProcessExited {
+        pid: 7,
+        role: ProcessRole::StartPre,
+        exit: Exit { kind: ExitKind::Exited, status },
+        cpu_us: 0,
+        peak_bytes: 0,
+    };
+    let checked = scene.add(Some(WEB), by(before), ended(0));
+    scene.add(Some(WEB), by(checked), state(Activating, SubState::StartPre, Active, SubState::Running));
+    let answer = why(&scene, WEB);
+    assert_eq!(answer.event, "started");
+    assert_eq!(
+        told(&answer),
+        ["web.service: started", "web.service: process 50 of user 0 (systemctl start web) asked for start"]
+    );
+    // One that went wrong is.
+    let wrong = scene.add(Some(WEB), by(before), ended(1));
+    scene.add(Some(WEB), by(wrong), state(Active, SubState::Running, Failed, SubState::Failed));
+    let answer = why(&scene, WEB);
+    assert_eq!(answer.roots[0].kind, RootKind::Exit);
+    assert!(told(&answer)[1].contains("exited with status 1"), "{:?}", told(&answer));
+}
+
+#[test]
 fn a_client_restarted_it_then_it_was_started_by_another() {
     let mut scene = Scene::new();
     let run = up(&mut scene, WEB, 100);

@@ -4,6 +4,7 @@
 //! text in [`Config::settings`]. Times are microseconds; [`INFINITY`] means "never".
 
 use crate::mount::MountConfig;
+use crate::swap::SwapConfig;
 use crate::{Dependency, Diagnostic, Place, Position, Text, UnitKind, UnitName};
 use alloc::{boxed::Box, string::String, sync::Arc, vec::Vec};
 use core::ops::{Deref, DerefMut};
@@ -418,6 +419,7 @@ pub enum Kind {
     Timer(Box<TimerConfig>),
     Path(Box<PathConfig>),
     Mount(Box<MountConfig>),
+    Swap(Box<SwapConfig>),
     Scope(Box<ScopeConfig>),
     /// A kind that is loaded and shown, not acted on.
     Other(UnitKind),
@@ -434,6 +436,7 @@ impl Kind {
             UnitKind::Timer => Kind::Timer(Box::default()),
             UnitKind::Path => Kind::Path(Box::default()),
             UnitKind::Mount => Kind::Mount(Box::default()),
+            UnitKind::Swap => Kind::Swap(Box::default()),
             UnitKind::Scope => Kind::Scope(Box::default()),
             other => Kind::Other(other),
         }
@@ -881,6 +884,12 @@ pub struct ExecConfig {
     pub stdin_data: Vec<u8>,
     /// TTYPath=
     pub tty_path: Option<Box<str>>,
+    /// TTYReset=
+    pub tty_reset: bool,
+    /// TTYVHangup=
+    pub tty_vhangup: bool,
+    /// TTYVTDisallocate=
+    pub tty_vt_disallocate: bool,
     /// SyslogIdentifier=
     pub syslog_identifier: Option<Box<str>>,
     /// SyslogLevel=, LogLevelMax= and their kin, where any is given.

@@ -145,8 +145,9 @@ impl Row {
     pub const fn support_in(&self, section: Section) -> Support {
         match (self.support, section) {
             (Support::Acted, Section::Mount | Section::Swap | Section::Automount) => Support::NotYet,
-            // They are taken as text, when all files of a mount unit were applied.
+            // They are taken as text, when all files of such a unit were applied.
             (Support::NotYet, Section::Mount) if self.sections.0 == Section::Mount.only().0 => Support::Acted,
+            (Support::NotYet, Section::Swap) if self.sections.0 == Section::Swap.only().0 => Support::Acted,
             (support, _) => support,
         }
     }

@@ -69,16 +69,20 @@ pub(crate) fn add(config: &mut Config, environs: &Environs) {
         Kind::Slice(_) => adding.slice_unit(config),
         Kind::Target => adding.target(config),
         Kind::Mount(mount) => {
-            adding.slice(config, None);
             for (kinds, name, origin) in crate::mount::implied(mount, adding.defaults) {
                 adding.unit(kinds, &name, &origin);
             }
+            adding.slice(config, None);
+            mounts.extend(crate::mount::paths(mount));
         }
-        Kind::Other(kind) => {
-            if *kind == UnitKind::Swap {
-                adding.slice(config, None);
+        Kind::Swap(swap) => {
+            for (kinds, name, origin) in crate::swap::implied(swap, adding.defaults) {
+                adding.unit(kinds, &name, &origin);
             }
+            adding.slice(config, None);
+            mounts.push(swap.what.clone());
         }
+        Kind::Other(_) => {}
     }
     let known: BTreeSet<(DependencyKind, &str)> =
         config.dependencies.iter().map(|d| (d.kind, d.other.as_str())).collect();

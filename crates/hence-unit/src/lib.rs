@@ -22,6 +22,7 @@ pub mod name;
 pub mod pattern;
 mod settle;
 pub mod specifier;
+pub mod swap;
 pub mod syntax;
 pub mod system;
 pub mod unit_path;

@@ -9,7 +9,7 @@ use crate::{
     SourceRole, Text, UnitKind, UnitName,
     config::{Environs, Setting},
     directive::{self, Loading},
-    implied, settle, syntax,
+    implied, mount, settle, syntax,
     unit_path::{Beside, BesideFile, EntryKind, FileError, Files, UnitPath},
 };
 use alloc::{borrow::ToOwned, format, string::String, vec::Vec};
@@ -44,6 +44,11 @@ pub fn load(path: &UnitPath, files: &dyn Files, environs: &Environs, name: &Unit
         config.aliases.push(name.clone());
     }
     config.load = LoadState::Loaded;
+    let is_device = unit.kind() == UnitKind::Device && mount::begin_device(&mut config);
+    if is_device {
+        // DefaultDeviceTimeoutSec=
+        config.job_running_timeout = environs.system.as_ref().map_or(mount::TIMEOUT_US, |s| s.device_timeout);
+    }
     let mut loader = Loader { files, environs, unit: &unit, config: &mut config };
     match fragment {
         Some(fragment) if fragment.masked => {
@@ -51,8 +56,8 @@ pub fn load(path: &UnitPath, files: &dyn Files, environs: &Environs, name: &Unit
             loader.config.load = LoadState::Masked;
         }
         Some(fragment) => loader.fragment(&fragment.path),
-        // Slices need no file.
-        None if unit.kind() == UnitKind::Slice => {}
+        // Slices and devices need no file.
+        None if unit.kind() == UnitKind::Slice || is_device => {}
         None => loader.config.load = LoadState::NotFound,
     }
     if matches!(loader.config.load, LoadState::Loaded | LoadState::BadSetting | LoadState::Masked) {

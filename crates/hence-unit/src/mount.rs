@@ -4,7 +4,7 @@
 
 use crate::{
     Config, Dependency, DependencyKind, LoadState, Origin, Position, UnitKind, UnitName,
-    config::{Command, Condition, ExecConfig, Kind, Privilege, ResourceConfig},
+    config::{Command, ExecConfig, Kind, Privilege, ResourceConfig},
     load::text_of,
     specifier, value,
 };
@@ -80,7 +80,7 @@ pub fn path_of(name: &UnitName) -> Option<String> {
     specifier::unescape_path(stem)
 }
 
-fn command(path: &str, arguments: &[&str]) -> Vec<Command> {
+pub(crate) fn command(path: &str, arguments: &[&str]) -> Vec<Command> {
     let argv = core::iter::once(path).chain(arguments.iter().copied()).map(Box::from).collect();
     vec![Command {
         path: path.into(),
@@ -156,6 +156,16 @@ pub(crate) fn settle(config: &Config) -> Result<MountConfig, (&'static str, &'st
 /// Kinds of dependencies on a unit of this name.
 pub(crate) type Implied = (&'static [DependencyKind], UnitName, Origin);
 
+/// Paths whose mounts a mount unit with a file needs.
+pub(crate) fn paths(mount: &MountConfig) -> impl Iterator<Item = Box<str>> {
+    let parent = mount.at.trim_end_matches('/').rsplit_once('/').map(|(parent, _)| match parent {
+        "" => "/".into(),
+        parent => parent.into(),
+    });
+    let local = mount.what.starts_with('/') && (!mount.is_remote() || mount.has("bind") || mount.has("loop"));
+    parent.into_iter().chain(local.then(|| mount.what.clone()))
+}
+
 /// What a mount unit with a file depends on; `defaults`: DefaultDependencies=.
 pub(crate) fn implied(mount: &MountConfig, defaults: bool) -> Vec<Implied> {
     let mut found: Vec<Implied> = Vec::new();
@@ -165,10 +175,16 @@ pub(crate) fn implied(mount: &MountConfig, defaults: bool) -> Vec<Implied> {
         }
     };
     let origin = Origin::implied("What", None);
+    // The journal's sockets are on the root.
+    if &*mount.at != "/" {
+        add(&[After], "systemd-journald.socket", &origin);
+    }
     if mount.what.starts_with("/dev/")
         && let Some(device) = device_of(&mount.what)
     {
         add(&[Requires, After], device.as_str(), &origin);
+        let stem = device.as_str().strip_suffix(".device").unwrap_or_default();
+        add(&[After], &format!("blockdev@{stem}.target"), &origin);
     }
     if !defaults || matches!(&*mount.at, "/" | "/usr") {
         return found;
@@ -247,22 +263,16 @@ pub fn of_mounted(name: &UnitName, what: &str, fs_type: &str, options: &str) -> 
     Some(config)
 }
 
-/// A device unit: there is never a file for it. It can be started where its node is there.
-pub fn of_device(name: &UnitName) -> Option<Config> {
-    let path = path_of(name)?;
-    let mut config = Config::stub(name.clone());
-    config.load = LoadState::Loaded;
+/// What every device unit is, before its files are applied. False where its name is no path of a device.
+pub(crate) fn begin_device(config: &mut Config) -> bool {
+    let path = path_of(config.id());
+    let Some(path) = path.filter(|p| device_of(p).is_some_and(|name| name == *config.id())) else {
+        return false;
+    };
     config.description = path.as_str().into();
     config.flags.default_dependencies = false;
     config.flags.ignore_on_isolate = true;
-    config.asserts.push(Condition {
-        check: "PathExists",
-        argument: path.as_str().into(),
-        negate: false,
-        trigger: false,
-        position: Position::default(),
-    });
-    Some(config)
+    true
 }
 
 #[cfg(test)]
@@ -284,8 +294,9 @@ mod tests {
         assert_eq!(path_of(&name("-.mount")).as_deref(), Some("/"));
         assert_eq!(device_of("/dev/vda1").map(|n| n.as_str().to_owned()).as_deref(), Some("dev-vda1.device"));
         assert_eq!(device_of("/etc/passwd"), None);
-        let device = of_device(&name("dev-ttyS0.device")).expect("a path");
-        assert_eq!(&*device.asserts[0].argument, "/dev/ttyS0");
+        let mut device = Config::stub(name("dev-ttyS0.device"));
+        assert!(begin_device(&mut device) && &*device.description == "/dev/ttyS0");
+        assert!(!begin_device(&mut Config::stub(name("etc-passwd.device"))));
     }
 
     #[test]

@@ -10,7 +10,7 @@ use crate::{
         ServiceType, Stdio,
     },
     load::{is_set, place_of},
-    mount,
+    mount, swap,
 };
 use alloc::{
     boxed::Box,
@@ -52,6 +52,15 @@ pub(crate) fn settle(config: &mut Config) {
         service_defaults(Arc::make_mut(service), type_given, start_timeout_given);
     }
     let mount = matches!(config.kind, Kind::Mount(_)).then(|| mount::settle(config));
+    let swap = matches!(config.kind, Kind::Swap(_)).then(|| swap::settle(config));
+    let unusable_swap = match swap {
+        Some(Ok(swap)) => {
+            config.kind = Kind::Swap(Box::new(swap));
+            None
+        }
+        Some(Err((message, fix))) => Some(Finding::error("swap", message, fix)),
+        None => None,
+    };
     let unusable = match mount {
         Some(Ok(mount)) => {
             config.kind = Kind::Mount(Box::new(mount));
@@ -62,6 +71,7 @@ pub(crate) fn settle(config: &mut Config) {
     };
     let finding = match &config.kind {
         Kind::Mount(_) => unusable,
+        Kind::Swap(_) => unusable_swap,
         Kind::Service(service) => refuse_service(config, service),
         Kind::Socket(socket) => refuse_socket(config, socket),
         Kind::Timer(timer) => {

@@ -28,8 +28,11 @@ const SERVICE: [&str; 12] = [
 ];
 /// Defaults that a directive of any unit has the row of.
 const UNIT: [&str; 2] = ["StartLimitIntervalSec", "StartLimitBurst"];
+/// Settings of the whole.
+const OWN: [&str; 4] =
+    ["DefaultDeviceTimeoutSec", "DefaultEnvironment", "CtrlAltDelBurstAction", "ShowStatus"];
 /// What is taken and changes nothing here.
-const ACCEPTED: [&str; 37] = [
+const ACCEPTED: [&str; 36] = [
     "CPUAffinity",
     "CapabilityBoundingSet",
     "CrashAction",
@@ -37,7 +40,6 @@ const ACCEPTED: [&str; 37] = [
     "CrashReboot",
     "CrashShell",
     "DefaultBlockIOAccounting",
-    "DefaultDeviceTimeoutSec",
     "DefaultIOAccounting",
     "DefaultIPAccounting",
     "DefaultMemoryPressureThresholdSec",
@@ -80,6 +82,8 @@ pub struct SystemConfig {
     pub environment: Vec<Box<str>>,
     /// ShowStatus=; `None` where it isn't given.
     pub show_status: Option<bool>,
+    /// DefaultDeviceTimeoutSec=, in microseconds.
+    pub device_timeout: u64,
     /// CtrlAltDelBurstAction=
     pub ctrl_alt_del_burst: EmergencyAction,
     /// What was wrong.
@@ -93,6 +97,7 @@ impl Default for SystemConfig {
             gives: false,
             environment: Vec::new(),
             show_status: None,
+            device_timeout: crate::mount::TIMEOUT_US,
             ctrl_alt_del_burst: EmergencyAction::RebootForce,
             diagnostics: Vec::new(),
         }
@@ -153,6 +158,11 @@ impl SystemConfig {
             self.apply("Unit", "FailureAction", assignment, source, environs);
             self.ctrl_alt_del_burst = self.defaults.failure_action;
             self.defaults = defaults;
+        } else if key == "DefaultDeviceTimeoutSec" {
+            let defaults = self.defaults.clone();
+            self.apply("Unit", "JobRunningTimeoutSec", assignment, source, environs);
+            self.device_timeout = self.defaults.job_running_timeout;
+            self.defaults = defaults;
         } else if key == "ShowStatus" {
             match &*assignment.value {
                 "1" | "y" | "yes" | "true" | "on" | "auto" | "error" => self.show_status = Some(true),
@@ -166,7 +176,7 @@ impl SystemConfig {
             let of_services = SERVICE.iter().chain(&UNIT).map(|d| format!("Default{d}"));
             let mut known: Vec<String> = of_services.collect();
             known.extend(ACCEPTED.iter().map(|a| String::from(*a)));
-            known.extend(["DefaultEnvironment", "CtrlAltDelBurstAction", "ShowStatus"].map(String::from));
+            known.extend(OWN.map(String::from));
             let fix = nearest(key, known.iter().map(String::as_str)).map(|n| format!("did you mean {n}=?"));
             self.diagnose("unknown-directive", assignment, format!("{key}= is no setting of [Manager]"), fix);
         }
@@ -242,11 +252,13 @@ mod tests {
         let system =
             of("[Manager]\nDefaultTimeoutStopSec=7s\nDefaultTasksMax=33\nDefaultLimitNOFILE=100:200\n\
              DefaultStartLimitBurst=9\nDefaultRestartSec=2s\nDefaultEnvironment=\"A=b c\" D=e\n\
-             CtrlAltDelBurstAction=poweroff-force\nRuntimeWatchdogSec=off\nShowStatus=no\n");
+             CtrlAltDelBurstAction=poweroff-force\nDefaultDeviceTimeoutSec=7\n\
+             RuntimeWatchdogSec=off\nShowStatus=no\n");
         assert_eq!(system.diagnostics, vec![]);
         assert_eq!(system.environment.iter().map(|e| &**e).collect::<Vec<_>>(), ["A=b c", "D=e"]);
         assert_eq!(system.ctrl_alt_del_burst, EmergencyAction::PoweroffForce);
         assert_eq!(system.show_status, Some(false));
+        assert_eq!(system.device_timeout, 7_000_000);
         let mut config = Config::stub(UnitName::new("a.service").expect("a valid name"));
         system.give(&mut config);
         let service = config.service().expect("a service");

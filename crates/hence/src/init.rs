@@ -2,6 +2,7 @@
 //! foreground run has. It decides nothing about units.
 
 mod end;
+mod first_boot;
 pub mod signals;
 mod start;
 
@@ -22,6 +23,10 @@ pub struct Boot {
     pub role: Role,
     /// The unit that is to be brought up.
     pub unit: String,
+    /// What environment generators said, as NAME=VALUE.
+    pub environment: Vec<Box<str>>,
+    /// Links that presets made and removed, because this is the first boot.
+    pub presets: Vec<hence_unit::install::Step>,
     /// What was wrong so far, in sentences.
     pub notes: Vec<String>,
 }

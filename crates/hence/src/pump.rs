@@ -549,7 +549,9 @@ impl Pump {
         let Some(units) = self.units.clone() else { return false };
         self.engine.handle(Host::now(), Event::ReloadBegun(client));
         self.store();
+        let before = std::mem::take(&mut units.borrow_mut().generated);
         units.borrow_mut().refresh();
+        self.host.regenerate_environment(&before, units.borrow().generated.clone());
         let known: Vec<(UnitId, UnitName)> =
             self.engine.units().map(|unit| (unit.id, unit.name().clone())).collect();
         for (unit, name) in known {

@@ -11,7 +11,7 @@ use crate::survivors;
 use crate::units::Sources;
 use hence_engine::{Engine, Objective, Request, RequestKind, Role, Settings};
 use hence_host::carry::HostDescriptors;
-use hence_host::machine::{Place, generators};
+use hence_host::machine::{Place, environment_generators, generators};
 use hence_host::store::{RecorderCommand, RecorderLink, Ring, RingOptions, default_ledger};
 use hence_host::{Capture, Host, HostOptions};
 use hence_ledger::{Client, Fact, RecordId, Stream, Text, Tracking, Verb, record::Invocation};
@@ -133,6 +133,7 @@ pub fn run(args: &Args, boot: Option<Boot>, mut earlier: Option<Earlier>) -> Res
     let live = sources.live_folders(&ledger, earlier.is_some() || survivors::is_marked(&ledger));
     let mut units = sources.loader();
     units.before_scan = boot.as_ref().map(|boot| generators(boot.place.clone()));
+    units.generated = boot.as_ref().map(|boot| boot.environment.clone()).unwrap_or_default();
     for diagnostic in units.diagnostics() {
         eprintln!("hence: {diagnostic}");
     }
@@ -164,9 +165,14 @@ pub fn run(args: &Args, boot: Option<Boot>, mut earlier: Option<Earlier>) -> Res
     let recorder_pid = recorder.pid();
     let recorder = Rc::new(RefCell::new(recorder));
     let locale = std::env::vars().filter(|(name, _)| name == "LANG" || name.starts_with("LC_"));
-    let mut environment = HostOptions::default().environment;
+    let mut environment: Vec<Box<str>> = HostOptions::default().environment;
     environment.extend(system.environment.iter().cloned());
     environment.extend(locale.map(|(name, value)| format!("{name}={value}").into()));
+    for pair in &units.generated {
+        let name = pair.split('=').next().unwrap_or("");
+        environment.retain(|held| held.split('=').next() != Some(name));
+        environment.push(pair.clone());
+    }
     let units = Rc::new(RefCell::new(units));
     let reader = units.clone();
     let mut options = HostOptions {
@@ -231,7 +237,7 @@ pub fn run(args: &Args, boot: Option<Boot>, mut earlier: Option<Earlier>) -> Res
                 true => look_for_lost(&mut pump, survivors::Before::look_at_children(&ledger)),
             }
         }
-        None => begin(&mut pump, before, &report),
+        None => begin(&mut pump, before, &report, boot.as_ref().map_or(&[], |boot| &boot.presets)),
     }
     // What of it nobody asked for is closed.
     drop(earlier);
@@ -241,6 +247,10 @@ pub fn run(args: &Args, boot: Option<Boot>, mut earlier: Option<Earlier>) -> Res
     if boot.is_some() {
         let mounted = pump.host.watch_mounts();
         pump.happen(mounted);
+    }
+    if boot.as_ref().is_some_and(|boot| boot.place.is_machine()) {
+        let swaps = pump.host.watch_swaps();
+        pump.happen(swaps);
     }
     if !parts.again || !parts.whole {
         ask_for(&mut pump, args.run_for, start);
@@ -302,7 +312,12 @@ impl Parts {
 }
 
 /// Says that hence runs, and what an earlier one left.
-fn begin(pump: &mut Pump, before: survivors::Before, report: &hence_host::TrackingReport) {
+fn begin(
+    pump: &mut Pump,
+    before: survivors::Before,
+    report: &hence_host::TrackingReport,
+    presets: &[hence_unit::install::Step],
+) {
     let started = Fact::Started {
         version: env!("CARGO_PKG_VERSION").into(),
         pid: std::process::id(),
@@ -312,7 +327,8 @@ fn begin(pump: &mut Pump, before: survivors::Before, report: &hence_host::Tracki
         command: command(),
         after_crash: before.crashed(),
     };
-    pump.note(Vec::new(), started);
+    let began = pump.note(Vec::new(), started);
+    pump.tell_changed(presets, began);
     go_on(pump, before);
 }
 
@@ -366,12 +382,23 @@ fn command() -> Text {
 }
 
 /// What a reload does before it looks for unit files: generators write theirs anew; systemd.generator(7).
-fn generators(place: Place) -> Box<dyn FnMut()> {
+fn generators(place: Place) -> Box<dyn FnMut() -> Vec<Box<str>>> {
     Box::new(move || {
-        for note in generators::run(&place, false) {
+        let (environment, notes) = generate(&place, false);
+        for note in notes {
             eprintln!("hence: {note}");
         }
+        environment
     })
+}
+
+/// Runs the generators of environments, then those of units. Returns what the former said.
+pub fn generate(place: &Place, first_boot: bool) -> (Vec<Box<str>>, Vec<String>) {
+    let mut given = HostOptions::default().environment;
+    let (environment, mut notes) = environment_generators::run(&given);
+    given.extend(environment.iter().cloned());
+    notes.extend(generators::run(place, first_boot, &given));
+    (environment, notes)
 }
 
 /// The first lines: how processes are tracked, and what can't be promised.

@@ -3,13 +3,13 @@
 
 use crate::live_files::LiveFolders;
 use crate::model::files::state_of;
-use hence_host::{DiskFiles, mountinfo, version};
+use hence_host::{DiskFiles, mountinfo, swaps, version};
 use hence_ledger::{FileIdentity, Version};
 use hence_unit::Text;
 use hence_unit::install::InstallPaths;
 use hence_unit::system::{self, SystemConfig};
 use hence_unit::unit_path::{Files, UnitPath, UserRoots, system_folders, user_folders};
-use hence_unit::{Config, LoadState, UnitKind, UnitName, config::Environs, load, mount};
+use hence_unit::{Config, LoadState, UnitKind, UnitName, config::Environs, load, mount, swap};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -149,6 +149,7 @@ impl Sources {
             file_states: BTreeMap::new(),
             install: self.install_paths(),
             before_scan: None,
+            generated: Vec::new(),
         };
         units.rescan();
         units
@@ -226,14 +227,16 @@ pub struct Units {
     file_states: BTreeMap<UnitName, (String, String)>,
     install: InstallPaths,
     /// Makes unit files, before a reload scans the folders: generators.
-    pub before_scan: Option<Box<dyn FnMut()>>,
+    pub before_scan: Option<Box<dyn FnMut() -> Vec<Box<str>>>>,
+    /// What environment generators said, as NAME=VALUE.
+    pub generated: Vec<Box<str>>,
 }
 
 impl Units {
     /// Looks anew at which unit files there are, as a reload does: what makes unit files is run first.
     pub fn refresh(&mut self) {
         if let Some(before_scan) = &mut self.before_scan {
-            before_scan();
+            self.generated = before_scan();
         }
         self.rescan();
     }
@@ -349,9 +352,12 @@ impl Units {
         let missing = config.load == LoadState::NotFound;
         let name = config.id().clone();
         let built_in = match name.kind() {
-            UnitKind::Device if missing => mount::of_device(&name),
+            UnitKind::Swap if missing => {
+                swaps::read().0.contains(&name).then(|| swap::of_active(&name)).flatten()
+            }
             UnitKind::Mount if missing => mount::path_of(&name).and_then(|at| {
-                let mounted = mountinfo::read().into_iter().rev().find(|m| m.at == at)?;
+                let shown = |m: &mountinfo::Mounted| m.at == at && !mountinfo::is_api(&m.at);
+                let mounted = mountinfo::read().into_iter().rev().find(shown)?;
                 mount::of_mounted(&name, &mounted.what, &mounted.kind, &mounted.options)
             }),
             _ => None,
@@ -364,6 +370,7 @@ impl Units {
             return;
         }
         let mounted = mountinfo::read();
+        let mounted: Vec<_> = mounted.iter().filter(|m| !mountinfo::is_api(&m.at)).collect();
         let is_mounted =
             |name: &UnitName| mount::path_of(name).is_some_and(|at| mounted.iter().any(|m| m.at == at));
         mount::add_mounts(config, |name| match self.path.resolve(name) {
@@ -454,6 +461,11 @@ pub(crate) fn with_user_roots<T>(paths: impl Fn(&UserRoots<'_>) -> T) -> T {
         data_home: data_home.as_deref(),
         data_dirs: data_dirs.as_deref(),
     })
+}
+
+/// What specifiers stand for in units of the system.
+pub fn system_environs() -> Environs {
+    environs(false)
 }
 
 /// What specifiers stand for here.

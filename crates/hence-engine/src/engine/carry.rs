@@ -101,6 +101,7 @@ impl Engine {
         out.field("started", &self.started);
         out.field("reexecution", &self.reexecution);
         out.field("mounts_known", &self.mounts_known);
+        out.field("swaps_known", &self.swaps_known);
         out.field("ending", &self.ending);
         out.field("finished", &self.finished);
         self.power.put_fields(out);
@@ -243,6 +244,7 @@ impl Engine {
         self.started = earlier(from.get("started")?.flatten());
         self.reexecution = earlier(from.get("reexecution")?.flatten());
         self.mounts_known = from.get("mounts_known")?.unwrap_or_default();
+        self.swaps_known = from.get("swaps_known")?.unwrap_or_default();
         self.ending = from.get("ending")?.unwrap_or_default();
         self.finished = from.get("finished")?.unwrap_or_default();
         Ok(())

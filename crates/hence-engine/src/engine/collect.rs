@@ -140,7 +140,8 @@ impl Engine {
             State::Scope(s) => !s.is_taking_up(),
             // What is mounted there may outlive a command that failed.
             State::Mount(m) => m.is_at_rest(),
-            State::Device { up } => !up,
+            State::Swap(s) => s.is_at_rest(),
+            State::Device(device) => !device.up,
             State::Target { .. } | State::Slice { .. } | State::Timer(_) | State::Path(_) | State::Other => {
                 true
             }
@@ -283,6 +284,7 @@ fn unit_of(event: &Event) -> Option<UnitId> {
         | Event::OomKill { unit, .. }
         | Event::Adopted { unit, .. }
         | Event::Froze { unit, .. }
+        | Event::Device { unit, .. }
         | Event::Cleaning { unit, .. } => Some(*unit),
         // Processes and starts are found by their own numbers.
         Event::Reread { unit, .. } => Some(*unit),
@@ -300,6 +302,7 @@ fn unit_of(event: &Event) -> Option<UnitId> {
         | Event::Deadline
         | Event::TimeUp { .. }
         | Event::Mounts(_)
+        | Event::Swaps { .. }
         | Event::Signal { .. }
         | Event::ClockJump { .. } => None,
     }

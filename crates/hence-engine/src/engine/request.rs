@@ -6,10 +6,18 @@ use crate::job::is_down;
 use crate::unit::State;
 use crate::{Effect, JobId, LiveRequest, Refusal, Request, RequestKind, UnitId};
 use alloc::{format, vec, vec::Vec};
-use hence_ledger::{ActiveState, Cause, Fact, JobResult, JobType, RecordId, Verb};
+use hence_ledger::{ActiveState, Cause, DeadlineKind, Fact, JobResult, JobType, RecordId, Verb};
 use hence_unit::{LoadState, config::JobMode};
 
 impl Engine {
+    /// The time that the run was given is over.
+    pub(super) fn time_up(&mut self, after_us: u64) {
+        let fact = Fact::DeadlineReached { deadline: DeadlineKind::RunFor, after_us };
+        let causes = self.started.map(|record| Cause { record, rule: None }).into_iter().collect();
+        let record = self.record(None, causes, fact);
+        self.end(record, 0);
+    }
+
     pub(crate) fn refused(
         &mut self,
         unit: Option<UnitId>,

@@ -113,7 +113,8 @@ impl Check {
             self.job_records.get(&c.record.0) == Some(&unit) || self.scheduled.contains(&c.record.0)
         });
         if is_down(*from_active) && !is_down(*to_active) {
-            if !asked {
+            // Devices come by themselves.
+            if !asked && *to != SubState::Plugged {
                 say("it comes up unasked".into());
             }
             if *to != SubState::AutoRestart {
@@ -363,6 +364,7 @@ pub(super) fn stuck(world: &World) -> Vec<String> {
                 | SubState::Waiting
                 | SubState::Elapsed
                 | SubState::TriggerRunning
+                | SubState::Plugged
         );
         if !steady && !alive {
             found.push(format!("{} stays {sub} for ever, without a process", unit.name()));

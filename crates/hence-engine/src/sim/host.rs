@@ -74,6 +74,10 @@ impl World {
                 }
                 None
             }
+            Effect::WatchDevice { unit, .. } => {
+                let there = self.devices.contains(self.engine.unit(unit).name());
+                Some(Event::Device { unit, there: Some(there) })
+            }
             Effect::Forget { unit, .. } => {
                 self.reports.remove(&unit);
                 self.watched.remove(&unit);

@@ -22,7 +22,8 @@
 //! `try-restart`, `reload`, `reload-or-restart`, `reload-or-try-restart`, `verify-active` UNIT [MODE];
 //! `kill` and `strike` UNIT `main`|`control`|`all` SIGNAL (by hence, behind its back); `reset-failed` and
 //! `cancel` [UNIT]; `traffic`, `touch`, `oom`, `load` UNIT; `conditions` and `sockets` UNIT `hold`|`fail`;
-//! `edit` UNIT SECTION LINE, `remove` UNIT (its file), `daemon-reload`, `daemon-reexec`;
+//! `device` UNIT `comes`|`goes`; `edit` UNIT SECTION LINE, `remove` UNIT (its file), `daemon-reload`,
+//! `daemon-reexec`;
 //! `exit` STATUS; `expect` UNIT ACTIVE/SUB [RESULT] [restarts=N] [left=N] (left-over processes). The last
 //! time is when it ends. The trace holds every record of the units that have a file, but not that they were
 //! loaded; causes are the numbers of records. Without a trace only the expectations count.
@@ -225,6 +226,8 @@ fn act(words: &[&str]) -> Option<Act> {
         ["cancel", unit] => Act::Cancel(Some(name(unit)?)),
         ["traffic", unit] => Act::Traffic(name(unit)?),
         ["touch", unit] => Act::Touch(name(unit)?),
+        ["device", unit, "comes"] => Act::Device(name(unit)?, true),
+        ["device", unit, "goes"] => Act::Device(name(unit)?, false),
         ["oom", unit] => Act::Oom(name(unit)?),
         ["load", unit] => Act::Reload(name(unit)?),
         ["conditions", unit, how] => Act::Conditions(name(unit)?, holds(how)?),

@@ -3,7 +3,7 @@
 
 use super::{Path, State, Times, Unit};
 use crate::carry::{Section, Unread, Writer, carry_fields, carry_words};
-use crate::unit::{Mount, Scope, Service, Socket, Timer};
+use crate::unit::{Device, Mount, Scope, Service, Socket, Swap, Timer};
 use crate::{Freezer, UnitId};
 use alloc::boxed::Box;
 use hence_ledger::SubState;
@@ -23,7 +23,9 @@ impl State {
             State::Path(path) => path.put_fields(out),
             State::Mount(mount) => mount.put_fields(out),
             State::Scope(scope) => scope.put_fields(out),
-            State::Target { up } | State::Slice { up } | State::Device { up } => out.field("up", up),
+            State::Swap(swap) => swap.put_fields(out),
+            State::Device(device) => out.field("up", &device.up),
+            State::Target { up } | State::Slice { up } => out.field("up", up),
             State::Other => {}
         }
     }
@@ -64,7 +66,12 @@ impl State {
             }
             State::Target { .. } => State::Target { up: from.need("up")? },
             State::Slice { .. } => State::Slice { up: from.need("up")? },
-            State::Device { .. } => State::Device { up: from.need("up")? },
+            State::Device(_) => State::Device(Device { up: from.need("up")?, ..Device::default() }),
+            State::Swap(_) => {
+                let mut swap = Box::<Swap>::default();
+                swap.take_fields(from)?;
+                State::Swap(swap)
+            }
             State::Other => State::Other,
         })
     }
@@ -116,7 +123,8 @@ impl State {
             State::Scope(_) => {
                 matches!(sub, Dead | Failed | Running | Abandoned | StopSigterm | StopSigkill)
             }
-            State::Target { .. } | State::Slice { .. } | State::Device { .. } | State::Other => true,
+            State::Swap(_) => matches!(sub, Dead | Failed | SwapActivating | Active | SwapDeactivating),
+            State::Target { .. } | State::Slice { .. } | State::Device(_) | State::Other => true,
         }
     }
 }

@@ -193,12 +193,16 @@ impl Engine {
         let Some(mount) = self.mount(unit).filter(|m| m.control == Some(pid)) else { return };
         mount.control = None;
         let killed = mount.killed;
+        let own = self.units[unit.0 as usize].record;
         let role = match self.units[unit.0 as usize].sub_state() {
             SubState::Mounting => ProcessRole::Start,
             _ => ProcessRole::Stop,
         };
-        let causes = killed.map(|record| Cause { record, rule: None }).into_iter().collect();
         let exit = exit.unwrap_or(Exit { kind: ExitKind::Exited, status: 0 });
+        // What goes well is no reason of its own: whoever asked for it is.
+        let good = exit == Exit { kind: ExitKind::Exited, status: 0 };
+        let cause = killed.or(good.then_some(own));
+        let causes = cause.map(|record| Cause { record, rule: None }).into_iter().collect();
         let fact = Fact::ProcessExited { pid, role, exit, cpu_us, peak_bytes };
         let record = self.record(Some(unit), causes, fact);
         let result = match exit {
@@ -255,9 +259,14 @@ impl Engine {
         let record = self.record(Some(unit), vec![cause], Fact::DeadlineReached { deadline, after_us });
         let Some(mount) = self.mount(unit) else { return };
         mount.deadline = None;
-        mount.killed = Some(record);
         let Some(control) = mount.control else { return };
         const SIGKILL: u8 = 9;
+        let reason = SignalReason::Final;
+        let fact = Fact::SignalSent { signal: SIGKILL, reason, main: false, control: true, others: 0 };
+        let record = self.record(Some(unit), vec![Cause { record, rule: None }], fact);
+        if let Some(mount) = self.mount(unit) {
+            mount.killed = Some(record);
+        }
         self.effect(Effect::Kill(Kill {
             unit,
             scope: KillScope::Known,

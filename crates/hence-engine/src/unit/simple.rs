@@ -1,4 +1,4 @@
-//! Targets, slices and devices: up when started, down when stopped. They have no processes.
+//! Targets and slices: up when started, down when stopped. They have no processes.
 
 use super::State;
 use crate::job::Performed;
@@ -7,7 +7,7 @@ use alloc::vec;
 use hence_ledger::Cause;
 
 fn put(state: &mut State, to: bool) {
-    if let State::Target { up } | State::Slice { up } | State::Device { up } = state {
+    if let State::Target { up } | State::Slice { up } = state {
         *up = to;
     }
 }

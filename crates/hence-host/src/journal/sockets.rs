@@ -13,6 +13,7 @@ use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::{FileExt, FileTypeExt, PermissionsExt};
+use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 
 /// Datagrams that are read before others have their turn.
@@ -63,10 +64,31 @@ pub(crate) enum Turn {
 pub(crate) struct Sockets {
     datagrams: [Option<OwnedFd>; 2],
     listener: Option<OwnedFd>,
+    system_log: Option<SystemLog>,
     paths: Vec<PathBuf>,
     connections: Vec<Option<Connection>>,
     partials: usize,
     buffer: Vec<u8>,
+}
+
+/// Where a system log listens for what is sent on to it, and the socket that sends.
+#[derive(Debug)]
+struct SystemLog {
+    socket: UnixDatagram,
+    path: PathBuf,
+}
+
+impl SystemLog {
+    fn in_folder(folder: &Path) -> Option<SystemLog> {
+        let socket = UnixDatagram::unbound().ok()?;
+        socket.set_nonblocking(true).ok()?;
+        Some(SystemLog { socket, path: folder.join("syslog") })
+    }
+
+    /// Sends a message on. Nobody listens, or not fast enough: the journal has it all the same.
+    fn send(&self, message: &[u8]) {
+        let _ = self.socket.send_to(message, &self.path);
+    }
 }
 
 impl Sockets {
@@ -97,6 +119,7 @@ impl Sockets {
         take(native, "socket", SocketType::DGRAM);
         take(&mut self.listener, "stdout", SocketType::STREAM);
         if some && syslog.is_some() {
+            self.system_log = SystemLog::in_folder(folder);
             let _ = link_to(&folder.join("dev-log"), dev_log);
         }
         (self.datagrams.iter().all(Option::is_some) && self.listener.is_some(), some)
@@ -160,7 +183,12 @@ impl Sockets {
                     }
                 }
                 (NATIVE, _) => intake.native(bytes, who, got.sent_us, unit_of, at),
-                _ => intake.syslog(bytes, who, got.sent_us, unit_of, at),
+                _ => {
+                    if let Some(system_log) = &self.system_log {
+                        system_log.send(bytes);
+                    }
+                    intake.syslog(bytes, who, got.sent_us, unit_of, at);
+                }
             }
         }
     }

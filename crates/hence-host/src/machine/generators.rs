@@ -1,6 +1,7 @@
 //! Generators: programs that write unit files before units are loaded; systemd.generator(7). They run at the
-//! same time, with a limit; one that fails is told and the boot goes on. Generators of environments are not
-//! run.
+//! same time, with a limit; one that fails is told and the boot goes on.
+//!
+//! hence's own comes last: units that others need and that only systemd's package has.
 
 use super::Place;
 use rustix::event::{PollFd, PollFlags, poll};
@@ -18,7 +19,7 @@ use std::{
 /// How long all of them together may take.
 const LIMIT: Duration = Duration::from_secs(90);
 /// Most generators of one folder that are run.
-const MOST: usize = 1024;
+pub(super) const MOST: usize = 1024;
 
 /// Where generators are, first the folders that win.
 const FOLDERS: [&str; 5] = [
@@ -34,12 +35,9 @@ const OUTPUT: [&str; 3] =
     ["/run/systemd/generator", "/run/systemd/generator.early", "/run/systemd/generator.late"];
 
 /// Runs all generators of the system and waits for them. Returns what went wrong, in sentences.
-pub fn run(place: &Place, first_boot: bool) -> Vec<String> {
+pub fn run(place: &Place, first_boot: bool, given: &[Box<str>]) -> Vec<String> {
     let mut notes = Vec::new();
     let generators = find(&FOLDERS.map(PathBuf::from));
-    if generators.is_empty() {
-        return notes;
-    }
     for folder in OUTPUT {
         // What an earlier run wrote is void.
         let _ = fs::remove_dir_all(folder);
@@ -47,7 +45,9 @@ pub fn run(place: &Place, first_boot: bool) -> Vec<String> {
             return vec![format!("{folder} can't be made, no generator is run: {e}")];
         }
     }
-    notes.extend(run_these(&generators, &OUTPUT.map(PathBuf::from), &environment(place, first_boot), LIMIT));
+    let environment = environment(place, first_boot, given);
+    notes.extend(run_these(&generators, &OUTPUT.map(PathBuf::from), &environment, LIMIT));
+    notes.extend(own_units(Path::new(OUTPUT[2])));
     for folder in OUTPUT {
         // Not empty: then it stays.
         let _ = fs::remove_dir(folder);
@@ -55,28 +55,53 @@ pub fn run(place: &Place, first_boot: bool) -> Vec<String> {
     notes
 }
 
-fn environment(place: &Place, first_boot: bool) -> Vec<(&'static str, String)> {
+/// Units that services of other packages require though systemd's package alone has them. Files of the same
+/// names in any other folder win. What comes to /dev/log is sent on there.
+const OWN_UNITS: [(&str, &str); 1] = [(
+    "syslog.socket",
+    "[Unit]\nDescription=Socket of the System Log\nDefaultDependencies=no\nBefore=sockets.target\n\n\
+     [Socket]\nListenDatagram=/run/systemd/journal/syslog\n\
+     SocketMode=0666\nPassCredentials=yes\nReceiveBuffer=8M\n",
+)];
+
+fn own_units(folder: &Path) -> Option<String> {
+    for (name, text) in OWN_UNITS {
+        // Where systemd's is, a second one would only puzzle.
+        if ["/usr/lib/systemd/system", "/lib/systemd/system"].iter().any(|f| Path::new(f).join(name).exists())
+        {
+            continue;
+        }
+        if let Err(e) = fs::write(folder.join(name), text) {
+            return Some(format!("{}: {e}; units that need {name} can't be started", folder.display()));
+        }
+    }
+    None
+}
+
+fn environment(place: &Place, first_boot: bool, given: &[Box<str>]) -> Vec<(String, String)> {
     let flag = |set: bool| if set { "1" } else { "0" }.to_owned();
     let architecture = match std::env::consts::ARCH {
         "x86_64" => "x86-64",
         "aarch64" => "arm64",
         other => other,
     };
-    let mut environment = vec![
-        ("PATH", crate::start::SEARCH_PATH.to_owned()),
+    let given = given.iter().filter_map(|v| v.split_once('=')).map(|(n, v)| (n.to_owned(), v.to_owned()));
+    let mut environment: Vec<(String, String)> = given.collect();
+    let own = [
         ("SYSTEMD_SCOPE", "system".to_owned()),
         ("SYSTEMD_IN_INITRD", flag(Path::new("/etc/initrd-release").exists())),
         ("SYSTEMD_FIRST_BOOT", flag(first_boot)),
         ("SYSTEMD_ARCHITECTURE", architecture.to_owned()),
     ];
+    environment.extend(own.map(|(name, value)| (name.to_owned(), value)));
     if let Some(container) = &place.container {
-        environment.push(("SYSTEMD_VIRTUALIZATION", format!("container:{container}")));
+        environment.push(("SYSTEMD_VIRTUALIZATION".to_owned(), format!("container:{container}")));
     }
     environment
 }
 
 /// Of those with one name the first; what is no program or a link to /dev/null is masked.
-fn find(folders: &[PathBuf]) -> BTreeMap<String, PathBuf> {
+pub(super) fn find(folders: &[PathBuf]) -> BTreeMap<String, PathBuf> {
     let mut found: BTreeMap<String, PathBuf> = BTreeMap::new();
     for folder in folders {
         for entry in fs::read_dir(folder).into_iter().flatten().flatten().take(MOST) {
@@ -95,7 +120,7 @@ fn find(folders: &[PathBuf]) -> BTreeMap<String, PathBuf> {
 fn start(
     path: &Path,
     output: &[PathBuf; 3],
-    environment: &[(&'static str, String)],
+    environment: &[(String, String)],
 ) -> io::Result<(Child, OwnedFd)> {
     let mut command = Command::new(path);
     command.args(output).env_clear().stdin(Stdio::null()).current_dir("/").process_group(0);
@@ -115,7 +140,7 @@ fn start(
 fn run_these(
     generators: &BTreeMap<String, PathBuf>,
     output: &[PathBuf; 3],
-    environment: &[(&'static str, String)],
+    environment: &[(String, String)],
     limit: Duration,
 ) -> Vec<String> {
     let mut notes = Vec::new();
@@ -182,7 +207,8 @@ mod tests {
         let place = Place { container: Some("test".into()) };
         let begun = Instant::now();
         let limit = Duration::from_millis(1500);
-        let notes = run_these(&found, &output, &environment(&place, true), limit);
+        let notes =
+            run_these(&found, &output, &environment(&place, true, &["PATH=/usr/bin:/bin".into()]), limit);
         assert!(begun.elapsed() < Duration::from_secs(20));
         assert_eq!(fs::read_to_string(output[0].join("x")).unwrap(), "system\n");
         assert!(output[1].join("x").exists() && output[2].join("x").exists());

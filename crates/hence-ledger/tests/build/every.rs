@@ -5,7 +5,7 @@ use hence_ledger::*;
 use hence_unit::{DependencyKind, JobMode};
 
 /// How many kinds `fact` knows.
-pub const KINDS: u32 = 38;
+pub const KINDS: u32 = 39;
 
 pub fn text(c: &mut Chance) -> Text {
     c.string().into()
@@ -189,6 +189,7 @@ fn later(tag: u32, c: &mut Chance) -> Fact {
             processes: c.list(left_over),
             evidence: text(c),
         },
+        39 => Fact::Device { path: text(c), there: c.below(2) == 0 },
         _ => unreachable!("no fact has the tag {tag}"),
     }
 }

@@ -376,9 +376,21 @@ pub(super) const ROWS: &[Row] = &[
         Act(|l, a| path(l, a, context, |c, v| c.tty_path = v)),
         "The terminal that standard streams of type tty use.",
     ),
-    r("TTYReset", Keep(Shape::Boolean), "Reset the terminal before and after."),
-    r("TTYVHangup", Keep(Shape::Boolean), "Disconnect all others from the terminal before and after."),
-    r("TTYVTDisallocate", Keep(Shape::Boolean), "Free the virtual terminal before and after."),
+    r(
+        "TTYReset",
+        Act(|l, a| flag(l, a, context, |c, v| c.tty_reset = v)),
+        "Reset the terminal before and after.",
+    ),
+    r(
+        "TTYVHangup",
+        Act(|l, a| flag(l, a, context, |c, v| c.tty_vhangup = v)),
+        "Disconnect all others from the terminal before and after.",
+    ),
+    r(
+        "TTYVTDisallocate",
+        Act(|l, a| flag(l, a, context, |c, v| c.tty_vt_disallocate = v)),
+        "Free the virtual terminal before and after.",
+    ),
     r("TTYRows", Keep(Shape::TextOrDefault), "The terminal's number of rows.").since(250),
     r("TTYColumns", Keep(Shape::TextOrDefault), "The terminal's number of columns.").since(250),
     r(

@@ -1,4 +1,5 @@
-//! Rows of [Swap]; systemd.swap(5). Swap units are loaded and shown, not acted on.
+//! Rows of [Swap]; systemd.swap(5). Their values are kept as text, of which
+//! `crate::swap` makes the commands when all files of a unit were applied.
 
 use super::{Row, Section, Shape, Take, Take::Keep, row};
 

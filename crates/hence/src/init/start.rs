@@ -15,26 +15,50 @@ pub fn boot(init: &Init) -> Boot {
     let (id, said) = machine::machine_id(&place);
     notes.extend(said);
     notes.extend(machine::missing_rights(&place));
-    let first_boot = id == machine::MachineId::Made { first_boot: true };
-    notes.extend(machine::generators::run(&place, first_boot));
-    of_place(init, place, notes)
+    let line = std::fs::read_to_string("/proc/cmdline").unwrap_or_default();
+    let by_id = id == machine::MachineId::Made { first_boot: true };
+    let first_boot = by_kernel(&place, &line, "systemd.condition-first-boot").unwrap_or(by_id);
+    let mut presets = Vec::new();
+    if first_boot {
+        notes.extend(machine::note_first_boot());
+        let (changed, said) = super::first_boot::presets();
+        presets = changed;
+        notes.extend(said);
+    }
+    of_place(init, place, first_boot, notes, presets)
 }
 
 /// Where an earlier program has set the machine up already.
 pub fn again(init: &Init) -> Boot {
     let place = machine::Place::find();
-    let notes = machine::generators::run(&place, false);
-    of_place(init, place, notes)
+    of_place(init, place, false, Vec::new(), Vec::new())
 }
 
-fn of_place(init: &Init, place: machine::Place, notes: Vec<String>) -> Boot {
+fn of_place(
+    init: &Init,
+    place: machine::Place,
+    first_boot: bool,
+    mut notes: Vec<String>,
+    presets: Vec<hence_unit::install::Step>,
+) -> Boot {
+    let (environment, said) = crate::run::generate(&place, first_boot);
+    notes.extend(said);
     let role = if place.is_machine() { Role::Machine } else { Role::Container };
     let line = std::fs::read_to_string("/proc/cmdline").unwrap_or_default();
     // The kernel's command line is the host's business in a container.
     let by_kernel = if place.is_machine() { asked_by_kernel(&line) } else { None };
     let unit = init.unit.clone().or(by_kernel).unwrap_or_else(|| "default.target".into());
     let unit = if unit.contains('.') { unit } else { format!("{unit}.target") };
-    Boot { place, role, unit, notes }
+    Boot { place, role, unit, environment, presets, notes }
+}
+
+/// What the kernel's command line says of a switch: alone it is on; kernel-command-line(7).
+fn by_kernel(place: &machine::Place, line: &str, name: &str) -> Option<bool> {
+    let value = |word: &str| match word.strip_prefix(name)? {
+        "" => Some(true),
+        rest => hence_unit::value::boolean(rest.strip_prefix('=')?),
+    };
+    line.split_whitespace().filter(|_| place.is_machine()).filter_map(value).next_back()
 }
 
 /// `systemd.unit=`, or a word such as `single`; kernel-command-line(7). The last one wins.

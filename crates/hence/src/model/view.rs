@@ -209,6 +209,7 @@ fn resource_config(config: &Config) -> Option<&ResourceConfig> {
         Kind::Socket(socket) => Some(&socket.resources),
         Kind::Slice(resources) => Some(resources),
         Kind::Mount(mount) => Some(&mount.resources),
+        Kind::Swap(swap) => Some(&swap.resources),
         Kind::Scope(scope) => Some(&scope.resources),
         Kind::Target | Kind::Timer(_) | Kind::Path(_) | Kind::Other(_) => None,
     }

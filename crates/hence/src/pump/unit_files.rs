@@ -11,6 +11,23 @@ use hence_unit::{
 };
 
 impl Pump {
+    /// Records changes that were made before there was anybody to ask for them: by the presets of a first
+    /// boot. `by`: the record of hence's start.
+    pub fn tell_changed(&mut self, steps: &[Step], by: RecordId) {
+        for step in steps {
+            let (path, target): (&String, Option<Text>) = match step {
+                Step::Link { path, target, .. } => (path, Some(target.as_str().into())),
+                Step::Unlink { path, .. } | Step::RemoveAll { path } => (path, None),
+            };
+            let fact = Fact::UnitFileChanged { path: path.as_str().into(), target };
+            let causes = vec![Cause { record: by, rule: None }];
+            match UnitName::new(path.rsplit('/').next().unwrap_or("")) {
+                Some(unit) => self.engine.note_of(Host::now(), &unit, causes, fact),
+                None => self.note(causes, fact),
+            };
+        }
+    }
+
     /// Records the request for each of the units, then each change with the request as its cause, and does
     /// the changes.
     ///

@@ -329,8 +329,9 @@ fn mount_units_mount_and_unmount() {
         let asked = rig.inside(&format!("systemctl is-active {units}"));
         String::from_utf8_lossy(&asked.stdout).split_whitespace().map(String::from).collect::<Vec<_>>()
     };
-    let units = "tmp-data.mount u.service dev-null.device d.service proc.mount -- -.mount";
-    assert_eq!(is(units), ["active"; 6]);
+    let units = "tmp-data.mount u.service dev-null.device d.service -- -.mount";
+    assert_eq!(is(units), ["active"; 5]);
+    assert_eq!(is("proc.mount"), ["inactive"], "the kernel's own have no units");
     assert!(rig.inside("systemctl stop tmp-data.mount").status.success());
     assert_eq!(is("tmp-data.mount u.service"), ["inactive", "inactive"]);
     assert!(!rig.inside("mountpoint -q /tmp/data").status.success());
@@ -339,8 +340,66 @@ fn mount_units_mount_and_unmount() {
     assert_eq!(is("tmp-data.mount"), ["inactive"]);
     assert!(rig.inside("mkdir -p /tmp/other && mount -t tmpfs x /tmp/other && sleep 0.5").status.success());
     assert_eq!(is("tmp-other.mount"), ["active"]);
-    let absent = rig.inside("systemctl start dev-nonsense.device");
-    assert!(!absent.status.success());
+    // A device that comes late is waited for, and one that doesn't come no longer than it is said.
+    let absent = "cd /etc/systemd/system; mkdir -p dev-nonsense.device.d; \
+                  printf '[Unit]\\nJobRunningTimeoutSec=1s\\n' > dev-nonsense.device.d/t.conf; \
+                  systemctl daemon-reload; systemctl start dev-nonsense.device";
+    assert!(!rig.inside(absent).status.success());
+    let late = "systemctl start dev-late.device & sleep 0.5; ln -s null /dev/late; wait $!";
+    assert!(rig.inside(late).status.success());
+    assert_eq!(is("dev-late.device"), ["active"]);
+    assert!(rig.inside("rm /dev/late; sleep 0.5").status.success());
+    assert_eq!(is("dev-late.device"), ["inactive"]);
+    // The swap space of the machine is none of a container's business.
+    let swap = "printf '[Swap]\\nWhat=/swapfile\\n' > /etc/systemd/system/swapfile.swap; \
+                systemctl start swapfile.swap";
+    assert!(!rig.inside(swap).status.success());
+    assert_eq!(is("swapfile.swap"), ["inactive"]);
+}
+
+#[test]
+fn a_first_boot_has_presets_and_generators_make_the_environment() {
+    let files = [
+        ("system/default.target", "[Unit]\n"),
+        (
+            "system/a.service",
+            "[Service]\nExecStart=/bin/sh -c 'echo $MADE > /out/a; exec sleep 1000'\n\
+                              [Install]\nWantedBy=default.target\n",
+        ),
+        ("system/b.service", "[Service]\nExecStart=/bin/touch /out/b\n[Install]\nWantedBy=default.target\n"),
+        (
+            "system/c.service",
+            "[Unit]\nConditionFirstBoot=yes\n[Service]\nExecStart=/bin/touch /out/c\n\
+                              [Install]\nWantedBy=default.target\n",
+        ),
+        ("system-preset/10-a.preset", "enable a.service\nenable c.service\ndisable *\n"),
+        ("system-environment-generators/10-made", "#!/bin/sh\necho MADE=first\n"),
+        ("system-environment-generators/20-more", "#!/bin/sh\necho \"MADE='$MADE and second'\"\n"),
+    ];
+    let Some(mut rig) = Rig::boot("first", &files) else { return };
+    rig.until("the preset's services ran", |rig| {
+        rig.out("a").is_some_and(|text| !text.is_empty()) && rig.out("c").is_some()
+    });
+    assert_eq!(rig.out("a").as_deref(), Some("first and second\n"));
+    assert_eq!(rig.out("b"), None, "what presets disable is not enabled");
+    let link = |name: &str| rig.base.join("etc/systemd/system/default.target.wants").join(name);
+    assert!(
+        fs::symlink_metadata(link("a.service")).is_ok() && fs::symlink_metadata(link("b.service")).is_err()
+    );
+    let id = fs::read_to_string(rig.base.join("etc/machine-id")).unwrap();
+    assert_eq!(id.trim().len(), 32, "{id}");
+    let told = rig.inside("/hence history a.service --ledger /out/ledger");
+    let told = String::from_utf8_lossy(&told.stdout).into_owned();
+    assert!(told.contains("became a link to"), "{told}");
+    // A reload runs them anew.
+    let changed = "cd /etc/systemd/system-environment-generators; \
+                   printf '#!/bin/sh\\necho OTHER=x\\n' > 10-made; \
+                   /hence systemctl daemon-reload; /hence systemctl show-environment";
+    let shown = String::from_utf8_lossy(&rig.inside(changed).stdout).into_owned();
+    assert!(
+        shown.contains("OTHER=x") && !shown.contains("first") && shown.contains(" and second"),
+        "{shown}"
+    );
 }
 
 #[test]

@@ -4,8 +4,9 @@ started by its unmodified unit, answers its own client, and is restarted by a se
 
     python3 packages.py target/debug/hence [-p nginx ...] [-s systemd-writable ...] [--cache DIR] [--keep]
 
-It needs root, debootstrap and a Debian mirror; what is missing is said, and nothing is run. The root folder is
-made once and kept in the cache, with the packages; everything else happens in a layer above it, in namespaces
+It needs root, debootstrap and a Debian mirror; what is missing is said, nothing is run then and
+the exit status is 77. The root folder is
+made once and kept in the cache folder, with the packages; everything else happens in a layer above it, in namespaces
 without a network, and is gone afterwards. The settings are how hence is run there:
 
     systemd-writable    systemd's package is there for its systemctl and its units; control groups can be written
@@ -21,6 +22,9 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+
+# Lets hence have its name on the system bus where systemd's package, which has such a file, isn't there.
+POLICY = Path(__file__).resolve().parents[2] / 'dist/org.freedesktop.systemd1.conf'
 
 # What docker leaves to a container that asks for nothing.
 CAPABILITIES = ('chown dac_override fowner fsetid kill setgid setuid setpcap net_bind_service net_raw sys_chroot '
@@ -84,8 +88,8 @@ exec env -i container=docker PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/
 
 
 def skip(why):
-    print(f'packages: skipped: {why}')
-    sys.exit(0)
+    print('packages: skipped: ' + ' '.join(why.split()))
+    sys.exit(77)
 
 
 def sh(*command, **options):
@@ -155,6 +159,10 @@ class Machine:
             front.parent.mkdir()
             front.write_text('#!/bin/sh\nexec /usr/local/bin/hence systemctl "$@"\n')
             front.chmod(0o755)
+            # As a package of hence's would bring it.
+            policy = self.folder / 'own/usr/share/dbus-1/system.d' / POLICY.name
+            policy.parent.mkdir(parents=True)
+            shutil.copyfile(POLICY, policy)
         self.group = own_group(f'hence-packages-{os.getpid()}')
         bounding = '' if capable else '--bounding-set=-all,+' + ',+'.join(CAPABILITIES.split())
         self.log = open(self.folder / 'log', 'w+', encoding='utf-8')

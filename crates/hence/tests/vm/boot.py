@@ -10,16 +10,18 @@ root, qemu-system-x86_64, debootstrap, mkfs.ext4 and an apt-get that can downloa
 exit status 77 (skipped). The rest of the machine isn't touched: no mounts, no services, no packages.
 
 What must happen: multi-user.target is reached; a login prompt stands on ttyS0; somebody logs in there; PID 1
-is hence; a generator's unit and a mount of /etc/fstab have done their work; `systemctl poweroff` ends the
-machine; services were stopped in order; the file system is clean afterwards.
+is hence; a generator's unit, a mount and a swap file of /etc/fstab have done their work, and the root has the
+options that it has there; it was a first boot, with presets, and its machine id was kept; environment
+generators were run; a service waited for a device that came late; none of Debian's own units failed;
+`systemctl poweroff` ends the machine; services were stopped in order; the file system is clean afterwards.
 """
 import argparse, os, re, selectors, shutil, subprocess, sys, tempfile, time
 from pathlib import Path
 
 TOOLS = ["qemu-system-x86_64", "debootstrap", "mkfs.ext4", "e2fsck", "debugfs", "apt-get", "dpkg-deb"]
-PACKAGES = "systemd,util-linux,mount,login,kmod,procps,dbus"
+PACKAGES = "systemd,udev,util-linux,mount,login,kmod,procps,dbus"
 MODULES = ["virtio_blk", "virtio_pci"]
-BOOT_S, STEP_S, END_S = 150, 60, 90
+BOOT_S, STEP_S, END_S = 300, 90, 120
 PASSWORD = "hence"
 
 
@@ -35,22 +37,41 @@ def run(*command, **options):
     return done.stdout
 
 
+def mirror():
+    """The first mirror that this machine's apt uses for the release itself."""
+    sites = subprocess.run(["apt-get", "indextargets", "--format", "$(SITE) $(CODENAME)"], capture_output=True,
+                           text=True).stdout.splitlines()
+    return [line.split()[0] for line in sites if line.endswith(" bookworm")][:1]
+
+
+def kernel_package():
+    """The package behind the name that always stands for the newest kernel."""
+    asked = subprocess.run(["apt-cache", "depends", "linux-image-cloud-amd64"], capture_output=True, text=True)
+    found = re.search(r"Depends: (linux-image-\S+-cloud-amd64)", asked.stdout)
+    return found and found[1]
+
+
 def debian(cache):
     """A small Debian, and the kernel unpacked; made once."""
     root, kernel = cache / "root", cache / "kernel"
     if not (cache / "root.done").exists():
         shutil.rmtree(root, ignore_errors=True)
-        run("debootstrap", "--variant=minbase", f"--include={PACKAGES}", "bookworm", root)
+        made = subprocess.run(["debootstrap", "--variant=minbase", f"--include={PACKAGES}", "bookworm", root,
+                               *mirror()], capture_output=True, text=True)
+        if made.returncode:
+            skip("debootstrap can't make a root (no mirror?): " + " ".join(made.stdout[-300:].split()))
         (cache / "root.done").touch()
     if not (cache / "kernel.done").exists():
         shutil.rmtree(kernel, ignore_errors=True)
         kernel.mkdir()
-        depends = run("apt-cache", "depends", "linux-image-cloud-amd64")
-        name = re.search(r"Depends: (linux-image-\S+-cloud-amd64)", depends)
+        name = kernel_package()
         if not name:
-            skip("apt knows no linux-image-cloud-amd64 (apt-get update?)")
-        for package in (name[1], "busybox-static"):
-            run("apt-get", "download", package, cwd=kernel)
+            subprocess.run(["apt-get", "-q", "update"], capture_output=True)
+            name = kernel_package() or skip("apt knows no linux-image-cloud-amd64")
+        for package in (name, "busybox-static"):
+            got = subprocess.run(["apt-get", "download", package], cwd=kernel, capture_output=True, text=True)
+            if got.returncode:
+                skip(f"{package} can't be downloaded: " + " ".join(got.stderr[-300:].split()))
         for package in kernel.glob("*.deb"):
             run("dpkg-deb", "-x", package, kernel / "files")
         (cache / "kernel.done").touch()
@@ -112,19 +133,36 @@ def image(base, hence, work):
     (root / "usr/bin/hence").chmod(0o755)
     write(root / "usr/sbin/init", None, "/usr/bin/hence")
     write(root / "etc/hostname", "henceling\n")
-    write(root / "etc/fstab", "/dev/vda / ext4 defaults 0 0\ntmpfs /srv tmpfs size=1M,mode=700 0 0\n")
-    write(root / "etc/machine-id", "")
+    write(root / "etc/fstab", "/dev/vda / ext4 defaults,noatime 0 0\ntmpfs /srv tmpfs size=1M,mode=700 0 0\n"
+          "/swapfile none swap sw,pri=5 0 0\n")
+    write(root / "etc/machine-id", "uninitialized\n")
     units = root / "etc/systemd/system"
     write(units / "proof.service", "[Unit]\nRequiresMountsFor=/srv\n[Service]\nType=oneshot\n"
           "RemainAfterExit=yes\nExecStart=/bin/sh -c 'stat -f -c %%T /srv >/srv/proof'\n"
           "ExecStop=/bin/touch /root/stopped-in-order\n")
     write(units / "multi-user.target.wants/proof.service", None, "/etc/systemd/system/proof.service")
+    write(units / "preset.service", "[Service]\nExecStart=/bin/sleep infinity\n[Install]\n"
+          "WantedBy=multi-user.target\n")
+    write(units / "other.service", "[Service]\nExecStart=/bin/false\n[Install]\nWantedBy=multi-user.target\n")
+    write(root / "etc/systemd/system-preset/10-own.preset", "enable preset.service\ndisable other.service\n")
+    write(units / "late.service", "[Unit]\nBindsTo=dev-late.device\nAfter=dev-late.device\n[Service]\n"
+          "ExecStart=/bin/sleep infinity\n")
+    write(units / "comes.service", "[Unit]\nAfter=proof.service\n[Service]\n"
+          "ExecStart=/bin/sh -c 'sleep 2; ln -s null /dev/late; exec sleep infinity'\n")
+    for name in ("late", "comes"):
+        write(units / f"multi-user.target.wants/{name}.service", None, f"/etc/systemd/system/{name}.service")
     write(units / "default.target", None, "/lib/systemd/system/multi-user.target")
     generator = root / "etc/systemd/system-generators/made"
     write(generator, "#!/bin/sh\nprintf '[Service]\\nType=oneshot\\nRemainAfterExit=yes\\nExecStart=/bin/true\\n'"
           " > \"$1/made.service\"\nmkdir -p \"$1/multi-user.target.wants\"\n"
           "ln -s ../made.service \"$1/multi-user.target.wants/made.service\"\n")
     generator.chmod(0o755)
+    generator = root / "etc/systemd/system-environment-generators/50-made"
+    write(generator, "#!/bin/sh\necho \"MADE='by a generator'\"\n")
+    generator.chmod(0o755)
+    # Zeros would become holes, which a swap file must not have.
+    run("chroot", root, "sh", "-c", "touch /swapfile && chmod 600 /swapfile && "
+        "dd if=/dev/urandom of=/swapfile bs=1M count=8 status=none && mkswap /swapfile")
     run("chroot", root, "sh", "-c", f"echo root:{PASSWORD} | chpasswd")
     disk = work / "disk"
     run("mkfs.ext4", "-q", "-d", root, "-L", "root", disk, "1200M")
@@ -137,7 +175,7 @@ class Machine:
 
     def __init__(self, kernel, initrd, disk, log):
         self.text, self.log = "", open(log, "w")
-        line = "console=ttyS0 root=/dev/vda rw panic=1 loglevel=4"
+        line = "console=ttyS0 root=/dev/vda rw panic=1 loglevel=4 systemd.firstboot=off"
         self.process = subprocess.Popen(
             ["qemu-system-x86_64", "-M", "pc", "-cpu", "max", "-m", "768", "-smp", "1", "-display", "none",
              "-no-reboot", "-nic", "none", "-serial", "stdio", "-monitor", "none", "-kernel", kernel,
@@ -199,7 +237,8 @@ def story(machine, disk):
     machine.until(r"assword: ", STEP_S, "no question for the password")
     machine.say(PASSWORD)
     machine.until(r"# ", STEP_S, "no shell after the login")
-    machine.shell("stty -echo; export TERM=dumb SYSTEMD_PAGER=cat SYSTEMD_COLORS=0")
+    # What hence tells on the console would stand between the answers.
+    machine.shell("kill -s RTMIN+21 1; stty -echo; export TERM=dumb SYSTEMD_PAGER=cat SYSTEMD_COLORS=0")
     check("process 1 is hence", "/usr/bin/hence" in machine.shell("readlink /proc/1/exe"))
     for _ in range(60):
         if machine.shell("systemctl is-active multi-user.target").strip() == "active":
@@ -212,9 +251,31 @@ def story(machine, disk):
     check("the mount of fstab is there", machine.shell("cat /srv/proof").strip() == "tmpfs")
     check("the host name is set", machine.shell("uname -n").strip() == "henceling")
     check("a machine id was made", re.fullmatch(r"[0-9a-f]{32}", machine.shell("cat /etc/machine-id").strip()))
+    state = machine.shell("systemctl is-active preset.service other.service first-boot-complete.target; "
+                          "systemctl is-enabled preset.service other.service")
+    check("presets were applied at this first boot",
+          state.split() == ["active", "inactive", "active", "enabled", "disabled"], state)
+    check("the machine id was kept", not machine.shell("findmnt -no TARGET /etc/machine-id").strip(),
+          machine.shell("systemctl status systemd-machine-id-commit.service"))
+    check("environment generators were run",
+          "MADE='by a generator'" in machine.shell("systemctl show-environment").replace("$'", "'"),
+          machine.shell("systemctl show-environment"))
+    check("the root has fstab's options", "noatime" in machine.shell("findmnt -no OPTIONS /"))
+    check("the swap file of fstab is used", "/swapfile" in machine.shell("cat /proc/swaps")
+          and machine.shell("systemctl is-active swapfile.swap").strip() == "active",
+          machine.shell("systemctl status swapfile.swap"))
+    state = machine.shell("systemctl stop swapfile.swap; cat /proc/swaps; systemctl is-active swapfile.swap; "
+                          "swapon /swapfile; sleep 1; systemctl is-active swapfile.swap")
+    check("it is switched off and, by others, on again", state.split()[-2:] == ["inactive", "active"], state)
+    state = machine.shell("systemctl is-active dev-late.device late.service dev-vda.device dev-ttyS0.device")
+    check("a service waited for a device that came late", state.split() == ["active"] * 4, state)
+    state = machine.shell("rm /dev/late; sleep 1; systemctl is-active dev-late.device late.service")
+    check("and it went with the device", state.split() == ["inactive"] * 2, state)
     check("the terminal is the login's own", machine.shell("tty").strip() == "/dev/ttyS0")
     failed = machine.shell("systemctl --failed --no-legend --plain")
-    print("vm: failed units: " + (" ".join(line.split()[0] for line in failed.splitlines() if line) or "none"))
+    names = [line.split()[0] for line in failed.splitlines() if line]
+    check("none of Debian's own units failed", not names,
+          failed + "".join(machine.shell(f"systemctl status {name}; hence why {name}") for name in names))
     print("vm: " + machine.shell("free -m | sed -n 2p; grep VmRSS /proc/1/status").replace("\n", "; "))
     machine.say("systemctl poweroff")
     end = time.monotonic() + END_S

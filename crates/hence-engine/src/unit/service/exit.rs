@@ -246,7 +246,8 @@ impl Engine {
             | FinalSigkill => {}
             Dead | Failed | Condition | StartPre | Exited | AutoRestart | Cleaning | Abandoned | Active
             | Listening | SocketRunning | StopPre | StopPreSigterm | StopPreSigkill | StartChown
-            | Waiting | Elapsed | TriggerRunning | Mounting | Mounted | Unmounting | Plugged => {}
+            | Waiting | Elapsed | TriggerRunning | Mounting | Mounted | Unmounting | Plugged
+            | SwapActivating | SwapDeactivating => {}
         }
     }
 
