@@ -56,8 +56,8 @@ fn trim_heap() {
 }
 
 /// Lets go of the segments of an object that are never written. Their pages are those of the file; the kernel
-/// maps them again when they are used, mostly without reading anything. Ends with the first object, which is
-/// the program itself: libraries are shared with others anyway.
+/// maps them again when they are used, mostly without reading anything. Libraries, too: in a container nobody
+/// else may have them mapped.
 unsafe extern "C" fn let_go(object: *mut libc::dl_phdr_info, _size: usize, _own: *mut c_void) -> c_int {
     // SAFETY: the C library hands a valid object, whose headers are as many as it says, for this call.
     let (base, headers) = unsafe {
@@ -69,14 +69,14 @@ unsafe extern "C" fn let_go(object: *mut libc::dl_phdr_info, _size: usize, _own:
         let from = (base + header.p_vaddr).next_multiple_of(page);
         let to = (base + header.p_vaddr + header.p_memsz) / page * page;
         if from < to {
-            // SAFETY: these whole pages belong to one mapping of the program's file that was mapped without
+            // SAFETY: these whole pages belong to one mapping of the object's file that was mapped without
             // the right to write and never got it: what comes back is what was there.
             unsafe {
                 libc::madvise(from as *mut c_void, (to - from) as usize, libc::MADV_DONTNEED);
             }
         }
     }
-    1
+    0
 }
 
 #[cfg(test)]

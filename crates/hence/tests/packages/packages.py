@@ -24,7 +24,7 @@ import time
 from pathlib import Path
 
 # Lets hence have its name on the system bus where systemd's package, which has such a file, isn't there.
-POLICY = Path(__file__).resolve().parents[2] / 'dist/org.freedesktop.systemd1.conf'
+POLICY = Path(__file__).resolve().parents[4] / 'dist/dbus/org.freedesktop.systemd1.conf'
 
 # What docker leaves to a container that asks for nothing.
 CAPABILITIES = ('chown dac_override fowner fsetid kill setgid setuid setpcap net_bind_service net_raw sys_chroot '
