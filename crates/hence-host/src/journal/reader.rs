@@ -99,6 +99,8 @@ struct Part {
     next: Option<Head>,
     /// The last entry that was given.
     given: Option<u64>,
+    /// The last one that there was when reading began.
+    newest: Option<u64>,
 }
 
 /// Reads the journals of some folders.
@@ -167,7 +169,7 @@ impl Reader {
                 Ok(volume) => {
                     new = true;
                     let (terms, filters) = (Vec::new(), Vec::new());
-                    self.parts.push(Part { volume, terms, filters, next: None, given: None });
+                    self.parts.push(Part { volume, terms, filters, next: None, given: None, newest: None });
                 }
                 // It was renamed or removed just now.
                 Err(e) if e.kind() == io::ErrorKind::NotFound => {}
@@ -183,6 +185,16 @@ impl Reader {
         self.parts.iter().for_each(|part| part.volume.values(name.as_bytes(), VALUES, &mut found));
         let value = |field: &Vec<u8>| String::from_utf8(field.get(name.len() + 1..)?.to_vec()).ok();
         found.iter().filter_map(value).collect()
+    }
+
+    /// When the first entry with this field was stored.
+    pub fn first_of(&self, field: &str) -> Option<u64> {
+        let of = |part: &Part| {
+            let volume = &part.volume;
+            let chain = volume.chain_of(volume.data(field.as_bytes())?)?;
+            Some(volume.head(volume.entry_at(&chain, 0)?)?.realtime_us)
+        };
+        self.parts.iter().filter_map(of).min()
     }
 
     /// Begins at the first entry that fits.
@@ -208,7 +220,8 @@ impl Reader {
         if self.backwards {
             self.backwards = false;
             for part in &mut self.parts {
-                part.end(&self.query);
+                part.given = part.newest;
+                part.grow(&self.query);
             }
         }
     }
@@ -285,6 +298,8 @@ impl Part {
     fn begin(&mut self, query: &Query, backwards: bool) {
         self.resolve(query);
         (self.next, self.given) = (None, None);
+        let last = |term: &Term| self.volume.entry_at(&term.chain, term.chain.total.checked_sub(1)?);
+        self.newest = self.terms.iter().filter_map(last).max();
         for term in &mut self.terms {
             term.at = match (backwards, query.since_us, query.until_us) {
                 (false, Some(since), _) => self.volume.since(&term.chain, since),
@@ -295,20 +310,8 @@ impl Part {
         }
     }
 
-    /// Stands behind all that is there.
-    fn end(&mut self, query: &Query) {
-        self.resolve(query);
-        self.next = None;
-        self.terms.iter_mut().for_each(|term| term.at = term.chain.total);
-        let last = self.terms.iter().filter_map(|t| self.volume.entry_at(&t.chain, t.chain.total.checked_sub(1)?));
-        self.given = last.max();
-    }
-
     /// The lists may be longer, and there may be some that weren't there.
     fn grow(&mut self, query: &Query) {
-        if self.volume.archived && self.next.is_none() && self.is_read() && self.given.is_none() {
-            return;
-        }
         let given = self.given;
         self.resolve(query);
         self.next = None;
@@ -324,7 +327,8 @@ impl Part {
                     high = middle;
                 }
             }
-            term.at = low;
+            let since = query.since_us.filter(|_| given.is_none());
+            term.at = since.map_or(low, |since| self.volume.since(&term.chain, since).max(low));
         }
     }
 
