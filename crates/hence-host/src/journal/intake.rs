@@ -244,7 +244,13 @@ impl Intake {
                 fields.push("_TRANSPORT", "journal").push("SYSLOG_IDENTIFIER", "systemd");
                 fields.push("SYSLOG_FACILITY", "3").push("TID", owner.to_string());
                 speaker.describe(&mut fields);
-                describe_unit(&mut fields, speaker.unit().unwrap_or_default(), None, &speaker, &Logging::default());
+                describe_unit(
+                    &mut fields,
+                    speaker.unit().unwrap_or_default(),
+                    None,
+                    &speaker,
+                    &Logging::default(),
+                );
                 self.machine(&mut fields);
                 (fields, at.monotonic_us)
             }

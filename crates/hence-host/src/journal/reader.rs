@@ -356,7 +356,8 @@ impl Part {
             }
             let Some(head) = self.volume.head(at) else { continue };
             let in_time = |us: u64| {
-                query.since_us.is_none_or(|since| us >= since) && query.until_us.is_none_or(|until| us <= until)
+                query.since_us.is_none_or(|since| us >= since)
+                    && query.until_us.is_none_or(|until| us <= until)
             };
             if backwards && query.since_us.is_some_and(|since| head.realtime_us < since) {
                 // All that is left in this list is older, but for set clocks.

@@ -364,7 +364,9 @@ impl Told<'_> {
         let sub = self.unit.sub.map_or("stop-sigterm", |sub| sub.as_str());
         let (level, text) = match deadline {
             DeadlineKind::TimeoutStart => (4, "start operation timed out. Terminating.".to_owned()),
-            DeadlineKind::TimeoutReload => (4, "Reload operation timed out. Killing reload process.".to_owned()),
+            DeadlineKind::TimeoutReload => {
+                (4, "Reload operation timed out. Killing reload process.".to_owned())
+            }
             DeadlineKind::TimeoutStop => match sub {
                 "stop" | "stop-post" => (4, format!("State '{sub}' timed out. Terminating.")),
                 "stop-sigkill" => (4, "Processes still around after SIGKILL. Ignoring.".to_owned()),
@@ -429,4 +431,103 @@ fn describe<'a>(unit: &mut Unit, name: &str, paths: impl Iterator<Item = &'a Tex
     });
     unit.oneshot = kind.as_deref() == Some("oneshot") || (kind.is_none() && !starts);
     unit.at_once = !unit.oneshot && kind.as_deref().is_none_or(|kind| matches!(kind, "simple" | "idle"));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use hence_ledger::{Cause, Certainty, Invocation, RecordId, Rule, Stamp};
+
+    fn record(id: u64, fact: Fact, causes: &[u64]) -> Record {
+        let rule = |id: u64| {
+            (id == 5).then(|| Rule { directive: "Restart=always".into(), file: Some("/u/a".into()), line: 3 })
+        };
+        Record {
+            id: RecordId(id),
+            at: Stamp { realtime_us: id, monotonic_us: id },
+            unit: Some("a.service".into()),
+            invocation: Some(Invocation([7; 16])),
+            causes: causes.iter().map(|id| Cause { record: RecordId(*id), rule: rule(*id) }).collect(),
+            certainty: Certainty::Observed,
+            fact,
+        }
+    }
+
+    fn state(from: (ActiveState, SubState), to: (ActiveState, SubState), result: UnitResult) -> Fact {
+        let ((from_active, from), (to_active, to)) = (from, to);
+        Fact::StateChanged { from_active, from, to_active, to, result }
+    }
+
+    const DEAD: (ActiveState, SubState) = (ActiveState::Inactive, SubState::Dead);
+    const UP: (ActiveState, SubState) = (ActiveState::Active, SubState::Running);
+    const FAILED: (ActiveState, SubState) = (ActiveState::Failed, SubState::Failed);
+
+    /// A service is started, its process ends badly, and it is to be started again.
+    fn a_bad_run() -> Vec<Record> {
+        let start = (ActiveState::Activating, SubState::Start);
+        let wait = (ActiveState::Activating, SubState::AutoRestart);
+        let exit = Exit { kind: ExitKind::Exited, status: 3 };
+        let ended = Fact::ProcessExited { pid: 9, role: ProcessRole::Main, exit, cpu_us: 0, peak_bytes: 0 };
+        let scheduled = Fact::RestartScheduled { reason: RestartReason::Policy, delay_us: 1, restarts: 0 };
+        let delay = Fact::DeadlineReached { deadline: DeadlineKind::RestartDelay, after_us: 1 };
+        let (done, bad) = (JobResult::Done, UnitResult::ExitCode);
+        vec![
+            record(1, Fact::JobQueued { job: 4, job_type: JobType::Start }, &[]),
+            record(2, state(DEAD, start, UnitResult::Success), &[1]),
+            record(3, state(start, UP, UnitResult::Success), &[2]),
+            record(4, Fact::JobFinished { job: 4, job_type: JobType::Start, result: done }, &[3]),
+            record(5, ended, &[2]),
+            record(6, state(UP, FAILED, bad), &[5]),
+            record(7, scheduled, &[6]),
+            record(8, state(FAILED, wait, bad), &[7]),
+            record(9, delay, &[8]),
+            record(10, Fact::JobQueued { job: 5, job_type: JobType::Restart }, &[9]),
+            record(11, state(wait, DEAD, bad), &[10]),
+        ]
+    }
+
+    #[test]
+    fn a_restart_is_told_with_its_cause() {
+        let mut causes = Causes::new(false);
+        let told: Vec<Notice> = a_bad_run().iter().flat_map(|record| causes.take(record)).collect();
+        let field = |notice: &Notice, name: &str| {
+            let found = notice.fields.iter().find_map(|f| f.strip_prefix(name)?.strip_prefix('='));
+            found.unwrap_or_default().to_owned()
+        };
+        let texts: Vec<String> = told.iter().map(|notice| field(notice, "MESSAGE")).collect();
+        assert_eq!(
+            texts,
+            [
+                "Starting a.service...",
+                "Started a.service.",
+                "a.service: Main process exited, code=exited, status=3/NOTIMPLEMENTED",
+                "a.service: Failed with result 'exit-code'.",
+                "a.service: Scheduled restart job, restart counter is at 1.",
+                "Stopped a.service.",
+            ]
+        );
+        let stopped = told.last().unwrap();
+        assert_eq!(
+            field(stopped, "HENCE_CAUSE"),
+            "a.service: main process 9 exited with status 3, by Restart=always (/u/a:3)"
+        );
+        assert_eq!(
+            (field(stopped, "HENCE_RECORD"), field(stopped, "JOB_TYPE")),
+            ("11".into(), "restart".into())
+        );
+        assert_eq!(field(stopped, "INVOCATION_ID"), "07".repeat(16));
+        assert_eq!(stopped.realtime_us, 11);
+        // What comes again after a full disk is told once.
+        assert!(a_bad_run().iter().all(|record| causes.take(record).is_empty()));
+        let own = Causes::new(true).take(&a_bad_run()[5]);
+        assert!(own[0].fields.contains(&"USER_UNIT=a.service".to_owned()), "{own:?}");
+    }
+
+    #[test]
+    fn words() {
+        assert_eq!(words::span(90_000_000), "1min 30s");
+        assert_eq!(words::span(1_000_000), "1s");
+        assert_eq!(words::errno(2), "No such file or directory");
+        assert_eq!(words::status(Exit { kind: ExitKind::Killed, status: 9 }), "9/KILL");
+    }
 }

@@ -6,13 +6,13 @@
 
 use super::capture::{Capture, Ended, Origin};
 use super::digest::{Digests, Job};
-use super::teller::Teller;
 use super::entries::{Entries, JournalSetup};
 use super::message::{CLOSED_MOST, LONGEST, ToOwner, ToRecorder};
 use super::package::Packages;
 use super::retention::{self, Bounds};
 use super::ring::layout::{self, Cursor, Header, HeaderError, Next, Tail};
 use super::segment::Writer;
+use super::teller::Teller;
 use super::{Fold, OWN, Places, StoreError, lock, now};
 use crate::sys::store as sys;
 use hence_ledger::{Cause, Certainty, Fact, GapReason, Invocation, Record, RecordId, Text, decode, encode};

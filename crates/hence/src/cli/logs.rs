@@ -224,7 +224,9 @@ impl Logs {
         if self.directory.is_none() && plain.is_dir() {
             text.push_str(&format!("\nplain files are in {}: a line each", plain.display()));
         }
-        text.push_str("\nhence writes one unless it runs with --journal=none; --ledger or -D name another folder");
+        text.push_str(
+            "\nhence writes one unless it runs with --journal=none; --ledger or -D name another folder",
+        );
         trouble(&text)
     }
 }
@@ -239,7 +241,8 @@ impl Front {
         let separate = matches!(self.form, Form::Short | Form::ShortIso);
         if separate && self.boot.is_some_and(|boot| boot != entry.boot) {
             let line = format!("-- Boot {} --", hex(&entry.boot));
-            let (begin, end) = if self.colour { (style::Style::Strong.begin(), style::END) } else { ("", "") };
+            let (begin, end) =
+                if self.colour { (style::Style::Strong.begin(), style::END) } else { ("", "") };
             out.extend_from_slice(format!("{begin}{line}{end}\n").as_bytes());
         }
         self.boot = Some(entry.boot);
@@ -248,7 +251,13 @@ impl Front {
     }
 
     /// The last entries. `false`: nobody reads any further.
-    fn last(&mut self, reader: &mut Reader, query: Query, most: usize, reverse: bool) -> Result<bool, Trouble> {
+    fn last(
+        &mut self,
+        reader: &mut Reader,
+        query: Query,
+        most: usize,
+        reverse: bool,
+    ) -> Result<bool, Trouble> {
         let mut count = 0;
         let mut out = Vec::new();
         let (mut kept, mut bytes, mut first) = (Vec::new(), 0, None);

@@ -62,7 +62,9 @@ pub fn write(out: &mut Vec<u8>, entry: &Entry, form: Form, clock: &Clock, colour
         return json(out, entry);
     }
     let packed = entry.fields.iter().find_map(|field| match field {
-        Payload::Packed(how, bytes) => Some(format!("[{bytes} bytes, packed by {how}: journalctl reads them]")),
+        Payload::Packed(how, bytes) => {
+            Some(format!("[{bytes} bytes, packed by {how}: journalctl reads them]"))
+        }
         Payload::TooLong(bytes) => Some(format!("[{bytes} bytes: too long to be shown]")),
         Payload::Plain(_) => None,
     });
@@ -81,7 +83,8 @@ pub fn write(out: &mut Vec<u8>, entry: &Entry, form: Form, clock: &Clock, colour
         Form::ShortIso => "%Y-%m-%dT%H:%M:%S%z",
         _ => "%b %d %H:%M:%S",
     };
-    let said = entry.get("_SOURCE_REALTIME_TIMESTAMP").and_then(|us| std::str::from_utf8(us).ok()?.parse().ok());
+    let said =
+        entry.get("_SOURCE_REALTIME_TIMESTAMP").and_then(|us| std::str::from_utf8(us).ok()?.parse().ok());
     out.extend_from_slice(clock.form(said.unwrap_or(entry.realtime_us), times).as_bytes());
     let shown = |name: &str| entry.get(name).filter(|value| is_printable(value));
     if let Some(host) = shown("_HOSTNAME") {

@@ -175,8 +175,14 @@ pub(super) fn errno(number: i32) -> String {
 
 /// `1min 30s`, as systemd writes a length of time.
 pub(super) fn span(us: u64) -> String {
-    const PARTS: [(&str, u64); 6] =
-        [("d", 86_400_000_000), ("h", 3_600_000_000), ("min", 60_000_000), ("s", 1_000_000), ("ms", 1000), ("us", 1)];
+    const PARTS: [(&str, u64); 6] = [
+        ("d", 86_400_000_000),
+        ("h", 3_600_000_000),
+        ("min", 60_000_000),
+        ("s", 1_000_000),
+        ("ms", 1000),
+        ("us", 1),
+    ];
     let mut rest = us;
     let mut words: Vec<String> = Vec::new();
     for (unit, length) in PARTS {
