@@ -564,10 +564,10 @@ impl Engine {
                 file: None,
                 line: 0,
             },
-            Origin::Implied { directive, position } => Rule {
-                directive: format!("{} (implied by {directive}=)", line(dependency.kind.name())).into(),
-                file: position.and_then(file),
-                line: position.map_or(0, |p| p.line),
+            Origin::Implied(by) => Rule {
+                directive: format!("{} (implied by {}=)", line(dependency.kind.name()), by.directive).into(),
+                file: by.position.and_then(file),
+                line: by.position.map_or(0, |p| p.line),
             },
         })
     }

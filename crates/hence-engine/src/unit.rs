@@ -378,8 +378,8 @@ pub(crate) trait Rules {
 
 impl Rules for Config {
     fn rule(&self, directive: &str) -> Option<Rule> {
-        let rows = hence_unit::directive::rows();
-        let setting = self.settings.iter().rev().find(|s| rows[s.row as usize].name == directive)?;
+        let setting =
+            self.settings.iter().rev().find(|s| hence_unit::directive::name_of(s.row) == directive)?;
         let file = self.sources.get(setting.source as usize).map(|s| s.path.clone());
         let directive: Text = match &setting.value {
             Some(value) => format!("{directive}={value}").into(),

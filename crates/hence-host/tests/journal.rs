@@ -160,6 +160,60 @@ fn what_journalctl_can_ask() {
     assert!(journalctl(&folder.0, &["--list-boots"]).unwrap().0);
 }
 
+/// The persistent folder is used as soon as it is there; what was written before stays where it is.
+#[test]
+fn the_persistent_folder_may_come_later() {
+    let folder = Folder::new("places");
+    let (persistent, volatile) = (folder.0.join("var"), folder.0.join("run"));
+    let place = Place::System { persistent: persistent.clone(), volatile: volatile.clone() };
+    let mut journal = Journal::new(JournalOptions { place, ..options(&folder.0, true) });
+    let mut a = stream("a.service", 1);
+    journal.append(&mut a, &[b"MESSAGE=early"], stamp(0));
+    assert!(journal.folder().starts_with(&volatile));
+    std::fs::create_dir_all(&persistent).unwrap();
+    journal.append(&mut a, &[b"MESSAGE=late"], stamp(20_000));
+    journal.close();
+    assert!(journal.folder().starts_with(&persistent));
+    let mode = std::os::unix::fs::PermissionsExt::mode(
+        &std::fs::metadata(journal.folder().join("system.journal")).unwrap().permissions(),
+    );
+    assert_eq!(mode & 0o7777, 0o640);
+    assert!(count(&volatile, &["MESSAGE=early"]).is_none_or(|n| n == 1));
+    assert!(count(&persistent, &["MESSAGE=late"]).is_none_or(|n| n == 1));
+}
+
+#[test]
+fn journalctl_follows() {
+    let folder = Folder::new("follow");
+    let mut journal = Journal::new(options(&folder.0, true));
+    let mut a = stream("a.service", 1);
+    // It follows this boot only.
+    a.push("_BOOT_ID", hence_host::journal::hex(&journal.boot_id()));
+    journal.append(&mut a, &[b"MESSAGE=line 0"], stamp(0));
+    journal.commit();
+    let mut command = Command::new("journalctl");
+    command
+        .arg("-D")
+        .arg(&folder.0)
+        .args(["-f", "-q", "-o", "cat", "-u", "a.service"])
+        .stdout(Stdio::piped());
+    let Ok(mut child) = command.spawn() else { return };
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    assert_eq!(lines.next().unwrap().unwrap(), "line 0");
+    for n in 1..200 {
+        journal.append(&mut a, &[format!("MESSAGE=line {n}").as_bytes()], stamp(n));
+        journal.commit();
+        assert_eq!(lines.next().unwrap().unwrap(), format!("line {n}"));
+    }
+    // Over to the next file.
+    journal.rotate(stamp(200));
+    journal.append(&mut a, &[b"MESSAGE=line 200"], stamp(200));
+    journal.commit();
+    assert_eq!(lines.next().unwrap().unwrap(), "line 200");
+    child.kill().unwrap();
+    child.wait().unwrap();
+}
+
 #[test]
 fn files_are_rotated_within_bounds() {
     let folder = Folder::new("bounds");
@@ -199,7 +253,9 @@ const CHILD: &str = "HENCE_TEST_JOURNAL_FOLDER";
 #[test]
 fn child_writer() {
     let Some(folder) = std::env::var_os(CHILD) else { return };
-    let mut journal = Journal::new(options(Path::new(&folder), true));
+    // Nothing is to be lost to bounds: times are made up, so what is oldest is, too.
+    let bounds = Bounds { max_use: Some(4 << 30), keep_free: Some(0), ..Bounds::default() };
+    let mut journal = Journal::new(JournalOptions { bounds, ..options(Path::new(&folder), true) });
     let from: u64 = std::env::var("HENCE_TEST_FROM").unwrap().parse().unwrap();
     let mut streams = [stream("a.service", 1), stream("b.service", 2), stream("c.service", 3)];
     let mut chance = Chance(from);
@@ -250,7 +306,8 @@ fn kills_lose_nothing_that_was_published() {
         from = last + 1_000_000;
     }
     // The next one puts it aside and goes on.
-    let mut journal = Journal::new(options(&folder.0, true));
+    let bounds = Bounds { max_use: Some(4 << 30), keep_free: Some(0), ..Bounds::default() };
+    let mut journal = Journal::new(JournalOptions { bounds, ..options(&folder.0, true) });
     journal.append(&mut stream("a.service", 1), &[b"MESSAGE=at last"], stamp(from));
     journal.close();
     assert!(count(&folder.0, &["MESSAGE=at last"]).is_none_or(|n| n == 1));

@@ -10,6 +10,9 @@ use alloc::vec::Vec;
 
 /// A run that ended by itself is good only where it lasted this many times as long as bad ones do.
 const CLEARLY_LONGER: u64 = 3;
+/// And one that ended as they do only where it lasted this much longer, in microseconds: on a busy machine a
+/// program that fails at once may take many times as long as usual.
+const NOISE_US: u64 = 1_000_000;
 
 /// The comparison of two runs.
 #[derive(Debug, Default)]
@@ -125,7 +128,10 @@ fn good_and_bad<'a>(index: &Index, records: &'a UnitRecords, bad: &Likes) -> Opt
         let hence_ended = index.starts.iter().any(|(start, _)| run.first < *start && *start < next);
         match run.ended.filter(|_| run.began) {
             Some(end) if run.asked => lasted(run, end) >= typical,
-            Some(end) => lasted(run, end) > typical.saturating_mul(CLEARLY_LONGER),
+            Some(end) => {
+                let longer = lasted(run, end).saturating_sub(typical);
+                longer > typical.saturating_mul(CLEARLY_LONGER - 1) && (!is_bad(run) || longer > NOISE_US)
+            }
             // It was still up when hence ended, however that was; else its end is only no longer there.
             None => run.began && hence_ended && lasted(run, next) >= typical,
         }

@@ -2,7 +2,7 @@
 
 mod build;
 
-use build::incident::{COLLECTOR, FOO, incident};
+use build::incident::{COLLECTOR, FOO, incident, incident_with};
 use hence_ledger::{graph, history, index, json, leaks, loops, path::RootKind, why};
 
 fn golden(name: &str, old: &str, new: &str) {
@@ -27,6 +27,14 @@ fn why_foo_was_stopped() {
     for name in ["program-changed", "wants-instead-of-requires", "kill-mode"] {
         assert!(names.contains(&name), "{name} is missing in {names:?}");
     }
+}
+
+#[test]
+fn a_bad_run_on_a_busy_machine_is_no_good_one() {
+    let scene = incident_with(7, |cycle| if cycle == 3 { 600 } else { 30 });
+    let answer = why::why(&scene.index(), FOO, None, scene.now()).expect("an answer");
+    let changed: Vec<&str> = answer.changed.iter().map(|c| &*c.path).collect();
+    assert_eq!(changed, ["/usr/bin/aws-otel-collector"]);
 }
 
 #[test]

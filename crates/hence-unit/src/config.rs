@@ -197,7 +197,7 @@ impl Config {
     pub fn place(&self, position: Position) -> Place {
         let source = self.sources.get(usize::from(position.source));
         let file = source.map_or_else(|| self.id().text().clone(), |s| s.path.clone());
-        Place { file, line: position.line, column: position.column }
+        Place { file, line: position.line, column: u32::from(position.column) }
     }
 
     /// Gives back the room that loading needed.

@@ -4,6 +4,7 @@
 //! kind is what the other unit carries. Measured against systemd 252; systemd.unit(5), "[Unit] Section".
 
 use crate::{Position, Text, UnitName};
+use alloc::boxed::Box;
 
 /// One effect of a dependency of A on B, as A carries it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -145,13 +146,23 @@ pub enum Origin {
     Folder(Text),
     /// DefaultDependencies=yes of the unit's kind.
     Default,
-    /// Implied by another directive (Slice=, Sockets=, a socket's service); its place where it is written.
-    Implied {
-        /// The directive that implies it.
-        directive: &'static str,
-        /// Where it stands; `None` where the implication needs no line.
-        position: Option<Position>,
-    },
+    /// Implied by another directive (Slice=, Sockets=, a socket's service).
+    Implied(Box<Implied>),
+}
+
+/// What implies a dependency. Apart, for most dependencies are declared and there may be thousands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Implied {
+    /// The directive that implies it.
+    pub directive: &'static str,
+    /// Where it stands; `None` where the implication needs no line.
+    pub position: Option<Position>,
+}
+
+impl Origin {
+    pub(crate) fn implied(directive: &'static str, position: Option<Position>) -> Origin {
+        Origin::Implied(Box::new(Implied { directive, position }))
+    }
 }
 
 /// "This unit KIND other", with its origin.

@@ -23,8 +23,15 @@ pub struct Position {
     pub source: u16,
     /// Line, from 1; 0 where the file as a whole is meant.
     pub line: u32,
-    /// Column, as of [`Place`].
-    pub column: u32,
+    /// Column, as of [`Place`]; the last one that fits for those further right.
+    pub column: u16,
+}
+
+impl Position {
+    /// A place in the file of this index.
+    pub(crate) fn new(source: u16, line: u32, column: u32) -> Position {
+        Position { source, line, column: u16::try_from(column).unwrap_or(u16::MAX) }
+    }
 }
 
 impl fmt::Display for Place {

@@ -33,6 +33,7 @@ mod slice;
 mod socket;
 mod stdio;
 mod swap;
+mod table;
 #[cfg(test)]
 mod tests;
 mod timer;
@@ -43,6 +44,7 @@ mod x_hence;
 pub use nearest::nearest;
 pub use section::{Section, Sections};
 pub use shape::Shape;
+pub use table::{find, name_of, row_at, rows};
 
 /// A unit while its assignments are applied.
 pub struct Loading<'a> {
@@ -194,138 +196,6 @@ pub(crate) const fn row(
     Row { name, sections, take, support, since: 0, page, doc, replaced_by: None, refuses: false }
 }
 
-const GROUPS: &[&[Row]] = &[
-    unit::ROWS,
-    condition::ROWS,
-    install::ROWS,
-    service::ROWS,
-    socket::ROWS,
-    exec::ROWS,
-    kill::ROWS,
-    resource::ROWS,
-    slice::ROWS,
-    scope::ROWS,
-    timer::ROWS,
-    path::ROWS,
-    mount::ROWS,
-    automount::ROWS,
-    swap::ROWS,
-    x_hence::ROWS,
-];
-
-const COUNT: usize = {
-    let (mut count, mut group) = (0, 0);
-    while group < GROUPS.len() {
-        count += GROUPS[group].len();
-        group += 1;
-    }
-    count
-};
-
-static ROWS: [Row; COUNT] = {
-    const NONE: Row = row("", Sections(0), "", Take::Keep(Shape::Text), "");
-    let mut rows = [NONE; COUNT];
-    let (mut at, mut group) = (0, 0);
-    while group < GROUPS.len() {
-        let mut i = 0;
-        while i < GROUPS[group].len() {
-            rows[at] = GROUPS[group][i];
-            at += 1;
-            i += 1;
-        }
-        group += 1;
-    }
-    rows
-};
-
-/// Indices into the rows, by name.
-static BY_NAME: [u16; COUNT] = {
-    let mut order = [0u16; COUNT];
-    let mut i = 0;
-    while i < COUNT {
-        order[i] = i as u16;
-        i += 1;
-    }
-    // Shell sort: the table is made by the compiler, which has no sort of its own in constants.
-    let mut gap = 364;
-    while gap > 0 {
-        let mut i = gap;
-        while i < COUNT {
-            let moved = order[i];
-            let mut j = i;
-            while j >= gap && less(ROWS[moved as usize].name, ROWS[order[j - gap] as usize].name) {
-                order[j] = order[j - gap];
-                j -= gap;
-            }
-            order[j] = moved;
-            i += 1;
-        }
-        gap /= 3;
-    }
-    order
-};
-
-const fn less(a: &str, b: &str) -> bool {
-    let (a, b) = (a.as_bytes(), b.as_bytes());
-    let mut i = 0;
-    while i < a.len() && i < b.len() {
-        if a[i] != b[i] {
-            return a[i] < b[i];
-        }
-        i += 1;
-    }
-    a.len() < b.len()
-}
-
-/// Every directive, by section and man page.
-pub fn rows() -> &'static [Row] {
-    &ROWS
-}
-
-/// How the names begin, in the order of [`BY_NAME`]: close together, where a search touches few of them.
-static BEGINNINGS: [u64; COUNT] = {
-    let mut beginnings = [0u64; COUNT];
-    let mut i = 0;
-    while i < COUNT {
-        beginnings[i] = beginning(ROWS[BY_NAME[i] as usize].name);
-        i += 1;
-    }
-    beginnings
-};
-
-/// The first eight bytes as a number of the same order.
-const fn beginning(name: &str) -> u64 {
-    let bytes = name.as_bytes();
-    let mut number = 0;
-    let mut i = 0;
-    while i < 8 {
-        number = number << 8 | if i < bytes.len() { bytes[i] as u64 } else { 0 };
-        i += 1;
-    }
-    number
-}
-
-/// The indices of the rows of this name; more than one where sections differ in its meaning.
-fn named(name: &str) -> &'static [u16] {
-    let sought = beginning(name);
-    let begin = BEGINNINGS.partition_point(|&beginning| beginning < sought);
-    let alike = BEGINNINGS[begin..].partition_point(|&beginning| beginning == sought);
-    let rows = &BY_NAME[begin..begin + alike];
-    let of = |i: &u16| ROWS[usize::from(*i)].name;
-    let from = rows.partition_point(|i| of(i) < name);
-    let len = rows[from..].iter().take_while(|i| of(i) == name).count();
-    &rows[from..from + len]
-}
-
-fn position(section: Section, name: &str) -> Option<u16> {
-    named(name).iter().copied().find(|i| ROWS[usize::from(*i)].sections.has(section))
-}
-
-/// The row of a directive in a section, names as they are written.
-pub fn find(section: &str, name: &str) -> Option<&'static Row> {
-    position(Section::parse(section)?, name).map(|i| &ROWS[usize::from(i)])
-}
-
 /// One line of the listing of directives: a row in one section.
 #[derive(Clone, Copy, Debug)]
 pub struct Entry {
@@ -348,7 +218,7 @@ pub struct Entry {
 /// The listing of all directives, one entry for each section of a row.
 pub fn table() -> impl Iterator<Item = Entry> {
     Section::ALL.iter().flat_map(|&section| {
-        ROWS.iter().filter(move |row| row.sections.has(section)).map(move |row| Entry {
+        rows().filter(move |row| row.sections.has(section)).map(move |row| Entry {
             section: section.as_str(),
             name: row.name,
             support: row.support_in(section),
@@ -378,11 +248,12 @@ pub fn apply(loading: &mut Loading<'_>, assignment: &Assignment) {
         loading.diagnose_section("misplaced-section", assignment, message, None);
         return;
     }
-    let Some(index) = position(section, &assignment.key) else {
+    let Some((index, row)) =
+        table::position(section, &assignment.key).and_then(|index| Some((index, row_at(index)?)))
+    else {
         unknown_directive(loading, section, assignment);
         return;
     };
-    let row = &ROWS[usize::from(index)];
     if let Some(now) = row.replaced_by {
         let fix = if now.contains(' ') { now.into() } else { format!("write {now}=") };
         let message = format!("{}= is a former name", row.name);
@@ -435,7 +306,7 @@ fn unknown_directive(loading: &mut Loading<'_>, section: Section, assignment: &A
     }
     let kind = loading.unit.kind();
     let elsewhere = |fits: &dyn Fn(Section) -> bool| {
-        Section::ALL.iter().copied().find(|&s| s != section && fits(s) && position(s, key).is_some())
+        Section::ALL.iter().copied().find(|&s| s != section && fits(s) && table::position(s, key).is_some())
     };
     let own = elsewhere(&|s| s.belongs_to(kind));
     if let Some(other) = own.or_else(|| elsewhere(&|_| true)) {
@@ -447,7 +318,7 @@ fn unknown_directive(loading: &mut Loading<'_>, section: Section, assignment: &A
         let place = assignment.place.clone();
         return loading.diagnose("misplaced-directive", Level::Warning, place, message, Some(fix));
     }
-    let known = ROWS.iter().filter(|r| r.sections.has(section) && r.replaced_by.is_none()).map(|r| r.name);
+    let known = rows().filter(|r| r.sections.has(section) && r.replaced_by.is_none()).map(|r| r.name);
     let fix = nearest(key, known).map(|n| format!("did you mean {n}=?"));
     let message = format!("there is no {key}= in [{section}]");
     loading.diagnose("unknown-directive", Level::Warning, assignment.place.clone(), message, fix);
@@ -456,7 +327,7 @@ fn unknown_directive(loading: &mut Loading<'_>, section: Section, assignment: &A
 impl Loading<'_> {
     /// A place in the file that is being loaded, without its path.
     pub(crate) fn position(&self, place: &Place) -> Position {
-        Position { source: self.source, line: place.line, column: place.column }
+        Position::new(self.source, place.line, place.column)
     }
 
     /// Adds a diagnostic.

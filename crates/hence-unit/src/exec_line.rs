@@ -27,7 +27,7 @@ pub fn parse(
     (place, source): (&Place, u16),
     specify: &mut Specify<'_>,
 ) -> (Vec<Command>, Vec<Diagnostic>) {
-    let position = Position { source, line: place.line, column: place.column };
+    let position = Position::new(source, place.line, place.column);
     let mut line = Line { value, at: 0, place, position, specify, ignore: false, diagnostics: Vec::new() };
     let mut commands = Vec::new();
     loop {

@@ -6,7 +6,7 @@
 //! ([`crate::Config::requires_mounts_for`]), and inverses to the engine.
 
 use crate::{
-    Config, Dependency, DependencyKind, Origin, Position, UnitKind, UnitName,
+    Config, Dependency, DependencyKind, Origin, UnitKind, UnitName,
     config::{DirectoryKind, Environs, ExecConfig, Kind, ResourceConfig, ServiceType, Stdio},
     load::position_of,
     settle::{ROOT_SLICE, accepts_connections, slice_parent},
@@ -24,10 +24,10 @@ pub(crate) fn add(config: &mut Config, environs: &Environs) {
         Kind::Service(service) => {
             let exec = (&service.context, service.resources.slice.as_ref());
             if service.service_type == ServiceType::Dbus {
-                let origin = implied("BusName", position_of(config, "BusName"));
+                let origin = Origin::implied("BusName", position_of(config, "BusName"));
                 adding.named(&[Requires, After], "dbus.socket", &origin);
             }
-            let origin = implied("Sockets", position_of(config, "Sockets"));
+            let origin = Origin::implied("Sockets", position_of(config, "Sockets"));
             for socket in &service.sockets {
                 adding.unit(&[Wants, After, TriggeredBy], socket, &origin);
             }
@@ -106,10 +106,6 @@ pub fn is_void(target: &Config, dependency: &Dependency, other: &Config) -> bool
                 .any(|d| d.kind == After && (d.other == *target.id() || target.aliases.contains(&d.other))))
 }
 
-fn implied(directive: &'static str, position: Option<Position>) -> Origin {
-    Origin::Implied { directive, position }
-}
-
 struct Adding {
     user: bool,
     defaults: bool,
@@ -164,7 +160,7 @@ impl Adding {
     fn triggers(&mut self, config: &Config, unit: Option<UnitName>, directive: &'static str) {
         let position = unit.as_ref().and_then(|_| position_of(config, directive));
         let unit = unit.unwrap_or_else(|| config.id().with_kind(UnitKind::Service));
-        self.unit(&[Before, Triggers], &unit, &implied(directive, position));
+        self.unit(&[Before, Triggers], &unit, &Origin::implied(directive, position));
     }
 
     /// What systemd.exec(5) implies.
@@ -185,7 +181,7 @@ impl Adding {
         let private_tmp = context.protection.as_ref().is_some_and(|p| p.private_tmp);
         if private_tmp && !self.user {
             mounts.extend(["/tmp", "/var/tmp"].map(Box::from));
-            let origin = implied("PrivateTmp", position_of(config, "PrivateTmp"));
+            let origin = Origin::implied("PrivateTmp", position_of(config, "PrivateTmp"));
             self.named(&[After], "systemd-tmpfiles-setup.service", &origin);
         }
         let mut writes = None;
@@ -204,7 +200,7 @@ impl Adding {
             return;
         }
         if let Some(directive) = writes {
-            let origin = implied(directive, position_of(config, directive));
+            let origin = Origin::implied(directive, position_of(config, directive));
             self.named(&[After], "systemd-remount-fs.service", &origin);
         }
         let journal = |stdio: &Stdio| matches!(stdio, Stdio::Journal);
@@ -212,7 +208,7 @@ impl Adding {
         let inherits = matches!(context.stdin, Stdio::Tty | Stdio::Socket | Stdio::Fd(_));
         let by_default = matches!(context.stdout, Stdio::Default) && !inherits;
         if journal(&context.stdout) || journal(&context.stderr) || by_default {
-            let origin = implied("StandardOutput", position_of(config, "StandardOutput"));
+            let origin = Origin::implied("StandardOutput", position_of(config, "StandardOutput"));
             self.named(&[After], "systemd-journald.socket", &origin);
         }
     }
@@ -226,14 +222,14 @@ impl Adding {
             None => (default_slice(name, self.user), None),
         };
         if let Some(slice) = slice {
-            self.unit(&[InSlice, After, Requires], &slice, &implied("Slice", position));
+            self.unit(&[InSlice, After, Requires], &slice, &Origin::implied("Slice", position));
         }
     }
 
     fn slice_unit(&mut self, config: &Config) {
         let name = config.id();
         if let Some(parent) = slice_parent(name) {
-            self.unit(&[InSlice, After, Requires], &parent, &implied("Slice", None));
+            self.unit(&[InSlice, After, Requires], &parent, &Origin::implied("Slice", None));
         }
         // These two are always there: systemd makes them itself, and they outlive a shutdown.
         if ![ROOT_SLICE, "system.slice"].contains(&name.as_str()) {

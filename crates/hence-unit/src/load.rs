@@ -255,15 +255,14 @@ enum Applied {
 
 /// The setting that is in effect for a directive, by its name.
 fn setting<'c>(config: &'c Config, directive: &str) -> Option<&'c Setting> {
-    let rows = directive::rows();
-    let named = |s: &&Setting| rows.get(usize::from(s.row)).is_some_and(|r| r.name == directive);
+    let named = |s: &&Setting| directive::name_of(s.row) == directive;
     config.settings.iter().rev().find(named)
 }
 
 /// The position of the setting that is in effect for a directive, by its name.
 pub(crate) fn position_of(config: &Config, directive: &str) -> Option<Position> {
     let Setting { source, line, column, .. } = *setting(config, directive)?;
-    Some(Position { source, line, column })
+    Some(Position::new(source, line, column))
 }
 
 /// The same, with the path of its file.

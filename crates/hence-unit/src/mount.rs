@@ -164,7 +164,7 @@ pub(crate) fn implied(mount: &MountConfig, defaults: bool) -> Vec<Implied> {
             found.push((kinds, name, origin.clone()));
         }
     };
-    let origin = Origin::Implied { directive: "What", position: None };
+    let origin = Origin::implied("What", None);
     if mount.what.starts_with("/dev/")
         && let Some(device) = device_of(&mount.what)
     {
@@ -209,7 +209,7 @@ pub fn add_mounts(config: &mut Config, known: impl Fn(&UnitName) -> Option<bool>
             if let Some(name) = name.filter(|n| n != config.id())
                 && let Some(has_file) = known(&name)
             {
-                let origin = Origin::Implied { directive: "RequiresMountsFor", position: None };
+                let origin = Origin::implied("RequiresMountsFor", None);
                 let kinds: &[DependencyKind] = if has_file { &[Requires, After] } else { &[After] };
                 for &kind in kinds {
                     let is_new = |d: &Dependency| d.kind == kind && d.other == name;

@@ -26,6 +26,8 @@ const MOST_FILE: u64 = 128 << 20;
 const MOST_FILES: usize = 100;
 /// Our file where another one has the usual name; journalctl takes it for one of the system's as well.
 const OTHER_NAME: &str = "system@hence.journal";
+/// How often it is looked whether the persistent folder is there by now, in microseconds.
+const LOOK_US: u64 = 5_000_000;
 /// SyncIntervalSec=
 const SYNC_US: u64 = 300_000_000;
 
@@ -110,6 +112,7 @@ pub struct Journal {
     seqnum: u64,
     in_memory: bool,
     begun_us: u64,
+    look_at_us: u64,
     size: u64,
     /// Entries that had no room, and why.
     lost: u64,
@@ -139,6 +142,7 @@ impl Journal {
             seqnum: 0,
             in_memory: false,
             begun_us: 0,
+            look_at_us: 0,
             size: 0,
             lost: 0,
             why_lost: String::new(),
@@ -207,6 +211,15 @@ impl Journal {
     fn try_append(&mut self, fields: &mut Fields, varying: &[&[u8]], at: Stamp) -> io::Result<()> {
         if at.monotonic_us < self.blocked_until_us {
             return Err(io::Error::other(self.why_lost.rsplit(": ").next().unwrap_or_default().to_owned()));
+        }
+        if self.file.is_some() && at.monotonic_us >= self.look_at_us {
+            self.look_at_us = at.monotonic_us + LOOK_US;
+            // The persistent folder may come later, when its file system is mounted.
+            if matches!(self.options.place, Place::System { .. })
+                && self.find_folder().is_ok_and(|folder| folder != self.folder)
+            {
+                self.rotate(at);
+            }
         }
         for _ in 0..3 {
             if self.file.is_none() {

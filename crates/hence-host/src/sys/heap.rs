@@ -27,7 +27,7 @@ pub fn share() {
 }
 
 /// How far below its present end the stack is given back, in bytes, and what is left alone next to it.
-const STACK: (usize, usize) = (256 << 10, 16 << 10);
+const STACK: (usize, usize) = (256 << 10, 1 << 10);
 
 /// Lets go of what deeper calls had on the stack.
 #[inline(never)]

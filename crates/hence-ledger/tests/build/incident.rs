@@ -32,6 +32,11 @@ fn digest(scene: &mut Scene, path: &str, version: Version, sha: u8, package: &st
 
 /// A good run of three hours, then `cycles` cycles of 5 s; ends 2 s after the last stop of foo.
 pub fn incident(cycles: u32) -> Scene {
+    incident_with(cycles, |_| 30)
+}
+
+/// The same, where the collector takes so many milliseconds to fail in each cycle.
+pub fn incident_with(cycles: u32, fails_after_ms: impl Fn(u32) -> u64) -> Scene {
     let mut scene = Scene::new();
     let run = scene.request("incident.target", Verb::Run, client(1, "hence init"));
     let target = scene.job("incident.target", JobType::Start, by(run));
@@ -62,7 +67,7 @@ pub fn incident(cycles: u32) -> Scene {
     digest(&mut scene, PROGRAM, new, 0x45, "aws-otel-collector 0.45.1-1");
 
     for cycle in 0..cycles {
-        scene.wait(30);
+        scene.wait(fails_after_ms(cycle));
         let restart = rule("Restart=always", COLLECTOR_FILE, 7);
         let (exit, scheduled) =
             scene.fail(COLLECTOR, collector_run, collector_pid, 1, Some((restart, 5_000_000)));

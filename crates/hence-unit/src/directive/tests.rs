@@ -53,11 +53,11 @@ fn rows_are_sound() {
             assert!(matches!(row.take, Take::Act(_)), "{} is acted on without a typed field", row.name);
         }
         if let Some(now) = row.replaced_by.filter(|now| !now.contains(' ')) {
-            let known = rows().iter().any(|r| r.name == now && r.sections == row.sections);
+            let known = rows().any(|r| r.name == now && r.sections == row.sections);
             assert!(known, "{} is replaced by an unknown {now}", row.name);
         }
     }
-    assert!(BY_NAME.is_sorted_by_key(|i| ROWS[usize::from(*i)].name));
+    assert!(table::BY_NAME.is_sorted_by_key(|i| name_of(*i)));
     assert!(rows().len() < usize::from(u16::MAX));
     assert!(find("Unit", "ExecStart").is_none() && find("Nowhere", "Type").is_none());
     assert_eq!(table().count(), seen.len());
@@ -189,7 +189,7 @@ fn other_kinds() {
         socket.accept && socket.mode == 0o600 && socket.bind_ipv6_only == 1 && socket.timeout == INFINITY
     );
     assert_eq!(socket.receive_buffer, Some(8 << 20));
-    let rows_of_listen = config.settings.iter().filter(|s| rows()[usize::from(s.row)].name == "ListenStream");
+    let rows_of_listen = config.settings.iter().filter(|s| name_of(s.row) == "ListenStream");
     assert_eq!(rows_of_listen.count(), 4);
 
     let config = clean(
@@ -200,7 +200,7 @@ fn other_kinds() {
     let Kind::Timer(timer) = &config.kind else { panic!() };
     assert_eq!((timer.elapse.len(), timer.elapse[0].delay), (1, 3_605_000_000));
     assert_eq!((timer.calendar.len(), timer.accuracy), (1, 1));
-    let calendar = config.settings.iter().find(|s| rows()[usize::from(s.row)].name == "OnCalendar").unwrap();
+    let calendar = config.settings.iter().find(|s| name_of(s.row) == "OnCalendar").unwrap();
     assert_eq!(calendar.value.as_deref(), Some("daily"), "what nothing acts on is kept as text");
 
     let config = clean("x.path", "[Path]\nPathExists=/a//b\nMakeDirectory=on\nUnit=y.target\n");
@@ -240,7 +240,7 @@ fn empty_values_reset() {
     assert_eq!(service.success_exit_status, Default::default());
     assert!(service.context.directories.is_empty());
     assert_eq!(service.context.not_applied, ["PrivateDevices"]);
-    let kept: Vec<_> = config.settings.iter().map(|s| rows()[usize::from(s.row)].name).collect();
+    let kept: Vec<_> = config.settings.iter().map(|s| name_of(s.row)).collect();
     assert_eq!(kept, ["AssertUser", "After", "ExecStart", "PrivateDevices", "ProtectSystem"]);
 }
 

@@ -403,9 +403,7 @@ pub(crate) fn commands(
 impl Loading<'_> {
     /// Forgets the settings of the directives of these names: some lists are emptied by any of several.
     pub(crate) fn forget(&mut self, of: impl Fn(&str) -> bool) {
-        self.config
-            .settings
-            .retain(|s| super::rows().get(usize::from(s.row)).is_none_or(|row| !of(row.name)));
+        self.config.settings.retain(|s| !of(super::name_of(s.row)));
     }
 
     /// The column of a word of the value, in the file; of the whole value where it spans lines.

@@ -178,9 +178,8 @@ fn dependencies(engine: &Engine, unit: &Unit) -> Vec<(&'static str, Vec<String>)
 fn tests(prefix: &str, conditions: &[Condition], unit: &Unit) -> TestView {
     // A unit that once left inactive had all its conditions hold then.
     let passed = unit.times.inactive_exit.monotonic_us > 0;
-    let rows = directive::rows();
     let directive = |check: &str| {
-        let row = rows.iter().find(|row| row.name.strip_prefix(prefix) == Some(check));
+        let row = directive::rows().find(|row| row.name.strip_prefix(prefix) == Some(check));
         row.map_or("", |row| row.name)
     };
     let view = |c: &Condition| ConditionView {

@@ -1,0 +1,367 @@
+//! The table of all rows, and how a directive is found in it.
+//!
+//! The rows are written with pointers to their texts. A program that can be loaded anywhere has to have each
+//! pointer relocated whenever it is started, and each process then has a copy of its own of the pages that
+//! they lie in. So the compiler packs the rows into numbers and one long text, which all processes share.
+
+use super::{Loading, Outcome, Row, Section, Sections, Shape, Support, Take, row};
+use crate::syntax::Assignment;
+
+const GROUPS: &[&[Row]] = &[
+    super::unit::ROWS,
+    super::condition::ROWS,
+    super::install::ROWS,
+    super::service::ROWS,
+    super::socket::ROWS,
+    super::exec::ROWS,
+    super::kill::ROWS,
+    super::resource::ROWS,
+    super::slice::ROWS,
+    super::scope::ROWS,
+    super::timer::ROWS,
+    super::path::ROWS,
+    super::mount::ROWS,
+    super::automount::ROWS,
+    super::swap::ROWS,
+    super::x_hence::ROWS,
+];
+
+const COUNT: usize = {
+    let (mut count, mut group) = (0, 0);
+    while group < GROUPS.len() {
+        count += GROUPS[group].len();
+        group += 1;
+    }
+    count
+};
+
+/// The rows as they are written. Not to be used at run time.
+const ALL: [Row; COUNT] = {
+    const NONE: Row = row("", Sections(0), "", Take::Keep(Shape::Text), "");
+    let mut rows = [NONE; COUNT];
+    let (mut at, mut group) = (0, 0);
+    while group < GROUPS.len() {
+        let mut i = 0;
+        while i < GROUPS[group].len() {
+            rows[at] = GROUPS[group][i];
+            at += 1;
+            i += 1;
+        }
+        group += 1;
+    }
+    rows
+};
+
+type Act = fn(&mut Loading<'_>, &Assignment) -> Outcome;
+
+/// A part of [`TEXTS`]: where it begins, times [`LONGEST`], and how long it is.
+#[derive(Clone, Copy)]
+struct Span(u32);
+
+/// One more than the longest text of a row may have.
+const LONGEST: usize = 1 << 10;
+
+impl Span {
+    fn text(self) -> &'static str {
+        let (at, length) = (self.0 as usize / LONGEST, self.0 as usize % LONGEST);
+        &TEXTS[at..at + length]
+    }
+
+    /// The text, where there is one.
+    fn given(self) -> Option<&'static str> {
+        (self.0 != 0).then(|| self.text())
+    }
+}
+
+/// A row without a pointer.
+#[derive(Clone, Copy)]
+struct Packed {
+    name: Span,
+    page: Span,
+    doc: Span,
+    /// Why it is accepted.
+    why: Span,
+    default: Span,
+    replaced_by: Span,
+    sections: Sections,
+    since: u16,
+    take: PackedTake,
+    support: PackedSupport,
+    refuses: bool,
+}
+
+/// [`Take`], with an index into [`ACTS`] or [`SHAPES`].
+#[derive(Clone, Copy)]
+enum PackedTake {
+    Act(u16),
+    Keep(u16),
+    Sandbox(u16),
+}
+
+#[derive(Clone, Copy)]
+enum PackedSupport {
+    Acted,
+    Accepted,
+    NotYet,
+}
+
+/// How many acts, shapes and bytes of text the rows have, each text counted as often as it is there.
+const SIZES: (usize, usize, usize) = {
+    // Before the first text stands a byte, so that no text begins at 0.
+    let (mut acts, mut shapes, mut bytes, mut i) = (0, 0, 1, 0);
+    while i < COUNT {
+        match ALL[i].take {
+            Take::Act(_) => acts += 1,
+            Take::Keep(_) | Take::Sandbox(..) => shapes += 1,
+        }
+        let texts = texts(&ALL[i]);
+        let mut text = 0;
+        while text < texts.len() {
+            bytes += texts[text].len();
+            text += 1;
+        }
+        i += 1;
+    }
+    (acts, shapes, bytes)
+};
+
+/// Name, page, doc, why it is accepted, default, former name's successor.
+const fn texts(row: &Row) -> [&'static str; 6] {
+    let why = match row.support {
+        Support::Accepted(why) => why,
+        Support::Acted | Support::NotYet => "",
+    };
+    let default = match row.take {
+        Take::Sandbox(_, default) => default,
+        Take::Act(_) | Take::Keep(_) => "",
+    };
+    let replaced_by = match row.replaced_by {
+        Some(now) => now,
+        None => "",
+    };
+    [row.name, row.page, row.doc, why, default, replaced_by]
+}
+
+struct Table {
+    rows: [Packed; COUNT],
+    bytes: [u8; SIZES.2],
+    acts: [Act; SIZES.0],
+    shapes: [Shape; SIZES.1],
+}
+
+const TABLE: Table = {
+    const fn no_act(_: &mut Loading<'_>, _: &Assignment) -> Outcome {
+        Outcome::Rejected
+    }
+    const NONE: Packed = Packed {
+        name: Span(0),
+        page: Span(0),
+        doc: Span(0),
+        why: Span(0),
+        default: Span(0),
+        replaced_by: Span(0),
+        sections: Sections(0),
+        since: 0,
+        take: PackedTake::Keep(0),
+        support: PackedSupport::NotYet,
+        refuses: false,
+    };
+    let mut bytes = [b' '; SIZES.2];
+    let mut spans = [[Span(0); 6]; COUNT];
+    let mut end = 1;
+    // Text by text and not row by row: the names are looked at often, and lie together.
+    let mut text = 0;
+    while text < 6 {
+        let mut i = 0;
+        while i < COUNT {
+            let bytes_of = texts(&ALL[i])[text].as_bytes();
+            assert!(bytes_of.len() < LONGEST, "the text of a row is too long");
+            if i > 0 && same(bytes_of, texts(&ALL[i - 1])[text].as_bytes()) {
+                spans[i][text] = spans[i - 1][text];
+            } else if !bytes_of.is_empty() {
+                spans[i][text] = Span((end * LONGEST + bytes_of.len()) as u32);
+                let mut at = 0;
+                while at < bytes_of.len() {
+                    bytes[end] = bytes_of[at];
+                    (end, at) = (end + 1, at + 1);
+                }
+            }
+            i += 1;
+        }
+        text += 1;
+    }
+    let mut rows = [NONE; COUNT];
+    let mut acts: [Act; SIZES.0] = [no_act; SIZES.0];
+    let mut shapes = [Shape::Text; SIZES.1];
+    let (mut i, mut act, mut shape) = (0, 0, 0);
+    while i < COUNT {
+        let row = &ALL[i];
+        let take = match row.take {
+            Take::Act(take) => {
+                acts[act] = take;
+                act += 1;
+                PackedTake::Act(act as u16 - 1)
+            }
+            Take::Keep(kept) => {
+                shapes[shape] = kept;
+                shape += 1;
+                PackedTake::Keep(shape as u16 - 1)
+            }
+            Take::Sandbox(kept, _) => {
+                shapes[shape] = kept;
+                shape += 1;
+                PackedTake::Sandbox(shape as u16 - 1)
+            }
+        };
+        let support = match row.support {
+            Support::Acted => PackedSupport::Acted,
+            Support::Accepted(_) => PackedSupport::Accepted,
+            Support::NotYet => PackedSupport::NotYet,
+        };
+        let [name, page, doc, why, default, replaced_by] = spans[i];
+        let (sections, since, refuses) = (row.sections, row.since, row.refuses);
+        rows[i] =
+            Packed { name, page, doc, why, default, replaced_by, sections, since, take, support, refuses };
+        i += 1;
+    }
+    Table { rows, bytes, acts, shapes }
+};
+
+static PACKED: [Packed; COUNT] = TABLE.rows;
+static ACTS: [Act; SIZES.0] = TABLE.acts;
+static SHAPES: [Shape; SIZES.1] = TABLE.shapes;
+static BYTES: [u8; SIZES.2] = TABLE.bytes;
+static TEXTS: &str = match core::str::from_utf8(&BYTES) {
+    Ok(texts) => texts,
+    Err(_) => panic!("texts are cut between characters only"),
+};
+
+const fn same(a: &[u8], b: &[u8]) -> bool {
+    let mut i = 0;
+    while i < a.len() && i < b.len() && a[i] == b[i] {
+        i += 1;
+    }
+    i == a.len() && i == b.len()
+}
+
+impl Packed {
+    fn row(&self) -> Row {
+        Row {
+            name: self.name.text(),
+            sections: self.sections,
+            take: match self.take {
+                PackedTake::Act(i) => Take::Act(ACTS[usize::from(i)]),
+                PackedTake::Keep(i) => Take::Keep(SHAPES[usize::from(i)]),
+                PackedTake::Sandbox(i) => Take::Sandbox(SHAPES[usize::from(i)], self.default.text()),
+            },
+            support: match self.support {
+                PackedSupport::Acted => Support::Acted,
+                PackedSupport::Accepted => Support::Accepted(self.why.text()),
+                PackedSupport::NotYet => Support::NotYet,
+            },
+            since: self.since,
+            page: self.page.text(),
+            doc: self.doc.text(),
+            replaced_by: self.replaced_by.given(),
+            refuses: self.refuses,
+        }
+    }
+}
+
+/// Every directive, by section and man page.
+pub fn rows() -> impl ExactSizeIterator<Item = Row> {
+    PACKED.iter().map(Packed::row)
+}
+
+/// The row of this index among all of them.
+pub fn row_at(index: u16) -> Option<Row> {
+    PACKED.get(usize::from(index)).map(Packed::row)
+}
+
+/// The name of the row of this index; empty where there is none.
+pub fn name_of(index: u16) -> &'static str {
+    PACKED.get(usize::from(index)).map_or("", |packed| packed.name.text())
+}
+
+/// Indices into the rows, by name.
+pub(super) static BY_NAME: [u16; COUNT] = {
+    let mut order = [0u16; COUNT];
+    let mut i = 0;
+    while i < COUNT {
+        order[i] = i as u16;
+        i += 1;
+    }
+    // Shell sort: the table is made by the compiler, which has no sort of its own in constants.
+    let mut gap = 364;
+    while gap > 0 {
+        let mut i = gap;
+        while i < COUNT {
+            let moved = order[i];
+            let mut j = i;
+            while j >= gap && less(ALL[moved as usize].name, ALL[order[j - gap] as usize].name) {
+                order[j] = order[j - gap];
+                j -= gap;
+            }
+            order[j] = moved;
+            i += 1;
+        }
+        gap /= 3;
+    }
+    order
+};
+
+const fn less(a: &str, b: &str) -> bool {
+    let (a, b) = (a.as_bytes(), b.as_bytes());
+    let mut i = 0;
+    while i < a.len() && i < b.len() {
+        if a[i] != b[i] {
+            return a[i] < b[i];
+        }
+        i += 1;
+    }
+    a.len() < b.len()
+}
+
+/// How the names begin, in the order of [`BY_NAME`]: close together, where a search touches few of them.
+static BEGINNINGS: [u64; COUNT] = {
+    let mut beginnings = [0u64; COUNT];
+    let mut i = 0;
+    while i < COUNT {
+        beginnings[i] = beginning(ALL[BY_NAME[i] as usize].name);
+        i += 1;
+    }
+    beginnings
+};
+
+/// The first eight bytes as a number of the same order.
+const fn beginning(name: &str) -> u64 {
+    let bytes = name.as_bytes();
+    let mut number = 0;
+    let mut i = 0;
+    while i < 8 {
+        number = number << 8 | if i < bytes.len() { bytes[i] as u64 } else { 0 };
+        i += 1;
+    }
+    number
+}
+
+/// The indices of the rows of this name; more than one where sections differ in its meaning.
+fn named(name: &str) -> &'static [u16] {
+    let sought = beginning(name);
+    let begin = BEGINNINGS.partition_point(|&beginning| beginning < sought);
+    let alike = BEGINNINGS[begin..].partition_point(|&beginning| beginning == sought);
+    let rows = &BY_NAME[begin..begin + alike];
+    let of = |i: &u16| name_of(*i);
+    let from = rows.partition_point(|i| of(i) < name);
+    let len = rows[from..].iter().take_while(|i| of(i) == name).count();
+    &rows[from..from + len]
+}
+
+pub(super) fn position(section: Section, name: &str) -> Option<u16> {
+    named(name).iter().copied().find(|i| PACKED[usize::from(*i)].sections.has(section))
+}
+
+/// The row of a directive in a section, names as they are written.
+pub fn find(section: &str, name: &str) -> Option<Row> {
+    position(Section::parse(section)?, name).and_then(row_at)
+}
