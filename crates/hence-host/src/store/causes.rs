@@ -61,7 +61,8 @@ struct Unit {
 /// Makes entries of records.
 #[derive(Debug, Default)]
 pub(crate) struct Causes {
-    known: BTreeMap<u64, Rc<Root>>,
+    /// With each record, whether it can explain that a process ended.
+    known: BTreeMap<u64, (bool, Rc<Root>)>,
     units: HashMap<Text, Unit>,
     /// For units of a user's own hence, fields have other names.
     user: bool,
@@ -102,7 +103,7 @@ impl Causes {
         let explained = match &record.fact {
             // As `why` has it: what was armed or started earlier doesn't explain that it ended.
             Fact::ProcessExited { .. } => record.causes.iter().any(|cause| {
-                self.known.get(&cause.record.0).is_some_and(|root| root.sentence.contains(" was sent to "))
+                self.known.get(&cause.record.0).is_some_and(|(ends_processes, _)| *ends_processes)
             }),
             Fact::DeadlineReached { deadline, .. } => {
                 matches!(deadline, DeadlineKind::RestartDelay | DeadlineKind::TriggerLimit)
@@ -112,7 +113,7 @@ impl Causes {
         let latest = record.causes.iter().max_by_key(|cause| cause.record).filter(|_| explained);
         let root = match latest {
             None => Some(Rc::new(Root { sentence: record.sentence(), rules: Vec::new() })),
-            Some(cause) => self.known.get(&cause.record.0).map(|root| match &cause.rule {
+            Some(cause) => self.known.get(&cause.record.0).map(|(_, root)| match &cause.rule {
                 Some(rule) if root.rules.len() < RULES => {
                     let place = rule.file.as_ref().map(|file| format!(" ({file}:{})", rule.line));
                     let rule = format!("{}{}", rule.directive, place.unwrap_or_default());
@@ -129,7 +130,11 @@ impl Causes {
             }),
         };
         if let Some(root) = &root {
-            self.known.insert(record.id.0, root.clone());
+            let ends_processes = matches!(
+                record.fact,
+                Fact::SignalSent { .. } | Fact::OomKill { .. } | Fact::SpawnFailed { .. }
+            );
+            self.known.insert(record.id.0, (ends_processes, root.clone()));
             if self.known.len() > KNOWN {
                 self.known.pop_first();
             }
@@ -269,8 +274,11 @@ impl Told<'_> {
             }
             _ => {}
         }
-        let down = matches!(to.0, ActiveState::Inactive | ActiveState::Failed);
-        if down && let Some((job, JobType::Restart)) = self.unit.jobs.back().copied() {
+        let is_down = |state| matches!(state, ActiveState::Inactive | ActiveState::Failed);
+        if is_down(to.0)
+            && !is_down(from.0)
+            && let Some((job, JobType::Restart)) = self.unit.jobs.back().copied()
+        {
             // It is up again before the job ends.
             self.ended(Job::Stop, job, JobType::Restart, JobResult::Done);
         }
