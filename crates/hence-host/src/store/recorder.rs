@@ -318,6 +318,14 @@ impl Recorder {
         {
             entries.settle();
         }
+        // In the journal a service is started before it speaks.
+        let keys = events[..count].iter().map(|event| event.data.u64());
+        let first_words = keys
+            .filter(|key| (FIRST_STREAM..FIRST_SOCKET).contains(key))
+            .any(|key| self.capture.is_silent(key - FIRST_STREAM));
+        if first_words && self.capture.entries.is_some() && self.stalled.is_none() {
+            self.drain_or_stall(now().monotonic_us);
+        }
         for event in &events[..count] {
             match event.data.u64() {
                 SOCKET => self.receive(),

@@ -91,22 +91,26 @@ pub fn write(out: &mut Vec<u8>, entry: &Entry, form: Form, clock: &Clock, colour
         out.push(b' ');
         out.extend_from_slice(host);
     }
+    let who = shown("SYSLOG_IDENTIFIER").or(shown("_COMM"));
     out.push(b' ');
-    out.extend_from_slice(shown("SYSLOG_IDENTIFIER").or(shown("_COMM")).unwrap_or(b"unknown"));
+    out.extend_from_slice(who.unwrap_or(b"unknown"));
+    // journalctl doesn't count that word where it indents further lines.
+    let uncounted = if who.is_none() { " unknown".len() } else { 0 };
     if let Some(pid) = shown("_PID").or(shown("SYSLOG_PID")) {
         out.push(b'[');
         out.extend_from_slice(pid);
         out.push(b']');
     }
     out.extend_from_slice(b": ");
-    let width = out.len() - start;
+    let width = out.len() - start - uncounted;
     let text = without_escapes(&text);
     let style = if colour { style_of(entry) } else { Style::Plain };
     if !is_printable(&text) {
         out.extend_from_slice(format!("[{} blob data]\n", size(text.len() as u64)).as_bytes());
         return;
     }
-    let text = text.trim_ascii_end();
+    let end = text.iter().rposition(|b| *b != b'\n').map_or(0, |at| at + 1);
+    let text = &text[..end];
     for (nth, line) in text.split(|b| *b == b'\n').enumerate() {
         if nth > 0 {
             out.extend(std::iter::repeat_n(b' ', width));
@@ -192,11 +196,9 @@ fn json(out: &mut Vec<u8>, entry: &Entry) {
             _ => None,
         })
         .collect();
-    if !plain.iter().any(|(name, _)| name == b"_BOOT_ID") {
-        own("_BOOT_ID", &hex(&entry.boot));
-    }
+    own("_BOOT_ID", &hex(&entry.boot));
     for (nth, (name, _)) in plain.iter().enumerate() {
-        if plain[..nth].iter().any(|(other, _)| other == name) {
+        if *name == b"_BOOT_ID" || plain[..nth].iter().any(|(other, _)| other == name) {
             continue;
         }
         let values: Vec<&[u8]> = plain[nth..].iter().filter(|(n, _)| n == name).map(|(_, v)| *v).collect();
