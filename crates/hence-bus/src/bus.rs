@@ -146,6 +146,9 @@ enum Question {
     Other,
 }
 
+/// What is kept for a caller: its name on the bus, whether it is told of changes, the units that it holds.
+pub type Kept = (String, bool, Vec<String>);
+
 #[derive(Debug, Default)]
 struct Client {
     caller: Option<Caller>,
@@ -635,6 +638,25 @@ impl Bus {
             _ => client.held.push(unit),
         });
         Ok(true)
+    }
+
+    /// Callers that something is kept for: who, whether it is told of changes, what it holds.
+    pub(crate) fn kept(&self) -> Vec<Kept> {
+        let kept = self.clients.iter().filter(|(_, client)| client.is_kept());
+        kept.map(|(sender, client)| (sender.clone(), client.subscribed, client.held.clone())).collect()
+    }
+
+    /// The same callers on another connection, as far as they are still there: their names stay.
+    pub(crate) fn keep_again(&mut self, kept: &[Kept]) {
+        for (sender, subscribed, held) in kept {
+            let question = Question::Caller(sender.clone());
+            self.ask("GetConnectionCredentials", vec![sender.clone().into()], question);
+            self.clients.entry(sender.clone()).or_default();
+            self.keep(sender, |client| {
+                client.subscribed |= subscribed;
+                client.held.extend(held.iter().take(HELD_MAX).cloned());
+            });
+        }
     }
 
     /// Changes what is kept for a caller, whose end is watched for as long as there is anything.

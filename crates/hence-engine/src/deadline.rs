@@ -1,5 +1,6 @@
 //! The deadlines of all units and jobs, in one ordered set. It knows no clock.
 
+use crate::carry::carry_fields;
 use crate::{JobId, UnitId};
 use alloc::collections::BTreeMap;
 
@@ -22,6 +23,8 @@ pub(crate) struct Armed {
     at_us: u64,
     number: u32,
 }
+
+carry_fields! { Armed { at_us, number } }
 
 /// An ordered set of deadlines on the monotonic clock; equal times elapse in the order they were armed.
 #[derive(Debug, Default)]
@@ -50,6 +53,17 @@ impl Deadlines {
     /// When the next one elapses, in microseconds of the monotonic clock.
     pub fn next_us(&self) -> Option<u64> {
         self.set.first_key_value().map(|(a, _)| a.at_us)
+    }
+
+    /// All of them: what each is for, and the length it was armed with.
+    pub fn all(&self) -> impl Iterator<Item = (Armed, DeadlineFor, u64)> {
+        self.set.iter().map(|(armed, (what, after_us))| (*armed, *what, *after_us))
+    }
+
+    /// Waits for one that was armed in an earlier program, under its old name.
+    pub fn rearm(&mut self, armed: Armed, what: DeadlineFor, after_us: u64) {
+        self.next = self.next.max(armed.number.wrapping_add(1));
+        self.set.insert(armed, (what, after_us));
     }
 
     /// Removes and returns one that has elapsed, with the length it was armed with.

@@ -1,12 +1,15 @@
 //! The one core type. See [`Engine`].
 
+mod carry;
 mod collect;
 mod follow;
 mod live;
 mod power;
 mod reload;
 mod request;
+mod resumed;
 
+pub use carry::TakenUp;
 pub use power::{Objective, Role};
 
 use crate::alike::Alike;
@@ -102,6 +105,8 @@ pub struct Engine {
     pub(crate) mounts_known: bool,
     /// The record of hence's own start.
     pub(crate) started: Option<RecordId>,
+    /// The record that asked for the program to be executed anew, until that is done.
+    reexecution: Option<RecordId>,
     /// Units that are neither inactive nor failed and that hence runs for.
     busy: usize,
     next_record: u64,
@@ -144,6 +149,7 @@ impl Engine {
             power: power::Power::default(),
             mounts_known: false,
             started: None,
+            reexecution: None,
             busy: 0,
             next_job: 1,
             next_exec: 1,
@@ -274,6 +280,7 @@ impl Engine {
             Event::PathChanged { unit, path } => self.path_changed(unit, path),
             Event::OomKill { unit, kills } => self.oom_kill(unit, kills),
             Event::Survivors { unit, invocation, processes } => self.survivors(unit, invocation, processes),
+            Event::Resumed(units) => self.resumed(units),
             Event::BusName { unit, name, owned } => self.bus_name(unit, &name, owned),
             Event::Deadline => {}
             Event::TimeUp { after_us } => {
@@ -652,12 +659,28 @@ impl Engine {
         will_restart: bool,
         reload_failed: bool,
     ) -> RecordId {
+        let before = self.units[unit.0 as usize].record;
+        let Some((from, to)) = self.change_state(unit, state, causes) else { return before };
+        let record = self.units[unit.0 as usize].record;
+        self.state_changed(unit, (from, to), will_restart, reload_failed, record);
+        self.may_go(unit);
+        record
+    }
+
+    /// Puts a unit into a state and records that, but lets nobody see it. From where to where, if it is
+    /// another one.
+    fn change_state(
+        &mut self,
+        unit: UnitId,
+        state: impl FnOnce(&mut State),
+        causes: Vec<Cause>,
+    ) -> Option<(ActiveState, ActiveState)> {
         let u = &mut self.units[unit.0 as usize];
         let (from_active, from) = (u.active_state(), u.sub_state());
         state(&mut u.state);
         let (to_active, to, result) = (u.active_state(), u.sub_state(), u.result());
         if from == to && from_active == to_active {
-            return u.record;
+            return None;
         }
         u.note_times(self.now, from_active, to_active);
         let busy = |s| !is_down(s);
@@ -667,9 +690,7 @@ impl Engine {
         let fact = Fact::StateChanged { from_active, from, to_active, to, result };
         let record = self.record(Some(unit), causes, fact);
         self.units[unit.0 as usize].record = record;
-        self.state_changed(unit, (from_active, to_active), will_restart, reload_failed, record);
-        self.may_go(unit);
-        record
+        Some((from_active, to_active))
     }
 
     /// What a state change means for the unit's job and for other units (systemd's unit_notify).

@@ -1,8 +1,10 @@
 //! What happened: the closed list of events that the engine handles.
 
-use crate::{ConnectionId, ExecId, Objective, UnitId};
+use crate::{ConnectionId, ExecId, Objective, Time, UnitId};
 use alloc::{boxed::Box, vec::Vec};
-use hence_ledger::{Client, Exit, FileIdentity, LeftOver, SpawnStep, Text, Verb, record::Invocation};
+use hence_ledger::{
+    Client, Exit, FileIdentity, LeftOver, RecordId, SpawnStep, SubState, Text, Verb, record::Invocation,
+};
 use hence_unit::{Config, UnitName, config::JobMode};
 
 /// Something that happened.
@@ -169,6 +171,8 @@ pub enum Event {
         /// Which.
         processes: Vec<Process>,
     },
+    /// At start: units of an earlier run that was killed, whose processes still run as they should.
+    Resumed(Vec<Resumed>),
     /// The answer to [`crate::Effect::Adopt`].
     Adopted {
         /// Of which unit.
@@ -236,6 +240,31 @@ pub struct Process {
     pub process: LeftOver,
     /// The invocation that it belongs to, by its environment or by when it was first seen.
     pub invocation: Option<Invocation>,
+}
+
+/// A unit of an earlier run that goes on, with what is on record of it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Resumed {
+    /// Which.
+    pub unit: UnitName,
+    /// Its run.
+    pub invocation: Invocation,
+    /// The state that it was in.
+    pub state: SubState,
+    /// The main process, where it is known.
+    pub main: Option<u32>,
+    /// All of its processes.
+    pub processes: Vec<LeftOver>,
+    /// When the main process was started.
+    pub started: Time,
+    /// When the unit came up.
+    pub up: Time,
+    /// The records that say so, of the earlier run.
+    pub records: Vec<RecordId>,
+    /// What says that the processes are the unit's, in words.
+    pub evidence: Text,
+    /// That was seen rather than concluded.
+    pub observed: bool,
 }
 
 /// What the conditions and asserts of a unit came to.

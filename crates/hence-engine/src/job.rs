@@ -5,6 +5,7 @@
 //! per finished job doesn't grow with the number of waiting ones.
 //! systemd.unit(5), systemctl(1); measured rules: merge and collapse tables, "stop goes first".
 
+use crate::carry::carry_words;
 use crate::deadline::{Armed, DeadlineFor};
 use crate::unit::State;
 use crate::{Effect, Engine, JobId, UnitId};
@@ -30,6 +31,8 @@ impl JobState {
         }
     }
 }
+
+carry_words! { JobState { Waiting "waiting", Running "running" } }
 
 /// A queued job.
 #[derive(Debug)]

@@ -16,7 +16,7 @@ pub mod invocation;
 pub use effect::{Effect, Kill, KillScope, Spawn};
 pub use event::{
     Adopted, Checked, Event, Freezer, LiveRequest, Notification, Process, Refusal, Request, RequestKind,
-    Transient,
+    Resumed, Transient,
 };
 
 /// A unit's number in this engine. Units are never renumbered.
@@ -39,6 +39,7 @@ pub struct ConnectionId(pub u32);
 pub type Time = hence_ledger::Stamp;
 
 mod alike;
+pub mod carry;
 mod deadline;
 pub mod engine;
 mod job;
@@ -47,6 +48,6 @@ pub mod sim;
 mod transaction;
 pub mod unit;
 
-pub use engine::{Engine, Objective, Role, Settings};
+pub use engine::{Engine, Objective, Role, Settings, TakenUp};
 pub use job::{Job, JobState};
 pub use unit::{State, Unit};

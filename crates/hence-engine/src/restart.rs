@@ -1,5 +1,6 @@
 //! Whether a service is started again, and how often a unit may be: decisions that return their reason.
 
+use crate::carry::carry_fields;
 use hence_ledger::{Exit, ExitKind, RestartReason, UnitResult};
 use hence_unit::config::{ExitStatusSet, Restart, ServiceSettings};
 
@@ -10,6 +11,8 @@ pub(crate) struct RateLimit {
     count: u32,
     told: bool,
 }
+
+carry_fields! { RateLimit { begin_us, count, told } }
 
 impl RateLimit {
     /// Counts one; `false` where it is one too many. An interval or a burst of 0 never limits.

@@ -15,6 +15,7 @@ mod processes;
 pub mod scenario;
 pub mod trace;
 
+use crate::carry::{Carried, Writer};
 use crate::{Checked, ConnectionId, Effect, Engine, Event, Request, RequestKind, Settings, Time, UnitId};
 use alloc::{
     borrow::ToOwned,
@@ -72,6 +73,8 @@ pub enum Act {
     Remove(UnitName),
     /// All unit files are read again.
     DaemonReload,
+    /// The program is executed anew.
+    DaemonReexec,
     /// Ends hence.
     Exit(u8),
 }
@@ -443,6 +446,7 @@ impl World {
             Act::Edit(unit, section, line) => self.files.edit(&unit, format!("[{section}]\n{line}\n")),
             Act::Remove(unit) => self.files.remove(&unit),
             Act::DaemonReload => self.reload_all(),
+            Act::DaemonReexec => self.reexecute(),
             Act::Exit(status) => request(self, Verb::Exit, RequestKind::Exit(status)),
         }
     }
@@ -459,6 +463,32 @@ impl World {
             self.engine.handle(now, Event::Reread { unit, config, files: Vec::new() });
         }
         self.handle(Event::ReloadEnded);
+    }
+
+    /// Hands everything on to another engine, as text.
+    fn reexecute(&mut self) {
+        let now = self.time();
+        let client = Client { pid: 1000, uid: 0, command: "client".into(), ..Client::default() };
+        self.engine.ask_to_reexecute(now, client);
+        self.settle();
+        if !self.engine.is_quiet() {
+            self.violations.push("there is something under way after everything has settled".into());
+        }
+        let mut out = Writer::new();
+        self.engine.carry(&mut out);
+        let text = out.finish();
+        self.path = UnitPath::scan(&self.files, &[files::FOLDER.to_owned()]);
+        let carried = Carried::read(&text);
+        self.engine = Engine::new(Settings::default().carried(&carried));
+        self.engine.prepare(&carried);
+        while let Some(effect) = self.engine.poll_effect() {
+            if let Effect::Load(name) = effect {
+                let loaded = self.load(&name);
+                self.engine.handle(now, loaded);
+            }
+        }
+        self.engine.take_up(now, &carried, "0", true);
+        self.settle();
     }
 
     fn load(&self, name: &UnitName) -> Event {

@@ -2,6 +2,7 @@
 //!
 //! What each machine does is in the files below `unit/`, one per kind; a service's is split by phase.
 
+mod carry;
 mod kill;
 mod left_over;
 mod mount;

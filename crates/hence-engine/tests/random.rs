@@ -373,8 +373,9 @@ fn behaviour(c: &mut Chance, notify: bool) -> String {
 fn step(c: &mut Chance, names: &[String]) -> String {
     let unit = c.pick(names).clone();
     let whom = *c.pick(&["main", "control", "all"]);
-    match c.below(34) {
+    match c.below(36) {
         30 | 31 => "daemon-reload".into(),
+        34 | 35 => "daemon-reexec".into(),
         32 => {
             let line = format!("{}={}", c.pick(&DEPENDENCIES), c.pick(names));
             format!("edit {unit} Unit {line}")

@@ -4,6 +4,8 @@
 //! that cleared its environment, made a session of its own and lost its parent can't be told from those of
 //! other units: it is counted as unattributed, never signalled.
 
+mod carry;
+
 use crate::process::{self, Stat};
 use hence_engine::UnitId;
 use hence_ledger::record::Invocation;

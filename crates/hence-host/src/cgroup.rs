@@ -95,11 +95,12 @@ fn layout(mounts: &str, own: &str) -> Layout {
 }
 
 impl Groups {
-    /// Makes our root. As pid 1 it is the root of the namespace, otherwise a group below our own.
+    /// Makes our root. As pid 1 it is the root of the namespace, otherwise a group below our own: that of an
+    /// earlier hence, where there is one at the same place, else a new one.
     ///
     /// # Errors
     /// Why there is no group to be had, as a sentence.
-    pub fn new() -> Result<Groups, String> {
+    pub fn new(earlier: Option<&Path>) -> Result<Groups, String> {
         let read = |path| fs::read_to_string(path).map_err(|e| format!("{path} can't be read: {e}"));
         let found = layout(&read("/proc/self/mountinfo")?, &read("/proc/self/cgroup")?);
         let mut prefix = found.own;
@@ -107,7 +108,14 @@ impl Groups {
             return Err("no cgroup version 2 hierarchy is mounted where this process is in one".into());
         };
         let pid = std::process::id();
-        let below = |own: &Path| if pid == 1 { own.to_path_buf() } else { own.join(format!("hence-{pid}")) };
+        let own = if pid == 1 { without_init(own) } else { own };
+        if pid == 1 {
+            prefix = without_init(PathBuf::from(prefix)).display().to_string();
+        }
+        let same_place = |folder: &&Path| folder.parent() == Some(&*own) && folder.is_dir();
+        let kept = earlier.filter(same_place).and_then(|folder| folder.file_name()?.to_str());
+        let name = kept.map_or_else(|| format!("hence-{pid}"), str::to_owned);
+        let below = |own: &Path| if pid == 1 { own.to_path_buf() } else { own.join(&name) };
         let root = below(&own);
         let refused = |e: io::Error| format!("{} can't be used: {e}", root.display());
         if pid == 1 {
@@ -115,7 +123,7 @@ impl Groups {
             let init = root.join("init.scope");
             make(&init).and_then(|()| fs::write(init.join("cgroup.procs"), "0")).map_err(refused)?;
         } else {
-            prefix = Path::new(&prefix).join(format!("hence-{pid}")).display().to_string();
+            prefix = Path::new(&prefix).join(&name).display().to_string();
             make(&root).map_err(refused)?;
             // A process may be born below us only where both of these may be written.
             let writable =
@@ -198,6 +206,20 @@ impl Groups {
         self.slices.push(Slice { path: path.into(), fd: open_folder(&folder)?, limited });
         self.by_name.insert(name.into(), id);
         Ok(id)
+    }
+
+    /// The name of a slice by its number.
+    pub fn slice_name(&self, id: SliceId) -> &str {
+        let path = self.slices.get(usize::from(id)).map_or("", |slice| &slice.path);
+        path.rsplit('/').next().filter(|name| !name.is_empty()).unwrap_or("-.slice")
+    }
+
+    /// The slice of this name, made where it isn't there.
+    ///
+    /// # Errors
+    /// Where a folder can't be made.
+    pub fn slice_named(&mut self, name: &str) -> io::Result<SliceId> {
+        self.slice(name)
     }
 
     /// The folder of a slice unit's own group with its limits written.
@@ -559,6 +581,11 @@ pub fn remove_empty_groups(folder: &Path) -> bool {
     !folder.exists()
 }
 
+/// Without the group that process 1 has made for itself: it is in there when it is executed anew.
+fn without_init(path: PathBuf) -> PathBuf {
+    if path.ends_with("init.scope") { path.parent().map(Path::to_path_buf).unwrap_or_default() } else { path }
+}
+
 fn make(folder: &Path) -> io::Result<()> {
     match fs::create_dir(folder) {
         Err(e) if e.kind() == io::ErrorKind::AlreadyExists => Ok(()),
@@ -574,8 +601,11 @@ fn open_folder(folder: &Path) -> io::Result<OwnedFd> {
     Ok(rustix::fs::open(folder, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?)
 }
 
-fn subfolders(folder: &Path) -> impl Iterator<Item = String> {
-    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+/// The names of the groups right below one. Most have none, which the number of links tells without a look
+/// into the folder.
+pub fn subfolders(folder: &Path) -> impl Iterator<Item = String> + use<> {
+    let any = rustix::fs::stat(folder).is_ok_and(|s| s.st_nlink > 2);
+    let entries = any.then(|| fs::read_dir(folder)).into_iter().flatten().flatten().flatten();
     entries
         .filter(|e| e.file_type().is_ok_and(|t| t.is_dir()))
         .filter_map(|e| e.file_name().into_string().ok())

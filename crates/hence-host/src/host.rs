@@ -23,7 +23,7 @@ use rustix::{
 use std::{
     collections::{BTreeMap, HashMap, VecDeque},
     os::fd::OwnedFd,
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::Arc,
 };
 
@@ -61,9 +61,16 @@ pub struct HostOptions {
     pub capture: Option<Box<dyn Capture>>,
     /// Does [`Effect::Load`].
     pub load: Option<Loader>,
+    /// Descriptors of an earlier program, to be used instead of new ones.
+    pub descriptors: crate::carry::HostDescriptors,
     /// The program that is run for what needs an executor; it must call [`crate::executor_main`] when its
     /// first argument is `executor`.
     pub executor: String,
+    /// The folder of an earlier host's groups, to go on with where that can be done: its units' processes are
+    /// in there.
+    pub groups: Option<PathBuf>,
+    /// Where services of an earlier host report to: that leads to this one.
+    pub reported_to: Vec<String>,
     /// The level of tracking to use; `None`: the best there is.
     pub tracking: Option<Tracking>,
     /// Whether this process is hence's alone: signals, working directory, umask and limits are taken over.
@@ -78,7 +85,10 @@ impl Default for HostOptions {
             environment: vec![format!("PATH={}", crate::start::SEARCH_PATH).into()],
             capture: None,
             load: None,
+            descriptors: crate::carry::HostDescriptors::default(),
             executor: "/proc/self/exe".into(),
+            groups: None,
+            reported_to: Vec::new(),
             tracking: None,
             take_over: true,
         }
@@ -192,7 +202,7 @@ impl Host {
     ///
     /// # Errors
     /// Where the kernel refuses something without which nothing can be run.
-    pub fn new(options: HostOptions) -> Result<Host, HostError> {
+    pub fn new(mut options: HostOptions) -> Result<Host, HostError> {
         let failed = |step, subject: &'static str| move |e| HostError::new(step, subject, e);
         open_standard_streams()?;
         signal::close_on_exec_from(3).map_err(failed(HostStep::Descriptors, ""))?;
@@ -206,13 +216,24 @@ impl Host {
             let _ = std::env::set_current_dir("/");
         }
         let signals = signal::take_over().map_err(failed(HostStep::Signals, "signalfd"))?;
-        let (tracker, report) = tracking(options.tracking);
-        let (notify, notify_address) = wait::notify_socket(options.runtime_directory.as_deref())
-            .map_err(|e| HostError::new(HostStep::NotifySocket, "", e))?;
+        let (tracker, report) = tracking(options.tracking, options.groups.as_deref());
+        let earlier = std::mem::take(&mut options.descriptors);
+        let (notify, notify_address) = match earlier.notify {
+            Some(notify) => notify,
+            None => wait::notify_socket(options.runtime_directory.as_deref())
+                .map_err(|e| HostError::new(HostStep::NotifySocket, "", e))?,
+        };
+        for earlier in &options.reported_to {
+            wait::lead_to(earlier, &notify_address);
+        }
         let flags = inotify::CreateFlags::CLOEXEC | inotify::CreateFlags::NONBLOCK;
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)
             .map_err(|e| HostError::new(HostStep::EventLoop, "epoll", e))?;
         let inotify = || inotify::init(flags).map_err(|e| HostError::new(HostStep::EventLoop, "inotify", e));
+        let [inotify, path_inotify] = match earlier.inotify {
+            Some(both) => both,
+            None => [inotify()?, inotify()?],
+        };
         let null = rustix::fs::open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())
             .map_err(|e| HostError::new(HostStep::EventLoop, "/dev/null", e))?;
         let host = Host {
@@ -237,8 +258,8 @@ impl Host {
             signals,
             notify,
             notify_address,
-            inotify: inotify()?,
-            path_inotify: inotify()?,
+            inotify,
+            path_inotify,
             mountinfo: None,
             null,
             timer: Timer::new().map_err(failed(HostStep::EventLoop, "timerfd"))?,
@@ -400,11 +421,11 @@ fn raise_descriptor_limit() {
     let _ = setrlimit(Resource::Nofile, wanted);
 }
 
-fn tracking(wanted: Option<Tracking>) -> (Tracker, TrackingReport) {
+fn tracking(wanted: Option<Tracking>, earlier: Option<&Path>) -> (Tracker, TrackingReport) {
     let why = if wanted == Some(Tracking::Ancestry) {
         "Control groups are not used because tracking by ancestry was asked for.".to_owned()
     } else {
-        match Groups::new() {
+        match Groups::new(earlier) {
             Ok(groups) => {
                 let mut limits = Vec::new();
                 for (controller, what) in [

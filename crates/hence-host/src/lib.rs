@@ -7,6 +7,7 @@
 #![deny(unsafe_code)]
 
 mod ancestry;
+pub mod carry;
 mod cgroup;
 mod clock;
 mod conditions;
@@ -36,7 +37,7 @@ pub mod sys;
 mod unit_files;
 mod wait;
 
-pub use cgroup::{remove_empty_groups, sweep};
+pub use cgroup::{remove_empty_groups, subfolders, sweep};
 pub use clock::{boot_ticks, ticks};
 pub use conditions::unknown as unknown_conditions;
 pub use error::{HostError, HostStep};
@@ -48,5 +49,6 @@ pub use live::{SentStreams, UnitGroup};
 pub use process::own_limits;
 pub use process::{InvocationMark, Stat, describe, invocation as invocation_of, invocation_mark, is_alive};
 pub use process::{processes, stat, unit_in};
+pub use sockets::found::of_process as passed_to;
 pub use unit_files::{StepError, change_unit_files};
 pub use wait::{Interest, Ready};

@@ -139,6 +139,42 @@ impl Host {
         Ok(())
     }
 
+    /// Takes in a unit that an earlier hence has started: its group, where it is where this host's groups
+    /// are, else its processes. What becomes of the main process is asked for by an effect.
+    pub fn take_in(
+        &mut self,
+        unit: UnitId,
+        config: &Arc<Config>,
+        invocation: Invocation,
+        processes: &[(u32, u64)],
+    ) -> bool {
+        if self.enter(unit, config, invocation).is_err() {
+            return false;
+        }
+        let Some(row) = self.rows.get_mut(unit.0 as usize).and_then(Option::as_mut) else { return false };
+        if let Tracker::Groups(groups) = &self.tracker {
+            let members = groups.members(row.slice, config.id());
+            let there = |(pid, ticks): &(u32, u64)| members.contains(pid) || !process::is_alive(*pid, *ticks);
+            row.grouped = processes.iter().all(there);
+            return row.grouped;
+        }
+        for &(pid, start_ticks) in processes {
+            let child = process::stat(pid).is_some_and(|s| s.parent == std::process::id());
+            let tracked = Tracked { start_ticks, unit, pidfd: None, end: End::Silent };
+            let tracked = process::is_alive(pid, start_ticks) && self.track(pid, tracked, child);
+            if let (true, Tracker::Ancestry(ancestry)) = (tracked, &mut self.tracker) {
+                ancestry.handed_over(unit, pid);
+            }
+        }
+        true
+    }
+
+    /// Takes the sockets of a socket unit from these, which were found in a process of its service: all of
+    /// them or none.
+    pub fn take_in_sockets(&mut self, unit: UnitId, config: &Config, found: &mut Vec<OwnedFd>) -> bool {
+        self.sockets.take_found(unit, config, found)
+    }
+
     /// Does [`hence_engine::Effect::Limits`].
     pub(crate) fn change_limits(&mut self, unit: UnitId, config: &Arc<Config>) {
         let Some(resources) = resources(config) else { return };

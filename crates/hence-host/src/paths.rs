@@ -4,6 +4,8 @@
 //! Of a path that isn't there yet the nearest folder above it is watched, and the watch follows as folders
 //! appear.
 
+mod carry;
+
 use crate::glob;
 use hence_engine::{Event, UnitId};
 use hence_unit::{Config, Kind};

@@ -2,6 +2,8 @@
 //! systemd.socket(5). When to wait and what to start is the engine's.
 
 mod address;
+mod carry;
+pub mod found;
 
 use crate::{sys::socket as raw, wait::Token};
 use address::Address;

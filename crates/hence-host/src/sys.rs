@@ -3,10 +3,12 @@
 pub mod clone;
 pub mod datagram;
 pub mod heap;
+pub mod inherited;
 pub mod machine;
 pub mod message;
 pub mod namespace;
 pub mod nss;
+pub mod pidfd;
 pub mod signal;
 pub mod socket;
 pub mod spawn;

@@ -7,7 +7,7 @@ use crate::{
     error::{HostError, HostStep},
     host::{End, Host, Watch},
     notify, process,
-    sys::{message, signal, spawn::status},
+    sys::{message, pidfd, signal, spawn::status},
 };
 use hence_engine::{Event, UnitId};
 use hence_ledger::{ExitKind, SpawnStep};
@@ -117,14 +117,34 @@ pub(crate) struct LoopState {
     pub dropped_messages: u64,
 }
 
+impl LoopState {
+    /// Looks for everything that may have come while nobody looked.
+    pub fn take_all_in(&mut self) {
+        (self.reap, self.messages) = (true, true);
+    }
+}
+
 /// Removes the sockets of those that were killed.
 fn remove_stale_sockets(folder: &Path) {
     for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
         let name = entry.file_name();
         let owner = name.to_str().and_then(|n| n.strip_prefix("notify-")).and_then(|n| n.parse::<u32>().ok());
-        if owner.is_some_and(|pid| crate::process::stat(pid).is_none()) {
+        // One that leads to the socket of a later hence is in use.
+        let leads_on = entry.file_type().is_ok_and(|t| t.is_symlink()) && entry.path().exists();
+        if owner.is_some_and(|pid| crate::process::stat(pid).is_none()) && !leads_on {
             let _ = std::fs::remove_file(entry.path());
         }
+    }
+}
+
+/// Lets services of an earlier hence, which was killed, report to this one: by a link in the place of the
+/// socket that they know. In the abstract namespace there are no links.
+pub(crate) fn lead_to(earlier: &str, address: &str) {
+    let both = earlier.starts_with('/') && address.starts_with('/') && earlier != address;
+    if both && Path::new(earlier).parent() == Path::new(address).parent() {
+        let _ = std::fs::remove_file(earlier);
+        // Without it their messages are lost, and nothing else.
+        let _ = std::os::unix::fs::symlink(address, earlier);
     }
 }
 
@@ -319,7 +339,9 @@ impl Host {
             Token::Groups => self.read_group_events(events),
             Token::Paths => self.read_path_events(events),
             Token::Mounts => events.push_back(Event::Mounts(crate::mountinfo::units())),
-            Token::Process(pid) => self.watched_ended(pid, events),
+            Token::Process(pid) => {
+                self.watched_ended(pid, flags.contains(epoll::EventFlags::HUP), events);
+            }
             Token::Executor(pid) => self.executor_reported(pid),
             Token::Socket(unit, index) => self.sockets.traffic(unit, index, events),
             Token::Foreign(token) => {
@@ -439,8 +461,26 @@ impl Host {
     }
 
     /// A watched process that wasn't our child has ended. If it became one, its status comes by reaping.
-    fn watched_ended(&mut self, pid: u32, events: &mut VecDeque<Event>) {
+    fn watched_ended(&mut self, pid: u32, hung_up: bool, events: &mut VecDeque<Event>) {
         let Some(fd) = self.processes.get_mut(&pid).and_then(|p| p.pidfd.take()) else { return };
+        let stat = process::stat(pid);
+        let exit = match pidfd::ended(&fd) {
+            pidfd::Ended::So(exit) => Some(exit),
+            // The pidfd hangs up when its parent has reaped it: then the kernel tells how it ended.
+            pidfd::Ended::NotReaped
+                if !hung_up && stat.is_some_and(|s| s.zombie && s.parent != std::process::id()) =>
+            {
+                let data = epoll::EventData::new_u64(Token::Process(pid).bits());
+                if epoll::modify(&self.epoll, &fd, data, epoll::EventFlags::empty()).is_ok()
+                    && let Some(tracked) = self.processes.get_mut(&pid)
+                {
+                    tracked.pidfd = Some(fd);
+                    return;
+                }
+                None
+            }
+            pidfd::Ended::NotReaped | pidfd::Ended::Untold => None,
+        };
         let _ = epoll::delete(&self.epoll, &fd);
         if process::stat(pid).is_some_and(|s| s.zombie && s.parent == std::process::id()) {
             self.loop_state.reap = true;
@@ -451,10 +491,10 @@ impl Host {
         let start_ticks = tracked.start_ticks;
         self.found_gone(pid);
         match tracked.end {
-            End::Gone => events.push_back(Event::Gone { unit, pid, start_ticks, exit: None }),
+            End::Gone => events.push_back(Event::Gone { unit, pid, start_ticks, exit }),
             End::Exited => {
                 let spawn_error = None;
-                events.push_back(Event::Exited { pid, exit: None, cpu_us: 0, peak_bytes: 0, spawn_error });
+                events.push_back(Event::Exited { pid, exit, cpu_us: 0, peak_bytes: 0, spawn_error });
             }
             End::Silent => {}
         }

@@ -186,6 +186,8 @@ facts! {
     34 Tally { what, times, first, last, rule, chain, left_behind }
     35 UnitFileChanged { path, target }
     36 BusName { name, owned }
+    37 Reexecuted { version, units, unread }
+    38 TakenUp { main, processes, evidence }
 }
 
 /// What is left to decode.

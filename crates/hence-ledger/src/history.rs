@@ -134,6 +134,8 @@ fn other(fact: &Fact) -> Option<&'static str> {
         Fact::ManagerSignal { .. } => "signal",
         Fact::Tally { .. } => "summed up",
         Fact::UnitFileChanged { .. } => "unit file",
+        Fact::Reexecuted { .. } => "reexec",
+        Fact::TakenUp { .. } => "taken up",
         _ => return None,
     })
 }

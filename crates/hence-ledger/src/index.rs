@@ -244,6 +244,8 @@ impl Index {
             matches!(cause.fact, Fact::ProcessExited { role: ProcessRole::Main, .. }).then_some(cause.id)
         });
         let by_signal = exit_cause.and_then(|id| self.record(id)).is_some_and(|exit| self.ordered_exit(exit));
+        let mut causes = record.causes.iter().filter_map(|c| self.record(c.record));
+        let taken_up = causes.any(|cause| matches!(cause.fact, Fact::TakenUp { .. }));
         // The recorder knows a process's run by the record of its end.
         let invocation = record.invocation.or_else(|| match record.fact {
             Fact::LastWords { .. } => self.record(record.causes.first()?.record)?.invocation,
@@ -263,6 +265,8 @@ impl Index {
                 && unit.events.last().is_some_and(|last| {
                     last.kind == kind && record.causes.iter().any(|c| self.records[last.at].id == c.record)
                 });
+            // What was up all the time did not come up.
+            let same = same || taken_up && unit.events.last().is_some_and(|last| last.kind == EventKind::Up);
             if !same {
                 unit.events.push(Event { at, kind });
             }

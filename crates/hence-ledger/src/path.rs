@@ -401,6 +401,8 @@ fn phrase(index: &Index, record: &Record, moved: bool) -> Option<(String, String
         Fact::ManagerSignal { signal, .. } => {
             Some((record.sentence(), format!("{} reached hence", speech::signal(i32::from(*signal)))))
         }
+        Fact::Reexecuted { .. } => plain("hence executed its program anew".into()),
+        Fact::TakenUp { .. } => plain("it was taken up as it still ran".into()),
         Fact::ClockJump { .. } => Some((record.sentence(), "the wall clock was set".into())),
         Fact::Unknown { .. } => plain("no cause is known".into()),
         Fact::Refused { message, .. } => plain(format!("the request was refused: {message}")),

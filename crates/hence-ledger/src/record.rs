@@ -468,6 +468,25 @@ pub enum Fact {
         /// Whether somebody has it now.
         owned: bool,
     },
+    /// hence executed its program anew, as the file was then, and goes on with what it held.
+    Reexecuted {
+        /// The version of the program now.
+        version: Text,
+        /// How many units were taken over.
+        units: u32,
+        /// What of the state could not be read, if anything.
+        unread: Vec<Text>,
+    },
+    /// Processes that an earlier hence had started, and that outlived it, are the unit's: it is up without
+    /// having been started anew.
+    TakenUp {
+        /// The main process, where it is known.
+        main: Option<u32>,
+        /// All of them.
+        processes: Vec<LeftOver>,
+        /// What says that they are the unit's.
+        evidence: Text,
+    },
     /// Written by a newer hence in words that this one doesn't know.
     Newer {
         /// Its number.

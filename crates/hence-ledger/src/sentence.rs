@@ -18,6 +18,7 @@ impl Record {
             | Fact::ManagerSignal { .. }
             | Fact::ClockJump { .. }
             | Fact::Gap { .. }
+            | Fact::Reexecuted { .. }
             | Fact::Newer { .. } => of_the_whole(&self.fact, self.unit.as_deref()),
             Fact::JobQueued { .. }
             | Fact::JobMerged { .. }
@@ -32,6 +33,7 @@ impl Record {
             | Fact::LastWords { .. }
             | Fact::OomKill { .. }
             | Fact::LeftBehind { .. }
+            | Fact::TakenUp { .. }
             | Fact::LeftOverGone { .. } => of_processes(&self.fact, unit),
             fact => of_units(fact, unit),
         };
@@ -87,6 +89,14 @@ fn of_the_whole(fact: &Fact, unit: Option<&str>) -> String {
         Fact::Gap { lost: 0, reason } => format!("records are missing here: {reason}"),
         Fact::Gap { lost, reason } => {
             format!("{} missing here: {reason}", count(*lost, "record is", "records are"))
+        }
+        Fact::Reexecuted { version, units, unread } => {
+            let kept = count(u64::from(*units), "unit was kept", "units were kept");
+            let lost = match unread.len() as u64 {
+                0 => String::new(),
+                n => format!("; {} of the state could not be read: {}", count(n, "part", "parts"), unread[0]),
+            };
+            format!("hence executed its program anew, which is version {version}: {kept} as they were{lost}")
         }
         Fact::Newer { tag, .. } => {
             format!("a newer hence recorded a fact that this one doesn't know (number {tag})")
@@ -164,6 +174,14 @@ fn of_processes(fact: &Fact, unit: &str) -> String {
             let new = count(processes.len() as u64, "process", "processes");
             let meant = if *allowed { ", as the unit intends" } else { "" };
             format!("{unit}: {new} left behind{meant}; {total} in all")
+        }
+        Fact::TakenUp { processes, evidence, .. } if processes.is_empty() => {
+            format!("{unit}: taken up from an earlier run of hence: {evidence}")
+        }
+        Fact::TakenUp { main, processes, evidence } => {
+            let all = count(processes.len() as u64, "process", "processes");
+            let main = main.map(|pid| format!(", the main process {pid} among them")).unwrap_or_default();
+            format!("{unit}: {all} of an earlier run of hence taken up as they still run{main}: {evidence}")
         }
         Fact::LeftOverGone { pid, exit: end, .. } => match end {
             Some(end) => format!("{unit}: left-over process {pid} {}", exit(*end)),

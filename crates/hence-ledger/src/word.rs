@@ -257,6 +257,7 @@ words! {
         Attach = 65 "attach" "Move processes into its group.",
         Abandon = 66 "abandon" "Leave a scope to itself.",
         SetEnvironment = 67 "set-environment" "Change the environment of what is started.",
+        DaemonReexec = 68 "daemon-reexec" "Execute the program anew and keep everything as it is.",
     }
 }
 

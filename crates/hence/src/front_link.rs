@@ -19,7 +19,10 @@ use hence_bus::front::{
     Answer, Caller, Command, DESCRIPTORS_MAX, ErrorName, Front, Holder, JobView, PEERS_MAX, PeerId, Refusal,
     Token,
 };
+use hence_engine::carry::{Carried, Unread};
 use hence_engine::{Effect, Engine, Request, UnitId};
+use hence_host::carry::Out;
+use hence_host::sys::inherited::Inherited;
 use hence_host::{Interest, Ready};
 use hence_ledger::{Fact, Record, Text};
 use hence_unit::UnitName;
@@ -108,6 +111,10 @@ pub struct FrontLink {
     held: BTreeMap<PeerId, Vec<UnitName>>,
     /// Units that clients who are gone held on to.
     let_go: Vec<UnitName>,
+    /// What an earlier program kept for callers on the bus, until there is a connection to it.
+    kept: Vec<(String, bool, Vec<String>)>,
+    /// Who asked for the program to be executed anew.
+    reexecuting: Vec<Token>,
     accepting: bool,
     /// When to try to accept again, where the system refused.
     accept_at_us: Option<u64>,
@@ -121,11 +128,46 @@ impl FrontLink {
     /// # Errors
     /// Somebody listens there already (`AddrInUse`), or what the system says.
     pub fn open(path: &Path, owner_uid: u32) -> io::Result<FrontLink> {
+        FrontLink::at(Listener::open(path)?, owner_uid)
+    }
+
+    /// Writes what a successor needs, in a section of its own. Connections aren't handed on.
+    pub fn carry<'h>(&'h self, out: &mut Out<'h>) {
+        out.text.section("front", "");
+        self.listener.carry(out);
+        for kept in self.front.kept_on_bus() {
+            out.text.field("kept_on_bus", &kept);
+        }
+    }
+
+    /// Listens as an earlier program did. `None`: it did not, or that can't be read; then that is said.
+    pub fn take_up(
+        carried: &Carried<'_>,
+        inherited: &mut Inherited,
+        unread: &mut Vec<String>,
+        owner_uid: u32,
+    ) -> Option<FrontLink> {
+        let from = carried.one("front")?;
+        let taken = Listener::take_up(from, inherited).and_then(|l| Ok((l, from.all("kept_on_bus")?)));
+        match taken {
+            Ok((listener, kept)) => {
+                let mut link = FrontLink::at(listener, owner_uid).ok()?;
+                link.kept = kept;
+                Some(link)
+            }
+            Err(Unread(key)) => {
+                unread.push(format!("front: {key}"));
+                None
+            }
+        }
+    }
+
+    fn at(listener: Listener, owner_uid: u32) -> io::Result<FrontLink> {
         let mut guid = [0; 16];
         rustix::rand::getrandom(&mut guid, rustix::rand::GetRandomFlags::NONBLOCK)?;
         Ok(FrontLink {
             front: Front::new(guid, owner_uid),
-            listener: Listener::open(path)?,
+            listener,
             bus: None,
             connections: BTreeMap::new(),
             waiting: BTreeMap::new(),
@@ -135,6 +177,8 @@ impl FrontLink {
             fresh: Vec::new(),
             held: BTreeMap::new(),
             let_go: Vec::new(),
+            kept: Vec::new(),
+            reexecuting: Vec::new(),
             accepting: false,
             accept_at_us: None,
         })
@@ -163,6 +207,24 @@ impl FrontLink {
     /// Whether there is anything to do at the end of a turn.
     pub fn has_news(&self) -> bool {
         self.is_connected() || !self.let_go.is_empty()
+    }
+
+    /// Units that callers on the bus held when an earlier program ended.
+    pub fn still_held(&self) -> Vec<UnitName> {
+        self.kept.iter().flat_map(|(_, _, held)| held).filter_map(|unit| UnitName::new(unit)).collect()
+    }
+
+    /// Whether units' ends of being held are still to be told.
+    pub fn has_news_to_tell(&self) -> bool {
+        !self.let_go.is_empty()
+    }
+
+    /// The program could not be executed anew: who asked for it is told why.
+    pub fn reexecution_failed(&mut self, why: &str) {
+        for token in std::mem::take(&mut self.reexecuting) {
+            let text = format!("The program can't be executed anew: {why}");
+            self.front.reply(token, Err(Refusal::new(ErrorName::Failed, text)));
+        }
     }
 
     /// A client holds on to a unit, or lets go of it.
@@ -465,6 +527,13 @@ impl FrontLink {
                     self.front.reloading(false);
                     self.front.unit_files_changed();
                     self.front.reply(asked.token, done.map(|()| Answer::Done));
+                    continue;
+                }
+                Ok((Want::Reexecute, ..)) => {
+                    match runtime.reexecute(client::of(asked.caller, runtime)) {
+                        Ok(()) => self.reexecuting.push(asked.token),
+                        Err(refusal) => self.front.reply(asked.token, Err(refusal)),
+                    }
                     continue;
                 }
                 Ok((Want::Files(command), ..)) => {

@@ -5,8 +5,10 @@ mod end;
 pub mod signals;
 mod start;
 
+use crate::cli::LedgerOption;
 use crate::cli::init::Init;
 use crate::exit;
+use crate::reexec::Earlier;
 use crate::run::{self, Args};
 use hence_engine::Role;
 use hence_host::machine::{self, Place};
@@ -33,17 +35,23 @@ pub fn main(init: &Init) -> ExitCode {
         );
         return ExitCode::from(exit::USAGE);
     }
-    let mut boot = start::boot(init);
+    let earlier = init.deserialize.map(Earlier::receive);
+    let mut boot = if earlier.is_some() { start::again(init) } else { start::boot(init) };
+    let ledger = match earlier.as_ref().and_then(Earlier::ledger) {
+        Some(ledger) => LedgerOption { ledger: Some(ledger) },
+        None => start::ledger(&init.ledger, &mut boot.notes),
+    };
     let args = Args {
         unit: vec![boot.unit.clone()],
         tracking: init.tracking.clone(),
         quiet: init.quiet,
         stay: true,
-        ledger: start::ledger(&init.ledger, &mut boot.notes),
+        ledger,
+        deserialize: init.deserialize,
         ..Args::default()
     };
     let is_machine = boot.place.is_machine();
-    match run::run(&args, Some(boot)) {
+    match run::run(&args, Some(boot), earlier) {
         Ok(ended) => end::end(is_machine, &ended),
         Err(run::Refused(status, message)) => {
             eprintln!("hence: {message}");

@@ -11,6 +11,7 @@ mod live_files;
 mod model;
 mod narrator;
 mod pump;
+mod reexec;
 mod report;
 mod run;
 mod survivors;

@@ -51,6 +51,17 @@ pub trait Runtime: Registry {
     /// # Errors
     /// The refusal that the client is told.
     fn reload(&mut self, client: Client) -> Result<(), Refusal>;
+    /// Has the program executed anew, because this client asked for it. Where that is done, the client's
+    /// connection ends; it is not answered.
+    ///
+    /// # Errors
+    /// The refusal that the client is told.
+    fn reexecute(&mut self, _client: Client) -> Result<(), Refusal> {
+        Err(Refusal::new(
+            hence_bus::front::ErrorName::NotSupported,
+            "Nothing is known of the program's file.",
+        ))
+    }
     /// Makes the file of a transient unit, and reads it.
     ///
     /// # Errors

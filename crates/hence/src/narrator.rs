@@ -13,6 +13,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 /// Records that may wait to be told.
 const QUEUE: usize = 4096;
@@ -64,6 +65,15 @@ impl Narrator {
         if !self.batch.is_empty() {
             // Fails only where the thread has ended early, and then there is nobody to tell.
             let _ = self.sender.send(std::mem::take(&mut self.batch));
+        }
+    }
+
+    /// Waits until all is told, at most so long: a terminal may be held back.
+    pub fn told_within(&mut self, longest: Duration) {
+        self.flush();
+        let begun = Instant::now();
+        while self.waiting.load(Ordering::Acquire) > 0 && begun.elapsed() < longest {
+            std::thread::sleep(Duration::from_millis(1));
         }
     }
 
@@ -149,8 +159,8 @@ impl Story {
 
     fn tell_all(mut self, receiver: &Receiver<Vec<Record>>, waiting: &AtomicUsize) {
         while let Ok(records) = receiver.recv() {
-            waiting.fetch_sub(records.len(), Ordering::Relaxed);
             records.iter().for_each(|record| self.tell(record));
+            waiting.fetch_sub(records.len(), Ordering::Release);
         }
         self.summary();
     }

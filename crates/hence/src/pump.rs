@@ -3,6 +3,7 @@
 //! The order is the promise of the ledger: what happened goes into the engine; its records go into the ring;
 //! only then are its effects done. Answers of effects go back before anything that happened later.
 
+mod reexec;
 mod unit_files;
 
 use crate::front_link::FrontLink;
@@ -10,11 +11,11 @@ use crate::init::signals;
 use crate::live_files::{self, LiveFolders};
 use crate::narrator::Narrator;
 use crate::units::Units;
-use hence_engine::{Effect, Engine, Event, Process, Request, Role, UnitId};
+use hence_engine::{Effect, Engine, Event, Process, Request, Resumed, Role, UnitId};
 use hence_host::machine::{self, down};
 use hence_host::store::{RecorderLink, Ring};
 use hence_host::{Host, Interest, Ready};
-use hence_ledger::{Cause, Client, Fact, Record, RecordId, SignalReason, record::Invocation};
+use hence_ledger::{Cause, Client, Fact, Record, RecordId, SignalReason, SubState, record::Invocation};
 use hence_unit::UnitName;
 use std::cell::{RefCell, RefMut};
 use std::collections::{BTreeSet, VecDeque};
@@ -117,6 +118,9 @@ pub struct Pump {
     told: usize,
     end_when_idle: bool,
     said: Said,
+    /// How this program is executed anew; `None`: nobody knows.
+    program: Option<crate::reexec::Program>,
+    ledger: std::path::PathBuf,
     /// What went wrong so far.
     pub trouble: Trouble,
 }
@@ -150,6 +154,8 @@ impl Pump {
             told: BURST,
             end_when_idle,
             said: Said::Nothing,
+            program: None,
+            ledger: std::path::PathBuf::new(),
             trouble: Trouble::default(),
         };
         pump.watch_recorder();
@@ -210,6 +216,9 @@ impl Pump {
             self.collect();
             self.tell_clients();
             self.tell_supervisor();
+            if self.engine.reexecution().is_some() {
+                self.reexecute();
+            }
             if let Some(status) = self.finished {
                 return status;
             }
@@ -473,6 +482,66 @@ impl Pump {
         if let Some(unit) = self.engine.find(&unit) {
             self.host.watch_left_over(unit, &known);
         }
+    }
+
+    /// Takes up units of an earlier hence that go on. Those that can't be are returned.
+    pub fn resume(&mut self, units: Vec<Resumed>) -> Vec<Resumed> {
+        let (mut up, mut refused) = (Vec::new(), Vec::new());
+        for resumed in units {
+            self.load(&resumed.unit);
+            let known = self.engine.find(&resumed.unit).filter(|unit| self.engine.may_resume(*unit));
+            let config = known.map(|unit| (unit, self.engine.unit(unit).config.clone()));
+            let processes: Vec<(u32, u64)> =
+                resumed.processes.iter().map(|p| (p.pid, p.start_ticks)).collect();
+            let taken = config.is_some_and(|(unit, config)| {
+                self.host.take_in(unit, &config, resumed.invocation, &processes)
+            });
+            if taken {
+                up.extend(self.resume_sockets(&resumed));
+                up.push(resumed);
+            } else {
+                refused.push(resumed);
+            }
+        }
+        if !up.is_empty() {
+            self.happen(Event::Resumed(up));
+        }
+        refused
+    }
+
+    /// Socket units whose sockets a service that goes on has open.
+    fn resume_sockets(&mut self, of: &Resumed) -> Vec<Resumed> {
+        let main = of.processes.iter().find(|p| Some(p.pid) == of.main);
+        let mut found = main.map_or_else(Vec::new, |p| hence_host::passed_to(p.pid, p.start_ticks));
+        if found.is_empty() {
+            return Vec::new();
+        }
+        let own = UnitName::new(&format!("{}.socket", of.unit.as_str().trim_end_matches(".service")));
+        let service = self.engine.find(&of.unit).map(|unit| self.engine.unit(unit).config.clone());
+        let more = service.iter().filter_map(|config| config.service()).flat_map(|s| s.sockets.clone());
+        let names: Vec<UnitName> = own.into_iter().chain(more).collect();
+        let mut up = Vec::new();
+        for name in names {
+            self.load(&name);
+            let Some(unit) = self.engine.find(&name).filter(|unit| self.engine.may_resume(*unit)) else {
+                continue;
+            };
+            let config = self.engine.unit(unit).config.clone();
+            if !self.host.take_in_sockets(unit, &config, &mut found) {
+                continue;
+            }
+            let main = of.main.unwrap_or_default();
+            up.push(Resumed {
+                unit: name,
+                state: SubState::SocketRunning,
+                main: None,
+                processes: Vec::new(),
+                evidence: format!("process {main} of {} has its sockets open", of.unit).as_str().into(),
+                observed: true,
+                ..of.clone()
+            });
+        }
+        up
     }
 
     /// Reads all unit files anew, because this client asked for it; `false` where nobody knows how.

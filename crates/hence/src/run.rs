@@ -6,14 +6,16 @@ use crate::front_link::{FrontLink, system_bus_address};
 use crate::init::Boot;
 use crate::narrator::Narrator;
 use crate::pump::Pump;
+use crate::reexec::{self, Earlier, Program};
 use crate::survivors;
 use crate::units::Sources;
 use hence_engine::{Engine, Objective, Request, RequestKind, Role, Settings};
+use hence_host::carry::HostDescriptors;
 use hence_host::machine::{Place, generators};
 use hence_host::store::{RecorderCommand, RecorderLink, Ring, RingOptions, default_ledger};
 use hence_host::{Capture, Host, HostOptions};
 use hence_ledger::{Client, Fact, RecordId, Stream, Text, Tracking, Verb, record::Invocation};
-use hence_unit::config::JobMode;
+use hence_unit::{UnitName, config::JobMode};
 use std::cell::RefCell;
 use std::ffi::OsString;
 use std::os::fd::OwnedFd;
@@ -21,6 +23,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Runs units in the foreground until they are done, ^C or --for.
 #[derive(Debug, Default, clap::Args)]
@@ -52,6 +55,9 @@ pub struct Args {
     /// Keep running when no unit is left up
     #[arg(long)]
     pub stay: bool,
+    /// What an earlier program hands on; said by hence alone
+    #[arg(long, hide = true, value_name = "FD")]
+    pub deserialize: Option<i32>,
     #[command(flatten)]
     pub ledger: LedgerOption,
 }
@@ -101,7 +107,8 @@ pub struct Ended {
 
 /// Runs; see `exit` for what the exit status says.
 pub fn main(args: Args) -> ExitCode {
-    match run(&args, None) {
+    let earlier = args.deserialize.map(Earlier::receive);
+    match run(&args, None, earlier) {
         Ok(ended) => ExitCode::from(ended.status),
         Err(Refused(status, message)) => {
             eprintln!("hence: {message}");
@@ -114,14 +121,16 @@ pub fn main(args: Args) -> ExitCode {
 ///
 /// # Errors
 /// What ends it before it begins.
-pub fn run(args: &Args, boot: Option<Boot>) -> Result<Ended, Refused> {
+pub fn run(args: &Args, boot: Option<Boot>, mut earlier: Option<Earlier>) -> Result<Ended, Refused> {
     hence_host::sys::heap::share();
+    let program = Program::find();
     let first = std::process::id() == 1;
     let mut sources = Sources::new(&args.paths, &args.unit_path).map_err(|m| Refused(exit::NO_UNITS, m))?;
     sources.machine = boot.is_some();
     let ledger = args.ledger.ledger.clone().unwrap_or_else(default_ledger);
     let ledger = std::path::absolute(&ledger).unwrap_or(ledger);
-    let live = sources.live_folders(&ledger);
+    // What clients made for units that go on is still in use.
+    let live = sources.live_folders(&ledger, earlier.is_some() || survivors::is_marked(&ledger));
     let mut units = sources.loader();
     units.before_scan = boot.as_ref().map(|boot| generators(boot.place.clone()));
     for diagnostic in units.diagnostics() {
@@ -135,13 +144,23 @@ pub fn run(args: &Args, boot: Option<Boot>) -> Result<Ended, Refused> {
         None => runtime_directory(),
     };
     let bad_ledger = |e: hence_host::store::StoreError| Refused(exit::LEDGER, e.to_string());
-    let ring = Ring::open(&ledger, &RingOptions::default()).map_err(bad_ledger)?;
-    let before = survivors::Before::look(&ledger);
-    let now = Host::now();
     let named = args.ledger.ledger.is_some();
     let journal = crate::journal::recorder_arguments(args.journal, &ledger, boot.is_some(), named);
     let command = recorder_command(&ledger, journal);
-    let recorder = RecorderLink::start(command, now.monotonic_us).map_err(bad_ledger)?;
+    let mut parts = Parts::of(earlier.as_mut(), &ledger, &command);
+    let held = parts.lock.take();
+    let ring = Ring::open_again(&ledger, &RingOptions::default(), held).map_err(bad_ledger)?;
+    // Those of an earlier program in this process' place are known.
+    let before = match (parts.again, parts.whole) {
+        (false, _) => survivors::Before::look(&ledger),
+        (true, true) => survivors::Before::default(),
+        (true, false) => survivors::Before::look_at_children(&ledger),
+    };
+    let now = Host::now();
+    let recorder = match parts.recorder.take() {
+        Some(recorder) => recorder,
+        None => RecorderLink::start(command, now.monotonic_us).map_err(bad_ledger)?,
+    };
     let recorder_pid = recorder.pid();
     let recorder = Rc::new(RefCell::new(recorder));
     let locale = std::env::vars().filter(|(name, _)| name == "LANG" || name.starts_with("LC_"));
@@ -159,6 +178,9 @@ pub fn run(args: &Args, boot: Option<Boot>) -> Result<Ended, Refused> {
             "ancestry" => Tracking::Ancestry,
             _ => Tracking::Cgroup,
         }),
+        descriptors: std::mem::take(&mut parts.descriptors),
+        groups: before.groups(),
+        reported_to: before.reported_to(),
         ..HostOptions::default()
     };
     if !rustix::process::geteuid().is_root() {
@@ -169,14 +191,18 @@ pub fn run(args: &Args, boot: Option<Boot>) -> Result<Ended, Refused> {
     let report = host.tracking();
     let seed = seed();
     let first_record = ring.last_id().map_or(0, |RecordId(id)| id + 1).max(now.realtime_us);
-    let engine = Engine::new(Settings {
+    let settings = Settings {
         first_record,
         seed,
         boot_us: now.monotonic_us,
         ctrl_alt_del_burst: system.ctrl_alt_del_burst,
         role: boot.as_ref().map_or(Role::Foreground, |b| b.role),
+    };
+    let engine = Engine::new(match &mut earlier {
+        Some(earlier) => settings.carried(&earlier.parts().0),
+        None => settings,
     });
-    if !args.quiet {
+    if !args.quiet && earlier.is_none() {
         announce(&report, &ledger, boot.as_ref());
     }
     // Process 1 tells what happens as long as nobody says that it shall not: ShowStatus=.
@@ -187,46 +213,37 @@ pub fn run(args: &Args, boot: Option<Boot>) -> Result<Ended, Refused> {
     let narrator = if told { Narrator::start(args.quiet).ok() } else { None };
     let mut pump = Pump::new(engine, host, ring, recorder, narrator, !first && !args.stay);
     pump.reads(units, live);
-    before.mark_running(&ledger, &report.cgroup, &seed, first_record);
-    let command: Text = std::env::args().collect::<Vec<_>>().join(" ").into();
-    pump.note(
-        Vec::new(),
-        Fact::Started {
-            version: env!("CARGO_PKG_VERSION").into(),
-            pid: std::process::id(),
-            boot: boot_id(),
-            tracking: report.level,
-            cgroup: report.cgroup.as_str().into(),
-            command: command.clone(),
-            after_crash: before.crashed(),
-        },
-    );
-    for ((unit, invocation), processes) in before.survivors() {
-        pump.survivors(unit, invocation, processes);
+    pump.executes(program, &ledger);
+    if !parts.whole {
+        let places = (report.cgroup.as_str(), pump.host.notify_address());
+        before.mark_running(&ledger, places, &seed, first_record);
     }
-    if let Some(front) = open_front(args, first) {
+    // Who waits for names on the bus asks it, when it is taken up.
+    let front = parts.front.take().and_then(|front| open_front(args, first, Some(front)));
+    let served = front.is_some();
+    front.into_iter().for_each(|front| pump.serve(front));
+    match &mut earlier {
+        Some(earlier) => {
+            let taken = pump.take_up(earlier, parts.watches);
+            match parts.whole {
+                false => look_for_lost(&mut pump, before),
+                true if taken.whole => {}
+                true => look_for_lost(&mut pump, survivors::Before::look_at_children(&ledger)),
+            }
+        }
+        None => begin(&mut pump, before, &report),
+    }
+    // What of it nobody asked for is closed.
+    drop(earlier);
+    if !served && let Some(front) = open_front(args, first, None) {
         pump.serve(front);
     }
     if boot.is_some() {
         let mounted = pump.host.watch_mounts();
         pump.happen(mounted);
     }
-    if let Some(us) = args.run_for {
-        pump.run_for(us);
-    }
-    for unit in start {
-        pump.load(&unit);
-        pump.request(Request {
-            token: 0,
-            client: Client {
-                pid: std::process::id(),
-                uid: rustix::process::geteuid().as_raw(),
-                command: command.clone(),
-                ..Client::default()
-            },
-            verb: Verb::Run,
-            kind: RequestKind::Job { unit, mode: JobMode::Replace },
-        });
+    if !parts.again || !parts.whole {
+        ask_for(&mut pump, args.run_for, start);
     }
     let asked = pump.run();
     let trouble = pump.trouble.any() && boot.is_none();
@@ -245,6 +262,107 @@ pub fn run(args: &Args, boot: Option<Boot>) -> Result<Ended, Refused> {
         );
     }
     Ok(Ended { status, objective, immediate, recorder: recorder_pid })
+}
+
+/// What an earlier program handed on, as far as it is needed before there is a run loop.
+#[derive(Default)]
+struct Parts {
+    /// There was an earlier program.
+    again: bool,
+    /// Its state can be read as a whole, but perhaps for parts of it.
+    whole: bool,
+    lock: Option<OwnedFd>,
+    recorder: Option<RecorderLink>,
+    descriptors: HostDescriptors,
+    /// What is watched by inotify goes on.
+    watches: bool,
+    front: Option<FrontLink>,
+}
+
+impl Parts {
+    fn of(earlier: Option<&mut Earlier>, ledger: &Path, command: &RecorderCommand) -> Parts {
+        let Some(earlier) = earlier else { return Parts::default() };
+        let (carried, inherited, unread) = earlier.parts();
+        let lock = carried.one("run").and_then(|run| run.need("lock").ok());
+        let lock = lock.and_then(|lock| inherited.take(lock));
+        // It is held, whatever the state says: without it this process would wait for itself.
+        let lock = lock.or_else(|| inherited.take_file(&ledger.join("lock")));
+        let descriptors = HostDescriptors::take_up(&carried, inherited, unread);
+        let uid = rustix::process::geteuid().as_raw();
+        Parts {
+            again: true,
+            whole: carried.one("engine").is_some(),
+            lock,
+            recorder: RecorderLink::take_up(command, &carried, inherited, unread),
+            watches: descriptors.has_watches(),
+            descriptors,
+            front: FrontLink::take_up(&carried, inherited, unread, uid),
+        }
+    }
+}
+
+/// Says that hence runs, and what an earlier one left.
+fn begin(pump: &mut Pump, before: survivors::Before, report: &hence_host::TrackingReport) {
+    let started = Fact::Started {
+        version: env!("CARGO_PKG_VERSION").into(),
+        pid: std::process::id(),
+        boot: boot_id(),
+        tracking: report.level,
+        cgroup: report.cgroup.as_str().into(),
+        command: command(),
+        after_crash: before.crashed(),
+    };
+    pump.note(Vec::new(), started);
+    go_on(pump, before);
+}
+
+/// Units whose processes run as they should go on; what else there is of an earlier hence is left over.
+fn go_on(pump: &mut Pump, mut before: survivors::Before) {
+    let resumed = before.take_resumed();
+    let all: Vec<(UnitName, Invocation)> = resumed.iter().map(|r| (r.unit.clone(), r.invocation)).collect();
+    let refused = pump.resume(resumed);
+    for (unit, invocation) in all {
+        if !refused.iter().any(|r| r.unit == unit) {
+            before.gone_on(&unit, invocation);
+        }
+    }
+    for ((unit, invocation), processes) in before.survivors() {
+        pump.survivors(unit, invocation, processes);
+    }
+}
+
+/// Of some units nothing was handed on that can be read: they are found by their processes, as those of a
+/// hence that was killed are.
+fn look_for_lost(pump: &mut Pump, mut before: survivors::Before) {
+    before.without(|unit| pump.engine.find(unit).is_some_and(|unit| !pump.engine.may_resume(unit)));
+    go_on(pump, before);
+}
+
+/// Asks for what the command line names.
+fn ask_for(pump: &mut Pump, run_for: Option<u64>, start: Vec<UnitName>) {
+    if let Some(us) = run_for {
+        pump.run_for(us);
+    }
+    for unit in start {
+        pump.load(&unit);
+        pump.request(Request {
+            token: 0,
+            client: Client {
+                pid: std::process::id(),
+                uid: rustix::process::geteuid().as_raw(),
+                command: command(),
+                ..Client::default()
+            },
+            verb: Verb::Run,
+            kind: RequestKind::Job { unit, mode: JobMode::Replace },
+        });
+    }
+}
+
+/// How hence was called.
+fn command() -> Text {
+    let words: Vec<String> = reexec::arguments().iter().map(|a| a.to_string_lossy().into_owned()).collect();
+    words.join(" ").into()
 }
 
 /// What a reload does before it looks for unit files: generators write theirs anew; systemd.generator(7).
@@ -279,7 +397,15 @@ fn announce(report: &hence_host::TrackingReport, ledger: &Path, boot: Option<&Bo
     }
 }
 
-fn open_front(args: &Args, first: bool) -> Option<FrontLink> {
+/// How often an earlier program's socket is tried to be opened anew.
+const TRIES: u32 = 50;
+
+fn pause<T>() -> Option<T> {
+    std::thread::sleep(Duration::from_millis(20));
+    None
+}
+
+fn open_front(args: &Args, first: bool, earlier: Option<FrontLink>) -> Option<FrontLink> {
     let uid = rustix::process::geteuid().as_raw();
     let path = match (&args.socket, first) {
         (Some(path), _) => path.clone(),
@@ -295,7 +421,14 @@ fn open_front(args: &Args, first: bool) -> Option<FrontLink> {
     };
     // Who runs a few units in the foreground doesn't want the name of the whole system.
     let bus = if uid == 0 && (first || args.stay) { system_bus_address() } else { None };
-    match FrontLink::open(&path, uid) {
+    // A process that was just started may hold an earlier program's socket until it has executed its own.
+    let open = || {
+        let tries = if args.deserialize.is_some() { TRIES } else { 1 };
+        (1..tries)
+            .find_map(|_| FrontLink::open(&path, uid).ok().or_else(pause))
+            .map_or_else(|| FrontLink::open(&path, uid), Ok)
+    };
+    match earlier.map_or_else(open, Ok) {
         Ok(front) => Some(match bus {
             Some(bus) => front.on_bus(bus),
             None => front,

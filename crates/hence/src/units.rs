@@ -101,7 +101,8 @@ impl Sources {
 
     /// Where unit files go that clients make: for the system's own units, beside those; else into the
     /// ledger's folder, but for a user who has a folder for such things. They are searched first.
-    pub fn live_folders(&mut self, ledger: &Path) -> LiveFolders {
+    /// `again`: those that are there are still in use.
+    pub fn live_folders(&mut self, ledger: &Path, again: bool) -> LiveFolders {
         let variable = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|v| v.is_absolute());
         let live = match (self.system, rustix::process::geteuid().is_root(), variable("XDG_RUNTIME_DIR")) {
             (true, true, _) => LiveFolders::system(),
@@ -112,7 +113,9 @@ impl Sources {
             }
             _ => {
                 let live = LiveFolders::of_ledger(ledger);
-                live.clear();
+                if !again {
+                    live.clear();
+                }
                 live
             }
         };

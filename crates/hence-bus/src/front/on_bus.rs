@@ -2,7 +2,7 @@
 //! and of names is `bus`'s; what their calls mean is the front's.
 
 use super::{Answer, Command, Front, MANAGER, Mode, Model, Origin, Pending, ROOT, Refusal, Verb};
-use crate::bus::{Arrival, Bus, BusError, Call, News};
+use crate::bus::{Arrival, Bus, BusError, Call, Kept, News};
 use crate::interface;
 use crate::wire::{Message, NO_REPLY_EXPECTED, Value};
 use std::os::fd::OwnedFd;
@@ -86,6 +86,19 @@ impl Front {
     pub fn unwatch_name(&mut self, name: &str) {
         if let Some(bus) = &mut self.bus {
             bus.unwatch_name(name);
+        }
+    }
+
+    /// What is kept for callers on the bus.
+    pub fn kept_on_bus(&self) -> Vec<Kept> {
+        self.bus.as_ref().map(Bus::kept).unwrap_or_default()
+    }
+
+    /// Keeps the same for them on the connection that was just opened; [`News::LetGo`] tells of those that
+    /// are gone.
+    pub fn keep_on_bus(&mut self, kept: &[Kept]) {
+        if let Some(bus) = &mut self.bus {
+            bus.keep_again(kept);
         }
     }
 

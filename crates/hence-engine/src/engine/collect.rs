@@ -296,6 +296,7 @@ fn unit_of(event: &Event) -> Option<UnitId> {
         | Event::ReloadEnded
         | Event::Request(_)
         | Event::Survivors { .. }
+        | Event::Resumed(_)
         | Event::Deadline
         | Event::TimeUp { .. }
         | Event::Mounts(_)

@@ -2,6 +2,7 @@
 //! requests to reboot or to power off. It does not do it: when all is said, the effect `Finished` hands over.
 
 use super::Engine;
+use crate::carry::{Carried, Unread, Writer, carry_words};
 use crate::restart::RateLimit;
 use crate::{Effect, Refusal, UnitId};
 use alloc::{format, vec, vec::Vec};
@@ -72,6 +73,10 @@ impl Objective {
     }
 }
 
+carry_words! { Objective {
+    Exit "exit", PowerOff "poweroff", Reboot "reboot", Halt "halt", Kexec "kexec"
+} }
+
 /// What is known of the end.
 #[derive(Debug, Default)]
 pub(crate) struct Power {
@@ -98,6 +103,37 @@ struct Later {
     cause: Cause,
     /// Where the unit can't be started: what is done instead.
     otherwise: Option<Objective>,
+}
+
+impl Power {
+    /// Whether nothing of it waits for files to be read.
+    pub(super) fn is_quiet(&self) -> bool {
+        self.later.is_empty()
+    }
+
+    /// Writes what a successor needs.
+    pub(super) fn put_fields(&self, out: &mut Writer) {
+        out.section("power", "");
+        out.field("objective", &self.objective);
+        out.field("exit_status", &self.exit_status);
+        out.field("immediate", &self.immediate);
+        out.field("cause", &self.cause);
+        out.field("pressed", &self.pressed);
+        out.field("asked", &self.asked);
+    }
+
+    /// What was written.
+    pub(super) fn taken(carried: &Carried<'_>) -> Result<Power, Unread> {
+        let mut power = Power::default();
+        let Some(from) = carried.one("power") else { return Ok(power) };
+        power.objective = from.get("objective")?.unwrap_or_default();
+        power.exit_status = from.get("exit_status")?.unwrap_or_default();
+        power.immediate = from.get("immediate")?.unwrap_or_default();
+        power.cause = from.get("cause")?.unwrap_or_default();
+        power.pressed = from.get("pressed")?.unwrap_or_default();
+        power.asked = from.get("asked")?.unwrap_or_default();
+        Ok(power)
+    }
 }
 
 const SIGHUP: u8 = 1;
@@ -166,6 +202,10 @@ impl Engine {
                 16 => return self.finish_now(Objective::Kexec, cause),
                 _ => return,
             },
+            SIGTERM => {
+                self.reexecution = Some(record);
+                return;
+            }
             // SIGHUP reads the unit files anew and SIGUSR2 tells the state: whoever drives the engine does.
             SIGHUP | 0.. => return,
         };
@@ -455,8 +495,9 @@ mod tests {
     #[test]
     fn signals_of_a_machine() {
         let mut e = engine(Role::Machine, &["rescue.target", "kbrequest.target", "ctrl-alt-del.target"]);
-        // systemd would re-execute itself; what units there are stay as they are.
+        assert!(e.reexecution().is_none());
         assert_eq!(signal(&mut e, SIGTERM), None);
+        assert!(e.reexecution().is_some(), "the program is to be executed anew");
         assert_eq!(signal(&mut e, SIGRTMIN + 1), None);
         assert_eq!(state(&e, "rescue.target"), ActiveState::Active);
         assert_eq!(signal(&mut e, SIGWINCH), None);

@@ -92,7 +92,7 @@ impl Engine {
     }
 
     /// The record that says that a unit's files are others: the cause of what follows from their lines.
-    fn tell_reread(&mut self, unit: UnitId, reload: RecordId) -> RecordId {
+    pub(super) fn tell_reread(&mut self, unit: UnitId, reload: RecordId) -> RecordId {
         let u = &mut self.units[unit.0 as usize];
         u.untold = false;
         let fact = u.loaded_fact();
@@ -129,7 +129,7 @@ impl Engine {
 
     /// Jobs that wait for each other by the new dependencies would do so for ever: one of them is dropped,
     /// as it would have been, had it been asked for now.
-    fn drop_cycles(&mut self, reload: RecordId) {
+    pub(super) fn drop_cycles(&mut self, reload: RecordId) {
         while let Some((path, text)) = self.installed_cycle() {
             let waits = |id: &JobId| self.jobs.get(id).is_some_and(|j| j.state == JobState::Waiting);
             let jobs = path.iter().filter_map(|unit| self.units[unit.0 as usize].job);
@@ -143,7 +143,7 @@ impl Engine {
     }
 
     /// Timers and paths follow their new lines at once; sockets stay open as they are.
-    fn wait_anew(&mut self, unit: UnitId, record: RecordId) {
+    pub(super) fn wait_anew(&mut self, unit: UnitId, record: RecordId) {
         let u = &self.units[unit.0 as usize];
         match (&u.state, u.sub_state()) {
             (State::Timer(_), SubState::Waiting | SubState::Elapsed) => {

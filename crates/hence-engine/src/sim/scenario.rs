@@ -22,7 +22,7 @@
 //! `try-restart`, `reload`, `reload-or-restart`, `reload-or-try-restart`, `verify-active` UNIT [MODE];
 //! `kill` and `strike` UNIT `main`|`control`|`all` SIGNAL (by hence, behind its back); `reset-failed` and
 //! `cancel` [UNIT]; `traffic`, `touch`, `oom`, `load` UNIT; `conditions` and `sockets` UNIT `hold`|`fail`;
-//! `edit` UNIT SECTION LINE, `remove` UNIT (its file), `daemon-reload`;
+//! `edit` UNIT SECTION LINE, `remove` UNIT (its file), `daemon-reload`, `daemon-reexec`;
 //! `exit` STATUS; `expect` UNIT ACTIVE/SUB [RESULT] [restarts=N] [left=N] (left-over processes). The last
 //! time is when it ends. The trace holds every record of the units that have a file, but not that they were
 //! loaded; causes are the numbers of records. Without a trace only the expectations count.
@@ -232,6 +232,7 @@ fn act(words: &[&str]) -> Option<Act> {
         ["edit", unit, section, line] => Act::Edit(name(unit)?, (*section).into(), (*line).into()),
         ["remove", unit] => Act::Remove(name(unit)?),
         ["daemon-reload"] => Act::DaemonReload,
+        ["daemon-reexec"] => Act::DaemonReexec,
         ["exit", status] => Act::Exit(status.parse().ok()?),
         [verb, unit] => Act::Job(job_verb(verb)?, name(unit)?, JobMode::Replace),
         [verb, unit, mode] => Act::Job(job_verb(verb)?, name(unit)?, JobMode::parse(mode)?),

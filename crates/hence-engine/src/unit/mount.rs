@@ -2,6 +2,7 @@
 //! the kernel, and the unit follows. Remounting (reload) is not done.
 
 use super::{State, command_text};
+use crate::carry::carry_machine;
 use crate::deadline::{Armed, DeadlineFor};
 use crate::job::Performed;
 use crate::{Effect, Engine, ExecId, Kill, KillScope, Spawn, UnitId};
@@ -41,6 +42,8 @@ impl Default for Mount {
         }
     }
 }
+
+carry_machine! { Mount { sub, result, control, deadline, mounted, killed } }
 
 impl Mount {
     /// The process that mounts or unmounts.

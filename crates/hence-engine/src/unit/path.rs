@@ -1,6 +1,7 @@
 //! Path units: systemd.path(5). Looking at the file system is the host's part.
 
 use super::State;
+use crate::carry::carry_machine;
 use crate::job::{Performed, is_down};
 use crate::restart::RateLimit;
 use crate::{Effect, Engine, UnitId};
@@ -21,6 +22,8 @@ impl Default for Path {
         Path { sub: SubState::Dead, result: UnitResult::Success, limit: RateLimit::default() }
     }
 }
+
+carry_machine! { Path { sub, result, limit } }
 
 impl Engine {
     fn path(&mut self, unit: UnitId) -> Option<&mut Path> {

@@ -4,6 +4,7 @@
 //! left, and signals them when it is stopped.
 
 use super::{Rules, State, kill};
+use crate::carry::carry_machine;
 use crate::deadline::{Armed, DeadlineFor};
 use crate::job::Performed;
 use crate::{Adopted, Effect, Engine, KillScope, Refusal, UnitId};
@@ -41,6 +42,8 @@ impl Default for Scope {
         }
     }
 }
+
+carry_machine! { Scope { sub, result, processes, taking_up, deadline, signal_record } }
 
 impl Scope {
     pub(crate) fn is_taking_up(&self) -> bool {

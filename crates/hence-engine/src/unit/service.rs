@@ -10,6 +10,7 @@ mod notify;
 mod starting;
 
 use super::{Rules, State, command_text, span_text};
+use crate::carry::{Carry, Words, carry_fields, carry_machine, carry_words, put_word};
 use crate::deadline::{Armed, DeadlineFor, Deadlines};
 use crate::job::Performed;
 use crate::{ConnectionId, Effect, Engine, ExecId, Spawn, Time, UnitId};
@@ -152,6 +153,31 @@ impl Default for Service {
     }
 }
 
+impl Carry for MainProcess {
+    fn put(&self, out: &mut String) {
+        match self {
+            MainProcess::Unknown => put_word(out, "unknown"),
+            MainProcess::Ended => put_word(out, "ended"),
+            MainProcess::Alive(pid) => pid.put(out),
+        }
+    }
+    fn take(words: &mut Words<'_>) -> Option<MainProcess> {
+        match words.word()? {
+            "unknown" => Some(MainProcess::Unknown),
+            "ended" => Some(MainProcess::Ended),
+            pid => pid.parse().ok().map(MainProcess::Alive),
+        }
+    }
+}
+carry_fields! { ControlProcess { pid, phase, index } }
+carry_words! { Said { Nothing "nothing", Ready "ready", Reloading "reloading", Stopping "stopping" } }
+carry_machine! { Service {
+    sub, result, reload_result, main, main_exit, main_started, main_ended, last_main_pid, control,
+    main_index, awaiting, left_by, deadline, watchdog, watchdog_us, restarts, flush_restarts,
+    stop_requested, will_restart, start_limit_hit, group_empty, count_others, status_text, status_errno,
+    said, connection, signal_record, pid_file_awaited, handing_over, bus_name_owned
+} }
+
 impl Service {
     /// The exit status of the last main process, where it ended by itself.
     pub(crate) fn exit_status(&self) -> Option<u8> {
@@ -181,6 +207,16 @@ impl Service {
     pub(super) fn disarm(&mut self, deadlines: &mut Deadlines) {
         deadlines.disarm(&mut self.deadline);
         deadlines.disarm(&mut self.watchdog);
+    }
+
+    /// It runs since then, without having been started by this hence.
+    pub(crate) fn resume(&mut self, main: Option<u32>, started: Time) {
+        self.main = main.map_or(MainProcess::Unknown, MainProcess::Alive);
+        self.last_main_pid = main.unwrap_or(0);
+        self.main_started = started;
+        self.group_empty = false;
+        self.result = UnitResult::Success;
+        self.said = Said::Ready;
     }
 
     fn worsen(&mut self, result: UnitResult) {

@@ -5,6 +5,7 @@
 mod commands;
 
 use super::State;
+use crate::carry::carry_machine;
 use crate::job::{Performed, is_down};
 use crate::restart::RateLimit;
 use crate::{ConnectionId, Effect, Engine, Refusal, UnitId};
@@ -28,6 +29,8 @@ pub struct Socket {
     triggers: RateLimit,
     pub(crate) commands: Commands,
 }
+
+carry_machine! { Socket { sub, result, accepted, connections, refused, triggers } }
 
 impl Socket {
     /// The control process, if it runs.

@@ -1,6 +1,7 @@
 //! Timer units: systemd.timer(5), the monotonic expressions. OnCalendar= is the rows' "not yet".
 
 use super::State;
+use crate::carry::carry_machine;
 use crate::deadline::{Armed, DeadlineFor, Deadlines};
 use crate::job::{Performed, is_down};
 use crate::{Engine, Time, UnitId};
@@ -23,6 +24,8 @@ impl Default for Timer {
         Timer { sub: SubState::Dead, due: None, last_trigger: None }
     }
 }
+
+carry_machine! { Timer { sub, due, last_trigger } }
 
 impl Timer {
     /// When it is due, in microseconds of the monotonic clock.

@@ -3,6 +3,8 @@
 //! Never waits: what the socket doesn't take is queued, within a bound, and drops are counted. Waiting
 //! for the process is left to whoever reaps this process's children.
 
+mod carry;
+
 use super::message::{LONGEST, ToOwner, ToRecorder};
 use super::{Ring, StoreError};
 use crate::sys::store as sys;

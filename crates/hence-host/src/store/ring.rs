@@ -10,6 +10,7 @@ use crate::sys::store as sys;
 use hence_ledger::{Certainty, Fact, GapReason, Record, RecordId, Stamp, decode, encode};
 use layout::{ALIGN, Cursor, HEADER, Header, HeaderError, Next, frame_bytes};
 use std::fs::File;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
@@ -44,7 +45,7 @@ impl Default for RingOptions {
 #[derive(Debug)]
 pub struct Ring {
     file: File,
-    _lock: File,
+    lock: File,
     capacity: u64,
     head: u64,
     tail: u64,
@@ -81,9 +82,24 @@ impl Ring {
     /// [`StoreError::InUse`] while another process owns it, [`StoreError::Newer`] for a newer ring (nothing
     /// is changed then), and what the system refuses.
     pub fn open(ledger: &Path, options: &RingOptions) -> Result<Ring, StoreError> {
+        Ring::open_again(ledger, options, None)
+    }
+
+    /// The same, where this process may hold the ledger already, by this file: see [`Ring::lock`].
+    ///
+    /// # Errors
+    /// As [`Ring::open`].
+    pub fn open_again(
+        ledger: &Path,
+        options: &RingOptions,
+        held: Option<OwnedFd>,
+    ) -> Result<Ring, StoreError> {
         let places = Places::new(ledger);
         places.create()?;
-        let lock = lock::own(&places)?;
+        let lock = match held {
+            Some(held) => File::from(held),
+            None => lock::own(&places)?,
+        };
         newest_is_known(&places)?;
         let path = place(&places, &options.place)?;
         let boot = layout::boot_id();
@@ -106,7 +122,7 @@ impl Ring {
         let tail = layout::read_tail(&file).map_err(|e| StoreError::io("read", &path, e))?;
         let mut ring = Ring {
             file,
-            _lock: lock,
+            lock,
             capacity: header.capacity,
             head: tail.position,
             tail: tail.position,
@@ -159,6 +175,11 @@ impl Ring {
             self.batch = Vec::new();
         }
         self.lost - lost_before
+    }
+
+    /// The file by which this process holds the ledger.
+    pub fn lock(&self) -> BorrowedFd<'_> {
+        self.lock.as_fd()
     }
 
     /// How many records were lost since this ring was opened.

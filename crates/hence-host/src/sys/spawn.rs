@@ -263,6 +263,26 @@ impl Launcher {
         }
     }
 
+    /// Whether a child is still on its way into its program.
+    pub fn is_at_work(&self) -> bool {
+        // SAFETY: only the atomic is looked at; a child may still own the rest.
+        self.slots.iter().any(|slot| unsafe { (*slot.get()).busy.load(Ordering::Acquire) } != 0)
+    }
+
+    /// All that kept children from becoming their programs and nobody has asked for yet.
+    pub fn failures(&self) -> Vec<(u32, SpawnStep, i32)> {
+        let mut all = self.failed.clone();
+        for slot in &self.slots[1..] {
+            // SAFETY: `pid` is written by this thread only, `error` is atomic.
+            let (pid, error) = unsafe { ((*slot.get()).pid, (*slot.get()).error.load(Ordering::Acquire)) };
+            if error & FAILED != 0 {
+                let (step, errno) = unpack(error);
+                all.push((pid, step, errno));
+            }
+        }
+        all
+    }
+
     /// What kept this child from becoming its program, if anything did; known once the child has ended.
     pub fn failure(&mut self, pid: u32) -> Option<(SpawnStep, i32)> {
         for index in 1..self.slots.len() {

@@ -5,7 +5,7 @@ use hence_ledger::*;
 use hence_unit::{DependencyKind, JobMode};
 
 /// How many kinds `fact` knows.
-pub const KINDS: u32 = 35;
+pub const KINDS: u32 = 38;
 
 pub fn text(c: &mut Chance) -> Text {
     c.string().into()
@@ -183,6 +183,12 @@ fn later(tag: u32, c: &mut Chance) -> Fact {
         },
         35 => Fact::UnitFileChanged { path: text(c), target: c.maybe(text) },
         36 => Fact::BusName { name: text(c), owned: c.below(2) == 0 },
+        37 => Fact::Reexecuted { version: text(c), units: c.number() as u32, unread: c.list(text) },
+        38 => Fact::TakenUp {
+            main: c.maybe(|c| c.number() as u32),
+            processes: c.list(left_over),
+            evidence: text(c),
+        },
         _ => unreachable!("no fact has the tag {tag}"),
     }
 }

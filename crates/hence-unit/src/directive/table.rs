@@ -36,6 +36,7 @@ const COUNT: usize = {
 };
 
 /// The rows as they are written. Not to be used at run time.
+#[expect(clippy::large_const_arrays, reason = "a static would be in the program, with all its pointers")]
 const ALL: [Row; COUNT] = {
     const NONE: Row = row("", Sections(0), "", Take::Keep(Shape::Text), "");
     let mut rows = [NONE; COUNT];

@@ -17,6 +17,9 @@ pub struct Init {
     /// Say only what is wrong
     #[arg(long, short)]
     pub quiet: bool,
+    /// What an earlier program hands on; said by hence alone
+    #[arg(long, hide = true, value_name = "FD")]
+    pub deserialize: Option<i32>,
     #[command(flatten)]
     pub ledger: LedgerOption,
 }
@@ -41,6 +44,7 @@ impl Init {
                 "--unit" | "-u" => init.unit = value.or_else(|| arguments.next()),
                 "--ledger" => init.ledger.ledger = value.or_else(|| arguments.next()).map(Into::into),
                 "--quiet" | "-q" => init.quiet = true,
+                "--deserialize" => init.deserialize = value.and_then(|v| v.parse().ok()),
                 _ => init.unit = runlevel(&argument).map(str::to_owned).or(init.unit),
             }
         }

@@ -14,6 +14,8 @@ pub enum Want {
     HeldRequest(Verb, RequestKind, UnitName),
     /// All unit files read anew.
     Reload,
+    /// The program executed anew.
+    Reexecute,
     /// Unit files changed.
     Files(Command),
 }
@@ -94,6 +96,7 @@ pub fn translate(command: Command, runtime: &mut dyn Runtime) -> Result<Translat
             plain(verb, RequestKind::Power(objective))
         }
         Command::Reload => Ok((Want::Reload, None, false)),
+        Command::Reexecute => Ok((Want::Reexecute, None, false)),
         files @ (Command::UnitFiles { .. }
         | Command::AddDependency { .. }
         | Command::SetDefaultTarget { .. }) => Ok((Want::Files(files), None, false)),
@@ -104,7 +107,6 @@ pub fn translate(command: Command, runtime: &mut dyn Runtime) -> Result<Translat
 /// What is understood and not done, each with its sentence.
 fn refused(command: &Command) -> Result<Translated, Refusal> {
     match command {
-        Command::Reexecute => unsupported("re-execute itself"),
         Command::Enqueue { .. }
         | Command::Kill { .. }
         | Command::ResetFailed { .. }
@@ -124,6 +126,7 @@ fn refused(command: &Command) -> Result<Translated, Refusal> {
         | Command::SetDefaultTarget { .. }
         | Command::SetExitCode { .. }
         | Command::Power(_)
+        | Command::Reexecute
         | Command::Reload => unsupported("do that"),
     }
 }

@@ -2,6 +2,9 @@
 //! with us.
 
 use hence_bus::front::Caller;
+use hence_engine::carry::{Section, Unread};
+use hence_host::carry::Out;
+use hence_host::sys::inherited::Inherited;
 use rustix::fs::Mode;
 use rustix::io::Errno;
 use rustix::net::{
@@ -49,6 +52,21 @@ fn remove_stale(path: &Path, address: &SocketAddrUnix) -> io::Result<()> {
 }
 
 impl Listener {
+    /// Writes what a successor needs, in the section that is open.
+    pub fn carry<'h>(&'h self, out: &mut Out<'h>) {
+        let socket = out.keep(&self.socket);
+        out.text.field("socket", &socket);
+        out.text.field("path", &self.path.to_string_lossy().into_owned());
+        out.text.field("node", &self.node);
+    }
+
+    /// The listener as it was: who has connected since waits in its queue.
+    pub fn take_up(from: &Section<'_>, inherited: &mut Inherited) -> Result<Listener, Unread> {
+        let socket = inherited.take(from.need("socket")?).ok_or_else(|| Unread("socket".into()))?;
+        let path: String = from.need("path")?;
+        Ok(Listener { socket, path: PathBuf::from(path), node: from.need("node")? })
+    }
+
     pub fn open(path: &Path) -> io::Result<Listener> {
         let address = SocketAddrUnix::new(path)?;
         if let Some(folder) = path.parent() {

@@ -7,7 +7,7 @@ use crate::model::{Runtime, SentStreams, Usage};
 use crate::pump::Pump;
 use hence_bus::front::{ErrorName, ManagerView, ProcessView, Refusal, Timestamp};
 use hence_engine::{Effect, Engine, Event, UnitId};
-use hence_host::{Host, Interest, UnitGroup};
+use hence_host::{Host, Interest, UnitGroup, subfolders};
 use hence_ledger::{Client, Verb};
 use hence_unit::config::Environs;
 use hence_unit::install::{InstallPaths, Step};
@@ -70,6 +70,13 @@ impl Runtime for Pump {
             return Ok(());
         }
         Err(Refusal::new(ErrorName::NotSupported, "This hence has no unit files to read."))
+    }
+
+    fn reexecute(&mut self, client: Client) -> Result<(), Refusal> {
+        if Pump::ask_to_reexecute(self, client) {
+            return Ok(());
+        }
+        Err(Refusal::new(ErrorName::NotSupported, "Nothing is known of the program's file."))
     }
 
     fn usage(&self, unit: UnitId) -> Usage {
@@ -242,14 +249,14 @@ struct Group {
 impl Group {
     /// Where the unit's processes are; `None` where it has none, or no group of its own.
     fn of(pump: &Pump, unit: UnitId) -> Option<Group> {
-        let root = pump.host.tracking().cgroup;
-        let root = Path::new(&*root);
         if let Some(group) =
             pump.host.group_of(unit, pump.engine.unit(unit).name()).filter(|g| g.folder.exists())
         {
             let UnitGroup { path, folder, pids_folder } = group;
             return Some(Group { path, folder, pids_folder });
         }
+        let root = pump.host.tracking().cgroup;
+        let root = Path::new(&*root);
         let name = pump.engine.unit(unit).name().as_str();
         known_processes(&pump.engine, unit).into_iter().find_map(|pid| Group::of_process(root, pid, name))
     }
@@ -280,8 +287,7 @@ impl Group {
             let Some(folder) = groups.pop() else { break };
             let listed = fs::read_to_string(folder.join("cgroup.threads")).unwrap_or_default();
             tasks += listed.lines().count() as u64;
-            let below = fs::read_dir(&folder).into_iter().flatten().flatten();
-            groups.extend(below.filter(|e| e.file_type().is_ok_and(|t| t.is_dir())).map(|e| e.path()));
+            groups.extend(subfolders(&folder).map(|name| folder.join(name)));
         }
         Some(tasks)
     }
@@ -296,12 +302,8 @@ impl Group {
                 }
                 found.push(ProcessView { cgroup: path.clone(), pid, command: command(pid) });
             }
-            for entry in fs::read_dir(&folder).into_iter().flatten().flatten() {
-                let is_group = entry.file_type().is_ok_and(|kind| kind.is_dir());
-                if let Some(name) = entry.file_name().to_str().filter(|_| is_group) {
-                    groups.push((format!("{path}/{name}"), entry.path()));
-                }
-            }
+            let below = subfolders(&folder);
+            groups.extend(below.map(|name| (format!("{path}/{name}"), folder.join(&name))));
         }
     }
 }

@@ -188,6 +188,7 @@ impl FrontLink {
                 bus.tries = 0;
                 bus.stream = Some(Stream { stream, interest });
                 self.front.open_bus();
+                self.front.keep_on_bus(&std::mem::take(&mut self.kept));
                 bus.names.keys().for_each(|name| self.front.watch_name(name));
             }
             // Its folder is watched.

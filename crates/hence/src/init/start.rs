@@ -17,6 +17,17 @@ pub fn boot(init: &Init) -> Boot {
     notes.extend(machine::missing_rights(&place));
     let first_boot = id == machine::MachineId::Made { first_boot: true };
     notes.extend(machine::generators::run(&place, first_boot));
+    of_place(init, place, notes)
+}
+
+/// Where an earlier program has set the machine up already.
+pub fn again(init: &Init) -> Boot {
+    let place = machine::Place::find();
+    let notes = machine::generators::run(&place, false);
+    of_place(init, place, notes)
+}
+
+fn of_place(init: &Init, place: machine::Place, notes: Vec<String>) -> Boot {
     let role = if place.is_machine() { Role::Machine } else { Role::Container };
     let line = std::fs::read_to_string("/proc/cmdline").unwrap_or_default();
     // The kernel's command line is the host's business in a container.

@@ -34,7 +34,8 @@ fn line(entry: &Entry, clock: &Clock) -> String {
     let at = clock.full(entry.at.realtime_us);
     let subject = entry.unit.as_deref().unwrap_or("hence");
     // The sentence of a fact that is no event of a unit says all.
-    if matches!(entry.event, "boot" | "end" | "refused" | "gap" | "clock" | "signal") {
+    if matches!(entry.event, "boot" | "end" | "refused" | "gap" | "clock" | "signal" | "reexec" | "taken up")
+    {
         return format!("{at}  {}", entry.because);
     }
     let mut line = format!("{at}  {subject} {}", super::answer::verb(entry.event));

@@ -27,6 +27,8 @@ pub struct Mark {
     cgroups: Vec<PathBuf>,
     /// What the runs' invocation ids are known by.
     keys: Vec<u64>,
+    /// Where services of these runs report to.
+    pub reported_to: Vec<String>,
     needed: bool,
 }
 
@@ -59,6 +61,7 @@ impl Mark {
             mark.since_ticks = values("since").find_map(|v| v.parse().ok()).unwrap_or(0);
             mark.from = values("from").find_map(|v| v.parse().ok()).unwrap_or(0);
             mark.cgroups = values("cgroup").map(PathBuf::from).collect();
+            mark.reported_to = values("notify").map(str::to_owned).collect();
             mark.keys = values("run").filter_map(|v| u64::from_str_radix(v, 16).ok()).collect();
             mark.bound();
         }
@@ -75,6 +78,9 @@ impl Mark {
         for cgroup in &self.cgroups {
             let _ = writeln!(text, "cgroup={}", cgroup.display());
         }
+        for address in &self.reported_to {
+            let _ = writeln!(text, "notify={address}");
+        }
         if self.ended {
             text.push_str("ended=yes\n");
         }
@@ -86,6 +92,8 @@ impl Mark {
     /// One more run.
     pub fn add(&mut self, cgroup: &str, key: u64) {
         if !cgroup.is_empty() {
+            // The newest is the last.
+            self.cgroups.retain(|known| known != Path::new(cgroup));
             self.cgroups.push(PathBuf::from(cgroup));
         }
         self.keys.push(key);
@@ -93,8 +101,22 @@ impl Mark {
         self.bound();
     }
 
+    /// Services of this run report there.
+    pub fn report_to(&mut self, address: &str) {
+        if !address.contains('\n') {
+            self.reported_to.retain(|known| known != address);
+            self.reported_to.push(address.to_owned());
+        }
+    }
+
+    /// The group of the newest run, if it is still there.
+    pub fn newest_group(&self) -> Option<PathBuf> {
+        self.cgroups.last().filter(|group| group.is_dir()).cloned()
+    }
+
     fn bound(&mut self) {
         self.cgroups.drain(..self.cgroups.len().saturating_sub(RUNS));
+        self.reported_to.drain(..self.reported_to.len().saturating_sub(RUNS));
         self.keys.drain(..self.keys.len().saturating_sub(RUNS));
     }
 

@@ -67,15 +67,17 @@ struct Search<'a> {
     /// Those that nothing tells the unit of.
     strangers: Vec<Open>,
     seen: HashSet<Key>,
+    /// They are this process' own.
+    children: bool,
 }
 
-/// Looks for processes of the runs that the mark names.
-pub fn search(mark: &Mark, ledger: &Path) -> Found {
+/// Looks for processes of the runs that the mark names; `children`: also among those of this process.
+pub fn search(mark: &Mark, ledger: &Path, children: bool) -> Found {
     if !mark.same_boot {
         return Found::default();
     }
     let (owners, strangers, seen) = Default::default();
-    let mut search = Search { mark, ledger, owners, strangers, seen };
+    let mut search = Search { mark, ledger, owners, strangers, seen, children };
     let begun = Instant::now();
     let mut passes = 0;
     loop {
@@ -101,7 +103,8 @@ impl Search<'_> {
             let key = (stat.pid, stat.start_ticks);
             // Nothing of theirs is older than they are.
             let early = stat.start_ticks < self.mark.since_ticks;
-            if self.seen.contains(&key) || early || stat.zombie || stat.pid == own || stat.parent == own {
+            let child = stat.parent == own && !self.children;
+            if self.seen.contains(&key) || early || stat.zombie || stat.pid == own || child {
                 continue;
             }
             let mark = hence_host::invocation_mark(stat.pid);
@@ -110,6 +113,8 @@ impl Search<'_> {
                 InvocationMark::None | InvocationMark::InExec => None,
             };
             match self.mark.unit_of(stat.pid).as_deref().and_then(UnitName::new) {
+                // Process 1 and its recorder.
+                Some(unit) if unit.as_str() == "init.scope" => {}
                 Some(unit) => drop(self.owners.insert(key, Owner { unit, invocation })),
                 None if mark == InvocationMark::InExec => {
                     unsure = true;
@@ -242,7 +247,7 @@ impl Wanted {
         let before = self.named.len();
         match &record.fact {
             Fact::ProcessStarted { pid, start_ticks, .. } => self.name(record, (*pid, *start_ticks)),
-            Fact::LeftBehind { processes, .. } => {
+            Fact::LeftBehind { processes, .. } | Fact::TakenUp { processes, .. } => {
                 processes.iter().for_each(|p| self.name(record, (p.pid, p.start_ticks)));
             }
             _ => return,

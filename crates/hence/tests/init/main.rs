@@ -342,3 +342,51 @@ fn mount_units_mount_and_unmount() {
     let absent = rig.inside("systemctl start dev-nonsense.device");
     assert!(!absent.status.success());
 }
+
+#[test]
+fn process_1_is_executed_anew() {
+    let socket = "[Socket]\nListenStream=/run/s\n";
+    let served = "[Service]\nExecStart=/bin/sh -c 'echo $LISTEN_FDS > /out/fds; exec sleep 1000'\n";
+    let files = [
+        ("system/default.target", "[Unit]\nWants=a.service s.socket\n"),
+        A,
+        ("system/s.socket", socket),
+        ("system/s.service", served),
+    ];
+    let Some(mut rig) = Rig::boot("reexec", &files) else { return };
+    rig.until("a.service is up", |rig| rig.out("a").is_some());
+    if !Path::new("/usr/bin/systemctl").exists() {
+        println!("reexec: skipped: needs systemctl");
+        return;
+    }
+    let show = |rig: &Rig| {
+        let what = "systemctl show -P MainPID -P InvocationID -P ControlGroup a.service; \
+                    systemctl show -P ActiveEnterTimestamp -P NRestarts a.service; \
+                    systemctl show -P NNames -P NJobs; systemctl is-active s.socket default.target";
+        String::from_utf8(rig.inside(what).stdout).unwrap()
+    };
+    let before = show(&rig);
+    assert!(before.contains("/system.slice/a.service"), "{before}");
+    for round in 1..=3 {
+        let asked = rig.inside("systemctl daemon-reexec");
+        assert!(asked.status.success() && asked.stderr.is_empty(), "{asked:?}");
+        rig.until("the new program", |rig| {
+            rig.history().matches("executed its program anew").count() == round
+        });
+        assert_eq!(show(&rig), before);
+    }
+    let history = rig.history();
+    assert!(!history.contains("could not be read"), "{history}");
+    let began = |line: &&str| line.contains("began to run") && !line.contains(" was ");
+    assert_eq!(history.lines().filter(began).count(), 1, "{history}");
+    rig.inside(
+        "exec 3<>/dev/null; python3 -c 'import socket; socket.socket(socket.AF_UNIX).connect(\"/run/s\")' \
+                || echo | timeout 1 nc -U /run/s",
+    );
+    rig.until("the socket's service ran", |rig| rig.out("fds").is_some_and(|text| !text.is_empty()));
+    assert_eq!(rig.out("fds").as_deref(), Some("1\n"));
+    let asked = rig.inside("systemctl daemon-reexec; systemctl restart a.service; systemctl exit 3");
+    assert!(asked.stderr.is_empty(), "{asked:?}");
+    assert_eq!(rig.ended().code(), Some(3), "{}", rig.said());
+    assert_eq!(rig.out("a").as_deref(), Some("down\n"));
+}

@@ -379,6 +379,12 @@ fn who_refers_to_a_unit_over_the_bus_keeps_it_until_it_is_gone() {
     }
     std::thread::sleep(Duration::from_millis(300));
     assert!(known("once.service") && known("lost.service"), "{}", site.said());
+    // A program that takes this one's place keeps them for the same holders.
+    let _ = call(&site, 0, "Reexecute", &[]);
+    site.recorded("the new program", |r| matches!(r.fact, Fact::Reexecuted { .. }).then_some(()));
+    until_served(&site);
+    std::thread::sleep(Duration::from_millis(300));
+    assert!(known("once.service") && known("lost.service"), "{}", site.said());
     drop(once);
     until("the first to be forgotten", || (!known("once.service")).then_some(()));
     assert!(known("lost.service"), "somebody holds it");
@@ -465,4 +471,39 @@ fn a_hostile_client_of_the_bus_harms_nobody() {
         assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
     }
     assert_eq!(hence.interrupt(), 0);
+}
+
+/// The program is executed anew: its connection to the bus ends and comes back with its name.
+#[test]
+fn the_program_is_executed_anew() {
+    if !tools() {
+        return;
+    }
+    let site = site("bus-reexec");
+    site.unit("plain.service", "[Service]\nExecStart=sleep 1000 MARK\n");
+    let _bus = Daemon::start(&site);
+    let hence = start(&site);
+    until_served(&site);
+    let owner = || {
+        let all =
+            ["--", "call", "org.freedesktop.DBus", "/", "org.freedesktop.DBus", "GetNameOwner", "s", NAME];
+        String::from_utf8_lossy(&busctl(&site, 0, &all).stdout).trim().to_owned()
+    };
+    let pid = |unit: &str| {
+        let path = call(&site, 0, "GetUnit", &["s", unit]).expect("a unit");
+        let path = path.split('"').nth(1).expect("a path").to_owned();
+        let service = "org.freedesktop.systemd1.Service";
+        let output = busctl(&site, 0, &["--", "get-property", NAME, &path, service, "MainPID"]);
+        String::from_utf8_lossy(&output.stdout).trim().to_owned()
+    };
+    let (before, plain) = (owner(), pid("plain.service"));
+    assert!(before.contains(':') && plain != "u 0", "{before} {plain}");
+    for _ in 0..3 {
+        // Whoever asked is not answered.
+        let _ = call(&site, 0, "Reexecute", &[]);
+        until("another connection", || Some(owner()).filter(|now| now.contains(':') && *now != before));
+        until_served(&site);
+        assert_eq!(pid("plain.service"), plain);
+    }
+    hence.interrupt();
 }

@@ -71,7 +71,7 @@ fn last_started(records: &[Record], pid: u32) -> Option<usize> {
 fn all_named(site: &Site, records: &[Record], from: usize, alive: &[(u32, u64)], round: u64) {
     let mut named = BTreeSet::new();
     for record in &records[from..] {
-        if let Fact::LeftBehind { processes, .. } = &record.fact {
+        if let Fact::LeftBehind { processes, .. } | Fact::TakenUp { processes, .. } = &record.fact {
             named.extend(processes.iter().map(|p| (p.pid, p.start_ticks)));
         }
     }
@@ -163,14 +163,14 @@ fn killed_without_control_groups() {
     killed_again_and_again(level, kills());
 }
 
-/// A unit's processes that this run says were left behind.
+/// A unit's processes that this run says were left behind or are taken up.
 fn named_by(site: &Site, pid: u32, unit: &str) -> Option<Vec<u32>> {
     let records = site.records_so_far();
     let from = last_started(&records, pid)?;
     let of_unit = records[from..].iter().filter(|r| r.unit.as_deref() == Some(unit));
     let mut found = Vec::new();
     for record in of_unit {
-        if let Fact::LeftBehind { processes, .. } = &record.fact {
+        if let Fact::LeftBehind { processes, .. } | Fact::TakenUp { processes, .. } = &record.fact {
             found.extend(processes.iter().map(|p| p.pid));
         }
     }

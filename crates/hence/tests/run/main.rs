@@ -10,6 +10,8 @@ mod input;
 mod kills;
 mod leaks;
 mod orderly;
+mod reexec;
+mod resumed;
 mod rig;
 mod services;
 mod systemctl;

@@ -192,6 +192,21 @@ impl Site {
         Hence { child, site: self }
     }
 
+    /// The same by this program.
+    pub fn start_program(&self, program: &Path, more: &[&str]) -> Hence<'_> {
+        let file = |name| File::create(self.folder.join(name)).expect("a file");
+        let plain = self.run_command(more);
+        let mut command = Command::new(program);
+        command
+            .args(plain.get_args())
+            .env("NO_COLOR", "1")
+            .env_remove("XDG_RUNTIME_DIR")
+            .stdin(Stdio::null());
+        let child = command.stdout(file("out")).stderr(file("err")).spawn().expect("hence starts");
+        self.started.borrow_mut().push(child.id());
+        Hence { child, site: self }
+    }
+
     /// Runs units to their end.
     pub fn run(&self, more: &[&str]) -> i32 {
         self.start(more).ended().code().expect("a status")

@@ -360,3 +360,60 @@ fn folders_of_a_unit_are_cleaned() {
         hence.interrupt();
     }
 }
+
+/// Scopes and units without files of their own stay as they are when the program is executed anew, frozen
+/// ones frozen; and go on when hence was killed.
+#[test]
+fn what_clients_made_outlives_the_program() {
+    for level in levels().into_iter().filter(|_| has_clients()) {
+        let site = site("outlives", level);
+        let mut hence = serving(&site, &["--quiet"]);
+        let mark = site.mark.clone();
+        succeeds(&site, "systemd-run", &["--unit=made", "-p", "TimeoutStopSec=33", "sleep", "1000", &mark]);
+        let scope = ["--scope", "--unit=group", "sleep", "1000", &mark];
+        let mut group = client(&site, "systemd-run", &scope).stderr(Stdio::null()).spawn().expect("a client");
+        until("a scope", || {
+            let up = ask(&site, "systemctl", &["is-active", "group.scope", "made.service"]);
+            (String::from_utf8_lossy(&up.stdout) == "active\nactive\n").then_some(())
+        });
+        let pid = property(&site, "made.service", "MainPID");
+        let by_groups = !property(&site, "group.scope", "ControlGroup").is_empty();
+        if by_groups {
+            succeeds(&site, "systemctl", &["freeze", "group.scope"]);
+        }
+        for round in 0..2 {
+            match round {
+                0 => {
+                    succeeds(&site, "systemctl", &["daemon-reexec"]);
+                    site.recorded("it", |r| matches!(r.fact, Fact::Reexecuted { .. }).then_some(()));
+                }
+                _ => {
+                    if by_groups {
+                        assert_eq!(property(&site, "group.scope", "FreezerState"), "frozen");
+                        succeeds(&site, "systemctl", &["thaw", "group.scope"]);
+                    }
+                    hence.kill();
+                    std::fs::remove_file(site.folder.join("bus")).expect("its socket");
+                    hence = serving(&site, &["--quiet"]);
+                }
+            }
+            until("both", || {
+                let up = ask(&site, "systemctl", &["is-active", "group.scope", "made.service"]);
+                (String::from_utf8_lossy(&up.stdout) == "active\nactive\n").then_some(())
+            });
+            assert_eq!(property(&site, "made.service", "MainPID"), pid, "{level:?} {round}");
+            assert_eq!(property(&site, "made.service", "TimeoutStopUSec"), "33s");
+        }
+        assert_eq!(site.left_behind().len(), 0);
+        succeeds(&site, "systemctl", &["stop", "group.scope", "made.service"]);
+        group.wait().expect("its end");
+        until("the end of all", || {
+            let sleeps = |pid: &u32| {
+                let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+                line.starts_with(b"sleep\x001000")
+            };
+            (!site.marked().iter().any(sleeps)).then_some(())
+        });
+        hence.interrupt();
+    }
+}

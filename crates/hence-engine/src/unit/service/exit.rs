@@ -145,6 +145,9 @@ impl Engine {
         }
         let fact = Fact::ProcessExited { pid, role, exit: known, cpu_us, peak_bytes };
         let record = self.record(Some(unit), causes, fact);
+        if exit.is_none() {
+            self.only_inferred(record);
+        }
         if main {
             self.main_exited(unit, known, Self::here(record));
         } else {

@@ -93,6 +93,27 @@ impl Engine {
         }
     }
 
+    /// A service that an earlier hence started is up, or still on its way there: what would be waited for
+    /// is waited for.
+    pub(crate) fn wait_for_resumed(&mut self, unit: UnitId) {
+        let config = self.service_config(unit);
+        let (start, limit, name) = (config.timeout_start, config.runtime_max, config.bus_name.clone());
+        if self.service_ref(unit).sub == SubState::Start {
+            self.service_mut(unit).said = Said::Nothing;
+            self.arm(unit, start);
+        } else {
+            // Since when it ran before is on record; what is left of the time is not cut short for that.
+            self.arm(unit, limit);
+            self.restart_watchdog(unit);
+        }
+        if let Some(name) = name {
+            self.effect(Effect::WatchName { unit, name });
+        }
+        if self.service_ref(unit).main_pid().is_none() {
+            self.effect(Effect::ReportEmpty(unit));
+        }
+    }
+
     /// Whether what makes the service be up is there: its main process, else its group; and its name on the
     /// bus, if it is of Type=dbus.
     pub(super) fn is_good(&self, unit: UnitId) -> bool {

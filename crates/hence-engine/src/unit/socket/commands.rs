@@ -5,6 +5,7 @@
 //! effects. Beside its control process a socket has no process of its own; what commands leave running in
 //! its group is ended as KillMode= says when the socket goes down.
 
+use crate::carry::carry_machine;
 use crate::deadline::{Armed, DeadlineFor};
 use crate::job::is_down;
 use crate::restart::result_of;
@@ -37,6 +38,10 @@ pub(crate) struct Commands {
     /// Commands were started in this invocation.
     used: bool,
 }
+
+carry_machine! { Commands {
+    control, deadline, awaiting, left_by, signal_record, count_others, occupied, used
+} }
 
 impl Commands {
     /// No control process runs, and none is being started.

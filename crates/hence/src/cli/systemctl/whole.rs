@@ -27,7 +27,11 @@ pub fn run(control: &mut Control, args: &Args, out: &mut impl Write) -> Result<u
             Ok(if state == "running" { 0 } else { exit_status::FAILURE })
         }
         "daemon-reload" => ask(control, "Reload", Vec::new(), "Reload daemon failed"),
-        "daemon-reexec" => ask(control, "Reexecute", Vec::new(), "Reexecute daemon failed"),
+        // Who does it ends the connection; it is not answered.
+        "daemon-reexec" => match control.ask("Reexecute", Vec::new()) {
+            Ok(_) | Err(ControlError::Broken(_)) => Ok(0),
+            Err(error) => Err(Failed(exit_status::FAILURE, format!("Reexecute daemon failed: {error}"))),
+        },
         "show-environment" => {
             let about = control.properties(ROOT.to_owned())?;
             for line in super::property(&about, "Environment").map_or(&[][..], Value::items) {

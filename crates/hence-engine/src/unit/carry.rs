@@ -1,0 +1,170 @@
+//! What of a unit is handed to the program that takes hence's place, and how it is taken up there: the state
+//! of its machine, its times and counters. Its configuration is not: files are read anew.
+
+use super::{Path, State, Times, Unit};
+use crate::carry::{Section, Unread, Writer, carry_fields, carry_words};
+use crate::unit::{Mount, Scope, Service, Socket, Timer};
+use crate::{Freezer, UnitId};
+use alloc::boxed::Box;
+use hence_ledger::SubState;
+
+carry_fields! { Times { state_change, inactive_exit, active_enter, active_exit, inactive_enter } }
+carry_words! { Freezer { Running "running", Freezing "freezing", Frozen "frozen", Thawing "thawing" } }
+
+impl State {
+    fn put_fields(&self, out: &mut Writer) {
+        match self {
+            State::Service(service) => service.put_fields(out),
+            State::Socket(socket) => {
+                socket.put_fields(out);
+                socket.commands.put_fields(out);
+            }
+            State::Timer(timer) => timer.put_fields(out),
+            State::Path(path) => path.put_fields(out),
+            State::Mount(mount) => mount.put_fields(out),
+            State::Scope(scope) => scope.put_fields(out),
+            State::Target { up } | State::Slice { up } | State::Device { up } => out.field("up", up),
+            State::Other => {}
+        }
+    }
+
+    /// The state of a machine of the same kind, as it was written.
+    fn taken(&self, from: &Section<'_>) -> Result<State, Unread> {
+        Ok(match self {
+            State::Service(_) => {
+                let mut service = Box::<Service>::default();
+                service.take_fields(from)?;
+                State::Service(service)
+            }
+            State::Socket(_) => {
+                let mut socket = Box::<Socket>::default();
+                socket.take_fields(from)?;
+                socket.commands.take_fields(from)?;
+                State::Socket(socket)
+            }
+            State::Timer(_) => {
+                let mut timer = Box::<Timer>::default();
+                timer.take_fields(from)?;
+                State::Timer(timer)
+            }
+            State::Path(_) => {
+                let mut path = Box::<Path>::default();
+                path.take_fields(from)?;
+                State::Path(path)
+            }
+            State::Mount(_) => {
+                let mut mount = Box::<Mount>::default();
+                mount.take_fields(from)?;
+                State::Mount(mount)
+            }
+            State::Scope(_) => {
+                let mut scope = Box::<Scope>::default();
+                scope.take_fields(from)?;
+                State::Scope(scope)
+            }
+            State::Target { .. } => State::Target { up: from.need("up")? },
+            State::Slice { .. } => State::Slice { up: from.need("up")? },
+            State::Device { .. } => State::Device { up: from.need("up")? },
+            State::Other => State::Other,
+        })
+    }
+
+    /// Whether a machine of its kind can be in this state at all.
+    fn has(&self, sub: SubState) -> bool {
+        use SubState::*;
+        match self {
+            State::Service(_) => matches!(
+                sub,
+                Dead | Failed
+                    | Condition
+                    | StartPre
+                    | Start
+                    | StartPost
+                    | Running
+                    | Exited
+                    | Reload
+                    | Stop
+                    | StopWatchdog
+                    | StopSigterm
+                    | StopSigkill
+                    | StopPost
+                    | FinalWatchdog
+                    | FinalSigterm
+                    | FinalSigkill
+                    | AutoRestart
+                    | Cleaning
+            ),
+            State::Socket(_) => matches!(
+                sub,
+                Dead | Failed
+                    | StartPre
+                    | StartChown
+                    | StartPost
+                    | Listening
+                    | SocketRunning
+                    | StopPre
+                    | StopPreSigterm
+                    | StopPreSigkill
+                    | StopPost
+                    | FinalSigterm
+                    | FinalSigkill
+            ),
+            State::Timer(_) | State::Path(_) => {
+                matches!(sub, Dead | Failed | Waiting | Elapsed | TriggerRunning)
+            }
+            State::Mount(_) => matches!(sub, Dead | Failed | Mounting | Mounted | Unmounting),
+            State::Scope(_) => {
+                matches!(sub, Dead | Failed | Running | Abandoned | StopSigterm | StopSigkill)
+            }
+            State::Target { .. } | State::Slice { .. } | State::Device { .. } | State::Other => true,
+        }
+    }
+}
+
+impl Unit {
+    /// Writes what a successor needs. Deadlines are the engine's.
+    pub(crate) fn put_fields(&self, out: &mut Writer) {
+        out.field("id", &self.id);
+        out.field("record", &self.record);
+        out.field("invocation", &self.invocation);
+        out.field("times", &*self.times);
+        out.field("left_over", &self.left_over);
+        out.field("start_limit", &self.start_limit);
+        out.field("limits", &self.limits);
+        out.field("monitored", &self.monitored);
+        out.field("files", &crate::alike::fingerprint(&self.files));
+        out.field("inputs", &self.inputs);
+        out.field("files_changed", &self.files_changed);
+        out.field("freezer", &self.freezer);
+        out.field("adopting", &self.adopting);
+        out.field("untold", &self.untold);
+        self.state.put_fields(out);
+    }
+
+    /// Takes up what was written, all of it or nothing. Whether the files are others than they were then.
+    pub(crate) fn take_fields(&mut self, from: &Section<'_>) -> Result<bool, Unread> {
+        let state = self.state.taken(from)?;
+        if !state.has(state.sub()) {
+            return Err(Unread("sub".into()));
+        }
+        let record = from.need("record")?;
+        let invocation = from.need("invocation")?;
+        let times = from.need("times")?;
+        let left_over = from.get("left_over")?.unwrap_or_default();
+        let start_limit = from.get("start_limit")?.unwrap_or_default();
+        let limits = from.get("limits")?.unwrap_or_default();
+        let monitored: Option<UnitId> = from.get("monitored")?.unwrap_or_default();
+        let files: u64 = from.get("files")?.unwrap_or_default();
+        let inputs = from.get("inputs")?.unwrap_or_default();
+        let files_changed: bool = from.get("files_changed")?.unwrap_or(true);
+        let freezer = from.get("freezer")?.unwrap_or_default();
+        let adopting = from.get("adopting")?.unwrap_or_default();
+        let untold = from.get("untold")?.unwrap_or(true);
+        let others = files != crate::alike::fingerprint(&self.files);
+        (self.state, self.record, self.invocation, self.times) = (state, record, invocation, times);
+        (self.left_over, self.start_limit, self.limits) = (left_over, start_limit, limits);
+        (self.monitored, self.inputs, self.freezer) = (monitored, inputs, freezer);
+        (self.files_changed, self.adopting, self.untold) = (files_changed || others, adopting, untold);
+        Ok(others)
+    }
+}
