@@ -49,7 +49,7 @@ pub struct Logs {
     /// Of this run of a unit.
     #[arg(long, value_name = "ID")]
     invocation: Option<String>,
-    /// With a text that fits this pattern; letters fit small and large ones if the pattern has only small ones.
+    /// With a text that fits this pattern; without capital letters in it, capitals make no difference.
     #[arg(long, short = 'g', value_name = "REGEX")]
     grep: Option<String>,
     /// How they are written.

@@ -207,7 +207,8 @@ impl Volume {
     fn object(&self, at: u64, kind: u8) -> Option<(u8, u64)> {
         let head = self.read::<OBJECT>(at)?;
         let size = layout::u64_at(&head, 8);
-        let whole = at != 0 && at % 8 == 0 && size >= OBJECT as u64 && at.checked_add(size)? <= self.length;
+        let whole =
+            at != 0 && at.is_multiple_of(8) && size >= OBJECT as u64 && at.checked_add(size)? <= self.length;
         (whole && head[0] == kind).then_some((head[1], size))
     }
 
