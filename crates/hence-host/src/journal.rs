@@ -13,6 +13,7 @@ mod layout;
 mod limit;
 mod parse;
 mod patches;
+pub mod reader;
 mod settings;
 mod sockets;
 mod speaker;

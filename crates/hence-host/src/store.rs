@@ -6,6 +6,7 @@
 //! What records mean is `hence-ledger`'s business.
 
 mod capture;
+mod causes;
 mod digest;
 mod entries;
 mod link;
@@ -17,6 +18,7 @@ mod recorder;
 mod retention;
 mod ring;
 mod segment;
+mod teller;
 
 pub use entries::JournalSetup;
 pub use link::{RecorderCommand, RecorderLink};

@@ -5,6 +5,7 @@ mod directives;
 mod history;
 pub mod init;
 mod leaks;
+mod logs;
 mod loops;
 mod man;
 pub mod systemctl;
@@ -40,6 +41,7 @@ enum Verb {
     Why(why::Why),
     History(history::History),
     Leaks(leaks::Leaks),
+    Logs(logs::Logs),
     Loops(loops::Loops),
     Directives(directives::Directives),
     Verify(verify::Verify),
@@ -59,6 +61,7 @@ pub fn main() -> ExitCode {
         Verb::Why(verb) => end(verb.run()),
         Verb::History(verb) => end(verb.run()),
         Verb::Leaks(verb) => end(verb.run()),
+        Verb::Logs(verb) => end(verb.run()),
         Verb::Loops(verb) => end(verb.run()),
         Verb::Directives(verb) => end(verb.run()),
         Verb::Verify(verb) => end(verb.run()),

@@ -7,13 +7,15 @@ use hence_host::machine;
 use hence_host::store::JournalSetup;
 use hence_ledger::Text;
 use hence_unit::value;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
 /// systemd-journald's folder of sockets.
 const SOCKETS: &str = "/run/systemd/journal";
 /// What the recorder is told for the machine's journal.
 const SYSTEM: &str = "system";
+/// And where that is another one's.
+const OTHER: &str = "journald";
 
 /// The journal that was asked for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -46,7 +48,7 @@ pub fn recorder_arguments(wanted: Wanted, ledger: &Path, machine: bool, named: b
     // There is a journald already: two would fight over the same files.
     let socket = format!("{SOCKETS}/stdout");
     if std::os::unix::net::UnixStream::connect(&socket).is_ok() {
-        return Vec::new();
+        return vec![OsString::from(OTHER)];
     }
     if !machine && root {
         // journalctl asks for it.
@@ -58,7 +60,7 @@ pub fn recorder_arguments(wanted: Wanted, ledger: &Path, machine: bool, named: b
 
 /// What these arguments mean, in the recorder.
 pub fn setup(argument: Option<OsString>) -> Option<JournalSetup> {
-    let argument = argument?;
+    let argument = argument.filter(|argument| argument != OTHER)?;
     if argument == SYSTEM {
         let sockets = (PathBuf::from(SOCKETS), PathBuf::from("/dev/log"));
         let mut options = JournalOptions::new(Place::system());
@@ -71,6 +73,12 @@ pub fn setup(argument: Option<OsString>) -> Option<JournalSetup> {
     // As much as the rest of a ledger, and a bit: logs are larger than records.
     options.bounds.max_use = Some(256 << 20);
     Some(JournalSetup { options, intake: IntakeOptions::default(), sockets: None })
+}
+
+/// Where the recorder tells another journal of the changes of units.
+pub fn native_socket(argument: Option<&OsStr>) -> Option<PathBuf> {
+    let machine = argument.is_some_and(|argument| argument == SYSTEM || argument == OTHER);
+    machine.then(|| Path::new(SOCKETS).join("socket"))
 }
 
 /// What the recorder's environment keeps of ours.

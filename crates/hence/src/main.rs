@@ -45,6 +45,7 @@ fn recorder(ledger: Option<PathBuf>, to: Option<std::ffi::OsString>) -> ExitCode
     let mut options = hence_host::store::RecorderOptions::new(|old, segment, limit| {
         hence_ledger::fold::fold(old, segment.into_iter(), limit)
     });
+    options.native_socket = journal::native_socket(to.as_deref());
     options.journal = journal::setup(to);
     hence_host::store::recorder_main(&ledger, socket, options)
 }

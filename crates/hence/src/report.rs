@@ -6,6 +6,7 @@ pub mod directives;
 pub mod history;
 pub mod leaks;
 pub mod ledger;
+pub mod logs;
 pub mod loops;
 pub mod name;
 pub mod page;

@@ -94,6 +94,8 @@ pub(crate) struct Intake {
     factor_at_us: u64,
     senders: HashMap<Credentials, Known>,
     own: Option<Fields>,
+    /// The owner's process, its fields, and when it was looked at.
+    owner: Option<(u32, Fields, u64)>,
     scratch: Vec<u8>,
     /// Whether something was said that is to be on the disk at once.
     pub urgent: bool,
@@ -109,6 +111,7 @@ impl Intake {
             factor_at_us: 0,
             senders: HashMap::new(),
             own: None,
+            owner: None,
             scratch: Vec::new(),
             urgent: false,
         }
@@ -227,6 +230,36 @@ impl Intake {
         let varying: Vec<&[u8]> = varying.iter().map(|v| v.as_bytes()).collect();
         self.journal.append(&mut own, &varying, at);
         self.own = Some(own);
+    }
+
+    /// Takes what the owner, a process, says of units. It has no bound of its own: nobody else sends it.
+    pub fn tell(&mut self, owner: u32, told: &[String], realtime_us: u64, at: Stamp) {
+        let mut fields = match self.owner.take() {
+            Some((pid, fields, looked_us)) if pid == owner && at.monotonic_us <= looked_us + BELIEVED_US => {
+                (fields, looked_us)
+            }
+            _ => {
+                let speaker = Speaker::of(owner);
+                let mut fields = Fields::new();
+                fields.push("_TRANSPORT", "journal").push("SYSLOG_IDENTIFIER", "systemd");
+                fields.push("SYSLOG_FACILITY", "3").push("TID", owner.to_string());
+                speaker.describe(&mut fields);
+                describe_unit(
+                    &mut fields,
+                    speaker.unit().unwrap_or_default(),
+                    None,
+                    &speaker,
+                    &Logging::default(),
+                );
+                self.machine(&mut fields);
+                (fields, at.monotonic_us)
+            }
+        };
+        let sent = format!("_SOURCE_REALTIME_TIMESTAMP={realtime_us}");
+        let mut varying: Vec<&[u8]> = told.iter().map(String::as_bytes).collect();
+        varying.push(sent.as_bytes());
+        self.journal.append(&mut fields.0, &varying, at);
+        self.owner = Some((owner, fields.0, fields.1));
     }
 
     /// Tells the journal what of it is missing, as soon as there is room.

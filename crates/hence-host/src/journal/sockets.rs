@@ -66,6 +66,8 @@ pub(crate) struct Sockets {
     listener: Option<OwnedFd>,
     system_log: Option<SystemLog>,
     paths: Vec<PathBuf>,
+    /// Device and inode of the native socket's name.
+    native: Option<(u64, u64)>,
     connections: Vec<Option<Connection>>,
     partials: usize,
     buffer: Vec<u8>,
@@ -116,13 +118,26 @@ impl Sockets {
         };
         let [syslog, native] = &mut self.datagrams;
         take(syslog, "dev-log", SocketType::DGRAM);
+        let before = native.is_some();
         take(native, "socket", SocketType::DGRAM);
+        if native.is_some() && !before {
+            use std::os::unix::fs::MetadataExt;
+            let status = std::fs::symlink_metadata(folder.join("socket"));
+            self.native = status.map(|status| (status.dev(), status.ino())).ok();
+        }
         take(&mut self.listener, "stdout", SocketType::STREAM);
         if some && syslog.is_some() {
             self.system_log = SystemLog::in_folder(folder);
             let _ = link_to(&folder.join("dev-log"), dev_log);
         }
         (self.datagrams.iter().all(Option::is_some) && self.listener.is_some(), some)
+    }
+
+    /// Whether what is sent to this path comes here.
+    pub fn serves(&self, path: &Path) -> bool {
+        use std::os::unix::fs::MetadataExt;
+        let place = std::fs::symlink_metadata(path).map(|status| (status.dev(), status.ino())).ok();
+        place.is_some() && place == self.native
     }
 
     /// What is to be watched, by number.

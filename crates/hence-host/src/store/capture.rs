@@ -174,6 +174,11 @@ impl Capture {
         self.outputs.get(usize::try_from(key).ok()?)?.as_ref().map(|o| o.fd.as_fd())
     }
 
+    /// Whether nothing was read of a stream so far.
+    pub fn is_silent(&mut self, key: u64) -> bool {
+        self.output(key).is_some_and(|output| output.text.is_none())
+    }
+
     /// Reads a stream's turn. `Some`: it is at its end.
     pub fn readable(&mut self, key: u64) -> Option<Ended> {
         match self.read(key, TURN) {

@@ -8,7 +8,7 @@ use crate::journal::{
 };
 use hence_ledger::{Invocation, Text};
 use std::os::fd::{BorrowedFd, OwnedFd};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// How soon sockets that another one serves are tried again, in microseconds, and how late.
 const FIRST_TRY_US: u64 = 100_000;
@@ -84,6 +84,16 @@ impl Entries {
     /// How many bytes were taken since this was asked last.
     pub fn take_count(&mut self) -> u64 {
         std::mem::take(&mut self.taken)
+    }
+
+    /// Takes what the owner says of units, unless another journal hears it.
+    pub fn tell(&mut self, owner: u32, told: &[String], realtime_us: u64) {
+        self.intake.tell(owner, told, realtime_us, now());
+    }
+
+    /// Whether what is sent to this path comes here.
+    pub fn serves(&self, path: &Path) -> bool {
+        self.sockets.serves(path)
     }
 
     /// Publishes what was taken; brings it to the disk where that can't wait.

@@ -12,6 +12,7 @@ use super::package::Packages;
 use super::retention::{self, Bounds};
 use super::ring::layout::{self, Cursor, Header, HeaderError, Next, Tail};
 use super::segment::Writer;
+use super::teller::Teller;
 use super::{Fold, OWN, Places, StoreError, lock, now};
 use crate::sys::store as sys;
 use hence_ledger::{Cause, Certainty, Fact, GapReason, Invocation, Record, RecordId, Text, decode, encode};
@@ -20,7 +21,7 @@ use std::collections::VecDeque;
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::rc::Rc;
 
@@ -39,6 +40,8 @@ pub struct RecorderOptions {
     pub delay_us: u64,
     /// The journal that output goes to; without one it goes to log files.
     pub journal: Option<JournalSetup>,
+    /// The socket of another journal (systemd-journald's) that hears of units' changes where it is served.
+    pub native_socket: Option<PathBuf>,
     /// Sums up removed segments.
     pub fold: Fold,
 }
@@ -54,6 +57,7 @@ impl RecorderOptions {
             log_bytes: 1 << 20,
             delay_us: 100_000,
             journal: None,
+            native_socket: None,
             fold,
         }
     }
@@ -124,6 +128,7 @@ struct Recorder {
     writer: Option<Writer>,
     capture: Capture,
     digests: Digests,
+    teller: Teller,
     wanted: VecDeque<Wanted>,
     owed: VecDeque<Record>,
     owed_lost: u64,
@@ -169,6 +174,7 @@ impl Recorder {
         Ok(Recorder {
             capture: Capture::new(places.logs(), options.log_bytes, entries),
             digests: Digests::new(Packages::here()),
+            teller: Teller::new(socket.as_fd(), options.native_socket.clone()),
             cursor: Cursor::new(ring.clone(), header.capacity, tail.position),
             capacity: header.capacity,
             tail: tail.position,
@@ -311,6 +317,14 @@ impl Recorder {
             && let Some(entries) = &mut self.capture.entries
         {
             entries.settle();
+        }
+        // In the journal a service is started before it speaks.
+        let keys = events[..count].iter().map(|event| event.data.u64());
+        let first_words = keys
+            .filter(|key| (FIRST_STREAM..FIRST_SOCKET).contains(key))
+            .any(|key| self.capture.is_silent(key - FIRST_STREAM));
+        if first_words && self.capture.entries.is_some() && self.stalled.is_none() {
+            self.drain_or_stall(now().monotonic_us);
         }
         for event in &events[..count] {
             match event.data.u64() {
@@ -526,6 +540,7 @@ impl Recorder {
                     Ok(record) => {
                         writer.push(record.id.0, payload);
                         self.digests.add(&record);
+                        self.teller.take(&record, self.capture.entries.as_mut());
                     }
                     Err(_) => push_own(writer, damaged()),
                 },

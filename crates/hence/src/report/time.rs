@@ -83,6 +83,13 @@ impl Clock {
         self.civil(realtime_us).strftime("%Y-%m-%d %H:%M:%S").to_string()
     }
 
+    /// As strftime(3) writes it in this form; `%z` is the zone's offset.
+    pub fn form(&self, realtime_us: u64, form: &str) -> String {
+        let us = i64::try_from(realtime_us).unwrap_or(i64::MAX);
+        let timestamp = Timestamp::from_microsecond(us).unwrap_or(Timestamp::MAX);
+        timestamp.to_zoned(self.zone.clone()).strftime(form).to_string()
+    }
+
     /// `2026-11-22`
     pub fn date(&self, realtime_us: u64) -> String {
         self.civil(realtime_us).strftime("%Y-%m-%d").to_string()

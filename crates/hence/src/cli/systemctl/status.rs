@@ -6,9 +6,13 @@ use super::text::{code_word, moment, relative, signal_word, size, span};
 use super::tree::{mark, processes};
 use super::{Args, Failed, Properties, exit_status, properties, property, text};
 use crate::control::{Control, ControlError};
+use crate::report::logs;
 use hence_bus::front::ROOT;
 use hence_bus::wire::Value;
 use std::io::Write;
+
+/// Lines of the journal that are shown.
+const LINES: usize = 10;
 
 /// Prints units one after another. The exit status is the first bad one's.
 pub fn print(
@@ -110,7 +114,21 @@ fn one(control: &mut Control, about: &Properties, out: &mut impl Write) -> Resul
     let shown = ended(about, out)?;
     main_process(about, shown, out)?;
     amounts(about, out)?;
-    groups(control, about, out)
+    groups(control, about, out)?;
+    last_lines(about, out)
+}
+
+/// What the journal has of this run, and of what was said about it.
+fn last_lines(about: &Properties, out: &mut impl Write) -> Result<(), Failed> {
+    let ledger = std::env::var_os("HENCE_LEDGER").map(std::path::PathBuf::from);
+    let since = number(about, "InactiveExitTimestamp").filter(|at| *at > 0);
+    let clock = crate::report::time::Clock::here();
+    let folders = logs::folders(ledger.as_ref());
+    let lines = logs::last_lines(&folders, text(about, "Id"), since, LINES, &clock);
+    if !lines.is_empty() {
+        writeln!(out)?;
+    }
+    lines.iter().try_for_each(|line| Ok(writeln!(out, "{line}")?))
 }
 
 fn head(about: &Properties, out: &mut impl Write) -> Result<(), Failed> {
