@@ -33,19 +33,19 @@ pub fn folders(ledger: Option<&PathBuf>) -> Vec<PathBuf> {
     }
 }
 
-/// The last lines of a unit, or of one run of it, in the short form; oldest first.
+/// The last lines of a unit since a moment, oldest first.
 pub fn last_lines(
     folders: &[PathBuf],
     unit: &str,
     since_us: Option<u64>,
     most: usize,
-    clock: &Clock,
+    (form, clock): (Form, &Clock),
 ) -> Vec<String> {
     let query = Query { of_each: vec![of_unit(unit), this_boot()], since_us, until_us: None };
     let entries = last_entries(folders, query, most);
     let lines = entries.iter().map(|entry| {
         let mut out = Vec::new();
-        write(&mut out, entry, Form::Short, clock, false);
+        write(&mut out, entry, form, clock, false);
         String::from_utf8_lossy(&out).trim_end_matches('\n').to_owned()
     });
     lines.filter(|line| !line.is_empty()).collect()

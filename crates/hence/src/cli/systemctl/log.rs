@@ -61,12 +61,17 @@ fn speaker(about: &Properties) -> String {
     path.rsplit('/').next().unwrap_or_default().to_owned()
 }
 
-fn tail(args: &Args, about: &Properties, ledger: &Path) -> Vec<Line> {
-    let most = match args.lines.as_deref() {
+/// How many lines are shown: `--lines=`.
+pub fn most(args: &Args) -> usize {
+    match args.lines.as_deref() {
         None => 10,
         Some("all") => usize::MAX,
         Some(number) => number.parse().unwrap_or(10),
-    };
+    }
+}
+
+fn tail(args: &Args, about: &Properties, ledger: &Path) -> Vec<Line> {
+    let most = most(args);
     let read = || -> std::io::Result<Vec<u8>> {
         let mut file = std::fs::File::open(log_of(ledger, text(about, "Id")))?;
         let length = file.metadata()?.len();

@@ -6,13 +6,10 @@ use super::text::{code_word, moment, relative, signal_word, size, span};
 use super::tree::{mark, processes};
 use super::{Args, Failed, Properties, exit_status, properties, property, text};
 use crate::control::{Control, ControlError};
-use crate::report::logs;
+use crate::report::logs::{self, Form};
 use hence_bus::front::ROOT;
 use hence_bus::wire::Value;
 use std::io::Write;
-
-/// Lines of the journal that are shown.
-const LINES: usize = 10;
 
 /// Prints units one after another. The exit status is the first bad one's.
 pub fn print(
@@ -35,7 +32,9 @@ pub fn print(
                 writeln!(out)?;
             }
             one(control, &about, out)?;
-            super::log::print(args, &about, out)?;
+            if !last_lines(args, &about, out)? {
+                super::log::print(args, &about, out)?;
+            }
             if property(&about, "NeedDaemonReload") == Some(&Value::Bool(true)) {
                 out.flush()?;
                 eprintln!("{}", super::job::outdated(args, unit));
@@ -114,21 +113,27 @@ fn one(control: &mut Control, about: &Properties, out: &mut impl Write) -> Resul
     let shown = ended(about, out)?;
     main_process(about, shown, out)?;
     amounts(about, out)?;
-    groups(control, about, out)?;
-    last_lines(about, out)
+    groups(control, about, out)
 }
 
-/// What the journal has of this run, and of what was said about it.
-fn last_lines(about: &Properties, out: &mut impl Write) -> Result<(), Failed> {
+/// What the journal has of this run, and of what was said about it; false where it has nothing.
+fn last_lines(args: &Args, about: &Properties, out: &mut impl Write) -> Result<bool, Failed> {
     let ledger = std::env::var_os("HENCE_LEDGER").map(std::path::PathBuf::from);
     let since = number(about, "InactiveExitTimestamp").filter(|at| *at > 0);
     let clock = crate::report::time::Clock::here();
     let folders = logs::folders(ledger.as_ref());
-    let lines = logs::last_lines(&folders, text(about, "Id"), since, LINES, &clock);
+    let form = match args.output.as_str() {
+        "cat" => Form::Cat,
+        "json" => Form::Json,
+        iso if iso.starts_with("short-iso") => Form::ShortIso,
+        _ => Form::Short,
+    };
+    let lines = logs::last_lines(&folders, text(about, "Id"), since, super::log::most(args), (form, &clock));
     if !lines.is_empty() {
         writeln!(out)?;
     }
-    lines.iter().try_for_each(|line| Ok(writeln!(out, "{line}")?))
+    lines.iter().try_for_each(|line| writeln!(out, "{line}"))?;
+    Ok(!lines.is_empty())
 }
 
 fn head(about: &Properties, out: &mut impl Write) -> Result<(), Failed> {
