@@ -104,6 +104,31 @@ fn journalctl_reads_what_is_written() {
     }
 }
 
+/// Between bursts the file is closed in order, so that memory can be given back, and then gone on with.
+#[test]
+fn a_quiet_while_in_between() {
+    let folder = Folder::new("quiet");
+    let mut journal = Journal::new(options(&folder.0, true));
+    for turn in 0..4 {
+        fill(&mut journal, turn * 500, 500);
+        journal.shrink();
+        journal.shrink();
+        verify(&folder.0);
+        journal.sync();
+        assert!(journal.sync_at_us().is_none());
+    }
+    assert_eq!(files(&folder.0).len(), 1);
+    assert!(count(&folder.0, &["_SYSTEMD_UNIT=a.service"]).is_none_or(|n| n == 667));
+    assert!(count(&folder.0, &["MESSAGE=again"]).is_none_or(|n| n == 200));
+    // Somebody else went on with the file meanwhile, or took it away: it stays, and another is begun.
+    let path = folder.0.join("system.journal");
+    std::fs::rename(&path, folder.0.join("system@away.journal")).unwrap();
+    fill(&mut journal, 2000, 500);
+    journal.close();
+    verify(&folder.0);
+    assert!(count(&folder.0, &["_SYSTEMD_UNIT=a.service"]).is_none_or(|n| n == 834));
+}
+
 /// A small generator, so that a failure comes again.
 struct Chance(u64);
 

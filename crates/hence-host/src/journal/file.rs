@@ -669,15 +669,4 @@ impl JournalFile {
         let _ = self.file.set_len(end);
         Ok(self.file)
     }
-
-    /// Gives back the memory that a burst needed.
-    pub fn shrink(&mut self) {
-        self.growth.bytes.shrink_to(4 << 10);
-        self.hot.iter_mut().for_each(|data| data.chain.shrink());
-        self.all.shrink();
-        self.items.shrink();
-        self.links.shrink();
-        self.table.shrink();
-        self.varying.shrink_to(16);
-    }
 }

@@ -107,6 +107,8 @@ pub struct Journal {
     /// The file that is written.
     path: PathBuf,
     file: Option<JournalFile>,
+    /// The file while nothing is to be written for long: closed in order, and still ours.
+    parked: Option<File>,
     /// Numbers of entries, and what they count in.
     seqnum_id: [u8; 16],
     seqnum: u64,
@@ -138,6 +140,7 @@ impl Journal {
             folder: PathBuf::new(),
             path: PathBuf::new(),
             file: None,
+            parked: None,
             seqnum_id: random_id(),
             seqnum: 0,
             in_memory: false,
@@ -276,9 +279,12 @@ impl Journal {
     /// Has a thread bring to the disk what was written, so that nobody waits for the disk.
     pub fn sync(&mut self) {
         self.commit();
-        if let Some(Ok(copy)) = self.file.as_ref().map(|file| file.file.try_clone()) {
-            self.sync_at_us = None;
-            bring_to_disk(copy, &self.syncing);
+        self.sync_at_us = None;
+        let file = self.file.as_ref().map(|file| &file.file).or(self.parked.as_ref());
+        match file.map(File::try_clone) {
+            Some(Ok(copy)) => bring_to_disk(copy, &self.syncing),
+            Some(Err(_)) => self.sync_at_us = Some(crate::store::now().monotonic_us + self.options.sync_us),
+            None => {}
         }
     }
 
@@ -297,14 +303,37 @@ impl Journal {
         }
     }
 
-    /// Gives back the memory that a burst needed.
+    /// Gives back the memory that a burst needed. What is known of the file, a place for each of its hashes
+    /// above all, is read again with the next entry.
     pub fn shrink(&mut self) {
-        if let Some(file) = &mut self.file {
-            file.shrink();
+        let Some(file) = self.file.take() else { return };
+        match file.end(State::Offline) {
+            Ok(file) => self.parked = Some(file),
+            Err(error) => {
+                let at = crate::store::now();
+                if self.path.exists() {
+                    let _ = archive(&self.path, true);
+                }
+                self.seqnum_id = random_id();
+                self.refused(error, at);
+            }
         }
     }
 
+    /// Goes on with the file that was parked. `false`: there is none, or somebody else went on with it.
+    fn unpark(&mut self) -> io::Result<bool> {
+        let Some(parked) = self.parked.take() else { return Ok(false) };
+        if !is_at(&parked, &self.path) {
+            return Ok(false);
+        }
+        self.file = JournalFile::resume(parked, &self.identity, self.size, super::next_serial())?;
+        Ok(self.file.is_some())
+    }
+
     fn open(&mut self, at: Stamp) -> io::Result<()> {
+        if self.unpark()? {
+            return Ok(());
+        }
         let folder = self.find_folder()?;
         let first = self.folder != folder;
         self.in_memory = crate::sys::store::in_memory(&folder);

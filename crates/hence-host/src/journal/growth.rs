@@ -136,10 +136,6 @@ impl Chain {
         }
     }
 
-    pub fn shrink(&mut self) {
-        self.pending.shrink_to_fit();
-    }
-
     /// Finds the end of a chain that has so many entries.
     pub fn load(growth: &Growth, file: &File, head: u32, entries: u64) -> io::Result<Chain> {
         let shape = growth.shape;

@@ -60,11 +60,6 @@ impl Patches {
         self.list.clear();
         self.bytes.clear();
     }
-
-    pub fn shrink(&mut self) {
-        *self = Patches { list: std::mem::take(&mut self.list), ..Patches::default() };
-        self.list.shrink_to_fit();
-    }
 }
 
 #[cfg(test)]

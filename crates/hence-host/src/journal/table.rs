@@ -132,12 +132,6 @@ impl Table {
         self.later.clear();
         Ok(())
     }
-
-    pub fn shrink(&mut self) {
-        self.urgent.shrink_to_fit();
-        self.later.shrink_to_fit();
-        self.links.shrink_to_fit();
-    }
 }
 
 fn bytes((first, last): (u32, u32)) -> [u8; 16] {

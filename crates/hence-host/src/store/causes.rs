@@ -17,6 +17,8 @@ use words::{Job, Kind};
 const KNOWN: usize = 4096;
 /// Units that are described.
 const UNITS: usize = 4096;
+/// Records that are still known after a burst.
+const KEPT: usize = 512;
 /// Jobs of a unit that are remembered.
 const JOBS: usize = 8;
 /// Rules that a cause names.
@@ -74,6 +76,16 @@ impl Causes {
     /// None so far. `user`: this hence is no system's.
     pub fn new(user: bool) -> Causes {
         Causes { user, ..Causes::default() }
+    }
+
+    /// Gives back the memory that a burst needed. What happens after a quiet while is seldom caused by what is
+    /// many records back; where it is, the entry goes without that.
+    pub fn shrink(&mut self) {
+        while self.known.len() > KEPT {
+            self.known.pop_first();
+        }
+        self.units.values_mut().for_each(|unit| unit.jobs.shrink_to_fit());
+        self.units.shrink_to_fit();
     }
 
     /// What a record is to be told as, in order.

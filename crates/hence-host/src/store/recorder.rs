@@ -80,6 +80,8 @@ const RETRY_US: u64 = 5_000_000;
 const SYNC_US: u64 = 30_000_000;
 /// How long digests may take after the owner is gone.
 const FINISH_US: u64 = 3_000_000;
+/// How long nothing must be due for memory to be given back.
+const QUIET_US: u64 = 1_000_000;
 /// How long an earlier recorder is waited for, which may take that long.
 const LOCKED_US: u64 = 2 * FINISH_US;
 /// Bytes written at once.
@@ -289,10 +291,11 @@ impl Recorder {
         } else {
             due.into_iter().flatten().min().map(|at| at.saturating_sub(now_us))
         };
-        if timeout_us.is_none() && self.worked >= BATCH as u64 {
+        if timeout_us.is_none_or(|us| us >= QUIET_US) && self.worked >= BATCH as u64 {
             self.worked = 0;
             self.digests.shrink();
             self.capture.shrink();
+            self.teller.shrink();
             self.wanted.shrink_to_fit();
             self.owed.shrink_to_fit();
             self.outbox.shrink_to_fit();

@@ -28,6 +28,11 @@ impl Teller {
         Teller { causes: Causes::new(user), owner, native, socket: None }
     }
 
+    /// Gives back the memory that a burst needed.
+    pub fn shrink(&mut self) {
+        self.causes.shrink();
+    }
+
     /// Tells what a record is to be told as.
     pub fn take(&mut self, record: &Record, entries: Option<&mut Entries>) {
         if entries.is_none() && self.native.is_none() {
