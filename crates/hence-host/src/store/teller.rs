@@ -1,5 +1,5 @@
-//! Brings entries about units to the journal: the recorder's own, or to systemd-journald where that serves
-//! its socket. What a full journald doesn't take is lost to it, and never waited for; the ledger has it.
+//! Brings entries about units to the machine's journal: the recorder's own, or to systemd-journald where that
+//! serves its socket. In the journal of a ledger there are none: the ledger beside it says more. What a full journald doesn't take is lost to it, and never waited for; the ledger has it.
 
 use super::causes::{Causes, Notice};
 use super::entries::Entries;
@@ -35,6 +35,7 @@ impl Teller {
 
     /// Tells what a record is to be told as.
     pub fn take(&mut self, record: &Record, entries: Option<&mut Entries>) {
+        let entries = entries.filter(|entries| entries.is_of_machine());
         if entries.is_none() && self.native.is_none() {
             return;
         }
