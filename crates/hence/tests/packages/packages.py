@@ -39,7 +39,7 @@ SETTINGS = {
 
 # package: its unit, how it is asked something, whether a second installation restarts it. dbus never is: its
 # package says so, as clients don't survive that.
-CRON = """echo '* * * * * root date > /run/cron-ran' > /etc/cron.d/try; for i in $(seq 75); do
+CRON = """echo '* * * * * root date > /run/cron-ran' > /etc/cron.d/try; for i in $(seq 130); do
 [ -s /run/cron-ran ] && exit; sleep 1; done; exit 1"""
 SYSLOG = 'logger said-by-a-test; for i in 1 2 3 4 5; do grep said-by-a-test /var/log/syslog && exit; sleep 1; done; exit 1'
 PACKAGES = {
