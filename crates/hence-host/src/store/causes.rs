@@ -78,8 +78,8 @@ impl Causes {
         Causes { user, ..Causes::default() }
     }
 
-    /// Gives back the memory that a burst needed. What happens after a quiet while is seldom caused by what is
-    /// many records back; where it is, the entry goes without that.
+    /// Gives back the memory that a burst needed. What happens after a quiet while is seldom caused by what
+    /// is many records back; where it is, the entry goes without that.
     pub fn shrink(&mut self) {
         while self.known.len() > KEPT {
             self.known.pop_first();

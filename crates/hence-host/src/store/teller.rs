@@ -1,5 +1,6 @@
 //! Brings entries about units to the machine's journal: the recorder's own, or to systemd-journald where that
-//! serves its socket. In the journal of a ledger there are none: the ledger beside it says more. What a full journald doesn't take is lost to it, and never waited for; the ledger has it.
+//! serves its socket. In the journal of a ledger there are none: the ledger beside it says more. What a full
+//! journald doesn't take is lost to it, and never waited for; the ledger has it.
 
 use super::causes::{Causes, Notice};
 use super::entries::Entries;
