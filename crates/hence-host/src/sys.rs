@@ -5,7 +5,6 @@ pub mod datagram;
 pub mod heap;
 pub mod inherited;
 pub mod machine;
-pub mod message;
 pub mod namespace;
 pub mod nss;
 pub mod pidfd;

@@ -8,7 +8,7 @@ use crate::{
     error::{HostError, HostStep},
     host::{End, Host, Watch},
     notify, process,
-    sys::{message, pidfd, signal, spawn::status},
+    sys::{datagram, pidfd, signal, spawn::status},
 };
 use hence_engine::{Event, UnitId};
 use hence_ledger::{ExitKind, SpawnStep};
@@ -405,25 +405,25 @@ impl Host {
     fn read_messages(&mut self, events: &mut VecDeque<Event>) {
         let mut buffer = [0u8; notify::MESSAGE_BYTES];
         for _ in 0..BATCH {
-            match message::receive(self.notify.as_fd(), &mut buffer) {
-                message::Received::Nothing => {
+            let received = match datagram::receive(self.notify.as_fd(), &mut buffer) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     self.loop_state.messages = false;
                     return;
                 }
-                message::Received::Unusable => self.loop_state.dropped_messages += 1,
-                message::Received::Datagram(length, sender) => {
-                    let Some(unit) = (sender.pid > 0).then(|| self.unit_of(sender.pid)).flatten() else {
-                        self.loop_state.dropped_messages += 1;
-                        continue;
-                    };
-                    let mut message = notify::parse(&buffer[..length]);
-                    let may_be_main = |pid: &u32| {
-                        self.may_be_main(unit, *pid) || sender.uid == 0 && process::stat(*pid).is_some()
-                    };
-                    message.main_pid = message.main_pid.filter(may_be_main);
-                    events.push_back(Event::Notify { unit, pid: sender.pid, uid: sender.uid, message });
-                }
-            }
+                received => received.ok().filter(|datagram| !datagram.cut),
+            };
+            let sender = received.and_then(|datagram| Some((datagram.length, datagram.sender?)));
+            let known = sender.filter(|(_, (pid, ..))| *pid > 0);
+            let known = known.and_then(|(length, sender)| Some((length, sender, self.unit_of(sender.0)?)));
+            let Some((length, (pid, uid, _), unit)) = known else {
+                self.loop_state.dropped_messages += 1;
+                continue;
+            };
+            let mut message = notify::parse(&buffer[..length]);
+            let may_be_main =
+                |main: &u32| self.may_be_main(unit, *main) || uid == 0 && process::stat(*main).is_some();
+            message.main_pid = message.main_pid.filter(may_be_main);
+            events.push_back(Event::Notify { unit, pid, uid, message });
         }
     }
 

@@ -165,6 +165,11 @@ impl Journal {
         self.identity.boot
     }
 
+    /// Whether it is the machine's rather than a ledger's own.
+    pub(crate) fn is_of_machine(&self) -> bool {
+        matches!(self.options.place, Place::System { .. })
+    }
+
     /// Where the files are, also before the first entry.
     pub(crate) fn folder_to_be(&self) -> Option<PathBuf> {
         if self.folder.as_os_str().is_empty() { self.find_folder().ok() } else { Some(self.folder.clone()) }
@@ -218,9 +223,7 @@ impl Journal {
         if self.file.is_some() && at.monotonic_us >= self.look_at_us {
             self.look_at_us = at.monotonic_us + LOOK_US;
             // The persistent folder may come later, when its file system is mounted.
-            if matches!(self.options.place, Place::System { .. })
-                && self.find_folder().is_ok_and(|folder| folder != self.folder)
-            {
+            if self.is_of_machine() && self.find_folder().is_ok_and(|folder| folder != self.folder) {
                 self.rotate(at);
             }
         }
@@ -306,18 +309,22 @@ impl Journal {
     /// Gives back the memory that a burst needed. What is known of the file, a place for each of its hashes
     /// above all, is read again with the next entry.
     pub fn shrink(&mut self) {
-        let Some(file) = self.file.take() else { return };
-        match file.end(State::Offline) {
-            Ok(file) => self.parked = Some(file),
-            Err(error) => {
-                let at = crate::store::now();
-                if self.path.exists() {
+        if let Some(file) = self.file.take() {
+            self.parked = self.ended(file, State::Offline, crate::store::now());
+        }
+    }
+
+    /// Closes a file in order. `None`: that can't be done; it is put aside as it is.
+    fn ended(&mut self, file: JournalFile, state: State, at: Stamp) -> Option<File> {
+        let ours = is_at(&file.file, &self.path);
+        file.end(state)
+            .map_err(|error| {
+                self.refused(error, at);
+                if ours {
                     let _ = archive(&self.path, true);
                 }
-                self.seqnum_id = random_id();
-                self.refused(error, at);
-            }
-        }
+            })
+            .ok()
     }
 
     /// Goes on with the file that was parked. `false`: there is none, or somebody else went on with it.
@@ -450,25 +457,14 @@ impl Journal {
         self.commit();
         let Some(file) = self.file.take() else { return };
         let (head, (seqnum_id, _)) = (file.head(), file.seqnum());
-        let path = self.path.clone();
-        let ours = is_at(&file.file, &path);
-        match file.end(State::Archived) {
-            Ok(file) => {
-                let (seqnum, realtime_us) = head.unwrap_or((self.seqnum + 1, at.realtime_us));
-                let name = format!("system@{}-{seqnum:016x}-{realtime_us:016x}.journal", hex(&seqnum_id));
-                if ours {
-                    let _ = fs::rename(&path, self.folder.join(name));
-                }
-                if !self.in_memory {
-                    bring_to_disk(file, &self.syncing);
-                }
-            }
-            Err(error) => {
-                self.refused(error, at);
-                if ours {
-                    let _ = archive(&path, true);
-                }
-            }
+        let Some(file) = self.ended(file, State::Archived, at) else { return };
+        let (seqnum, realtime_us) = head.unwrap_or((self.seqnum + 1, at.realtime_us));
+        let name = format!("system@{}-{seqnum:016x}-{realtime_us:016x}.journal", hex(&seqnum_id));
+        if is_at(&file, &self.path) {
+            let _ = fs::rename(&self.path, self.folder.join(name));
+        }
+        if !self.in_memory {
+            bring_to_disk(file, &self.syncing);
         }
     }
 

@@ -35,19 +35,16 @@ pub(crate) struct Entries {
     serve: Option<((PathBuf, PathBuf), u64, u64)>,
     /// Bytes that were taken since [`Self::take_count`].
     taken: u64,
-    of_machine: bool,
 }
 
 impl Entries {
     pub fn new(setup: JournalSetup) -> Entries {
-        let of_machine = matches!(setup.options.place, crate::journal::Place::System { .. });
         let serve = setup.sockets.map(|places| (places, 0, FIRST_TRY_US));
         let mut entries = Entries {
             intake: Intake::new(Journal::new(setup.options), setup.intake),
             sockets: Sockets::default(),
             serve,
             taken: 0,
-            of_machine,
         };
         entries.serve(now().monotonic_us);
         entries
@@ -96,7 +93,7 @@ impl Entries {
 
     /// Whether this is the journal of the machine rather than one of a ledger's own.
     pub fn is_of_machine(&self) -> bool {
-        self.of_machine
+        self.intake.journal.is_of_machine()
     }
 
     /// Whether what is sent to this path comes here.

@@ -1,4 +1,4 @@
-//! Receiving what is logged: a datagram with who sent it, when, and a descriptor that came along.
+//! Receiving messages: a datagram with who sent it, when, and a descriptor that came along.
 //!
 //! Not done with a safe wrapper: a sender in another pid namespace has pid 0, which those can't represent.
 

@@ -47,6 +47,8 @@ pub fn unit_view(engine: &Engine, id: UnitId) -> UnitView {
     let name = unit.name().as_str();
     view.names.extend(config.aliases.iter().map(|alias| alias.as_str().to_owned()));
     view.documentation = owned(&config.documentation);
+    view.conditions.conditions = conditions("Condition", &config.conditions, view.conditions.result);
+    view.asserts.conditions = conditions("Assert", &config.asserts, view.asserts.result);
     view.dependencies = dependencies(engine, unit);
     if !config.requires_mounts_for.is_empty() {
         view.dependencies.push(("RequiresMountsFor", owned(&config.requires_mounts_for)));
@@ -113,8 +115,8 @@ pub fn changing_view(engine: &Engine, id: UnitId) -> UnitView {
     view.active_enter = at(unit.times.active_enter);
     view.active_exit = at(unit.times.active_exit);
     view.inactive_enter = at(unit.times.inactive_enter);
-    view.conditions = tests("Condition", &config.conditions, unit);
-    view.asserts = tests("Assert", &config.asserts, unit);
+    view.conditions = tests(unit);
+    view.asserts = tests(unit);
     view.invocation_id = unit.invocation.map(|invocation| invocation.0);
     view.freezer_state = unit.freezer.as_str();
     view.result = unit.result().as_str();
@@ -182,13 +184,21 @@ fn dependencies(engine: &Engine, unit: &Unit) -> Vec<(&'static str, Vec<String>)
     lists
 }
 
-fn tests(prefix: &str, conditions: &[Condition], unit: &Unit) -> TestView {
+/// Whether the conditions or asserts held, and since when.
+fn tests(unit: &Unit) -> TestView {
     // A unit that once left inactive had all its conditions hold then.
     let passed = unit.times.inactive_exit.monotonic_us > 0;
-    let directive = |check: &str| {
-        let row = directive::rows().find(|row| row.name.strip_prefix(prefix) == Some(check));
-        row.map_or("", |row| row.name)
-    };
+    TestView {
+        result: passed,
+        at: if passed { at(unit.times.inactive_exit) } else { Timestamp::default() },
+        conditions: Vec::new(),
+    }
+}
+
+/// Each condition, or each assert, with what came of all.
+fn conditions(prefix: &str, conditions: &[Condition], passed: bool) -> Vec<ConditionView> {
+    let directive =
+        |check: &str| directive::find("Unit", &format!("{prefix}{check}")).map_or("", |row| row.name);
     let view = |c: &Condition| ConditionView {
         directive: directive(c.check),
         trigger: c.trigger,
@@ -196,11 +206,7 @@ fn tests(prefix: &str, conditions: &[Condition], unit: &Unit) -> TestView {
         parameter: c.argument.to_string(),
         state: i32::from(passed),
     };
-    TestView {
-        result: passed,
-        at: if passed { at(unit.times.inactive_exit) } else { Timestamp::default() },
-        conditions: conditions.iter().map(view).collect(),
-    }
+    conditions.iter().map(view).collect()
 }
 
 fn resource_config(config: &Config) -> Option<&ResourceConfig> {

@@ -6,27 +6,8 @@ use hence_ledger::{ActiveState, Fact, JobResult, ProcessRole, Record, RecordId, 
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::Duration;
-
-fn systemctl(site: &Site, line: &[&str]) -> Command {
-    let program = env!("CARGO_BIN_EXE_hence");
-    let mut command = Command::new(if site.level == Level::User { "setpriv" } else { program });
-    if site.level == Level::User {
-        let id = NOBODY.to_string();
-        command.args(["--reuid", &id, "--regid", &id, "--clear-groups", "--", program]);
-    }
-    command.args(["systemctl", "--socket", &site.path("bus")]).args(line).stdin(Stdio::null());
-    command
-}
-
-fn asked(site: &Site, line: &[&str]) -> Output {
-    systemctl(site, line).output().expect("an answer")
-}
-
-fn said(output: &Output) -> String {
-    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
-}
 
 fn property(site: &Site, unit: &str, name: &str) -> String {
     let output = asked(site, &["show", "-P", name, unit]);

@@ -3,22 +3,7 @@
 
 use crate::rig::*;
 use hence_ledger::{Certainty, Fact, ProcessRole, Record};
-use std::process::{Command, Output, Stdio};
-
-fn asked(site: &Site, line: &[&str]) -> Output {
-    let program = env!("CARGO_BIN_EXE_hence");
-    let mut command = Command::new(if site.level == Level::User { "setpriv" } else { program });
-    if site.level == Level::User {
-        let id = NOBODY.to_string();
-        command.args(["--reuid", &id, "--regid", &id, "--clear-groups", "--", program]);
-    }
-    command.args(["systemctl", "--socket", &site.path("bus")]).args(line).stdin(Stdio::null());
-    command.output().expect("an answer")
-}
-
-fn said(output: &Output) -> String {
-    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
-}
+use std::process::Command;
 
 fn show(site: &Site, unit: &str) -> Vec<String> {
     let names = ["MainPID", "InvocationID", "ActiveState", "SubState", "NRestarts"];

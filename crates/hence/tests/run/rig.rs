@@ -352,6 +352,28 @@ pub fn cgroup_roots(pid: u32) -> Vec<PathBuf> {
     found
 }
 
+/// `hence systemctl` to the site's hence, as its user.
+pub fn systemctl(site: &Site, line: &[&str]) -> Command {
+    let program = env!("CARGO_BIN_EXE_hence");
+    let mut command = Command::new(if site.level == Level::User { "setpriv" } else { program });
+    if site.level == Level::User {
+        let id = NOBODY.to_string();
+        command.args(["--reuid", &id, "--regid", &id, "--clear-groups", "--", program]);
+    }
+    command.args(["systemctl", "--socket", &site.path("bus")]).args(line).stdin(Stdio::null());
+    command
+}
+
+/// What it says.
+pub fn asked(site: &Site, line: &[&str]) -> Output {
+    systemctl(site, line).output().expect("an answer")
+}
+
+/// All that was printed.
+pub fn said(output: &Output) -> String {
+    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+}
+
 /// A hence that runs.
 pub struct Hence<'a> {
     child: Child,

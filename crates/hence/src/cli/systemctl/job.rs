@@ -1,6 +1,5 @@
 //! Verbs that change something: jobs, signals, failures forgotten.
 
-use super::text::SIGNALS;
 use super::{Args, Failed, exit_status, properties, property, status_of, text};
 use crate::control::{Control, ControlError};
 use hence_bus::front::unit_path;
@@ -259,21 +258,8 @@ fn signal(text: &str) -> Option<i32> {
     if let Ok(number) = text.parse::<i32>() {
         return (1..=64).contains(&number).then_some(number);
     }
-    let name = text.strip_prefix("SIG").unwrap_or(text);
-    // The C library keeps the first two to itself.
-    let real_time = |rest: &str, base: i32, sign: i32| match rest {
-        "" => Some(base),
-        _ => Some(base + sign * rest.strip_prefix(if sign > 0 { '+' } else { '-' })?.parse::<i32>().ok()?),
-    };
-    let real_time = match (name.strip_prefix("RTMIN"), name.strip_prefix("RTMAX")) {
-        (Some(rest), _) => real_time(rest, 34, 1),
-        (_, Some(rest)) => real_time(rest, 64, -1),
-        _ => None,
-    };
-    if let Some(number) = real_time {
-        return (34..=64).contains(&number).then_some(number);
-    }
-    SIGNALS.iter().position(|known| *known == name).and_then(|at| i32::try_from(at + 1).ok())
+    let name = Some(text).filter(|text| text.starts_with(|c: char| c.is_ascii_uppercase()));
+    name.and_then(hence_unit::value::signal).map(i32::from)
 }
 
 #[cfg(test)]

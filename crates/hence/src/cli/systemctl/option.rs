@@ -176,7 +176,7 @@ fn states(out: &mut impl Write) -> Result<(), Failed> {
 
 fn signals(out: &mut impl Write) -> Result<(), Failed> {
     writeln!(out, "0")?;
-    for name in super::text::SIGNALS {
+    for (name, _) in hence_unit::value::SIGNALS {
         writeln!(out, "{name}")?;
     }
     writeln!(out, "32\n33")?;

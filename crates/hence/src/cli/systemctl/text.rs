@@ -2,6 +2,7 @@
 
 use super::{Args, Failed};
 use hence_bus::wire::Value;
+use hence_unit::value::signal_name;
 use jiff::{Timestamp, tz::TimeZone};
 use std::io::Write;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -16,17 +17,10 @@ pub fn code_word(code: &Value) -> &'static str {
     }
 }
 
-/// signal(7), from 1.
-pub const SIGNALS: [&str; 31] = [
-    "HUP", "INT", "QUIT", "ILL", "TRAP", "ABRT", "BUS", "FPE", "KILL", "USR1", "SEGV", "USR2", "PIPE",
-    "ALRM", "TERM", "STKFLT", "CHLD", "CONT", "STOP", "TSTP", "TTIN", "TTOU", "URG", "XCPU", "XFSZ",
-    "VTALRM", "PROF", "WINCH", "IO", "PWR", "SYS",
-];
-
 /// A signal's name without `SIG`.
 pub fn signal_word(signal: i32) -> String {
-    let at = usize::try_from(signal).ok().and_then(|signal| signal.checked_sub(1));
-    at.and_then(|at| SIGNALS.get(at)).map_or_else(|| signal.to_string(), |name| (*name).to_owned())
+    let name = u8::try_from(signal).ok().and_then(signal_name);
+    name.map_or_else(|| signal.to_string(), str::to_owned)
 }
 
 /// A moment since 1970 in the form that the command line asks for.
