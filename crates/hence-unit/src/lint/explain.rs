@@ -28,7 +28,8 @@ pub struct ExampleFile {
 pub fn example(text: &str) -> (Vec<ExampleFile>, bool) {
     let mut files: Vec<ExampleFile> = Vec::new();
     let mut image = false;
-    for line in text.lines() {
+    for whole in text.split_inclusive('\n') {
+        let line = whole.trim_end_matches('\n');
         let header = line.strip_prefix("-- ").and_then(|rest| rest.strip_suffix(" --"));
         match header {
             Some("image") => image = true,
@@ -44,8 +45,7 @@ pub fn example(text: &str) -> (Vec<ExampleFile>, bool) {
                     files.push(ExampleFile { name, mode: 0o644, text: String::new() });
                 }
                 if let Some(file) = files.last_mut() {
-                    file.text.push_str(line);
-                    file.text.push('\n');
+                    file.text.push_str(whole);
                 }
             }
         }

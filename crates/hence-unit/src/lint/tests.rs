@@ -162,7 +162,7 @@ fn the_loaders_diagnostics_are_rules() {
         for call in calls {
             for (at, _) in text.match_indices(call) {
                 let rest = &text[at..];
-                let Some(id) = rest.split('"').nth(1).filter(|id| rest.find('"').unwrap() < call.len() + 60)
+                let Some(id) = rest.split('"').nth(1).filter(|_| rest.find('"').unwrap() < call.len() + 60)
                 else {
                     continue;
                 };
