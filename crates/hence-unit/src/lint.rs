@@ -167,6 +167,20 @@ pub fn lint(world: &World<'_>, permits: &Permits) -> Vec<Finding> {
             check(world, &mut Findings { rule, unit: None, found: &mut found });
         }
     }
+    // An instance stands for each template; people know the template.
+    let instance = alloc::format!("@{}.", world::INSTANCE);
+    for finding in &mut found {
+        for text in [Some(&mut finding.message), finding.fix.as_mut()].into_iter().flatten() {
+            if text.contains(&instance) {
+                *text = text.replace(&instance, "@.");
+            }
+        }
+        if let Some(unit) = &finding.unit
+            && let Some(template) = unit.template().filter(|_| unit.instance() == Some(world::INSTANCE))
+        {
+            finding.unit = Some(template);
+        }
+    }
     // A file may belong to several units, as drop-ins for all services do.
     let key = |f: &Finding| (f.place.clone(), f.rule.id, f.message.clone());
     found.sort_by_cached_key(key);

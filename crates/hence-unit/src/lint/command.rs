@@ -81,8 +81,8 @@ pub(super) const RULES: &[Rule] = &[
         id: "wrapper-in-command",
         level: Level::Note,
         says: "The command does by a wrapper what systemd does by a directive.",
-        why: "nohup, setsid, sudo and their like stand between systemd and the program: as its main process, or in a \
-              session of their own. User=, Nice=, CPUAffinity= and StandardOutput= need no process.",
+        why: "sudo and su stay as the main process in front of the program and ask PAM for a session of their own, out \
+              of the service; nohup and setsid do what is so anyway. User= needs no process.",
         page: "systemd.exec(5)",
         bad: "[Service]\nExecStart=/usr/bin/sudo -u www /usr/bin/foo\n",
         good: "[Service]\nUser=www\nExecStart=/usr/bin/foo\n",
@@ -357,23 +357,18 @@ fn percent(unit: &LintUnit, _: &World<'_>, findings: &mut Findings<'_>) {
 }
 
 fn wrapper(unit: &LintUnit, _: &World<'_>, findings: &mut Findings<'_>) {
-    const WRAPPERS: [(&str, &str); 10] = [
+    const WRAPPERS: [(&str, &str); 5] = [
         ("sudo", "User="),
         ("su", "User="),
         ("runuser", "User="),
         ("nohup", "nothing: there is no terminal to hang up"),
         ("setsid", "nothing: each service has a session of its own"),
-        ("nice", "Nice="),
-        ("ionice", "IOSchedulingClass="),
-        ("taskset", "CPUAffinity="),
-        ("chrt", "CPUSchedulingPolicy="),
-        ("chroot", "RootDirectory="),
     ];
     let Kind::Service(service) = &unit.config.kind else { return };
     for command in service.commands(ExecPhase::Start) {
         let name = command.path.rsplit('/').next().unwrap_or_default();
         let Some((_, directive)) = WRAPPERS.iter().find(|(wrapper, _)| *wrapper == name) else { continue };
-        let message = format!("{name} stands between systemd and the program");
+        let message = format!("{name} stands between systemd and the service's program");
         findings.add(unit.at(command.position), message, &format!("use {directive}"));
     }
 }

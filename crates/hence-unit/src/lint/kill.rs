@@ -102,8 +102,47 @@ fn comes_again(unit: &LintUnit, service: &ServiceConfig) -> Option<String> {
     unit.config.dependencies.iter().find(passes).map(|d| format!("{}={}", d.kind.name(), d.other))
 }
 
+/// Programs whose children are others' sessions and jobs, which are meant to outlive them.
+const SESSIONS: [&str; 22] = [
+    "sshd",
+    "dropbear",
+    "cron",
+    "crond",
+    "fcron",
+    "anacron",
+    "bcron-start",
+    "atd",
+    "inetd",
+    "inetutils-inetd",
+    "xinetd",
+    "telnetd",
+    "libvirtd",
+    "virtqemud",
+    "virtlxcd",
+    "dockerd",
+    "containerd",
+    "lxcfs",
+    "screen",
+    "tmux",
+    "agetty",
+    "login",
+];
+
+/// Whether the children are meant to outlive the service, as far as its program tells.
+fn has_sessions(service: &ServiceConfig) -> bool {
+    let name = |c: &Command| c.path.rsplit('/').next().is_some_and(|name| SESSIONS.contains(&name));
+    service.commands(ExecPhase::Start).iter().any(name)
+}
+
 fn kill_mode(unit: &LintUnit, _: &World<'_>, findings: &mut Findings<'_>) {
     let Some(service) = unit.service().filter(|s| leaks(unit, s)) else { return };
+    if has_sessions(service) && service.kill.mode == KillMode::Process {
+        let message =
+            "KillMode=process: sessions outlive a stop of the service, and stay in its control group".into();
+        let fix = "say so with a comment: # hence: allow kill-mode: sessions outlive the daemon";
+        findings.add_at(Level::Note, unit.place("KillMode"), message, fix);
+        return;
+    }
     let mode = service.kill.mode;
     let again = comes_again(unit, service);
     let what = match mode {
@@ -148,7 +187,7 @@ fn shown_limit(limit: Option<Limit>, world: &World<'_>) -> (u64, String) {
 }
 
 fn tasks_unbounded(unit: &LintUnit, world: &World<'_>, findings: &mut Findings<'_>) {
-    let Some(service) = unit.service().filter(|s| leaks(unit, s)) else { return };
+    let Some(service) = unit.service().filter(|s| leaks(unit, s) && !has_sessions(s)) else { return };
     // One that nothing restarts leaves a few behind, not thousands.
     let Some(again) =
         comes_again(unit, service).or_else(|| unit.last("TasksMax").is_none().then(String::new))

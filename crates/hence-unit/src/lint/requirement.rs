@@ -9,7 +9,7 @@ use crate::{
     config::{Restart, ServiceType},
     directive::nearest,
 };
-use alloc::{collections::BTreeSet, format, rc::Rc, vec::Vec};
+use alloc::{collections::BTreeSet, format, rc::Rc, string::String, vec::Vec};
 
 pub(super) const RULES: &[Rule] = &[
     Rule {
@@ -89,7 +89,7 @@ pub(super) const RULES: &[Rule] = &[
     Rule {
         id: "part-of-alone",
         level: Level::Note,
-        says: "PartOf= names a unit that doesn't start this one.",
+        says: "PartOf= names a target that doesn't start the unit.",
         why: "PartOf= passes stops and restarts on, not starts: when the other unit starts again, this one stays \
               down, unless something else pulls it in. Let the other unit want it, with WantedBy= in [Install].",
         page: "systemd.unit(5)",
@@ -158,7 +158,12 @@ fn drags_down(unit: &LintUnit, world: &World<'_>, findings: &mut Findings<'_>) {
         let Some(other) = world.config(&dependency.other) else { continue };
         let Some(service) = other.service().filter(|s| s.restart != Restart::No) else { continue };
         // What belongs together is stopped together on purpose.
-        let own = dependency.other.prefix() == config.id().prefix()
+        let family = |name: &UnitName| name.prefix().split(['-', '.']).next().map(String::from);
+        let twice = declared(config)
+            .take_while(|d| *d != dependency)
+            .any(|d| requires(d.kind) && d.other == dependency.other);
+        let own = twice
+            || family(&dependency.other) == family(config.id())
             || declared(config).any(|d| d.kind == Kinds::PartOf && d.other == dependency.other);
         if own {
             continue;
@@ -166,7 +171,7 @@ fn drags_down(unit: &LintUnit, world: &World<'_>, findings: &mut Findings<'_>) {
         let endless = !restart::limit_fires(&other, service);
         let level = if endless && dependency.kind == Kinds::Requires { Level::Warning } else { Level::Note };
         let dragged = dragged(world, &dependency.other);
-        let others = named(dragged.iter().map(|n| n.as_str()));
+        let others = named(dragged.iter().filter(|n| **n != dependency.other).map(|n| n.as_str()));
         let every = if endless {
             format!(", every {} for as long as it fails", span(service.restart_delay))
         } else {
@@ -219,8 +224,13 @@ fn without_order(unit: &LintUnit, world: &World<'_>, findings: &mut Findings<'_>
         if ordered {
             continue;
         }
-        let message = format!("{}={other} without After={other}: both start at once", dependency.kind.name());
-        findings.add(place_of(unit, dependency), message, &format!("add After={other}"));
+        // One that isn't here may be ordered before this one by its own file.
+        let (level, end) = match theirs {
+            Some(_) => (Level::Warning, "both start at once".into()),
+            None => (Level::Note, format!("both start at once, unless {other} has Before={}", unit.shown())),
+        };
+        let message = format!("{}={other} without After={other}: {end}", dependency.kind.name());
+        findings.add_at(level, place_of(unit, dependency), message, &format!("add After={other}"));
     }
 }
 
@@ -313,7 +323,8 @@ fn network_online(unit: &LintUnit, world: &World<'_>, findings: &mut Findings<'_
     let target = wanted.into_iter().any(|by| &**by == TARGET);
     if !pulled && !target && !world.dependents(config.id()).iter().any(by) {
         let message =
-            "After=network-online.target without Wants=: nothing starts it, and nothing waits".into();
+            "After=network-online.target without Wants=: it only waits if another unit pulls the target in"
+                .into();
         findings.add(place_of(unit, after), message, "add Wants=network-online.target");
     }
 }
@@ -352,7 +363,9 @@ fn passive_target(unit: &LintUnit, _: &World<'_>, findings: &mut Findings<'_>) {
 fn part_of(unit: &LintUnit, world: &World<'_>, findings: &mut Findings<'_>) {
     let config = &unit.config;
     let install = &config.install;
-    for dependency in declared(config).filter(|d| d.kind == Kinds::PartOf) {
+    // Units that only pass stops on to others are services by habit; a target is there to start what is in it.
+    let targets = |d: &&Dependency| d.kind == Kinds::PartOf && d.other.kind() == UnitKind::Target;
+    for dependency in declared(config).filter(targets) {
         let other = &dependency.other;
         let Some(theirs) = world.config(other) else { continue };
         let starts = |d: &Dependency| {

@@ -182,10 +182,14 @@ fn prevented(unit: &LintUnit, _: &World<'_>, findings: &mut Findings<'_>) {
     }
 }
 
-fn watchdog_without_restart(unit: &LintUnit, _: &World<'_>, findings: &mut Findings<'_>) {
+fn watchdog_without_restart(unit: &LintUnit, world: &World<'_>, findings: &mut Findings<'_>) {
     let Some(service) = unit.service() else { return };
     let set = service.watchdog != 0 && service.watchdog != INFINITY && unit.last("WatchdogSec").is_some();
-    if set && service.restart == Restart::No {
+    // Others start it when it is needed.
+    let on_demand = service.bus_name.is_some()
+        || unit.config.dependencies.iter().any(|d| d.kind == DependencyKind::TriggeredBy)
+        || world.dependents(unit.config.id()).iter().any(|(_, kind)| *kind == DependencyKind::Triggers);
+    if set && service.restart == Restart::No && !on_demand {
         let message = "the watchdog ends a service that hangs, and Restart=no leaves it down".into();
         findings.add(unit.place("WatchdogSec"), message, "add Restart=on-failure");
     }

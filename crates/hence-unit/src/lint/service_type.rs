@@ -152,8 +152,14 @@ fn background(command: &Command) -> Option<&str> {
     if STARTERS.contains(&name(&command.path)) || name(&command.path) == "docker" {
         return None;
     }
-    let mut words = command.argv.iter().skip(1).map(|w| &**w).take_while(|w| *w != "--");
-    words.find(|w| BACKGROUND.contains(w) || *w == "--daemonize=yes" || *w == "--daemonize=true")
+    let words = || command.argv.iter().skip(1).map(|w| &**w).take_while(|w| *w != "--");
+    // `--daemonize no`
+    let denied =
+        |at: usize| words().nth(at + 1).is_some_and(|next| crate::value::boolean(next) == Some(false));
+    let found = words().enumerate().find(|(at, w)| {
+        (BACKGROUND.contains(w) && !denied(*at)) || *w == "--daemonize=yes" || *w == "--daemonize=true"
+    });
+    found.map(|(_, word)| word)
 }
 
 fn start(service: &ServiceConfig) -> Option<&Command> {
@@ -279,6 +285,11 @@ fn oneshot_restarts(unit: &LintUnit, _: &World<'_>, findings: &mut Findings<'_>)
 
 fn pid_file_without_forking(unit: &LintUnit, _: &World<'_>, findings: &mut Findings<'_>) {
     let Some(service) = unit.service().filter(|s| stays(s) && s.pid_file.is_some()) else { return };
+    // It is read again after these.
+    let read = [ExecPhase::StartPost, ExecPhase::Reload];
+    if read.iter().any(|phase| !service.commands(*phase).is_empty()) {
+        return;
+    }
     let message =
         format!("PIDFile= has no use with Type={}: systemd knows its main process", type_name(service));
     findings.add(unit.place("PIDFile"), message, "remove it");

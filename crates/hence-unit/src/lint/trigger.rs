@@ -181,12 +181,24 @@ fn runs_once(unit: &LintUnit, world: &World<'_>, findings: &mut Findings<'_>) {
     }
 }
 
-fn never_begins(unit: &LintUnit, _: &World<'_>, findings: &mut Findings<'_>) {
+fn never_begins(unit: &LintUnit, world: &World<'_>, findings: &mut Findings<'_>) {
     let Kind::Timer(timer) = &unit.config.kind else { return };
     let repeats = |base| matches!(base, TimerBase::UnitActive | TimerBase::UnitInactive);
     let only = !timer.elapse.is_empty() && timer.elapse.iter().all(|e| repeats(e.base));
     let events = unit.last("OnClockChange").is_some() || unit.last("OnTimezoneChange").is_some();
     if !only || !timer.calendar.is_empty() || events {
+        return;
+    }
+    // Others may start the unit for the first time.
+    let name = triggered(unit);
+    let pulls =
+        |(_, kind): &(UnitName, Kinds)| matches!(kind, Kinds::Wants | Kinds::Requires | Kinds::BindsTo);
+    let begun = name.as_ref().is_some_and(|name| {
+        let installs =
+            |c: &crate::Config| c.install.wanted_by.iter().chain(&c.install.required_by).count() > 0;
+        world.dependents(name).iter().any(pulls) || world.config(name).is_some_and(|c| installs(&c))
+    });
+    if begun {
         return;
     }
     let first = &timer.elapse[0];
