@@ -1,6 +1,7 @@
 //! Rules that find what will go wrong with units before it does.
 //!
-//! A rule is one row: its id, level, sentence, why it hurts, man page, a bad and a good example, which are its
+//! A rule is one row: its id, level, sentence, why it hurts, man page, a bad and a good example, which are
+//! its
 //! tests, and its check. The rows stand in one file below `lint/` for each group. What the loader finds by
 //! itself are rules too ([`loading`]). Nothing is read or written here: [`World`] asks [`Ground`] for files,
 //! and mends are [`Edit`]s that [`mend`] applies to text.
@@ -152,7 +153,8 @@ impl Finding {
     }
 }
 
-/// Looks at everything that was given to the world, with all rules. The findings are in the order of files and
+/// Looks at everything that was given to the world, with all rules. The findings are in the order of files
+/// and
 /// lines; those that comments or `permits` allow are left out.
 pub fn lint(world: &World<'_>, permits: &Permits) -> Vec<Finding> {
     let mut found = Vec::new();

@@ -20,7 +20,8 @@ pub(super) const RULES: &[Rule] = &[
         id: "allow-without-reason",
         level: Level::Warning,
         says: "A comment that switches a rule off doesn't say why, or names no rule.",
-        why: "Whoever reads the unit next can't tell whether the exception still holds. Such a comment has no \
+        why: "Whoever reads the unit next can't tell whether the exception still holds. Such a comment has \
+              no \
               effect: write `# hence: allow RULE: reason`.",
         page: "systemd.syntax(7)",
         bad: "[Service]\nExecStart=/usr/bin/foo\n# hence: allow kill-mode\nKillMode=process\n",

@@ -16,7 +16,8 @@ pub(super) const RULES: &[Rule] = &[
         id: "shell-operator",
         level: Level::Warning,
         says: "The command has an operator of the shell, and no shell.",
-        why: "systemd starts the program with `&&`, `|` or `>` as arguments like any other: nothing is chained, \
+        why: "systemd starts the program with `&&`, `|` or `>` as arguments like any other: nothing is \
+              chained, \
               piped or redirected. Use several Exec lines, StandardOutput=, or /bin/sh -c '...'.",
         page: "systemd.service(5)",
         bad: "[Service]\nType=oneshot\nExecStart=/usr/bin/foo --all > /run/foo.txt\n",
@@ -37,7 +38,8 @@ pub(super) const RULES: &[Rule] = &[
         id: "variable-inside-word",
         level: Level::Warning,
         says: "A variable inside of a word is written without braces.",
-        why: "systemd replaces $NAME only where it is a word of its own; inside of one it stays as it is written. \
+        why: "systemd replaces $NAME only where it is a word of its own; inside of one it stays as it is \
+              written. \
               ${NAME} works anywhere.",
         page: "systemd.service(5)",
         bad: "[Service]\nEnvironment=PORT=80\nExecStart=/usr/bin/foo --port=$PORT\n",
@@ -48,7 +50,8 @@ pub(super) const RULES: &[Rule] = &[
         id: "variable-of-script",
         level: Level::Warning,
         says: "systemd replaces a variable that the shell is to set.",
-        why: "${NAME} in a unit file is replaced before the shell sees it: by nothing, where the unit's environment \
+        why: "${NAME} in a unit file is replaced before the shell sees it: by nothing, where the unit's \
+              environment \
               has no such variable. Write $NAME, which inside of a longer word is left alone, or $${NAME}.",
         page: "systemd.service(5)",
         bad: "[Service]\nType=oneshot\nExecStart=/bin/sh -c 'for f in /etc/*.conf; do echo ${f}; done'\n",
@@ -59,7 +62,8 @@ pub(super) const RULES: &[Rule] = &[
         id: "undefined-variable",
         level: Level::Warning,
         says: "The command uses a variable that nothing sets.",
-        why: "It is replaced by nothing, which is rarely what was meant: the unit has no Environment= of this name \
+        why: "It is replaced by nothing, which is rarely what was meant: the unit has no Environment= of \
+              this name \
               and no EnvironmentFile=.",
         page: "systemd.exec(5)",
         bad: "[Service]\nExecStart=/usr/bin/foo $FOO_OPTS\n",
@@ -70,7 +74,8 @@ pub(super) const RULES: &[Rule] = &[
         id: "percent-in-command",
         level: Level::Warning,
         says: "A format of date(1) is taken as specifiers.",
-        why: "In a unit file %Y, %m, %H and so on stand for the folder of the unit, the machine's id, the host's \
+        why: "In a unit file %Y, %m, %H and so on stand for the folder of the unit, the machine's id, the \
+              host's \
               name: date prints them instead of the date. Write %%.",
         page: "systemd.unit(5)",
         bad: "[Service]\nType=oneshot\nExecStart=/bin/sh -c '/usr/bin/foo --at $(date +%H)'\n",
@@ -81,7 +86,8 @@ pub(super) const RULES: &[Rule] = &[
         id: "wrapper-in-command",
         level: Level::Note,
         says: "The command does by a wrapper what systemd does by a directive.",
-        why: "sudo and su stay as the main process in front of the program and ask PAM for a session of their own, out \
+        why: "sudo and su stay as the main process in front of the program and ask PAM for a session of \
+              their own, out \
               of the service; nohup and setsid do what is so anyway. User= needs no process.",
         page: "systemd.exec(5)",
         bad: "[Service]\nExecStart=/usr/bin/sudo -u www /usr/bin/foo\n",
@@ -92,7 +98,8 @@ pub(super) const RULES: &[Rule] = &[
         id: "missing-program",
         level: Level::Error,
         says: "The program of a command doesn't exist, or can't be executed.",
-        why: "The command fails with status 203/EXEC. It is only looked for in a whole system: --root or --host.",
+        why: "The command fails with status 203/EXEC. It is only looked for in a whole system: --root or \
+              --host.",
         page: "systemd.exec(5)",
         bad: "-- image --\n-- foo.service --\n[Service]\nExecStart=/usr/bin/fooo\n-- /usr/bin/foo --\n",
         good: "-- image --\n-- foo.service --\n[Service]\nExecStart=/usr/bin/foo\n-- /usr/bin/foo --\n",

@@ -9,7 +9,8 @@ pub(super) const RULES: &[Rule] = &[
         id: "empty-install",
         level: Level::Warning,
         says: "[Install] says nothing.",
-        why: "systemctl enable has nothing to do and says so; the unit doesn't come up at boot. Add WantedBy=.",
+        why: "systemctl enable has nothing to do and says so; the unit doesn't come up at boot. Add \
+              WantedBy=.",
         page: "systemd.unit(5)",
         bad: "[Service]\nExecStart=/usr/bin/foo\n[Install]\n",
         good: "[Service]\nExecStart=/usr/bin/foo\n[Install]\nWantedBy=multi-user.target\n",
@@ -29,7 +30,8 @@ pub(super) const RULES: &[Rule] = &[
         id: "template-without-instance",
         level: Level::Note,
         says: "A template is to be enabled as such, and has no DefaultInstance=.",
-        why: "systemctl enable foo@.service is refused: an instance has to be named, as in foo@bar.service, and a \
+        why: "systemctl enable foo@.service is refused: an instance has to be named, as in \
+              foo@bar.service, and a \
               template that never uses its instance's name has no need to be one.",
         page: "systemd.unit(5)",
         bad: "-- foo@.service --\n[Service]\nExecStart=/usr/bin/foo\n[Install]\nWantedBy=multi-user.target\n",
@@ -147,7 +149,8 @@ fn unknown_target(unit: &LintUnit, world: &World<'_>, findings: &mut Findings<'_
             let stem = |name: &'static str| name.strip_suffix(".target").unwrap_or(name);
             let own = name.strip_suffix(".target").unwrap_or(name);
             let near = nearest(own, TARGETS.iter().map(|t| stem(t)));
-            // Elsewhere there may be targets that nobody gave us; only one that is all but known is a mistake.
+            // Elsewhere there may be targets that nobody gave us; only one that is all but known is a
+            // mistake.
             let mistyped = near.is_some_and(|near| {
                 let plain = |s: &str| s.replace(['-', '_'], "").to_ascii_lowercase();
                 plain(near) == plain(own)

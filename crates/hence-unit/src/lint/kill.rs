@@ -13,12 +13,15 @@ pub(super) const RULES: &[Rule] = &[
         id: "kill-mode",
         level: Level::Warning,
         says: "KillMode=process or none leaves processes behind when the service stops.",
-        why: "Only the main process is ended (with none, not even that). What it has started stays, belongs to \
+        why: "Only the main process is ended (with none, not even that). What it has started stays, \
+              belongs to \
               nobody, and is joined by more with each restart: a loop of restarts fills the machine. The \
-              default, control-group, ends them all; mixed ends the main process first. Keep process only where \
+              default, control-group, ends them all; mixed ends the main process first. Keep process only \
+              where \
               children are to outlive the service, as sessions do, and say so with `# hence: allow`.",
         page: "systemd.kill(5)",
-        bad: "[Service]\nExecStart=/usr/bin/start-foo\nRestart=always\nRestartSec=3\nKillMode=process\nTasksMax=64\n",
+        bad: "[Service]\nExecStart=/usr/bin/start-foo\nRestart=always\nRestartSec=3\nKillMode=process\n\
+              TasksMax=64\n",
         good: "[Service]\nExecStart=/usr/bin/start-foo\nRestart=always\nRestartSec=3\n",
         check: Check::Unit(kill_mode),
     },
@@ -26,7 +29,8 @@ pub(super) const RULES: &[Rule] = &[
         id: "kill-without-end",
         level: Level::Note,
         says: "SendSIGKILL=no: a process that ignores the signal is never ended.",
-        why: "After TimeoutStopSec= systemd gives up and marks the unit failed; the process stays, and the next \
+        why: "After TimeoutStopSec= systemd gives up and marks the unit failed; the process stays, and the \
+              next \
               start runs beside it.",
         page: "systemd.kill(5)",
         bad: "[Service]\nExecStart=/usr/bin/foo\nSendSIGKILL=no\n",
@@ -36,9 +40,12 @@ pub(super) const RULES: &[Rule] = &[
     Rule {
         id: "tasks-unbounded",
         level: Level::Warning,
-        says: "A service that can leave processes behind has no TasksMax= of its own, or one that bounds nothing.",
-        why: "Left-over processes stay in the service's control group and count against TasksMax=. The default \
-              is 15 % of what the kernel allows, which is tens of thousands: memory is used up long before. A \
+        says: "A service that can leave processes behind has no TasksMax= of its own, or one that bounds \
+               nothing.",
+        why: "Left-over processes stay in the service's control group and count against TasksMax=. The \
+              default \
+              is 15 % of what the kernel allows, which is tens of thousands: memory is used up long \
+              before. A \
               number that fits the service turns a leak into an error that somebody sees.",
         page: "systemd.resource-control(5)",
         bad: "[Service]\nExecStart=/usr/bin/foo\n# hence: allow kill-mode: sessions outlive the daemon\n\
@@ -51,7 +58,8 @@ pub(super) const RULES: &[Rule] = &[
         id: "tasks-max-high",
         level: Level::Note,
         says: "TasksMax= is so high that it bounds nothing.",
-        why: "A leak of processes or threads takes the machine's memory before it meets the limit. Services that \
+        why: "A leak of processes or threads takes the machine's memory before it meets the limit. \
+              Services that \
               run others' work in control groups of their own (Delegate=yes) are exempt.",
         page: "systemd.resource-control(5)",
         bad: "[Service]\nExecStart=/usr/bin/foo\nTasksMax=infinity\n",
@@ -62,8 +70,10 @@ pub(super) const RULES: &[Rule] = &[
         id: "stop-returns-early",
         level: Level::Note,
         says: "ExecStop= only asks the service to end, and returns before it has.",
-        why: "As soon as ExecStop= is over, what is left gets KillSignal=: another signal than the polite one is \
-              followed by SIGTERM at once. Name the signal in KillSignal= and leave ExecStop= out, or have the \
+        why: "As soon as ExecStop= is over, what is left gets KillSignal=: another signal than the polite \
+              one is \
+              followed by SIGTERM at once. Name the signal in KillSignal= and leave ExecStop= out, or have \
+              the \
               command wait.",
         page: "systemd.service(5)",
         bad: "[Service]\nExecStart=/usr/bin/foo\nExecStop=/bin/kill -QUIT $MAINPID\n",
@@ -74,7 +84,8 @@ pub(super) const RULES: &[Rule] = &[
         id: "stop-kills-by-name",
         level: Level::Warning,
         says: "ExecStop= kills processes by their name.",
-        why: "It also ends processes of that name outside of the service: another instance, or one in somebody's \
+        why: "It also ends processes of that name outside of the service: another instance, or one in \
+              somebody's \
               shell. systemd knows the service's processes: leave ExecStop= out, or use $MAINPID.",
         page: "systemd.service(5)",
         bad: "[Service]\nExecStart=/usr/bin/foo\nExecStop=/usr/bin/killall foo\n",

@@ -1,4 +1,5 @@
-//! Rules about lines that other lines undo, that another version of systemd knows, or that are written as they
+//! Rules about lines that other lines undo, that another version of systemd knows, or that are written as
+//! they
 //! were long ago.
 
 use super::{Change, Check, Edit, Findings, Level, LintUnit, Rule, UnitFile, World};
@@ -14,7 +15,8 @@ pub(super) const RULES: &[Rule] = &[
         id: "repeated-directive",
         level: Level::Warning,
         says: "A later line of the same file undoes this one.",
-        why: "The directive holds one value: the last one counts, and this line does nothing. One of both is a \
+        why: "The directive holds one value: the last one counts, and this line does nothing. One of both \
+              is a \
               mistake.",
         page: "systemd.syntax(7)",
         bad: "[Service]\nExecStart=/usr/bin/foo\nRestart=on-failure\nType=exec\nRestart=no\n",
@@ -25,11 +27,14 @@ pub(super) const RULES: &[Rule] = &[
         id: "overridden-drop-in",
         level: Level::Note,
         says: "What a drop-in sets is undone by a drop-in behind it.",
-        why: "Drop-ins are applied by their names: the line has no effect, and whoever changes it will wonder.",
+        why: "Drop-ins are applied by their names: the line has no effect, and whoever changes it will \
+              wonder.",
         page: "systemd.unit(5)",
-        bad: "-- foo.service --\n[Service]\nExecStart=/usr/bin/foo\n-- foo.service.d/10-a.conf --\n[Service]\n\
+        bad: "-- foo.service --\n[Service]\nExecStart=/usr/bin/foo\n-- foo.service.d/10-a.conf --\n\
+              [Service]\n\
               TasksMax=10\n-- foo.service.d/20-b.conf --\n[Service]\nTasksMax=20\n",
-        good: "-- foo.service --\n[Service]\nExecStart=/usr/bin/foo\n-- foo.service.d/20-b.conf --\n[Service]\n\
+        good: "-- foo.service --\n[Service]\nExecStart=/usr/bin/foo\n-- foo.service.d/20-b.conf --\n\
+               [Service]\n\
                TasksMax=20\n",
         check: Check::Unit(overridden),
     },
@@ -41,7 +46,8 @@ pub(super) const RULES: &[Rule] = &[
         page: "systemd.unit(5)",
         bad: "-- foo.service --\n[Service]\nExecStart=/usr/bin/foo\nTasksMax=20\n-- foo.service.d/a.conf --\n\
               [Service]\nTasksMax=20\n",
-        good: "-- foo.service --\n[Service]\nExecStart=/usr/bin/foo\nTasksMax=20\n-- foo.service.d/a.conf --\n\
+        good: "-- foo.service --\n[Service]\nExecStart=/usr/bin/foo\nTasksMax=20\n-- foo.service.d/a.conf \
+               --\n\
                [Service]\nTasksMax=30\n",
         check: Check::Unit(repeating),
     },
@@ -52,7 +58,8 @@ pub(super) const RULES: &[Rule] = &[
         why: "It ignores the line with a message in the log: what the line is there for does not happen. The \
               version is told with --systemd.",
         page: "systemd.directives(7)",
-        bad: "[Service]\nExecStart=/usr/bin/foo\nRestart=always\nRestartSec=1s\nRestartSteps=5\nRestartMaxDelaySec=1min\n",
+        bad: "[Service]\nExecStart=/usr/bin/foo\nRestart=always\nRestartSec=1s\nRestartSteps=5\n\
+              RestartMaxDelaySec=1min\n",
         good: "[Service]\nExecStart=/usr/bin/foo\nRestart=always\nRestartSec=1s\n",
         check: Check::File(newer),
     },
@@ -70,7 +77,8 @@ pub(super) const RULES: &[Rule] = &[
         id: "var-run",
         level: Level::Note,
         says: "A path lies below /var/run, which is the former name of /run.",
-        why: "systemd writes a warning to the log and takes /run instead. /var may not be mounted yet when the path \
+        why: "systemd writes a warning to the log and takes /run instead. /var may not be mounted yet when \
+              the path \
               is needed.",
         page: "systemd.service(5)",
         bad: "[Service]\nType=forking\nPIDFile=/var/run/foo.pid\nExecStart=/usr/sbin/foo\n",
@@ -81,7 +89,8 @@ pub(super) const RULES: &[Rule] = &[
         id: "output-syslog",
         level: Level::Note,
         says: "StandardOutput=syslog is the former name of journal.",
-        why: "systemd writes a warning to the log and takes journal instead; the syslog service gets it from there.",
+        why: "systemd writes a warning to the log and takes journal instead; the syslog service gets it \
+              from there.",
         page: "systemd.exec(5)",
         bad: "[Service]\nExecStart=/usr/bin/foo\nStandardOutput=syslog\n",
         good: "[Service]\nExecStart=/usr/bin/foo\nStandardOutput=journal\n",

@@ -1,5 +1,6 @@
 //! What the loader finds by itself, as rules: syntax, sections, directives and values. Their checks are the
-//! loader's; here are only their words, and the mends of a few. Those of kinds of units: [`super::loading_kinds`].
+//! loader's; here are only their words, and the mends of a few. Those of kinds of units:
+//! [`super::loading_kinds`].
 
 use super::{Change, Check, Edit, Finding, Level, LintUnit, Rule, UnitFile, rule, world::INSTANCE};
 use crate::{Diagnostic, directive};
@@ -78,7 +79,8 @@ pub(super) const RULES: &[Rule] = &[
         "bad-value",
         Level::Warning,
         "The directive does not take this value.",
-        "The line is ignored and the default holds; for directives that set rights or places the unit is refused.",
+        "The line is ignored and the default holds; for directives that set rights or places the unit is \
+         refused.",
         "systemd.directives(7)",
         (
             "[Service]\nExecStart=/usr/bin/foo\nRestartSec=5 bananas\n",
@@ -301,6 +303,14 @@ pub(super) fn take(unit: &LintUnit, found: &mut Vec<Finding>) {
             edits: Vec::new(),
         };
         let file = unit.files.iter().find(|f| f.path == finding.place.file);
+        if diagnostic.rule == "former-directive"
+            && diagnostic.fix.as_ref().is_some_and(|f| f.starts_with("move"))
+        {
+            let line = file.and_then(|f| f.assignments.iter().find(|a| a.place.line == finding.place.line));
+            if let Some(line) = line {
+                finding.message = format!("{}= in [{}] is its former place", line.key, line.section);
+            }
+        }
         if let Some(file) = file {
             finding.edits.extend(mend(file, diagnostic));
         }

@@ -1,4 +1,5 @@
-//! What the loader refuses in a kind of unit, as rules: directives that need or exclude each other. Their checks
+//! What the loader refuses in a kind of unit, as rules: directives that need or exclude each other. Their
+//! checks
 //! are the loader's; here are only their words.
 
 use super::{Check, Level, Rule};
@@ -17,7 +18,8 @@ pub(super) const RULES: &[Rule] = &[
     row(
         "no-exec-start",
         "The service has nothing to start.",
-        "It is refused. Only Type=oneshot may lack ExecStart=, and then needs ExecStop= with RemainAfterExit=yes.",
+        "It is refused. Only Type=oneshot may lack ExecStart=, and then needs ExecStop= with \
+         RemainAfterExit=yes.",
         "systemd.service(5)",
         ("[Service]\nType=exec\n", "[Service]\nType=exec\nExecStart=/usr/bin/foo\n"),
     ),
@@ -71,7 +73,8 @@ pub(super) const RULES: &[Rule] = &[
         "systemd.timer(5)",
         (
             "-- foo.timer --\n[Timer]\nPersistent=no\n-- foo.service --\n[Service]\nExecStart=/usr/bin/foo\n",
-            "-- foo.timer --\n[Timer]\nOnCalendar=daily\n-- foo.service --\n[Service]\nExecStart=/usr/bin/foo\n",
+            "-- foo.timer --\n[Timer]\nOnCalendar=daily\n-- foo.service --\n[Service]\n\
+             ExecStart=/usr/bin/foo\n",
         ),
     ),
     row(
@@ -80,8 +83,10 @@ pub(super) const RULES: &[Rule] = &[
         "It is refused.",
         "systemd.path(5)",
         (
-            "-- foo.path --\n[Path]\nMakeDirectory=yes\n-- foo.service --\n[Service]\nExecStart=/usr/bin/foo\n",
-            "-- foo.path --\n[Path]\nPathChanged=/etc/foo\n-- foo.service --\n[Service]\nExecStart=/usr/bin/foo\n",
+            "-- foo.path --\n[Path]\nMakeDirectory=yes\n-- foo.service --\n[Service]\n\
+             ExecStart=/usr/bin/foo\n",
+            "-- foo.path --\n[Path]\nPathChanged=/etc/foo\n-- foo.service --\n[Service]\n\
+             ExecStart=/usr/bin/foo\n",
         ),
     ),
     row(
@@ -98,7 +103,8 @@ pub(super) const RULES: &[Rule] = &[
     row(
         "accept",
         "Accept=yes does not go with what else the socket says.",
-        "The unit is refused: each connection gets an instance of a template, so there have to be connections.",
+        "The unit is refused: each connection gets an instance of a template, so there have to be \
+         connections.",
         "systemd.socket(5)",
         (
             "-- foo.socket --\n[Socket]\nListenDatagram=/run/foo\nAccept=yes\n-- foo@.service --\n[Service]\n\
@@ -115,7 +121,8 @@ pub(super) const RULES: &[Rule] = &[
         (
             "-- foo.socket --\n[Socket]\nListenStream=80\nSymlinks=/run/bar\n-- foo.service --\n[Service]\n\
              ExecStart=/usr/bin/foo\n",
-            "-- foo.socket --\n[Socket]\nListenStream=/run/foo\nSymlinks=/run/bar\n-- foo.service --\n[Service]\n\
+            "-- foo.socket --\n[Socket]\nListenStream=/run/foo\nSymlinks=/run/bar\n-- foo.service --\n\
+             [Service]\n\
              ExecStart=/usr/bin/foo\n",
         ),
     ),
@@ -132,7 +139,8 @@ pub(super) const RULES: &[Rule] = &[
         "The unit is refused.",
         "systemd.unit(5)",
         (
-            "[Unit]\nOnFailure=a.target b.target\nOnFailureJobMode=isolate\n[Service]\nExecStart=/usr/bin/foo\n",
+            "[Unit]\nOnFailure=a.target b.target\nOnFailureJobMode=isolate\n[Service]\n\
+             ExecStart=/usr/bin/foo\n",
             "[Unit]\nOnFailure=a.target\nOnFailureJobMode=isolate\n[Service]\nExecStart=/usr/bin/foo\n",
         ),
     ),

@@ -16,7 +16,8 @@ pub(super) const RULES: &[Rule] = &[
         id: "order-cycle",
         level: Level::Warning,
         says: "Units that start together are each to start after the other.",
-        why: "systemd breaks the cycle by not starting one of them, which differs from boot to boot; where none can \
+        why: "systemd breaks the cycle by not starting one of them, which differs from boot to boot; where \
+              none can \
               be left out it starts nothing at all. Remove one After= or Before=.",
         page: "systemd.unit(5)",
         bad: "-- a.service --\n[Unit]\nWants=b.service\nAfter=b.service\n[Service]\nExecStart=/usr/bin/a\n\
@@ -39,12 +40,15 @@ pub(super) const RULES: &[Rule] = &[
         id: "requirement-cycle",
         level: Level::Note,
         says: "Units require each other in a circle.",
-        why: "None of them can be stopped or restarted alone, and the failure of one takes all down. Where that is \
+        why: "None of them can be stopped or restarted alone, and the failure of one takes all down. Where \
+              that is \
               meant, PartOf= in one direction says it better.",
         page: "systemd.unit(5)",
         bad: "-- a.service --\n[Unit]\nRequires=b.service\nAfter=b.service\n[Service]\nExecStart=/usr/bin/a\n\
-              -- b.service --\n[Unit]\nRequires=a.service\nBefore=a.service\n[Service]\nExecStart=/usr/bin/b\n",
-        good: "-- a.service --\n[Unit]\nRequires=b.service\nAfter=b.service\n[Service]\nExecStart=/usr/bin/a\n\
+              -- b.service --\n[Unit]\nRequires=a.service\nBefore=a.service\n[Service]\n\
+              ExecStart=/usr/bin/b\n",
+        good: "-- a.service --\n[Unit]\nRequires=b.service\nAfter=b.service\n[Service]\n\
+               ExecStart=/usr/bin/a\n\
                -- b.service --\n[Unit]\nPartOf=a.service\n[Service]\nExecStart=/usr/bin/b\n",
         check: Check::World(requirement_cycles),
     },
@@ -196,7 +200,8 @@ impl Graph {
     }
 }
 
-/// Sets of nodes that reach each other, each of more than one; Tarjan's algorithm without recursion, as a chain
+/// Sets of nodes that reach each other, each of more than one; Tarjan's algorithm without recursion, as a
+/// chain
 /// of units may be long.
 fn components(edges: &[Vec<usize>]) -> Vec<Vec<usize>> {
     const NONE: usize = usize::MAX;

@@ -16,7 +16,8 @@ pub(super) const RULES: &[Rule] = &[
         id: "requires-drags-down",
         level: Level::Note,
         says: "The unit is taken down whenever a service that restarts itself is restarted.",
-        why: "Requires= and BindsTo= pass a stop and a restart on. A dependency that fails and is restarted, for \
+        why: "Requires= and BindsTo= pass a stop and a restart on. A dependency that fails and is \
+              restarted, for \
               ever if its start limit can't be reached, takes the unit down and up each time: that is how a \
               broken collector of metrics restarts the service that it watches. Wants= starts it as well and \
               leaves the unit alone; keep Requires= for what the unit can't work without.",
@@ -48,9 +49,11 @@ pub(super) const RULES: &[Rule] = &[
         why: "Its start fails at once: \"Unit not found\".",
         page: "systemd.unit(5)",
         bad: "-- image --\n-- foo.service --\n[Unit]\nRequires=dbb.service\nAfter=dbb.service\n[Service]\n\
-              ExecStart=/usr/bin/foo\n-- db.service --\n[Service]\nExecStart=/usr/bin/foo\n-- /usr/bin/foo --\n",
+              ExecStart=/usr/bin/foo\n-- db.service --\n[Service]\nExecStart=/usr/bin/foo\n-- /usr/bin/foo \
+              --\n",
         good: "-- image --\n-- foo.service --\n[Unit]\nRequires=db.service\nAfter=db.service\n[Service]\n\
-               ExecStart=/usr/bin/foo\n-- db.service --\n[Service]\nExecStart=/usr/bin/foo\n-- /usr/bin/foo --\n",
+               ExecStart=/usr/bin/foo\n-- db.service --\n[Service]\nExecStart=/usr/bin/foo\n-- \
+               /usr/bin/foo --\n",
         check: Check::Unit(missing),
     },
     Rule {
@@ -59,7 +62,8 @@ pub(super) const RULES: &[Rule] = &[
         says: "The unit conflicts with one that it requires.",
         why: "It can never start: the transaction would start and stop the other unit at once.",
         page: "systemd.unit(5)",
-        bad: "[Unit]\nRequires=db.service\nAfter=db.service\nConflicts=db.service\n[Service]\nExecStart=/usr/bin/foo\n",
+        bad: "[Unit]\nRequires=db.service\nAfter=db.service\nConflicts=db.service\n[Service]\n\
+              ExecStart=/usr/bin/foo\n",
         good: "[Unit]\nRequires=db.service\nAfter=db.service\nConflicts=old-db.service\n[Service]\n\
                ExecStart=/usr/bin/foo\n",
         check: Check::Unit(conflicts),
@@ -68,18 +72,21 @@ pub(super) const RULES: &[Rule] = &[
         id: "network-online-not-wanted",
         level: Level::Warning,
         says: "The unit is ordered after network-online.target and doesn't pull it in.",
-        why: "Nothing waits for the network unless something wants the target: After= alone orders after a target \
+        why: "Nothing waits for the network unless something wants the target: After= alone orders after a \
+              target \
               that isn't started, which is no order at all. Add Wants=network-online.target.",
         page: "systemd.special(7)",
         bad: "[Unit]\nAfter=network-online.target\n[Service]\nExecStart=/usr/bin/foo\n",
-        good: "[Unit]\nWants=network-online.target\nAfter=network-online.target\n[Service]\nExecStart=/usr/bin/foo\n",
+        good: "[Unit]\nWants=network-online.target\nAfter=network-online.target\n[Service]\n\
+               ExecStart=/usr/bin/foo\n",
         check: Check::Unit(network_online),
     },
     Rule {
         id: "passive-target-pulled",
         level: Level::Note,
         says: "The unit pulls in a target that is there to be ordered after.",
-        why: "The target is started by who provides it. Pulled in without one it is reached at once and says that \
+        why: "The target is started by who provides it. Pulled in without one it is reached at once and \
+              says that \
               something is up which isn't. Write After= alone.",
         page: "systemd.special(7)",
         bad: "[Unit]\nRequires=network.target\nAfter=network.target\n[Service]\nExecStart=/usr/bin/foo\n",
@@ -90,10 +97,13 @@ pub(super) const RULES: &[Rule] = &[
         id: "part-of-alone",
         level: Level::Note,
         says: "PartOf= names a target that doesn't start the unit.",
-        why: "PartOf= passes stops and restarts on, not starts: when the other unit starts again, this one stays \
-              down, unless something else pulls it in. Let the other unit want it, with WantedBy= in [Install].",
+        why: "PartOf= passes stops and restarts on, not starts: when the other unit starts again, this one \
+              stays \
+              down, unless something else pulls it in. Let the other unit want it, with WantedBy= in \
+              [Install].",
         page: "systemd.unit(5)",
-        bad: "-- foo.service --\n[Unit]\nPartOf=app.target\n[Service]\nExecStart=/usr/bin/foo\n-- app.target --\n\
+        bad: "-- foo.service --\n[Unit]\nPartOf=app.target\n[Service]\nExecStart=/usr/bin/foo\n-- \
+              app.target --\n\
               [Unit]\nDescription=app\n",
         good: "-- foo.service --\n[Unit]\nPartOf=app.target\n[Service]\nExecStart=/usr/bin/foo\n[Install]\n\
                WantedBy=app.target\n-- app.target --\n[Unit]\nDescription=app\n",
@@ -103,12 +113,16 @@ pub(super) const RULES: &[Rule] = &[
         id: "on-failure-loop",
         level: Level::Warning,
         says: "OnFailure= leads back to the unit.",
-        why: "When the unit that reports failures fails itself, it starts itself again, for ever; a drop-in for all \
-              services (service.d) makes it so for the reporting service, too. Give that one a drop-in of its own \
+        why: "When the unit that reports failures fails itself, it starts itself again, for ever; a \
+              drop-in for all \
+              services (service.d) makes it so for the reporting service, too. Give that one a drop-in of \
+              its own \
               with an empty OnFailure=.",
         page: "systemd.unit(5)",
-        bad: "-- foo.service --\n[Service]\nExecStart=/usr/bin/foo\n-- report@.service --\n[Service]\nType=oneshot\n\
-              ExecStart=/usr/bin/report %i\n-- service.d/report.conf --\n[Unit]\nOnFailure=report@%n.service\n",
+        bad: "-- foo.service --\n[Service]\nExecStart=/usr/bin/foo\n-- report@.service --\n[Service]\n\
+              Type=oneshot\n\
+              ExecStart=/usr/bin/report %i\n-- service.d/report.conf --\n[Unit]\n\
+              OnFailure=report@%n.service\n",
         good: "-- foo.service --\n[Unit]\nOnFailure=report@%n.service\n[Service]\nExecStart=/usr/bin/foo\n\
                -- report@.service --\n[Service]\nType=oneshot\nExecStart=/usr/bin/report %i\n",
         check: Check::Unit(on_failure),
@@ -363,7 +377,8 @@ fn passive_target(unit: &LintUnit, _: &World<'_>, findings: &mut Findings<'_>) {
 fn part_of(unit: &LintUnit, world: &World<'_>, findings: &mut Findings<'_>) {
     let config = &unit.config;
     let install = &config.install;
-    // Units that only pass stops on to others are services by habit; a target is there to start what is in it.
+    // Units that only pass stops on to others are services by habit; a target is there to start what is in
+    // it.
     let targets = |d: &&Dependency| d.kind == Kinds::PartOf && d.other.kind() == UnitKind::Target;
     for dependency in declared(config).filter(targets) {
         let other = &dependency.other;

@@ -12,27 +12,37 @@ pub(super) const RULES: &[Rule] = &[
         id: "restart-without-end",
         level: Level::Note,
         says: "The service is restarted for ever: its start limit is off or can never be reached.",
-        why: "A service that fails at each start then fails for as long as the machine runs, without ever being \
+        why: "A service that fails at each start then fails for as long as the machine runs, without ever \
+              being \
               `failed`. The limit is reached when a start follows more than StartLimitBurst= others within \
-              StartLimitIntervalSec=; restarts that are RestartSec= apart have to fit into the interval. That is \
-              well for a service that must come back by itself, and bad where each round leaves something behind.",
+              StartLimitIntervalSec=; restarts that are RestartSec= apart have to fit into the interval. \
+              That is \
+              well for a service that must come back by itself, and bad where each round leaves something \
+              behind.",
         page: "systemd.unit(5)",
         bad: "[Service]\nExecStart=/usr/bin/foo\nRestart=always\nRestartSec=5\n",
-        good: "[Unit]\nStartLimitIntervalSec=5min\n[Service]\nExecStart=/usr/bin/foo\nRestart=always\nRestartSec=5\n",
+        good: "[Unit]\nStartLimitIntervalSec=5min\n[Service]\nExecStart=/usr/bin/foo\nRestart=always\n\
+               RestartSec=5\n",
         check: Check::Unit(without_end),
     },
     Rule {
         id: "restart-shorter-than-dependency",
         level: Level::Warning,
         says: "The service gives up before what it depends on is restarted.",
-        why: "Both fail together; the service uses up its start limit while the other one still waits for its \
-              RestartSec=, and stays down after that has come back.",
+        why: "Both fail together; the service uses up its start limit while the other one still waits for \
+              its \
+              RestartSec=, and stays down after that has come back. With After= its restarts wait for the \
+              other \
+              one.",
         page: "systemd.service(5)",
-        bad: "-- foo.service --\n[Unit]\nWants=db.service\nAfter=db.service\n[Service]\nExecStart=/usr/bin/foo\n\
-              Restart=always\n-- db.service --\n[Unit]\nStartLimitIntervalSec=5min\n[Service]\nExecStart=/usr/bin/db\nRestart=always\nRestartSec=10\n",
-        good: "-- foo.service --\n[Unit]\nWants=db.service\nAfter=db.service\nStartLimitIntervalSec=5min\n\
-               [Service]\nExecStart=/usr/bin/foo\nRestart=always\nRestartSec=15\n-- db.service --\n[Unit]\n\
-               StartLimitIntervalSec=5min\n[Service]\nExecStart=/usr/bin/db\nRestart=always\nRestartSec=10\n",
+        bad: "-- foo.service --\n[Unit]\nWants=db.service\n[Service]\nExecStart=/usr/bin/foo\n\
+              Restart=always\n\
+              -- db.service --\n[Unit]\nStartLimitIntervalSec=5min\n[Service]\nExecStart=/usr/bin/db\n\
+              Restart=always\nRestartSec=10\n",
+        good: "-- foo.service --\n[Unit]\nWants=db.service\nAfter=db.service\n[Service]\n\
+               ExecStart=/usr/bin/foo\n\
+               Restart=always\n-- db.service --\n[Unit]\nStartLimitIntervalSec=5min\n[Service]\n\
+               ExecStart=/usr/bin/db\nRestart=always\nRestartSec=10\n",
         check: Check::Unit(shorter_than_dependency),
     },
     Rule {
@@ -42,14 +52,17 @@ pub(super) const RULES: &[Rule] = &[
         why: "RestartSec= is the pause before a restart that Restart=no, the default, rules out.",
         page: "systemd.service(5)",
         bad: "[Service]\nExecStart=/usr/bin/foo\nRestartSec=5\n",
-        good: "[Service]\nExecStart=/usr/bin/foo\nRestart=on-failure\nRestartSec=5\n[Unit]\nStartLimitIntervalSec=1h\n",
+        good: "[Service]\nExecStart=/usr/bin/foo\nRestart=on-failure\nRestartSec=5\n[Unit]\n\
+               StartLimitIntervalSec=1h\n",
         check: Check::Unit(without_effect),
     },
     Rule {
         id: "restart-prevented",
         level: Level::Warning,
-        says: "The service ends well with each restart that Restart= asks for, as RemainAfterExit=yes keeps it up.",
-        why: "With RemainAfterExit=yes a service whose process ended well stays active, so that Restart=always \
+        says: "The service ends well with each restart that Restart= asks for, as RemainAfterExit=yes \
+               keeps it up.",
+        why: "With RemainAfterExit=yes a service whose process ended well stays active, so that \
+              Restart=always \
               restarts it after failures only: a daemon that ends with status 0 is gone and nobody sees it.",
         page: "systemd.service(5)",
         bad: "[Service]\nType=exec\nExecStart=/usr/bin/foo\nRestart=always\nRemainAfterExit=yes\n",
@@ -75,7 +88,7 @@ pub(super) fn limit_fires(config: &Config, service: &ServiceConfig) -> bool {
         return false;
     }
     // The start behind the last one that is allowed comes this long after the first, at the soonest.
-    interval == INFINITY || burst.saturating_mul(service.restart_delay) <= interval
+    interval == INFINITY || burst.saturating_mul(service.restart_delay) < interval
 }
 
 /// Why the start limit never fires, with the sum.
@@ -141,6 +154,12 @@ fn shorter_than_dependency(unit: &LintUnit, world: &World<'_>, findings: &mut Fi
     });
     for need in needs {
         let Some(other) = world.config(&need.other) else { continue };
+        // A restart pulls the other one in again, and waits for it where it is ordered after it.
+        let after = |d: &crate::Dependency| d.kind == DependencyKind::After && d.other == need.other;
+        let before = |d: &crate::Dependency| d.kind == DependencyKind::Before && d.other == *config.id();
+        if config.dependencies.iter().any(after) || other.dependencies.iter().any(before) {
+            continue;
+        }
         let Some(others) = other.service().filter(|s| restarts(s) && s.restart_delay != INFINITY) else {
             continue;
         };
@@ -154,7 +173,7 @@ fn shorter_than_dependency(unit: &LintUnit, world: &World<'_>, findings: &mut Fi
             need.other,
             span(others.restart_delay)
         );
-        let fix = format!("set RestartSec= to more than {}", span(others.restart_delay));
+        let fix = format!("add After={}, so that restarts wait for it", need.other);
         findings.add(unit.place("Restart"), message, &fix);
     }
 }

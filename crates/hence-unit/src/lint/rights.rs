@@ -24,7 +24,8 @@ pub(super) const RULES: &[Rule] = &[
         id: "user-nobody",
         level: Level::Note,
         says: "The service runs as the user nobody.",
-        why: "nobody owns what others may not own: files of network file systems, processes of other services. Each \
+        why: "nobody owns what others may not own: files of network file systems, processes of other \
+              services. Each \
               of them can change and end the others'. DynamicUser=yes gives the service a user of its own.",
         page: "systemd.exec(5)",
         bad: "[Service]\nUser=nobody\nExecStart=/usr/bin/foo\n",
@@ -35,11 +36,14 @@ pub(super) const RULES: &[Rule] = &[
         id: "root-on-the-network",
         level: Level::Note,
         says: "An interpreter that serves the network runs as root.",
-        why: "Programs in these languages don't change their user by themselves: a flaw in one is root's. Add \
+        why: "Programs in these languages don't change their user by themselves: a flaw in one is root's. \
+              Add \
               User= or DynamicUser=yes; ports below 1024 need AmbientCapabilities=CAP_NET_BIND_SERVICE.",
         page: "systemd.exec(5)",
-        bad: "[Unit]\nAfter=network.target\n[Service]\nExecStart=/usr/bin/node /srv/app/server.js --port 8080\n",
-        good: "[Unit]\nAfter=network.target\n[Service]\nUser=app\nExecStart=/usr/bin/node /srv/app/server.js --port 8080\n",
+        bad: "[Unit]\nAfter=network.target\n[Service]\nExecStart=/usr/bin/node /srv/app/server.js --port \
+              8080\n",
+        good: "[Unit]\nAfter=network.target\n[Service]\nUser=app\nExecStart=/usr/bin/node \
+               /srv/app/server.js --port 8080\n",
         check: Check::Unit(root_on_the_network),
     },
     Rule {

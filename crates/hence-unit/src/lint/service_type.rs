@@ -9,7 +9,8 @@ pub(super) const RULES: &[Rule] = &[
         id: "forking-in-foreground",
         level: Level::Error,
         says: "Type=forking, and the program is told to stay in the foreground.",
-        why: "The start is over when the first process ends, which it never does: after TimeoutStartSec= systemd \
+        why: "The start is over when the first process ends, which it never does: after TimeoutStartSec= \
+              systemd \
               kills it and calls the start failed. Write Type=exec, or notify where the program can.",
         page: "systemd.service(5)",
         bad: "[Service]\nType=forking\nPIDFile=/run/foo.pid\nExecStart=/usr/sbin/foo --foreground\n",
@@ -20,8 +21,10 @@ pub(super) const RULES: &[Rule] = &[
         id: "forking-without-pidfile",
         level: Level::Note,
         says: "Type=forking without PIDFile=.",
-        why: "systemd guesses which process is the main one, which fails as soon as there are several: then its \
-              end isn't seen, Restart= does nothing, and reloads have no main process. Better is a program that \
+        why: "systemd guesses which process is the main one, which fails as soon as there are several: \
+              then its \
+              end isn't seen, Restart= does nothing, and reloads have no main process. Better is a program \
+              that \
               stays in the foreground.",
         page: "systemd.service(5)",
         bad: "[Service]\nType=forking\nExecStart=/usr/sbin/foo\n",
@@ -32,7 +35,8 @@ pub(super) const RULES: &[Rule] = &[
         id: "daemonizing-in-simple",
         level: Level::Warning,
         says: "The program puts itself into the background, and Type= expects it to stay.",
-        why: "The process that systemd started ends, which is the end of the service: what it forked is killed, or \
+        why: "The process that systemd started ends, which is the end of the service: what it forked is \
+              killed, or \
               with KillMode=process left behind. Leave the option out, or write Type=forking with PIDFile=.",
         page: "systemd.service(5)",
         bad: "[Service]\nType=exec\nExecStart=/usr/sbin/foo --daemonize\n",
@@ -48,8 +52,10 @@ pub(super) const RULES: &[Rule] = &[
         page: "sd_notify(3)",
         bad: "-- image --\n-- foo.service --\n[Service]\nType=notify\nExecStart=/usr/bin/start-foo\n\
               -- /usr/bin/start-foo --\n#!/bin/sh\nwhile true; do\n  /usr/bin/foo-once\n  sleep 10\ndone\n",
-        good: "-- image --\n-- foo.service --\n[Service]\nType=notify\nNotifyAccess=all\nExecStart=/usr/bin/start-foo\n\
-               -- /usr/bin/start-foo --\n#!/bin/sh\nsystemd-notify --ready\nwhile true; do\n  /usr/bin/foo-once\n  \
+        good: "-- image --\n-- foo.service --\n[Service]\nType=notify\nNotifyAccess=all\n\
+               ExecStart=/usr/bin/start-foo\n\
+               -- /usr/bin/start-foo --\n#!/bin/sh\nsystemd-notify --ready\nwhile true; do\n  \
+               /usr/bin/foo-once\n  \
                sleep 10\ndone\n",
         check: Check::Unit(notify_from_script),
     },
@@ -67,7 +73,8 @@ pub(super) const RULES: &[Rule] = &[
         id: "remain-after-exit",
         level: Level::Note,
         says: "RemainAfterExit=yes keeps a service active whose program has ended.",
-        why: "Of a daemon that ended nobody is told; a command that is to run once is Type=oneshot, whose start is \
+        why: "Of a daemon that ended nobody is told; a command that is to run once is Type=oneshot, whose \
+              start is \
               over when the command is, so that what comes after it can rely on it.",
         page: "systemd.service(5)",
         bad: "[Service]\nType=exec\nExecStart=/usr/bin/set-up-foo\nRemainAfterExit=yes\n",
@@ -78,10 +85,12 @@ pub(super) const RULES: &[Rule] = &[
         id: "oneshot-with-many-restarts",
         level: Level::Note,
         says: "A oneshot service is restarted at once for ever when it fails.",
-        why: "A oneshot service that is pulled in by a target keeps its start job while it is retried: what is \
+        why: "A oneshot service that is pulled in by a target keeps its start job while it is retried: \
+              what is \
               ordered after it waits.",
         page: "systemd.service(5)",
-        bad: "[Unit]\nStartLimitIntervalSec=0\n[Service]\nType=oneshot\nExecStart=/usr/bin/foo\nRestart=on-failure\n",
+        bad: "[Unit]\nStartLimitIntervalSec=0\n[Service]\nType=oneshot\nExecStart=/usr/bin/foo\n\
+              Restart=on-failure\n",
         good: "[Service]\nType=oneshot\nExecStart=/usr/bin/foo\nRestart=on-failure\nRestartSec=1s\n",
         check: Check::Unit(oneshot_restarts),
     },
@@ -89,7 +98,8 @@ pub(super) const RULES: &[Rule] = &[
         id: "pid-file-without-forking",
         level: Level::Note,
         says: "PIDFile= has no use in a service that doesn't fork.",
-        why: "The main process is the one that systemd started. systemd only removes the file when the service \
+        why: "The main process is the one that systemd started. systemd only removes the file when the \
+              service \
               stops.",
         page: "systemd.service(5)",
         bad: "[Service]\nType=exec\nPIDFile=/run/foo.pid\nExecStart=/usr/sbin/foo\n",

@@ -1,4 +1,5 @@
-//! The statements of a shell script, found by a scanner that tolerates everything: what it can't make sense of
+//! The statements of a shell script, found by a scanner that tolerates everything: what it can't make sense
+//! of
 //! it passes over. It runs and expands nothing; sh(1p), "Shell Command Language".
 
 use alloc::{
@@ -478,7 +479,8 @@ mod tests {
 
     #[test]
     fn statements_of_a_starter() {
-        let text = "#!/bin/sh\n# starts foo\nset -e\nA=1 B='x y' /usr/bin/foo --port \"$P; echo\" >/tmp/x 2>&1 &\n\
+        let text = "#!/bin/sh\n# starts foo\nset -e\nA=1 B='x y' /usr/bin/foo --port \"$P; echo\" >/tmp/x \
+        2>&1 &\n\
                     PID=$!\nwait $PID\n";
         assert_eq!(
             shown(text),
@@ -488,7 +490,8 @@ mod tests {
 
     #[test]
     fn compounds_functions_and_cases() {
-        let text = "f() {\n  a\n}\nif b; then c && d\nelse e | g; fi\ncase \"$1\" in\n start|go) h ;;\n *) i;;\nesac\n\
+        let text = "f() {\n  a\n}\nif b; then c && d\nelse e | g; fi\ncase \"$1\" in\n start|go) h ;;\n *) \
+        i;;\nesac\n\
                     while true; do\n j\ndone\nfor x in 1 2; do k; done\n( l )\nm";
         let outline = outline(text);
         assert_eq!(outline.functions, ["f"]);

@@ -17,15 +17,18 @@ pub(super) const RULES: &[Rule] = &[
         level: Level::Note,
         says: "A starter script runs the service's program as its child and waits, instead of exec.",
         why: "The main process is then the shell: signals, the exit status and sd_notify go to and come from \
-              it. With KillMode=process or none a stop ends the shell and leaves the program behind, once with \
+              it. With KillMode=process or none a stop ends the shell and leaves the program behind, once \
+              with \
               every restart. Write `exec` in front of the program: it takes the shell's place.",
         page: "systemd.kill(5)",
         bad: "-- image --\n-- foo.service --\n[Service]\nExecStart=/usr/bin/start-foo\nKillMode=process\n\
               TasksMax=64\n\
-              -- /usr/bin/start-foo --\n#!/bin/sh\nset -e\n. /etc/default/foo\n/usr/bin/foo --port \"$PORT\"\n\
+              -- /usr/bin/start-foo --\n#!/bin/sh\nset -e\n. /etc/default/foo\n/usr/bin/foo --port \
+              \"$PORT\"\n\
               -- /usr/bin/foo --\n",
         good: "-- image --\n-- foo.service --\n[Service]\nExecStart=/usr/bin/start-foo\n\
-               -- /usr/bin/start-foo --\n#!/bin/sh\nset -e\n. /etc/default/foo\nexec /usr/bin/foo --port \"$PORT\"\n\
+               -- /usr/bin/start-foo --\n#!/bin/sh\nset -e\n. /etc/default/foo\nexec /usr/bin/foo --port \
+               \"$PORT\"\n\
                -- /usr/bin/foo --\n",
         check: Check::Unit(waits),
     },
@@ -33,8 +36,10 @@ pub(super) const RULES: &[Rule] = &[
         id: "starter-abandons",
         level: Level::Warning,
         says: "The starter puts the service's program into the background and ends.",
-        why: "The end of the main process is the end of the service: systemd then kills the program at once, or, \
-              with KillMode=process or none, loses sight of it. Leave the `&` out and write `exec` in front of \
+        why: "The end of the main process is the end of the service: systemd then kills the program at \
+              once, or, \
+              with KillMode=process or none, loses sight of it. Leave the `&` out and write `exec` in \
+              front of \
               the program.",
         page: "systemd.service(5)",
         bad: "[Service]\nType=exec\nExecStart=/bin/sh -c '/usr/bin/foo --serve &'\n",
@@ -45,8 +50,10 @@ pub(super) const RULES: &[Rule] = &[
         id: "starter-pipes",
         level: Level::Note,
         says: "The service's program runs in a pipe behind a shell.",
-        why: "The main process is a shell that waits for all parts of the pipe. The exit status is that of the \
-              last part, so that Restart=on-failure doesn't see the program fail. What a service writes goes to \
+        why: "The main process is a shell that waits for all parts of the pipe. The exit status is that of \
+              the \
+              last part, so that Restart=on-failure doesn't see the program fail. What a service writes \
+              goes to \
               the journal by itself; for files there is StandardOutput=append:.",
         page: "systemd.exec(5)",
         bad: "[Service]\nType=exec\nExecStart=/bin/sh -c '/usr/bin/foo 2>&1 | logger -t foo'\n",
@@ -57,7 +64,8 @@ pub(super) const RULES: &[Rule] = &[
         id: "script-waits",
         level: Level::Note,
         says: "A script that was given without a unit runs its last program as a child, instead of exec.",
-        why: "Where a service starts it, its main process is the shell and not the program; see starter-waits.",
+        why: "Where a service starts it, its main process is the shell and not the program; see \
+              starter-waits.",
         page: "systemd.kill(5)",
         bad: "-- /usr/bin/start-foo --\n#!/bin/sh\n/usr/bin/foo &\nwait\n",
         good: "-- /usr/bin/start-foo --\n#!/bin/sh\nexec /usr/bin/foo\n",

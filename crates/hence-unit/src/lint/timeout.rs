@@ -9,8 +9,10 @@ pub(super) const RULES: &[Rule] = &[
         id: "start-without-timeout",
         level: Level::Warning,
         says: "The start of the service may last for ever.",
-        why: "The start waits until the program says that it is ready. With TimeoutStartSec=infinity, or 0, which \
-              means the same, a program that hangs keeps everything that is ordered after it waiting: often the \
+        why: "The start waits until the program says that it is ready. With TimeoutStartSec=infinity, or \
+              0, which \
+              means the same, a program that hangs keeps everything that is ordered after it waiting: \
+              often the \
               whole boot.",
         page: "systemd.service(5)",
         bad: "[Service]\nType=notify\nExecStart=/usr/bin/foo\nTimeoutStartSec=infinity\n",
@@ -21,7 +23,8 @@ pub(super) const RULES: &[Rule] = &[
         id: "stop-without-timeout",
         level: Level::Warning,
         says: "The stop of the service may last for ever.",
-        why: "With TimeoutStopSec=infinity, or 0, which means the same and not \"at once\", a process that ignores \
+        why: "With TimeoutStopSec=infinity, or 0, which means the same and not \"at once\", a process that \
+              ignores \
               the signal is never killed: restarts and the shutdown of the machine wait for it.",
         page: "systemd.service(5)",
         bad: "[Service]\nExecStart=/usr/bin/foo\nTimeoutStopSec=0\n",
@@ -32,7 +35,8 @@ pub(super) const RULES: &[Rule] = &[
         id: "start-timeout-without-effect",
         level: Level::Note,
         says: "TimeoutStartSec= limits nothing here.",
-        why: "The start of a service of Type=simple is over as soon as its process is there: without commands in \
+        why: "The start of a service of Type=simple is over as soon as its process is there: without \
+              commands in \
               front of it or behind it there is nothing that could last.",
         page: "systemd.service(5)",
         bad: "[Service]\nType=simple\nExecStart=/usr/bin/foo\nTimeoutStartSec=30\n",
@@ -43,18 +47,21 @@ pub(super) const RULES: &[Rule] = &[
         id: "job-timeout-shorter",
         level: Level::Warning,
         says: "JobTimeoutSec= ends the start before TimeoutStartSec= does.",
-        why: "The job is given up while the service goes on starting: what waits for it fails although it may \
+        why: "The job is given up while the service goes on starting: what waits for it fails although it \
+              may \
               still come up.",
         page: "systemd.unit(5)",
         bad: "[Unit]\nJobTimeoutSec=10\n[Service]\nType=notify\nExecStart=/usr/bin/foo\nTimeoutStartSec=60\n",
-        good: "[Unit]\nJobTimeoutSec=2min\n[Service]\nType=notify\nExecStart=/usr/bin/foo\nTimeoutStartSec=60\n",
+        good: "[Unit]\nJobTimeoutSec=2min\n[Service]\nType=notify\nExecStart=/usr/bin/foo\n\
+               TimeoutStartSec=60\n",
         check: Check::Unit(job_timeout_shorter),
     },
     Rule {
         id: "watchdog-short",
         level: Level::Note,
         says: "WatchdogSec= is so short that a busy machine looks like a hanging service.",
-        why: "A service has to answer twice as often as WatchdogSec= says. Below a second a pause of the machine, \
+        why: "A service has to answer twice as often as WatchdogSec= says. Below a second a pause of the \
+              machine, \
               a disk that spins up, or a virtual machine that is moved ends a sound service.",
         page: "systemd.service(5)",
         bad: "[Service]\nType=notify\nExecStart=/usr/bin/foo\nRestart=on-failure\nWatchdogSec=500ms\n",

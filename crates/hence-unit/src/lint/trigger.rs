@@ -12,7 +12,8 @@ pub(super) const RULES: &[Rule] = &[
         id: "trigger-nowhere",
         level: Level::Error,
         says: "The unit that a socket, timer or path starts doesn't exist.",
-        why: "A socket without its service is refused; a timer or path elapses and fails each time. A socket with \
+        why: "A socket without its service is refused; a timer or path elapses and fails each time. A \
+              socket with \
               Accept=yes needs a template, one without needs a plain service.",
         page: "systemd.socket(5)",
         bad: "-- foo.socket --\n[Socket]\nListenStream=/run/foo\nAccept=yes\n-- foo.service --\n[Service]\n\
@@ -27,7 +28,8 @@ pub(super) const RULES: &[Rule] = &[
         says: "A timer or path pulls in the unit that it is to start later.",
         why: "Requires= or Wants= starts it at once with the timer, at each boot, whatever the timer says.",
         page: "systemd.timer(5)",
-        bad: "-- foo.timer --\n[Unit]\nRequires=foo.service\n[Timer]\nOnCalendar=daily\n-- foo.service --\n[Service]\n\
+        bad: "-- foo.timer --\n[Unit]\nRequires=foo.service\n[Timer]\nOnCalendar=daily\n-- foo.service --\n\
+              [Service]\n\
               Type=oneshot\nExecStart=/usr/bin/foo\n",
         good: "-- foo.timer --\n[Timer]\nOnCalendar=daily\n-- foo.service --\n[Service]\nType=oneshot\n\
                ExecStart=/usr/bin/foo\n",
@@ -37,7 +39,8 @@ pub(super) const RULES: &[Rule] = &[
         id: "timer-runs-once",
         level: Level::Warning,
         says: "A timer that is to elapse again and again starts a service that stays active.",
-        why: "With RemainAfterExit=yes the service is active after its first run; starting what is active does \
+        why: "With RemainAfterExit=yes the service is active after its first run; starting what is active \
+              does \
               nothing, so that it never runs again.",
         page: "systemd.timer(5)",
         bad: "-- foo.timer --\n[Timer]\nOnCalendar=daily\n-- foo.service --\n[Service]\nType=oneshot\n\
@@ -50,7 +53,8 @@ pub(super) const RULES: &[Rule] = &[
         id: "timer-never-begins",
         level: Level::Warning,
         says: "The timer only counts from the last time that its unit was up or down.",
-        why: "OnUnitActiveSec= and OnUnitInactiveSec= repeat; a unit that was never started has no such time, so \
+        why: "OnUnitActiveSec= and OnUnitInactiveSec= repeat; a unit that was never started has no such \
+              time, so \
               that the timer waits for ever. Add OnBootSec= or OnActiveSec=.",
         page: "systemd.timer(5)",
         bad: "-- foo.timer --\n[Timer]\nOnUnitActiveSec=1h\n-- foo.service --\n[Service]\nType=oneshot\n\
@@ -65,18 +69,23 @@ pub(super) const RULES: &[Rule] = &[
         says: "Persistent=yes has no effect on a timer without OnCalendar=.",
         why: "What was missed while the machine was off is made up for with OnCalendar= only.",
         page: "systemd.timer(5)",
-        bad: "-- foo.timer --\n[Timer]\nOnBootSec=5min\nPersistent=yes\n-- foo.service --\n[Service]\nType=oneshot\n\
+        bad: "-- foo.timer --\n[Timer]\nOnBootSec=5min\nPersistent=yes\n-- foo.service --\n[Service]\n\
+              Type=oneshot\n\
               ExecStart=/usr/bin/foo\n",
-        good: "-- foo.timer --\n[Timer]\nOnCalendar=hourly\nPersistent=yes\n-- foo.service --\n[Service]\nType=oneshot\n\
+        good: "-- foo.timer --\n[Timer]\nOnCalendar=hourly\nPersistent=yes\n-- foo.service --\n[Service]\n\
+               Type=oneshot\n\
                ExecStart=/usr/bin/foo\n",
         check: Check::Unit(persistent),
     },
     Rule {
         id: "path-loop",
         level: Level::Warning,
-        says: "A path unit starts a service again as soon as it ends, for as long as what it looks for is there.",
-        why: "PathExists= and DirectoryNotEmpty= are looked at again when the service ends: a service that leaves \
-              the file where it is runs in a loop until the trigger limit ends it. It has to remove the file, or \
+        says: "A path unit starts a service again as soon as it ends, for as long as what it looks for is \
+               there.",
+        why: "PathExists= and DirectoryNotEmpty= are looked at again when the service ends: a service that \
+              leaves \
+              the file where it is runs in a loop until the trigger limit ends it. It has to remove the \
+              file, or \
               the path unit watches with PathChanged=.",
         page: "systemd.path(5)",
         bad: "-- foo.path --\n[Path]\nPathExists=/etc/hosts\n-- foo.service --\n[Service]\nType=oneshot\n\

@@ -17,7 +17,8 @@ use std::path::{Path, PathBuf};
 /// Finds what will go wrong with unit files: loops, leaks, hangs, lines without effect.
 ///
 /// PATH is a unit file, a drop-in, a starter script, a folder of these, or the files of a package or an image
-/// (a folder with usr/lib/systemd/system or the like in it). Nothing is started or asked over the network, and
+/// (a folder with usr/lib/systemd/system or the like in it). Nothing is started or asked over the network,
+/// and
 /// only what was given is reported; other units are read where a rule has to know them.
 #[derive(Debug, clap::Args)]
 #[command(after_help = HELP)]

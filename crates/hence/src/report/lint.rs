@@ -1,4 +1,5 @@
-//! Findings of `hence lint` as a page: the answer first, then each finding with its line, as compilers show them.
+//! Findings of `hence lint` as a page: the answer first, then each finding with its line, as compilers show
+//! them.
 
 pub mod forms;
 

@@ -1,4 +1,5 @@
-//! Which files are looked at together: the units of a folder, of a package's files, of an image. Paths are those
+//! Which files are looked at together: the units of a folder, of a package's files, of an image. Paths are
+//! those
 //! inside of the image; people are shown them as they wrote them.
 
 use crate::exit::{Trouble, USAGE};
@@ -134,7 +135,8 @@ impl Paths<'_> {
                 let user = group.user;
                 let system = groups.iter().find(|g| g.user == user);
                 let below = |path: &str| path.strip_prefix(root).map(str::to_owned);
-                // Files from elsewhere are looked at as if they were in the image's first folder: as they are.
+                // Files from elsewhere are looked at as if they were in the image's first folder: as they
+                // are.
                 let inside = group.folders.iter().all(|f| below(f).is_some());
                 if inside {
                     let cut = |path: &String| below(path).unwrap_or_else(|| path.clone());
@@ -432,7 +434,8 @@ impl Group {
     }
 }
 
-/// What specifiers stand for: nothing of this machine, so that the same files give the same findings anywhere.
+/// What specifiers stand for: nothing of this machine, so that the same files give the same findings
+/// anywhere.
 fn environs(user: bool) -> Environs {
     let text = |value: &str| value.to_owned();
     Environs {

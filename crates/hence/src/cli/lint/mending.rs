@@ -1,4 +1,5 @@
-//! Safe mends: what they would change, and changing it. A file is written anew beside the old one and takes its
+//! Safe mends: what they would change, and changing it. A file is written anew beside the old one and takes
+//! its
 //! place at once, with its owner and permissions.
 
 use crate::exit::{TROUBLE, Trouble};
