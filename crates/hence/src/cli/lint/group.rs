@@ -12,6 +12,8 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+/// With more folders than this, units of one are not searched in the others.
+const FOLDERS_MAX: usize = 32;
 /// How deep folders of folders are searched for unit files.
 const DEPTH_MAX: usize = 12;
 /// Folders by which the files of a package or an image are known.
@@ -201,6 +203,13 @@ struct Plain {
 impl Plain {
     fn take(&mut self, at: &str, written: &Path) -> Result<(), Trouble> {
         self.written.push((at.to_owned(), written.display().to_string().trim_end_matches('/').to_owned()));
+        if written.is_relative()
+            && let Ok(here) = std::env::current_dir()
+            && let Some(here) = here.to_str().filter(|here| at.starts_with(&format!("{here}/")))
+        {
+            // Files beside those that were named are shown like them.
+            self.written.push((here.to_owned(), String::new()));
+        }
         if written.is_dir() {
             if let Some(unit) = at.strip_suffix(".d").and_then(unit_of_path) {
                 return self.drop_ins(at, &unit, written);
@@ -311,7 +320,9 @@ impl Plain {
             let of_user = user || own.as_ref().is_some_and(|f| f.ends_with("/systemd/user"));
             // Its own folder wins; what its units speak of may be in the others.
             let mut search: Vec<String> = own.into_iter().collect();
-            search.extend(folders.iter().filter(|f| !search.contains(f)).cloned().collect::<Vec<_>>());
+            if folders.len() <= FOLDERS_MAX {
+                search.extend(folders.iter().filter(|f| !search.contains(f)).cloned().collect::<Vec<_>>());
+            }
             groups.push(Group {
                 root: String::new(),
                 folders: search,
@@ -334,6 +345,12 @@ fn unit_of(stem: &str) -> Option<UnitName> {
 
 fn unit_of_path(path: &str) -> Option<UnitName> {
     unit_of(path.rsplit('/').next()?)
+}
+
+/// A path without `./` in front.
+fn plain(path: &str) -> String {
+    let rest = path.strip_prefix("./").map(|rest| rest.trim_start_matches('/'));
+    rest.filter(|rest| !rest.is_empty()).unwrap_or(path).to_owned()
 }
 
 fn list(folder: &str) -> Vec<Entry> {
@@ -388,7 +405,8 @@ impl Group {
         };
         match self.written.iter().filter(begins).max_by_key(|(at, _)| at.len()) {
             Some((at, written)) => {
-                format!("{written}{}", &whole[at.len()..]).trim_start_matches("./").to_owned()
+                let shown = format!("{written}{}", &whole[at.len()..]);
+                if written.is_empty() { shown.trim_start_matches('/').to_owned() } else { plain(&shown) }
             }
             None => whole,
         }
