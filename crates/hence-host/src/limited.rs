@@ -1,4 +1,4 @@
-//! A program that is run and waited for with a limit of time: generators, and ours before it is executed anew.
+//! A program that is run and waited for with a limit of time: generators, ours before it is executed anew.
 //! Services are started elsewhere.
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
