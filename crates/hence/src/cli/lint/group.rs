@@ -113,7 +113,9 @@ impl Paths<'_> {
         let shown = written.display().to_string();
         for group in &mut groups {
             group.host = self.host;
-            group.written.push((root.into(), shown.trim_end_matches('/').into()));
+            if !root.is_empty() {
+                group.written.push((root.into(), shown.trim_end_matches('/').into()));
+            }
         }
         if self.given.is_empty() {
             return Ok(groups);
@@ -154,7 +156,8 @@ impl Paths<'_> {
                     group.root = root.into();
                     group.scope = Scope::System;
                     group.host = self.host;
-                    group.written = vec![(root.into(), shown.trim_end_matches('/').into())];
+                    let whole = || (root.to_owned(), shown.trim_end_matches('/').to_owned());
+                    group.written = (!root.is_empty()).then(whole).into_iter().collect();
                     for folder in system.into_iter().flat_map(|g| &g.folders) {
                         if !group.folders.contains(folder) {
                             group.folders.push(folder.clone());
