@@ -394,7 +394,12 @@ fn missing_program(unit: &LintUnit, world: &World<'_>, findings: &mut Findings<'
         unit.config.conditions.iter().any(|c| c.check.starts_with("Path") || c.check.starts_with("File"));
     for (_, command) in unit.commands() {
         let instance = unit.template && command.path.contains(super::world::INSTANCE);
-        if instance || guarded || command.path.starts_with("/run/") || command.path.starts_with("/proc/") {
+        if instance
+            || command.ignore_failure
+            || guarded
+            || command.path.starts_with("/run/")
+            || command.path.starts_with("/proc/")
+        {
             continue;
         }
         let mode = match command.path.starts_with('/') {
@@ -411,7 +416,6 @@ fn missing_program(unit: &LintUnit, world: &World<'_>, findings: &mut Findings<'
             }
             Some(_) => continue,
         };
-        let level = if command.ignore_failure { Level::Note } else { Level::Error };
-        findings.add_at(level, unit.at(command.position), message, "");
+        findings.add(unit.at(command.position), message, "");
     }
 }

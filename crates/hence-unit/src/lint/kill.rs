@@ -48,9 +48,11 @@ pub(super) const RULES: &[Rule] = &[
               before. A \
               number that fits the service turns a leak into an error that somebody sees.",
         page: "systemd.resource-control(5)",
-        bad: "[Service]\nExecStart=/usr/bin/foo\n# hence: allow kill-mode: sessions outlive the daemon\n\
+        bad: "[Service]\nExecStart=/usr/bin/foo\nRestart=always\n# hence: allow kill-mode: sessions \
+        outlive the daemon\n\
               KillMode=process\n",
-        good: "[Service]\nExecStart=/usr/bin/foo\n# hence: allow kill-mode: sessions outlive the daemon\n\
+        good: "[Service]\nExecStart=/usr/bin/foo\nRestart=always\n# hence: allow kill-mode: sessions \
+        outlive the daemon\n\
                KillMode=process\nTasksMax=256\n",
         check: Check::Unit(tasks_unbounded),
     },
@@ -114,7 +116,8 @@ fn comes_again(unit: &LintUnit, service: &ServiceConfig) -> Option<String> {
 }
 
 /// Programs whose children are others' sessions and jobs, which are meant to outlive them.
-const SESSIONS: [&str; 22] = [
+const SESSIONS: [&str; 23] = [
+    "systemd-sulogin-shell",
     "sshd",
     "dropbear",
     "cron",
@@ -141,7 +144,10 @@ const SESSIONS: [&str; 22] = [
 
 /// Whether the children are meant to outlive the service, as far as its program tells.
 fn has_sessions(service: &ServiceConfig) -> bool {
-    let name = |c: &Command| c.path.rsplit('/').next().is_some_and(|name| SESSIONS.contains(&name));
+    let name = |c: &Command| {
+        let shell = is_shell_program(&c.path) && c.argv.len() == 1;
+        shell || c.path.rsplit('/').next().is_some_and(|name| SESSIONS.contains(&name))
+    };
     service.commands(ExecPhase::Start).iter().any(name)
 }
 
@@ -200,24 +206,21 @@ fn shown_limit(limit: Option<Limit>, world: &World<'_>) -> (u64, String) {
 fn tasks_unbounded(unit: &LintUnit, world: &World<'_>, findings: &mut Findings<'_>) {
     let Some(service) = unit.service().filter(|s| leaks(unit, s) && !has_sessions(s)) else { return };
     // One that nothing restarts leaves a few behind, not thousands.
-    let Some(again) =
-        comes_again(unit, service).or_else(|| unit.last("TasksMax").is_none().then(String::new))
-    else {
+    if comes_again(unit, service).is_none() {
         return;
-    };
+    }
     let own = unit.last("TasksMax").is_some();
     let limit = service.resources.tasks_max;
     let (count, of) = shown_limit(limit, world);
     if own && count < 4_096 {
         return;
     }
-    let level = if again.is_empty() { Level::Note } else { Level::Warning };
     let message = match own {
         true => format!("TasksMax= lets {count} processes be left behind {of}"),
         false => format!("no TasksMax=: {count} processes can be left behind {of} before anything stops it"),
     };
     let place = unit.place(if own { "TasksMax" } else { "KillMode" });
-    findings.add_at(level, place, message, "set TasksMax= to a few times what the service needs");
+    findings.add(place, message, "set TasksMax= to a few times what the service needs");
 }
 
 fn tasks_max_high(unit: &LintUnit, world: &World<'_>, findings: &mut Findings<'_>) {

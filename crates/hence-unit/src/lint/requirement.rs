@@ -403,7 +403,9 @@ fn part_of(unit: &LintUnit, world: &World<'_>, findings: &mut Findings<'_>) {
             d.other == *other && matches!(d.kind, Kinds::Requires | Kinds::BindsTo | Kinds::Requisite)
         });
         let template = unit.template || config.id().instance().is_some();
-        if installs || pulled || needs || template || theirs.dependencies.iter().any(starts) {
+        // The bus starts it when it is needed.
+        let by_bus = config.service().is_some_and(|s| s.bus_name.is_some());
+        if installs || pulled || needs || template || by_bus || theirs.dependencies.iter().any(starts) {
             continue;
         }
         let message =

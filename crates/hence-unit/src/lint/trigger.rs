@@ -130,6 +130,10 @@ fn nowhere(unit: &LintUnit, world: &World<'_>, findings: &mut Findings<'_>) {
         true => name.template().map_or_else(|| String::from(name.as_str()), |t| t.as_str().into()),
         false => name.as_str().into(),
     };
+    // Whoever keeps the system log gives its service this name; systemd.special(7).
+    if name.as_str() == "syslog.service" {
+        return;
+    }
     // What listens for a protocol of the kernel alone, or only keeps a FIFO, still needs its service.
     let other = match &config.kind {
         Kind::Socket(socket) if socket.accept => config.id().with_kind(UnitKind::Service),
