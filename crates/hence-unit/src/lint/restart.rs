@@ -108,8 +108,9 @@ fn arithmetic(config: &Config, service: &ServiceConfig) -> String {
     )
 }
 
+/// Whether it is restarted when it ends with an error.
 fn restarts(service: &ServiceConfig) -> bool {
-    !matches!(service.restart, Restart::No | Restart::OnWatchdog | Restart::OnAbort | Restart::OnSuccess)
+    matches!(service.restart, Restart::Always | Restart::OnFailure)
 }
 
 fn without_end(unit: &LintUnit, _: &World<'_>, findings: &mut Findings<'_>) {
