@@ -18,6 +18,7 @@ mod layer;
 mod loading;
 mod loading_kinds;
 pub mod mend;
+mod names;
 mod order;
 mod requirement;
 mod restart;

@@ -174,11 +174,6 @@ fn shell_substitution(unit: &LintUnit, _: &World<'_>, findings: &mut Findings<'_
         // In argv[] words may have been taken apart at blanks inside of the substitution.
         let line = unit.line_of(command).map_or("", |a| &a.value);
         if let Some(found) = substitution(line) {
-            if found != "${NAME:-...}" || !command.argv.iter().any(|w| substitution(w).is_some()) {
-                if found == "${NAME:-...}" {
-                    continue;
-                }
-            }
             let name = command.path.rsplit('/').next().unwrap_or_default();
             let message = format!("{found} reaches {name} as it is written: there is no shell");
             findings.add(unit.at(command.position), message, "write /bin/sh -c '...', or Environment=");
@@ -315,7 +310,7 @@ fn undefined_variable(unit: &LintUnit, world: &World<'_>, findings: &mut Finding
     }
     let known = |name: &str| {
         let known = |k: &&str| if k.ends_with('_') { name.starts_with(*k) } else { name == *k };
-        KNOWN.iter().any(|k| known(&k)) || is_set(unit, name)
+        KNOWN.iter().any(known) || is_set(unit, name)
     };
     let mut said: BTreeSet<&str> = BTreeSet::new();
     for (_, command) in unit.commands().filter(|(_, c)| !c.no_substitution) {

@@ -196,7 +196,7 @@ fn template(unit: &LintUnit, world: &World<'_>, findings: &mut Findings<'_>) {
 
 fn also(unit: &LintUnit, world: &World<'_>, findings: &mut Findings<'_>) {
     let own = unit.shown();
-    for name in unit.config.install.also.iter().filter(|name| &***name != own && !name.contains('%')) {
+    for name in unit.config.install.also.iter().filter(|name| ***name != *own && !name.contains('%')) {
         let Some(parsed) = UnitName::new(name) else { continue };
         let instance = parsed.with_instance(super::world::INSTANCE).filter(|_| parsed.is_template());
         let other = world.config(instance.as_ref().unwrap_or(&parsed));

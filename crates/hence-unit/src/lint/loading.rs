@@ -339,7 +339,7 @@ fn mend(file: &UnitFile, diagnostic: &Diagnostic) -> Option<Edit> {
             let now = row.replaced_by.filter(|now| same && !now.contains(' '))?;
             directive::find(&assignment.section, now)?;
             let text = file.line(line)?.replacen(row.name, now, 1);
-            Change::Replace { first: line, last: line, text: format!("{}", text.trim_end_matches('\r')) }
+            Change::Replace { first: line, last: line, text: text.trim_end_matches('\r').into() }
         }
         _ => return None,
     };

@@ -1,9 +1,10 @@
 //! Cycles: of orderings among units that start together, and of requirements.
 
+use super::names::Names;
 use super::{Check, Findings, Level, LintUnit, Rule, World, requirement::place_of};
 use crate::{Config, DependencyKind as Kinds, Origin, UnitName, implied};
 use alloc::{
-    collections::{BTreeMap, BTreeSet, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque, btree_map::Entry},
     format,
     rc::Rc,
     string::{String, ToString},
@@ -80,7 +81,7 @@ fn pulls(kind: Kinds) -> bool {
 /// The given units and all that they pull in, by numbers.
 struct Graph {
     units: Vec<Rc<Config>>,
-    numbers: BTreeMap<UnitName, usize>,
+    numbers: Names<usize>,
     /// For each unit, those that it starts after.
     after: Vec<Vec<usize>>,
     /// For each unit, those that it pulls in, and whether it can't do without.
@@ -94,7 +95,7 @@ impl Graph {
         let mut graph = Graph {
             given: units.len(),
             units,
-            numbers: BTreeMap::new(),
+            numbers: Names::default(),
             after: Vec::new(),
             pulled: Vec::new(),
         };
@@ -105,12 +106,12 @@ impl Graph {
         while at < graph.units.len() {
             let config = graph.units[at].clone();
             for d in config.dependencies.iter().filter(|d| pulls(d.kind)) {
-                if !graph.numbers.contains_key(&d.other)
+                if graph.numbers.get(&d.other).is_none()
                     && graph.units.len() < UNITS_MAX
                     && let Some(other) = world.config(&d.other)
                 {
-                    match graph.numbers.get(other.id()) {
-                        Some(known) => drop(graph.numbers.insert(d.other.clone(), *known)),
+                    match graph.numbers.get(other.id()).copied() {
+                        Some(known) => drop(graph.numbers.entry(&d.other, || known)),
                         None => {
                             graph.units.push(other);
                             graph.number(graph.units.len() - 1);
@@ -127,7 +128,7 @@ impl Graph {
     fn number(&mut self, number: usize) {
         let config = self.units[number].clone();
         for name in core::iter::once(config.id()).chain(&config.aliases) {
-            self.numbers.entry(name.clone()).or_insert(number);
+            self.numbers.entry(name, || number);
         }
     }
 
@@ -136,6 +137,10 @@ impl Graph {
         self.pulled = vec![Vec::new(); self.units.len()];
         for (number, config) in self.units.iter().enumerate() {
             for d in &config.dependencies {
+                let orders = matches!(d.kind, Kinds::After | Kinds::Before);
+                if !orders && !pulls(d.kind) {
+                    continue;
+                }
                 let Some(&other) = self.numbers.get(&d.other).filter(|n| **n != number) else { continue };
                 if implied::is_void(config, d, &self.units[other]) {
                     continue;
@@ -183,8 +188,8 @@ impl Graph {
                     cycle.reverse();
                     return Some(cycle);
                 }
-                if !before.contains_key(&other) {
-                    before.insert(other, unit);
+                if let Entry::Vacant(slot) = before.entry(other) {
+                    slot.insert(unit);
                     next.push_back(other);
                 }
             }

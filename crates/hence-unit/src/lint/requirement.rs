@@ -266,10 +266,10 @@ fn missing(unit: &LintUnit, world: &World<'_>, findings: &mut Findings<'_>) {
     for dependency in declared(&unit.config) {
         let strict = requires(dependency.kind) || dependency.kind == Kinds::Requisite;
         let other = &dependency.other;
+        let by_itself =
+            matches!(other.kind(), UnitKind::Device | UnitKind::Slice | UnitKind::Scope | UnitKind::Mount);
         let absent =
-            !matches!(other.kind(), UnitKind::Device | UnitKind::Slice | UnitKind::Scope | UnitKind::Mount)
-                && !(unit.template && other.as_str().contains(super::world::INSTANCE))
-                && !world.exists(other);
+            !(by_itself || unit.template && other.contains(super::world::INSTANCE) || world.exists(other));
         if !strict || !absent {
             continue;
         }

@@ -1,8 +1,9 @@
 //! The units that are looked at, those that they speak of, and the files of both. Units that nobody gave are
 //! loaded when a rule asks for them, and never reported.
 
+use super::names::Names;
 use crate::{
-    Config, DependencyKind, LoadState, Place, Position, SourceRole, Text, UnitKind, UnitName,
+    Config, DependencyKind, LoadState, Origin, Place, Position, SourceRole, Text, UnitKind, UnitName,
     config::{Command, Environs, ExecPhase, Kind, ServiceConfig, Setting},
     directive::{self, Loading},
     load,
@@ -224,12 +225,12 @@ pub struct World<'a> {
     /// What default limits are made of.
     pub machine: Machine,
     given: Vec<LintUnit>,
-    names: BTreeMap<UnitName, usize>,
+    names: Names<usize>,
     drop_ins: BTreeSet<Text>,
     scripts: Vec<UnitFile>,
-    others: RefCell<BTreeMap<UnitName, Option<Rc<Config>>>>,
+    others: RefCell<Names<Option<Rc<Config>>>>,
     programs: RefCell<BTreeMap<String, Option<Rc<UnitFile>>>>,
-    dependents: OnceCell<BTreeMap<UnitName, Vec<(UnitName, DependencyKind)>>>,
+    dependents: OnceCell<Names<Vec<(UnitName, DependencyKind)>>>,
 }
 
 /// Keeps what is read, so that no file is read twice.
@@ -265,7 +266,7 @@ impl<'a> World<'a> {
             systemd: 0,
             machine: Machine::default(),
             given: Vec::new(),
-            names: BTreeMap::new(),
+            names: Names::default(),
             drop_ins: BTreeSet::new(),
             scripts: Vec::new(),
             others: RefCell::default(),
@@ -319,7 +320,7 @@ impl<'a> World<'a> {
     fn add(&mut self, unit: LintUnit) {
         let at = self.given.len();
         for name in core::iter::once(unit.config.id()).chain(&unit.config.aliases) {
-            self.names.insert(name.clone(), at);
+            *self.names.entry(name, || at) = at;
         }
         self.given.push(unit);
     }
@@ -401,19 +402,21 @@ impl<'a> World<'a> {
         let loads = !name.is_template() && self.exists(name);
         let config = loads.then(|| Rc::new(load(self.path, self.files, &self.environs, name)));
         let config = config.filter(|c| matches!(c.load, LoadState::Loaded | LoadState::BadSetting));
-        self.others.borrow_mut().insert(name.clone(), config.clone());
+        *self.others.borrow_mut().entry(name, || None) = config.clone();
         config
     }
 
     /// Which given units depend on a unit, and how.
     pub(crate) fn dependents(&self, name: &UnitName) -> &[(UnitName, DependencyKind)] {
         let all = self.dependents.get_or_init(|| {
-            let mut all: BTreeMap<UnitName, Vec<(UnitName, DependencyKind)>> = BTreeMap::new();
+            let mut all: Names<Vec<(UnitName, DependencyKind)>> = Names::default();
             for unit in &self.given {
                 for d in &unit.config.dependencies {
-                    if !matches!(d.kind, DependencyKind::After | DependencyKind::Before) {
-                        let of = all.entry(d.other.clone()).or_default();
-                        of.push((unit.config.id().clone(), d.kind));
+                    // Nobody asks who is in a slice, or who is stopped with the whole.
+                    use DependencyKind::{After, Before, Conflicts, InSlice};
+                    if !matches!(d.kind, After | Before | Conflicts | InSlice) && d.origin != Origin::Default
+                    {
+                        all.entry(&d.other, Vec::new).push((unit.config.id().clone(), d.kind));
                     }
                 }
             }

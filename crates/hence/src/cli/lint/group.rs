@@ -8,7 +8,7 @@ use hence_unit::lint::{Ground, Machine, Scope, World};
 use hence_unit::unit_path::{Entry, EntryKind, Files, UnitPath, UserRoots, system_folders, user_folders};
 use hence_unit::{Place, Text, UnitName, config::Environs, system};
 use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -384,18 +384,23 @@ impl Group {
         for item in &self.items {
             self.give(item, &ground, &mut world);
         }
-        let texts: RefCell<BTreeMap<Text, Option<String>>> = RefCell::default();
-        let known = |file: &Text| {
-            let units = world.given().iter().flat_map(|u| &u.files);
-            units.chain(world.scripts()).find(|f| f.path == *file).map(|f| f.text.clone())
-        };
+        let units = world.given().iter().flat_map(|u| &u.files);
+        let texts: HashMap<&str, &str> =
+            units.chain(world.scripts()).map(|file| (&*file.path, file.text.as_str())).collect();
+        // Programs that units start.
+        let others: RefCell<HashMap<Text, Option<String>>> = RefCell::default();
         let shown = |place: &Place| {
-            let mut texts = texts.borrow_mut();
-            let text = texts
-                .entry(place.file.clone())
-                .or_insert_with(|| known(&place.file).or_else(|| ground.script(&place.file)));
-            let line = place.line.checked_sub(1).and_then(|n| text.as_ref()?.lines().nth(n as usize));
-            (self.shown(&place.file), line.map(str::to_owned))
+            let nth = place.line.checked_sub(1).map(|n| n as usize);
+            let of = |text: &str| text.lines().nth(nth?).map(str::to_owned);
+            let line = match texts.get(&*place.file) {
+                Some(text) => of(text),
+                None => {
+                    let mut others = others.borrow_mut();
+                    let text = others.entry(place.file.clone()).or_insert_with(|| ground.script(&place.file));
+                    text.as_deref().and_then(of)
+                }
+            };
+            (self.shown(&place.file), line)
         };
         look(&world, &shown);
     }
