@@ -4,8 +4,9 @@
 use super::introspect;
 use super::{Caller, Command, Descriptor, ErrorName, JobView, ManagerView, Model, Object, Refusal, UnitView};
 use crate::interface::access::{self, Access};
+use crate::interface::row::View;
 use crate::interface::{Call, Interface, Method, Turn, job, kinds, manager, unit};
-use crate::wire::{Message, Value};
+use crate::wire::{Entries, Message, Value};
 use hence_unit::{UnitKind, UnitName};
 
 const PEER: &str = "org.freedesktop.DBus.Peer";
@@ -172,7 +173,11 @@ impl Target {
     }
 
     fn method(&self, interface: Option<&str>, member: &str) -> Option<&'static Method> {
-        fn within<V>(rows: &Interface<V>, interface: Option<&str>, member: &str) -> Option<&'static Method> {
+        fn within<V: View>(
+            rows: &Interface<V>,
+            interface: Option<&str>,
+            member: &str,
+        ) -> Option<&'static Method> {
             if interface.is_none_or(|name| name == rows.name) { rows.method(member) } else { None }
         }
         match self {
@@ -209,27 +214,25 @@ fn properties(
         let text = format!("Unknown interface '{interface}'.");
         return Err(Refusal::new(ErrorName::UnknownInterface, text));
     }
-    let values = match target {
-        Target::Node => Vec::new(),
-        Target::Root => root_values(&model.overview(), interface, name),
+    let mut answer = Properties { interface, name, entries: Entries::default(), found: None };
+    match target {
+        Target::Node => {}
+        Target::Root => answer.root(&model.overview()),
         Target::Unit(id, _) => match crate::interface::load(model, loads, id)? {
             Some(mut view) => {
                 if name.is_none_or(|name| !unit::KNOWN.contains(&name)) {
                     model.measure(&mut view);
                 }
-                unit_values(&view, interface, name)
+                answer.unit(&view);
             }
             None => {
                 return Err(Refusal::new(ErrorName::NoSuchUnit, format!("Unit {id} not found.")));
             }
         },
-        Target::Job(view) => rows(&job::INTERFACE, interface, name, view),
-    };
-    let Some(name) = name else {
-        let entry = |(name, value)| Value::property(name, value);
-        return Ok(vec![Value::array("{sv}", values.into_iter().map(entry).collect())]);
-    };
-    match values.into_iter().next() {
+        Target::Job(view) => answer.rows(&job::INTERFACE, view),
+    }
+    let Some(name) = name else { return Ok(vec![answer.entries.into_value()]) };
+    match answer.found {
         None => {
             let text = format!("Unknown interface {interface} or property {name}.");
             Err(Refusal::new(ErrorName::UnknownProperty, text))
@@ -238,7 +241,7 @@ fn properties(
             let text = format!("Property '{name}' is not writable.");
             Err(Refusal::new(ErrorName::PropertyReadOnly, text))
         }
-        Some((_, value)) => Ok(vec![Value::variant(value)]),
+        Some(value) => Ok(vec![Value::variant(value)]),
     }
 }
 
@@ -246,40 +249,58 @@ fn serves(interfaces: &[&str], wanted: &str) -> bool {
     wanted.is_empty() || interfaces.contains(&wanted)
 }
 
-type Named = (&'static str, Value);
-
-/// The properties of one interface: all, or the one of this name; none where another interface is wanted.
-fn rows<V>(interface: &Interface<V>, wanted: &str, name: Option<&str>, view: &V) -> Vec<Named> {
-    if !serves(&[interface.name], wanted) {
-        return Vec::new();
-    }
-    match name {
-        Some(name) => interface.property(name).map(|row| (row.name, (row.value)(view))).into_iter().collect(),
-        None => interface.rows().map(|row| (row.name, (row.value)(view))).collect(),
-    }
+/// The properties of an object that are asked for.
+struct Properties<'a> {
+    /// Of this interface; empty means all.
+    interface: &'a str,
+    /// The one of this name; `None` means all.
+    name: Option<&'a str>,
+    /// All that are asked for.
+    entries: Entries,
+    /// The first of the name that is asked for.
+    found: Option<Value>,
 }
 
-fn root_values(view: &ManagerView, wanted: &str, name: Option<&str>) -> Vec<Named> {
-    let mut values = rows(&manager::INTERFACE, wanted, name, view);
-    for (more, value) in &view.more {
-        if name.is_none_or(|name| name == *more) && manager::INTERFACE.property(more).is_none() {
-            values.push((more, value.clone()));
+impl Properties<'_> {
+    fn rows<V: View>(&mut self, interface: &Interface<V>, view: &V) {
+        if !serves(&[interface.name], self.interface) {
+            return;
+        }
+        match self.name {
+            None => interface.tell(view, |_| true, &mut self.entries),
+            Some(name) if self.found.is_none() => {
+                self.found = interface.property(name).map(|row| row.value(view));
+            }
+            Some(_) => {}
         }
     }
-    values
-}
 
-/// The kind's properties come first, as systemd orders them.
-fn unit_values(view: &UnitView, wanted: &str, name: Option<&str>) -> Vec<Named> {
-    let mut values = Vec::new();
-    for (interface, common) in [(kinds::interface(view.kind), false), (&unit::INTERFACE, true)] {
-        values.append(&mut rows(interface, wanted, name, view));
-        if serves(&[interface.name], wanted) {
-            let more = view.more.iter().filter(|more| more.common == common);
-            let more = more.filter(|more| name.is_none_or(|name| name == more.name));
-            let more = more.filter(|more| interface.property(more.name).is_none());
-            values.extend(more.map(|more| (more.name, more.value.clone())));
+    /// What no row is of.
+    fn more<V: View>(&mut self, interface: &Interface<V>, name: &str, value: &Value) {
+        if !serves(&[interface.name], self.interface) || interface.property(name).is_some() {
+            return;
+        }
+        match self.name {
+            None => self.entries.property(name, value),
+            Some(wanted) if wanted == name && self.found.is_none() => self.found = Some(value.clone()),
+            Some(_) => {}
         }
     }
-    values
+
+    fn root(&mut self, view: &ManagerView) {
+        self.rows(&manager::INTERFACE, view);
+        for (name, value) in &view.more {
+            self.more(&manager::INTERFACE, name, value);
+        }
+    }
+
+    /// The kind's properties come first, as systemd orders them.
+    fn unit(&mut self, view: &UnitView) {
+        for (interface, common) in [(kinds::interface(view.kind), false), (&unit::INTERFACE, true)] {
+            self.rows(interface, view);
+            for more in view.more.iter().filter(|more| more.common == common) {
+                self.more(interface, more.name, &more.value);
+            }
+        }
+    }
 }

@@ -15,6 +15,11 @@ impl<'a> Writer<'a> {
         Writer { out, start }
     }
 
+    /// Goes on with what the buffer holds from its beginning.
+    pub fn within(out: &'a mut Vec<u8>) -> Writer<'a> {
+        Writer { out, start: 0 }
+    }
+
     pub fn align(&mut self, to: usize) {
         let length = (self.out.len() - self.start).next_multiple_of(to);
         self.out.resize(self.start + length, 0);
@@ -61,6 +66,11 @@ impl<'a> Writer<'a> {
         self.byte(0);
     }
 
+    pub fn bytes(&mut self, bytes: &[u8]) {
+        self.uint32(u32::try_from(bytes.len()).unwrap_or(u32::MAX));
+        self.out.extend_from_slice(bytes);
+    }
+
     pub fn value(&mut self, value: &Value) {
         match value {
             Value::Byte(v) => self.byte(*v),
@@ -74,8 +84,10 @@ impl<'a> Writer<'a> {
             Value::Double(v) => self.fixed(v.to_le_bytes()),
             Value::Str(v) | Value::Path(v) => self.string(v),
             Value::Signature(v) => self.signature(v),
-            Value::Bytes(v) => {
+            Value::Bytes(v) => self.bytes(v),
+            Value::Entries(v) => {
                 self.uint32(u32::try_from(v.len()).unwrap_or(u32::MAX));
+                self.align(8);
                 self.out.extend_from_slice(v);
             }
             Value::Array(array) => {
@@ -95,13 +107,16 @@ impl<'a> Writer<'a> {
                 self.value(&entry.0);
                 self.value(&entry.1);
             }
-            Value::Variant(inner) => {
-                match inner.simple_signature() {
-                    Some(simple) => self.signature(simple),
-                    None => self.signature(&inner.signature()),
-                }
-                self.value(inner);
-            }
+            Value::Variant(inner) => self.variant(inner),
         }
+    }
+
+    /// A value behind its signature.
+    pub fn variant(&mut self, inner: &Value) {
+        match inner.simple_signature() {
+            Some(simple) => self.signature(simple),
+            None => self.signature(&inner.signature()),
+        }
+        self.value(inner);
     }
 }
