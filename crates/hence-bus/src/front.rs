@@ -386,7 +386,7 @@ impl Front {
 
     fn changed(&mut self, path: String, interface: &Interface<UnitView>, view: &UnitView) {
         let mut live = Entries::default();
-        interface.tell(view, |row| row.emits() == Emits::Change, &mut live);
+        interface.tell_live(view, &mut live);
         let stale = interface.rows().filter(|row| row.emits() == Emits::Invalidation);
         let stale: Vec<Value> = stale.map(|row| Value::from(row.name())).collect();
         if live.is_empty() && stale.is_empty() {

@@ -214,10 +214,17 @@ impl<V: View> Interface<V> {
         self.rows().find(|row| row.is(name))
     }
 
-    /// Appends the entries of those properties that are wanted.
-    pub fn tell(&self, view: &V, wanted: impl Fn(&Property<V>) -> bool, to: &mut Entries) {
+    /// Appends the entries of all properties.
+    pub fn tell(&self, view: &V, to: &mut Entries) {
         let given = view.given();
-        self.rows().filter(wanted).for_each(|row| row.tell(view, given, to));
+        self.properties.iter().for_each(|group| group.tell(view, given, to));
+    }
+
+    /// Appends the entries of the properties whose changes are sent.
+    pub fn tell_live(&self, view: &V, to: &mut Entries) {
+        let given = view.given();
+        let live = self.rows().filter(|row| row.emits() == Emits::Change);
+        live.for_each(|row| row.tell(view, given, to));
     }
 
     /// The method of this name.

@@ -5,7 +5,7 @@ use super::introspect;
 use super::{Caller, Command, Descriptor, ErrorName, JobView, ManagerView, Model, Object, Refusal, UnitView};
 use crate::interface::access::{self, Access};
 use crate::interface::row::View;
-use crate::interface::{Call, Interface, Method, Turn, job, kinds, manager, unit};
+use crate::interface::{Call, Emits, Interface, Method, Turn, job, kinds, manager, unit};
 use crate::wire::{Entries, Message, Value};
 use hence_unit::{UnitKind, UnitName};
 
@@ -214,21 +214,20 @@ fn properties(
         let text = format!("Unknown interface '{interface}'.");
         return Err(Refusal::new(ErrorName::UnknownInterface, text));
     }
-    let mut answer = Properties { interface, name, entries: Entries::default(), found: None };
+    // A service's are about 13 KiB.
+    let room = if name.is_none() { 16 * 1024 } else { 0 };
+    let mut answer = Properties { interface, name, entries: Entries::with_room(room), found: None };
     match target {
         Target::Node => {}
         Target::Root => answer.root(&model.overview()),
-        Target::Unit(id, _) => match crate::interface::load(model, loads, id)? {
-            Some(mut view) => {
-                if name.is_none_or(|name| !unit::KNOWN.contains(&name)) {
-                    model.measure(&mut view);
-                }
-                answer.unit(&view);
-            }
-            None => {
-                return Err(Refusal::new(ErrorName::NoSuchUnit, format!("Unit {id} not found.")));
-            }
-        },
+        Target::Unit(id, kind) => {
+            let live = name.is_some_and(|name| is_live(*kind, name));
+            let view = match live.then(|| model.glance(id)).flatten() {
+                Some(view) => view,
+                None => loaded(id, name, model, loads)?,
+            };
+            answer.unit(&view);
+        }
         Target::Job(view) => answer.rows(&job::INTERFACE, view),
     }
     let Some(name) = name else { return Ok(vec![answer.entries.into_value()]) };
@@ -243,6 +242,23 @@ fn properties(
         }
         Some(value) => Ok(vec![Value::variant(value)]),
     }
+}
+
+/// A unit with all that is asked for.
+fn loaded(id: &str, name: Option<&str>, model: &mut dyn Model, loads: &mut u32) -> Result<UnitView, Refusal> {
+    let none = || Refusal::new(ErrorName::NoSuchUnit, format!("Unit {id} not found."));
+    let mut view = crate::interface::load(model, loads, id)?.ok_or_else(none)?;
+    if name.is_none_or(|name| !unit::KNOWN.contains(&name)) {
+        model.measure(&mut view);
+    }
+    Ok(view)
+}
+
+/// Whether a unit's property changes by itself, and tells so.
+fn is_live(kind: UnitKind, name: &str) -> bool {
+    let own = [&unit::INTERFACE, kinds::interface(kind)];
+    let found = own.into_iter().find_map(|interface| interface.property(name));
+    found.is_some_and(|row| row.emits() == Emits::Change)
 }
 
 fn serves(interfaces: &[&str], wanted: &str) -> bool {
@@ -267,7 +283,7 @@ impl Properties<'_> {
             return;
         }
         match self.name {
-            None => interface.tell(view, |_| true, &mut self.entries),
+            None => interface.tell(view, &mut self.entries),
             Some(name) if self.found.is_none() => {
                 self.found = interface.property(name).map(|row| row.value(view));
             }

@@ -27,7 +27,7 @@ fn shown<'a>(property: Property<UnitView>, view: &'a UnitView, given: Given) -> 
     };
     let Some(config) = view.config.as_deref() else { return fallback };
     if let Some(value) = field.and_then(|field| typed::value(config, field))
-        && value.has(property.signature())
+        && property.takes(&value)
     {
         return value;
     }

@@ -312,6 +312,34 @@ impl<V> Group<V> {
     pub fn property(&'static self, name: &str) -> Option<Property<V>> {
         self.rows().find(|row| row.is(name))
     }
+
+    /// Appends all entries: first those of the defaults, in which then the other values are put. Only where
+    /// a value may be of another length, what follows is appended anew.
+    pub fn tell(&'static self, view: &V, given: Given, to: &mut Entries) {
+        // How far an entry lies behind its place in the rows' bytes.
+        let mut shift = to.copy(self.bytes);
+        for row in self.rows() {
+            let shown = row.shown(view, given);
+            let place = usize::from(row.packed().at) * 8 + row.head();
+            let [four, eight] = [4, 8].map(|to| place.next_multiple_of(to).wrapping_add(shift));
+            match shown {
+                Shown::Bool(v) => to.put(four, u32::from(v).to_le_bytes()),
+                Shown::Int32(v) => to.put(four, v.to_le_bytes()),
+                Shown::Uint32(v) => to.put(four, v.to_le_bytes()),
+                Shown::Uint64(v) => to.put(eight, v.to_le_bytes()),
+                Shown::Double(v) => to.put(eight, v.to_le_bytes()),
+                shown if row.is_default(&shown) => {}
+                shown => {
+                    to.cut(place.wrapping_add(shift));
+                    shown.write(to);
+                    if let Some(next) = self.rows.get(row.index + 1) {
+                        let next = usize::from(next.at) * 8;
+                        shift = to.copy(&self.bytes[next..]).wrapping_sub(next);
+                    }
+                }
+            }
+        }
+    }
 }
 
 /// A property of a snapshot.
@@ -360,7 +388,7 @@ impl<V> Property<V> {
 
     /// Whether this is its name.
     pub fn is(self, name: &str) -> bool {
-        self.name_bytes() == name.as_bytes()
+        usize::from(self.packed().name) == name.len() && self.name_bytes() == name.as_bytes()
     }
 
     /// Name.
@@ -381,6 +409,27 @@ impl<V> Property<V> {
     /// The field of a configuration that holds it.
     pub fn field(self) -> Option<Field> {
         self.packed().field
+    }
+
+    /// Whether a value is known to be its default.
+    fn is_default(self, value: &Shown<'_>) -> bool {
+        match value {
+            Shown::Default => true,
+            // No array has anything in it by default.
+            Shown::Bytes(v) => v.is_empty(),
+            Shown::Texts(v) => v.is_empty(),
+            Shown::Boxes(v) => v.is_empty(),
+            Shown::Text(v) => {
+                let default = self.entry().get(self.head().next_multiple_of(4) + 4..);
+                default.and_then(|text| text.strip_suffix(b"\0")) == Some(v.as_bytes())
+            }
+            _ => false,
+        }
+    }
+
+    /// Whether a value is of its type.
+    pub fn takes(self, value: &Shown<'_>) -> bool {
+        value.has(self.signature_bytes())
     }
 
     /// Whether a unit may have the text of this property's directive.
@@ -412,7 +461,9 @@ impl<V> Property<V> {
     pub fn tell(self, view: &V, given: Given, to: &mut Entries) {
         let entry = self.entry();
         match self.shown(view, given) {
-            Shown::Default => to.copy(entry),
+            Shown::Default => {
+                to.copy(entry);
+            }
             shown => {
                 to.copy(&entry[..self.head()]);
                 shown.write(to);

@@ -50,20 +50,20 @@ impl Shown<'_> {
     }
 
     /// Whether it is of this type, which the default always is.
-    pub fn has(&self, signature: &str) -> bool {
-        signature
-            == match self {
-                Shown::Default => return true,
-                Shown::Bool(_) => "b",
-                Shown::Int32(_) => "i",
-                Shown::Uint32(_) => "u",
-                Shown::Uint64(_) => "t",
-                Shown::Double(_) => "d",
-                Shown::Text(_) => "s",
-                Shown::Bytes(_) => "ay",
-                Shown::Texts(_) | Shown::Boxes(_) => "as",
-                Shown::Value(value) => return value.signature() == signature,
-            }
+    pub fn has(&self, signature: &[u8]) -> bool {
+        let own = match self {
+            Shown::Default => return true,
+            Shown::Bool(_) => "b",
+            Shown::Int32(_) => "i",
+            Shown::Uint32(_) => "u",
+            Shown::Uint64(_) => "t",
+            Shown::Double(_) => "d",
+            Shown::Text(_) => "s",
+            Shown::Bytes(_) => "ay",
+            Shown::Texts(_) | Shown::Boxes(_) => "as",
+            Shown::Value(value) => return value.signature().as_bytes() == signature,
+        };
+        own.as_bytes() == signature
     }
 
     /// Appends it to the entry that was begun.

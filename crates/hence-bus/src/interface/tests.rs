@@ -15,10 +15,13 @@ fn check_rows<V: View>(interface: &Interface<V>, view: &V) {
         assert!(seen.insert(name), "{}.{name} twice", interface.name);
     }
     let mut entries = Entries::default();
-    interface.tell(view, |_| true, &mut entries);
-    let mut expected = Entries::default();
+    interface.tell(view, &mut entries);
+    let (mut one_by_one, mut expected) = (Entries::default(), Entries::default());
+    interface.rows().for_each(|row| row.tell(view, view.given(), &mut one_by_one));
     interface.rows().for_each(|row| expected.property(row.name(), &row.value(view)));
-    assert_eq!(entries.into_value(), expected.into_value(), "{}", interface.name);
+    let expected = expected.into_value();
+    assert_eq!(entries.into_value(), expected, "{}", interface.name);
+    assert_eq!(one_by_one.into_value(), expected, "{}", interface.name);
     for method in interface.methods {
         assert!(crate::wire::is_signature(method.input) && crate::wire::is_signature(method.output));
         assert!(seen.insert(method.name), "{}.{} twice", interface.name, method.name);

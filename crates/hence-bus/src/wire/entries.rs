@@ -31,10 +31,25 @@ impl Entries {
         Writer::within(&mut self.bytes)
     }
 
-    /// Appends an entry, or its beginning up to the end of its value's signature, as it is.
-    pub fn copy(&mut self, entry: &[u8]) {
-        self.writer().align(8);
-        self.bytes.extend_from_slice(entry);
+    /// Appends entries, or the beginning of one up to the end of its value's signature, as they are. Returns
+    /// where they begin.
+    pub fn copy(&mut self, entries: &[u8]) -> usize {
+        if !entries.is_empty() {
+            self.writer().align(8);
+        }
+        let at = self.bytes.len();
+        self.bytes.extend_from_slice(entries);
+        at
+    }
+
+    /// Overwrites what is there already.
+    pub fn put<const N: usize>(&mut self, at: usize, bytes: [u8; N]) {
+        self.bytes[at..at + N].copy_from_slice(&bytes);
+    }
+
+    /// Drops what is there from this place on.
+    pub fn cut(&mut self, at: usize) {
+        self.bytes.truncate(at);
     }
 
     /// Appends an entry.

@@ -21,8 +21,9 @@ impl<'a> Writer<'a> {
     }
 
     pub fn align(&mut self, to: usize) {
-        let length = (self.out.len() - self.start).next_multiple_of(to);
-        self.out.resize(self.start + length, 0);
+        // Alignments are powers of two.
+        let padding = self.length().wrapping_neg() & (to - 1);
+        self.out.extend_from_slice(&[0; 8][..padding]);
     }
 
     /// Bytes written so far.
@@ -52,8 +53,10 @@ impl<'a> Writer<'a> {
 
     /// Text cannot carry a NUL: it is cut there.
     pub fn string(&mut self, text: &str) {
-        let end = text.bytes().position(|byte| byte == 0).unwrap_or(text.len());
-        let text = &text.as_bytes()[..end];
+        let mut text = text.as_bytes();
+        if text.contains(&0) {
+            text = text.split(|&byte| byte == 0).next().unwrap_or_default();
+        }
         self.uint32(u32::try_from(text.len()).unwrap_or(u32::MAX));
         self.out.extend_from_slice(text);
         self.byte(0);

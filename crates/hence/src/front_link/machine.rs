@@ -12,14 +12,17 @@ use hence_ledger::{Client, Verb};
 use hence_unit::config::Environs;
 use hence_unit::install::{InstallPaths, Step};
 use hence_unit::{LoadState, UnitName};
+use rustix::fs::{Mode, OFlags, openat};
 use std::collections::VecDeque;
 use std::fs;
 use std::io::{self, Read as _};
-use std::os::fd::BorrowedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 /// Most processes of one unit that are named.
 const PROCESSES_MAX: usize = 4096;
+/// So many tasks of one group may be more than one read of it tells.
+const TASKS_READ: u64 = 128;
 /// Most groups of a slice whose tasks are counted.
 const GROUPS_MAX: usize = 1000;
 
@@ -81,12 +84,13 @@ impl Runtime for Pump {
 
     fn usage(&self, unit: UnitId) -> Usage {
         let Some(group) = Group::of(self, unit) else { return Usage::default() };
-        let number = |file: &str| small(&group.folder.join(file))?.trim().parse().ok();
-        let cpu = small(&group.folder.join("cpu.stat")).unwrap_or_default();
-        let cpu_us = cpu.lines().find_map(|line| line.strip_prefix("usage_usec ")?.parse::<u64>().ok());
+        let cpu_us = group.read("cpu.stat", |cpu| {
+            cpu.lines().find_map(|line| line.strip_prefix("usage_usec ")?.parse::<u64>().ok())
+        });
+        let number = |text: &str| text.trim().parse().ok();
         Usage {
-            tasks_current: number("pids.current").or_else(|| group.tasks()),
-            memory_current: number("memory.current"),
+            tasks_current: group.read("pids.current", number).or_else(|| group.tasks()),
+            memory_current: group.read("memory.current", number),
             cpu_usage_ns: cpu_us.map(|us| us.saturating_mul(1000)),
             control_group: group.path,
         }
@@ -226,6 +230,12 @@ fn small(path: &Path) -> Option<String> {
     Some(String::from_utf8_lossy(&buffer[..length]).into_owned())
 }
 
+/// A folder, to find others below it.
+fn open(folder: &Path) -> Option<OwnedFd> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    rustix::fs::open(folder, flags, Mode::empty()).ok()
+}
+
 /// Main and control process, then what earlier runs left.
 fn known_processes(engine: &Engine, unit: UnitId) -> Vec<u32> {
     let (main, control) = engine.known_processes(unit);
@@ -242,6 +252,8 @@ struct Group {
     /// Below the root of the hierarchy.
     path: String,
     folder: PathBuf,
+    /// The folder, opened: its files are found below it without a walk from the root.
+    opened: OwnedFd,
     /// Of version 1, where tasks are counted there.
     pids_folder: Option<PathBuf>,
 }
@@ -249,11 +261,11 @@ struct Group {
 impl Group {
     /// Where the unit's processes are; `None` where it has none, or no group of its own.
     fn of(pump: &Pump, unit: UnitId) -> Option<Group> {
-        if let Some(group) =
-            pump.host.group_of(unit, pump.engine.unit(unit).name()).filter(|g| g.folder.exists())
-        {
+        if let Some(group) = pump.host.group_of(unit, pump.engine.unit(unit).name()) {
             let UnitGroup { path, folder, pids_folder } = group;
-            return Some(Group { path, folder, pids_folder });
+            if let Some(opened) = open(&folder) {
+                return Some(Group { path, folder, opened, pids_folder });
+            }
         }
         let root = pump.host.tracking().cgroup;
         let root = Path::new(&*root);
@@ -272,7 +284,16 @@ impl Group {
         let path = own[..end + unit.len()].to_owned();
         let folder = root.ancestors().map(|mount| mount.join(path.trim_start_matches('/')));
         let folder = folder.into_iter().find(|folder| folder.join("cgroup.procs").exists())?;
-        Some(Group { path, folder, pids_folder: None })
+        let opened = open(&folder)?;
+        Some(Group { path, folder, opened, pids_folder: None })
+    }
+
+    /// What a small file of the kernel's in the folder says; these are read often.
+    fn read<T>(&self, file: &str, take: impl FnOnce(&str) -> Option<T>) -> Option<T> {
+        let file = openat(&self.opened, file, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).ok()?;
+        let mut buffer = [0; 2048];
+        let length = rustix::io::read(&file, &mut buffer).ok()?;
+        take(std::str::from_utf8(&buffer[..length]).ok()?)
     }
 
     /// Tasks, where version 2 doesn't count them.
@@ -280,6 +301,12 @@ impl Group {
         let counted = self.pids_folder.as_ref().map(|folder| folder.join("pids.current"));
         if let Some(text) = counted.and_then(|file| fs::read_to_string(file).ok()) {
             return text.trim().parse().ok();
+        }
+        let lines = |text: &str| Some(text.lines().count() as u64);
+        if rustix::fs::fstat(&self.opened).is_ok_and(|about| about.st_nlink <= 2)
+            && let Some(tasks) = self.read("cgroup.threads", lines).filter(|tasks| *tasks < TASKS_READ)
+        {
+            return Some(tasks);
         }
         let mut tasks = 0;
         let mut groups = vec![self.folder.clone()];
