@@ -321,7 +321,8 @@ impl<V> Group<V> {
         for row in self.rows() {
             let shown = row.shown(view, given);
             let place = usize::from(row.packed().at) * 8 + row.head();
-            let [four, eight] = [4, 8].map(|to| place.next_multiple_of(to).wrapping_add(shift));
+            let four = place.next_multiple_of(4).wrapping_add(shift);
+            let eight = place.next_multiple_of(8).wrapping_add(shift);
             match shown {
                 Shown::Bool(v) => to.put(four, u32::from(v).to_le_bytes()),
                 Shown::Int32(v) => to.put(four, v.to_le_bytes()),

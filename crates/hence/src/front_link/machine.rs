@@ -12,11 +12,12 @@ use hence_ledger::{Client, Verb};
 use hence_unit::config::Environs;
 use hence_unit::install::{InstallPaths, Step};
 use hence_unit::{LoadState, UnitName};
-use rustix::fs::{Mode, OFlags, openat};
 use std::collections::VecDeque;
 use std::fs;
 use std::io::{self, Read as _};
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::mem::take;
+use std::os::fd::BorrowedFd;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 /// Most processes of one unit that are named.
@@ -88,9 +89,11 @@ impl Runtime for Pump {
             cpu.lines().find_map(|line| line.strip_prefix("usage_usec ")?.parse::<u64>().ok())
         });
         let number = |text: &str| text.trim().parse().ok();
+        let (tasks, memory) = group.known.as_ref().map_or((true, true), |known| known.counts);
+        let counted = |counts: bool, file: &str| counts.then(|| group.read(file, number)).flatten();
         Usage {
-            tasks_current: group.read("pids.current", number).or_else(|| group.tasks()),
-            memory_current: group.read("memory.current", number),
+            tasks_current: counted(tasks, "pids.current").or_else(|| group.tasks()),
+            memory_current: counted(memory, "memory.current"),
             cpu_usage_ns: cpu_us.map(|us| us.saturating_mul(1000)),
             control_group: group.path,
         }
@@ -230,12 +233,6 @@ fn small(path: &Path) -> Option<String> {
     Some(String::from_utf8_lossy(&buffer[..length]).into_owned())
 }
 
-/// A folder, to find others below it.
-fn open(folder: &Path) -> Option<OwnedFd> {
-    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    rustix::fs::open(folder, flags, Mode::empty()).ok()
-}
-
 /// Main and control process, then what earlier runs left.
 fn known_processes(engine: &Engine, unit: UnitId) -> Vec<u32> {
     let (main, control) = engine.known_processes(unit);
@@ -248,32 +245,33 @@ fn command(pid: u32) -> String {
 }
 
 /// A unit's control group.
-struct Group {
+struct Group<'h> {
     /// Below the root of the hierarchy.
     path: String,
     folder: PathBuf,
-    /// The folder, opened: its files are found below it without a walk from the root.
-    opened: OwnedFd,
-    /// Of version 1, where tasks are counted there.
-    pids_folder: Option<PathBuf>,
+    /// Of the folder; above two it has others in it.
+    links: u64,
+    /// As the host knows it, where it does.
+    known: Option<UnitGroup<'h>>,
 }
 
-impl Group {
+impl<'h> Group<'h> {
     /// Where the unit's processes are; `None` where it has none, or no group of its own.
-    fn of(pump: &Pump, unit: UnitId) -> Option<Group> {
-        if let Some(group) = pump.host.group_of(unit, pump.engine.unit(unit).name()) {
-            let UnitGroup { path, folder, pids_folder } = group;
-            if let Some(opened) = open(&folder) {
-                return Some(Group { path, folder, opened, pids_folder });
-            }
+    fn of(pump: &'h Pump, unit: UnitId) -> Option<Group<'h>> {
+        let name = pump.engine.unit(unit).name();
+        if let Some(mut known) = pump.host.group_of(unit, name)
+            && let Some(links) = known.links()
+        {
+            let (path, folder) = (take(&mut known.path), take(&mut known.folder));
+            return Some(Group { path, folder, links, known: Some(known) });
         }
         let root = pump.host.tracking().cgroup;
         let root = Path::new(&*root);
-        let name = pump.engine.unit(unit).name().as_str();
+        let name = name.as_str();
         known_processes(&pump.engine, unit).into_iter().find_map(|pid| Group::of_process(root, pid, name))
     }
 
-    fn of_process(root: &Path, pid: u32, unit: &str) -> Option<Group> {
+    fn of_process(root: &Path, pid: u32, unit: &str) -> Option<Group<'h>> {
         let text = small(Path::new(&format!("/proc/{pid}/cgroup")))?;
         let own = text.lines().find_map(|line| line.strip_prefix("0::"))?;
         // A process may have gone into a group below its unit's.
@@ -284,13 +282,16 @@ impl Group {
         let path = own[..end + unit.len()].to_owned();
         let folder = root.ancestors().map(|mount| mount.join(path.trim_start_matches('/')));
         let folder = folder.into_iter().find(|folder| folder.join("cgroup.procs").exists())?;
-        let opened = open(&folder)?;
-        Some(Group { path, folder, opened, pids_folder: None })
+        let links = fs::metadata(&folder).ok()?.nlink();
+        Some(Group { path, folder, links, known: None })
     }
 
     /// What a small file of the kernel's in the folder says; these are read often.
     fn read<T>(&self, file: &str, take: impl FnOnce(&str) -> Option<T>) -> Option<T> {
-        let file = openat(&self.opened, file, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).ok()?;
+        let file = match &self.known {
+            Some(known) => known.open(file).ok()?,
+            None => fs::File::open(self.folder.join(file)).ok()?.into(),
+        };
         let mut buffer = [0; 2048];
         let length = rustix::io::read(&file, &mut buffer).ok()?;
         take(std::str::from_utf8(&buffer[..length]).ok()?)
@@ -298,12 +299,12 @@ impl Group {
 
     /// Tasks, where version 2 doesn't count them.
     fn tasks(&self) -> Option<u64> {
-        let counted = self.pids_folder.as_ref().map(|folder| folder.join("pids.current"));
-        if let Some(text) = counted.and_then(|file| fs::read_to_string(file).ok()) {
+        let version_1 = self.known.as_ref().and_then(|known| known.pids_folder.as_ref());
+        if let Some(text) = version_1.and_then(|folder| small(&folder.join("pids.current"))) {
             return text.trim().parse().ok();
         }
         let lines = |text: &str| Some(text.lines().count() as u64);
-        if rustix::fs::fstat(&self.opened).is_ok_and(|about| about.st_nlink <= 2)
+        if self.links <= 2
             && let Some(tasks) = self.read("cgroup.threads", lines).filter(|tasks| *tasks < TASKS_READ)
         {
             return Some(tasks);
