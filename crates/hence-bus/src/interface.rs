@@ -7,6 +7,7 @@ pub mod kinds;
 pub mod manager;
 pub mod manager_files;
 pub mod manager_settings;
+pub mod method;
 pub mod row;
 pub mod scope;
 pub mod service;
@@ -25,6 +26,7 @@ use crate::front::{
 };
 use crate::front::{job_path, unit_path};
 use crate::wire::{Entries, Value};
+pub use method::{Method, Methods};
 pub use row::Emits;
 use row::{Given, Group, Property, View};
 
@@ -169,24 +171,7 @@ pub enum Turn {
 }
 
 /// What a method does.
-pub type Act = fn(&mut Call<'_>) -> Result<Turn, Refusal>;
-
-/// A method.
-pub struct Method {
-    /// Name.
-    pub name: &'static str,
-    /// Signature of its arguments.
-    pub input: &'static str,
-    /// Signature of its answer.
-    pub output: &'static str,
-    /// What it does.
-    pub act: Act,
-}
-
-/// A row.
-pub const fn method(name: &'static str, input: &'static str, output: &'static str, act: Act) -> Method {
-    Method { name, input, output, act }
-}
+pub type Act = fn(&mut Call<'_>) -> method::Acted;
 
 /// A signal: name and signature.
 pub type Signal = (&'static str, &'static str);
@@ -198,7 +183,7 @@ pub struct Interface<V: 'static> {
     /// Groups of properties.
     pub properties: &'static [&'static Group<V>],
     /// Methods.
-    pub methods: &'static [Method],
+    pub methods: &'static [&'static Methods],
     /// Signals.
     pub signals: &'static [Signal],
 }
@@ -228,8 +213,13 @@ impl<V: View> Interface<V> {
     }
 
     /// The method of this name.
-    pub fn method(&self, name: &str) -> Option<&'static Method> {
-        self.methods.iter().find(|method| method.name == name)
+    pub fn method(&self, name: &str) -> Option<Method> {
+        self.methods().find(|method| method.name() == name)
+    }
+
+    /// All methods.
+    pub fn methods(&self) -> impl Iterator<Item = Method> {
+        self.methods.iter().flat_map(|group| group.rows())
     }
 }
 

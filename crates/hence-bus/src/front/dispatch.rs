@@ -3,7 +3,7 @@
 
 use super::introspect;
 use super::{Caller, Command, Descriptor, ErrorName, JobView, ManagerView, Model, Object, Refusal, UnitView};
-use crate::interface::access::{self, Access};
+use crate::interface::access::{self, Access, Rule};
 use crate::interface::row::View;
 use crate::interface::{Call, Emits, Interface, Method, Turn, job, kinds, manager, unit};
 use crate::wire::{Entries, Message, Value};
@@ -81,7 +81,7 @@ pub fn dispatch(
             _ => "ssv",
         };
         if guest {
-            let _ = permit(access::STANDARD, PROPERTIES, member)?;
+            let _ = permit(access::standard, PROPERTIES, member)?;
         }
         check(message, PROPERTIES, expected)?;
         return properties(message, member, &target, model, loads).map(Step::Reply);
@@ -92,22 +92,18 @@ pub fn dispatch(
     if guest && let Some(action) = permit(target.access(), interface.unwrap_or(""), member)? {
         return Ok(Step::Authorize(action));
     }
-    check(message, interface.unwrap_or(""), method.input)?;
+    check(message, interface.unwrap_or(""), method.input())?;
     let mut call = Call { caller, object: &object, arguments: &message.body, descriptors, model, loads };
-    Ok(match (method.act)(&mut call)? {
+    Ok(match method.act(&mut call)? {
         Turn::Reply(body) => Step::Reply(body),
-        Turn::Ask(command) => Step::Ask(command, method.output),
+        Turn::Ask(command) => Step::Ask(command, method.output()),
         Turn::Subscribe(subscribe) => Step::Subscribe(subscribe),
     })
 }
 
 /// Lets through what anybody may call, or names the action that polkit is to be asked for.
-fn permit(
-    entries: &'static [(&'static str, Access)],
-    interface: &str,
-    member: &str,
-) -> Result<Option<&'static str>, Refusal> {
-    let text = match access::of(entries, member) {
+fn permit(rule: Rule, interface: &str, member: &str) -> Result<Option<&'static str>, Refusal> {
+    let text = match rule(member) {
         Access::Open => return Ok(None),
         Access::Action(action) => return Ok(Some(action)),
         Access::Privileged => format!("Access to {interface}.{member}() not permitted."),
@@ -163,21 +159,17 @@ impl Target {
         }
     }
 
-    fn access(&self) -> &'static [(&'static str, Access)] {
+    fn access(&self) -> Rule {
         match self {
-            Target::Node => access::STANDARD,
-            Target::Root => access::MANAGER,
-            Target::Unit(..) => access::UNIT,
-            Target::Job(_) => access::JOB,
+            Target::Node => access::standard,
+            Target::Root => access::manager,
+            Target::Unit(..) => access::unit,
+            Target::Job(_) => access::job,
         }
     }
 
-    fn method(&self, interface: Option<&str>, member: &str) -> Option<&'static Method> {
-        fn within<V: View>(
-            rows: &Interface<V>,
-            interface: Option<&str>,
-            member: &str,
-        ) -> Option<&'static Method> {
+    fn method(&self, interface: Option<&str>, member: &str) -> Option<Method> {
+        fn within<V: View>(rows: &Interface<V>, interface: Option<&str>, member: &str) -> Option<Method> {
             if interface.is_none_or(|name| name == rows.name) { rows.method(member) } else { None }
         }
         match self {

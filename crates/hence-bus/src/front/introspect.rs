@@ -85,10 +85,10 @@ fn line(out: &mut String, text: std::fmt::Arguments<'_>) {
 pub fn interface<V: View>(out: &mut String, interface: &Interface<V>) {
     const EMITS: &str = "org.freedesktop.DBus.Property.EmitsChangedSignal";
     line(out, format_args!(" <interface name=\"{}\">", interface.name));
-    for method in interface.methods {
-        line(out, format_args!("  <method name=\"{}\">", method.name));
-        arguments(out, method.input, " direction=\"in\"");
-        arguments(out, method.output, " direction=\"out\"");
+    for method in interface.methods() {
+        line(out, format_args!("  <method name=\"{}\">", method.name()));
+        arguments(out, method.input(), " direction=\"in\"");
+        arguments(out, method.output(), " direction=\"out\"");
         line(out, format_args!("  </method>"));
     }
     for row in interface.rows() {

@@ -1,13 +1,17 @@
 //! org.freedesktop.systemd1.Job.
 
 use super::row::{Group, rows};
-use super::{Call, Interface, Method, Turn, job_row, method, owned};
+use super::{Call, Interface, Methods, Turn, job_row, method::methods, owned};
 use crate::front::{Command, ErrorName, JobView, Object, Refusal, unit_path};
 use crate::wire::Value;
 
 /// The interface.
-pub static INTERFACE: Interface<JobView> =
-    Interface { name: "org.freedesktop.systemd1.Job", properties: &[&OWN], methods: METHODS, signals: &[] };
+pub static INTERFACE: Interface<JobView> = Interface {
+    name: "org.freedesktop.systemd1.Job",
+    properties: &[&OWN],
+    methods: &[&METHODS],
+    signals: &[],
+};
 
 static OWN: Group<JobView> = rows!(
     JobView,
@@ -20,7 +24,7 @@ static OWN: Group<JobView> = rows!(
     ]
 );
 
-const METHODS: &[Method] = &[
+static METHODS: Methods = methods!([
     method("Cancel", "", "", |c| Ok(Turn::Ask(Command::Cancel { job: own_id(c)? }))),
     method("GetAfter", "", "a(usssoo)", |c| {
         let job = own_id(c)?;
@@ -30,7 +34,7 @@ const METHODS: &[Method] = &[
         let job = own_id(c)?;
         related(c, job, false)
     }),
-];
+]);
 
 fn own_id(call: &Call<'_>) -> Result<u32, Refusal> {
     match call.object {

@@ -27,7 +27,7 @@ static MOUNT: Interface<UnitView> = Interface {
         &configured::EXECUTION,
         &configured::RESOURCES,
     ],
-    methods: METHODS,
+    methods: &[&METHODS],
     signals: &[],
 };
 static AUTOMOUNT: Interface<UnitView> = Interface {
@@ -47,7 +47,7 @@ static SWAP: Interface<UnitView> = Interface {
         &configured::EXECUTION,
         &configured::RESOURCES,
     ],
-    methods: METHODS,
+    methods: &[&METHODS],
     signals: &[],
 };
 static DEVICE: Interface<UnitView> =

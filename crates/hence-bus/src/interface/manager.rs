@@ -3,7 +3,9 @@
 use super::row::{Group, rows};
 use super::shown::{monotonic, or_max, realtime, text, texts};
 use super::unit::{enqueue, kill, list_row, mode, verb};
-use super::{Call, Interface, Method, Signal, Turn, job, manager_files, manager_settings, method, slice};
+use super::{
+    Call, Interface, Methods, Signal, Turn, job, manager_files, manager_settings, method::methods, slice,
+};
 use crate::front::{Command, ErrorName, ManagerView, Power, Refusal, UnitRow, Verb};
 use crate::front::{job_path, matches, unit_path};
 use crate::wire::Value;
@@ -12,7 +14,7 @@ use crate::wire::Value;
 pub static INTERFACE: Interface<ManagerView> = Interface {
     name: "org.freedesktop.systemd1.Manager",
     properties: &[&PROPERTIES, &manager_settings::SETTINGS, &manager_settings::LIMITS],
-    methods: METHODS,
+    methods: &[&METHODS],
     signals: SIGNALS,
 };
 
@@ -64,7 +66,7 @@ const SIGNALS: &[Signal] = &[
     ("Reloading", "b"),
 ];
 
-const METHODS: &[Method] = &[
+static METHODS: Methods = methods!([
     method("GetUnit", "s", "o", |c| {
         let name = name_or_own(c)?;
         match c.model.unit(&name, false)? {
@@ -233,7 +235,7 @@ const METHODS: &[Method] = &[
     method("MaskUnitFiles", "asbb", "a(sss)", manager_files::mask),
     method("UnmaskUnitFiles", "asb", "a(sss)", manager_files::unmask),
     method("RevertUnitFiles", "as", "a(sss)", manager_files::revert),
-];
+]);
 
 fn reply_path(path: String) -> Result<Turn, Refusal> {
     Ok(Turn::Reply(vec![Value::path(path)]))

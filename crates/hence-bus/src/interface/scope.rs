@@ -3,14 +3,14 @@
 use super::row::{Group, rows};
 use super::shown::text;
 use super::slice::{self, RESOURCES};
-use super::{Interface, Method, Turn, configured, method};
+use super::{Interface, Methods, Turn, configured, method::methods};
 use crate::front::{Command, UnitView};
 
 /// The interface.
 pub static INTERFACE: Interface<UnitView> = Interface {
     name: "org.freedesktop.systemd1.Scope",
     properties: &[&ROWS, &RESOURCES, &KILL, &configured::SCOPE, &configured::RESOURCES],
-    methods: METHODS,
+    methods: &[&METHODS, &slice::METHODS],
     signals: &[("RequestStop", "")],
 };
 
@@ -35,8 +35,5 @@ static KILL: Group<UnitView> = rows!(
     ]
 );
 
-const METHODS: &[Method] = &[
-    method("Abandon", "", "", |c| Ok(Turn::Ask(Command::Abandon { unit: c.own_unit()? }))),
-    slice::PROCESSES,
-    slice::ATTACH,
-];
+static METHODS: Methods =
+    methods!([method("Abandon", "", "", |c| Ok(Turn::Ask(Command::Abandon { unit: c.own_unit()? }))),]);

@@ -23,7 +23,7 @@ pub static INTERFACE: Interface<UnitView> = Interface {
         &configured::EXECUTION,
         &configured::RESOURCES,
     ],
-    methods: METHODS,
+    methods: &[&METHODS],
     signals: &[],
 };
 

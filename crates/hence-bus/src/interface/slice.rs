@@ -2,7 +2,7 @@
 
 use super::row::{Group, rows};
 use super::shown::{or_max, text};
-use super::{Interface, Method, Turn, configured, method};
+use super::{Interface, Methods, Turn, configured, method::methods};
 use crate::front::{Command, ErrorName, Model, ProcessView, Refusal, UnitView};
 use crate::wire::Value;
 
@@ -10,7 +10,7 @@ use crate::wire::Value;
 pub static INTERFACE: Interface<UnitView> = Interface {
     name: "org.freedesktop.systemd1.Slice",
     properties: &[&RESOURCES, &configured::RESOURCES],
-    methods: METHODS,
+    methods: &[&METHODS],
     signals: &[],
 };
 
@@ -47,20 +47,17 @@ pub static RESOURCES: Group<UnitView> = rows!(
     ]
 );
 
-/// What every kind with a cgroup answers.
-pub const METHODS: &[Method] = &[PROCESSES, ATTACH];
-
-/// Who is in its group.
-pub(super) const PROCESSES: Method = method("GetProcesses", "", "a(sus)", |c| {
-    let unit = c.own_unit()?;
-    Ok(Turn::Reply(vec![processes(c.model, &unit)]))
-});
-
-/// Puts processes into its group.
-pub(super) const ATTACH: Method = method("AttachProcesses", "sau", "", |c| {
-    let unit = c.own_unit()?;
-    attach(unit, c.text(0), c.numbers(1))
-});
+/// What every kind with a cgroup answers: who is in its group, and what puts processes into it.
+pub static METHODS: Methods = methods!([
+    method("GetProcesses", "", "a(sus)", |c| {
+        let unit = c.own_unit()?;
+        Ok(Turn::Reply(vec![processes(c.model, &unit)]))
+    }),
+    method("AttachProcesses", "sau", "", |c| {
+        let unit = c.own_unit()?;
+        attach(unit, c.text(0), c.numbers(1))
+    }),
+]);
 
 /// Processes are to be moved into a unit's group or one below it.
 pub(super) fn attach(unit: String, group: &str, processes: Vec<u32>) -> Result<Turn, Refusal> {

@@ -22,9 +22,9 @@ fn check_rows<V: View>(interface: &Interface<V>, view: &V) {
     let expected = expected.into_value();
     assert_eq!(entries.into_value(), expected, "{}", interface.name);
     assert_eq!(one_by_one.into_value(), expected, "{}", interface.name);
-    for method in interface.methods {
-        assert!(crate::wire::is_signature(method.input) && crate::wire::is_signature(method.output));
-        assert!(seen.insert(method.name), "{}.{} twice", interface.name, method.name);
+    for method in interface.methods() {
+        assert!(crate::wire::is_signature(method.input()) && crate::wire::is_signature(method.output()));
+        assert!(seen.insert(method.name()), "{}.{} twice", interface.name, method.name());
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::row::{Group, rows};
 use super::shown::{Shown, monotonic, realtime, text, texts};
-use super::{Call, Interface, Method, Turn, configured, method, owned};
+use super::{Call, Interface, Methods, Turn, configured, method::methods, owned};
 use crate::front::{Command, ConditionView, ErrorName, Mode, Refusal, UnitView, Verb, Whom};
 use crate::front::{job_path, unit_path};
 use crate::wire::Value;
@@ -30,7 +30,7 @@ pub const KNOWN: &[&str] = &[
 pub static INTERFACE: Interface<UnitView> = Interface {
     name: "org.freedesktop.systemd1.Unit",
     properties: &[&NAMES, &DEPENDENCIES, &FILES, &STATE, &ABILITIES, &TESTS, &configured::UNIT],
-    methods: METHODS,
+    methods: &[&METHODS],
     signals: &[],
 };
 
@@ -176,7 +176,7 @@ fn conditions(conditions: &[ConditionView]) -> Shown<'_> {
     Value::array("(sbbsi)", conditions.iter().map(row).collect()).into()
 }
 
-const METHODS: &[Method] = &[
+static METHODS: Methods = methods!([
     method("Start", "s", "o", |c| enqueue_own(c, Verb::Start)),
     method("Stop", "s", "o", |c| enqueue_own(c, Verb::Stop)),
     method("Reload", "s", "o", |c| enqueue_own(c, Verb::Reload)),
@@ -205,7 +205,7 @@ const METHODS: &[Method] = &[
     }),
     method("Freeze", "", "", |c| Ok(Turn::Ask(Command::Freeze { unit: c.own_unit()?, thaw: false }))),
     method("Thaw", "", "", |c| Ok(Turn::Ask(Command::Freeze { unit: c.own_unit()?, thaw: true }))),
-];
+]);
 
 fn enqueue_own(call: &mut Call<'_>, verb: Verb) -> Result<Turn, Refusal> {
     let unit = call.own_unit()?;
