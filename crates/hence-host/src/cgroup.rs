@@ -426,7 +426,8 @@ impl Groups {
     }
 
     fn v1_folder(&self, slice: SliceId, name: &str) -> Option<PathBuf> {
-        let (root, _) = self.pids.as_ref()?;
+        // Before it is made none of its folders is there.
+        let (root, _) = self.pids.as_ref().filter(|(_, made)| *made)?;
         Some(root.join(&*self.slices[usize::from(slice)].path).join(name))
     }
 
