@@ -396,11 +396,13 @@ impl Groups {
     fn group_at(&self, path: &str, slice: SliceId, name: &str) -> UnitGroup<'_> {
         let own = Path::new("/").join(&self.prefix).join(path);
         let way = if name.is_empty() { String::new() } else { format!("{name}/") };
+        // Before our root there is made, nothing is in it.
+        let made = self.pids.as_ref().is_some_and(|(_, made)| *made);
         let counts = |controller: &str| self.controllers.iter().any(|c| c == controller);
         UnitGroup {
             path: own.display().to_string(),
             folder: self.root.join(path),
-            pids_folder: self.v1_folder(slice, name),
+            pids_folder: self.v1_folder(slice, name).filter(|_| made),
             from: (self.slices[usize::from(slice)].fd.as_fd(), way),
             counts: (counts("pids"), counts("memory")),
         }
@@ -426,8 +428,7 @@ impl Groups {
     }
 
     fn v1_folder(&self, slice: SliceId, name: &str) -> Option<PathBuf> {
-        // Before it is made none of its folders is there.
-        let (root, _) = self.pids.as_ref().filter(|(_, made)| *made)?;
+        let (root, _) = self.pids.as_ref()?;
         Some(root.join(&*self.slices[usize::from(slice)].path).join(name))
     }
 
