@@ -132,6 +132,10 @@ impl Host {
             Some(plan) => {
                 let mut plan = self.finish_plan(plan, recipe.context, recipe.command, &prepared, elevated);
                 self.protect(&mut plan, spawn, recipe.context)?;
+                if recipe.resources.delegate && plan.switch {
+                    let group = self.group_of(spawn.unit, spawn.config.id());
+                    plan.delegated = group.map(|group| group.folder.display().to_string());
+                }
                 Some(self.through_executor(claim, &plan)?)
             }
             None => {
@@ -252,6 +256,9 @@ impl Host {
     ) -> Result<(Environment, Vec<Text>), Failure> {
         let mut environment = Environment::new(&self.options.environment);
         environment.set(&format!("INVOCATION_ID={}", spawn.invocation));
+        if self.options.user_instance {
+            environment.set(&format!("MANAGERPID={}", std::process::id()));
+        }
         if spawn.notify {
             environment.set(&format!("NOTIFY_SOCKET={}", self.notify_address));
         }

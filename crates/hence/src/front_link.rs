@@ -33,7 +33,7 @@ use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
-pub use system_bus::address as system_bus_address;
+pub use system_bus::{address as system_bus_address, session_address as session_bus_address};
 
 /// Who waits for descriptors: the host's event loop.
 pub trait Registry {
@@ -122,6 +122,8 @@ pub struct FrontLink {
     accept_at_us: Option<u64>,
     /// When to refuse whom polkit keeps waiting, as long as it does.
     polkit_tick_us: Option<u64>,
+    /// A user's own: nobody else is served.
+    owner_only: bool,
 }
 
 impl FrontLink {
@@ -186,6 +188,7 @@ impl FrontLink {
             accepting: false,
             accept_at_us: None,
             polkit_tick_us: None,
+            owner_only: false,
         })
     }
 

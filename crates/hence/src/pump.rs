@@ -15,7 +15,9 @@ use hence_engine::{Effect, Engine, Event, Process, Request, Resumed, Role, UnitI
 use hence_host::machine::{self, down};
 use hence_host::store::{RecorderLink, Ring};
 use hence_host::{Host, Interest, Ready};
-use hence_ledger::{Cause, Client, Fact, Record, RecordId, SignalReason, SubState, record::Invocation};
+use hence_ledger::{
+    ActiveState, Cause, Client, Fact, Record, RecordId, SignalReason, SubState, record::Invocation,
+};
 use hence_unit::UnitName;
 use std::cell::{RefCell, RefMut};
 use std::collections::{BTreeSet, VecDeque};
@@ -263,7 +265,7 @@ impl Pump {
     /// ends.
     fn tell_supervisor(&mut self) {
         let said = match (self.said, self.engine.is_ending()) {
-            (Said::Nothing, false) if self.engine.jobs().next().is_none() => Said::Ready,
+            (Said::Nothing, false) if self.is_ready() => Said::Ready,
             (Said::Nothing | Said::Ready, true) => Said::Stopping,
             _ => return,
         };
@@ -272,6 +274,16 @@ impl Pump {
             Said::Stopping => "STOPPING=1\nSTATUS=Stopping units.",
             _ => "READY=1\nSTATUS=Units are up.",
         });
+    }
+
+    /// Whether what was asked for at the start is up: nothing is queued any more, or a user's basic.target is
+    /// there, behind which logins wait.
+    fn is_ready(&self) -> bool {
+        let basic = || {
+            let unit = self.engine.find("basic.target").map(|unit| self.engine.unit(unit));
+            unit.is_some_and(|unit| unit.active_state() == ActiveState::Active)
+        };
+        self.engine.jobs().next().is_none() || (self.engine.role() == Role::User && basic())
     }
 
     /// When to wake up without an event, on the monotonic clock.

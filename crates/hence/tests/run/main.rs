@@ -18,4 +18,5 @@ mod services;
 mod systemctl;
 mod transient;
 mod unit_files;
+mod user;
 mod versions;
