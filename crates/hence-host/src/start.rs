@@ -133,8 +133,7 @@ impl Host {
                 let mut plan = self.finish_plan(plan, recipe.context, recipe.command, &prepared, elevated);
                 self.protect(&mut plan, spawn, recipe.context)?;
                 if recipe.resources.delegate && plan.switch {
-                    let group = self.group_of(spawn.unit, spawn.config.id());
-                    plan.delegated = group.map(|group| group.folder.display().to_string());
+                    plan.delegated = self.group_to_be(spawn);
                 }
                 Some(self.through_executor(claim, &plan)?)
             }
@@ -350,6 +349,13 @@ impl Host {
         let folders: Vec<String> = plan.directories.iter().map(|(_, _, path)| path.clone()).collect();
         plan.protection = protection::of_unit(protection, own_tmp, &folders);
         Ok(())
+    }
+
+    /// The control group that a process will be in.
+    fn group_to_be(&self, spawn: &Spawn) -> Option<String> {
+        let Tracker::Groups(groups) = &self.tracker else { return None };
+        let slice = self.row(spawn.unit)?.slice;
+        Some(groups.folder(slice, spawn.config.id().as_str()).display().to_string())
     }
 
     /// Hands the plan over in memory; the executor says by a pipe what failed, and nothing when it ran.
