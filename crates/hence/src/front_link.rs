@@ -20,7 +20,7 @@ use hence_bus::front::{
     Token,
 };
 use hence_engine::carry::{Carried, Unread};
-use hence_engine::{Effect, Engine, Request, UnitId};
+use hence_engine::{Effect, Engine, Event, Request, UnitId};
 use hence_host::carry::Out;
 use hence_host::sys::inherited::Inherited;
 use hence_host::{Interest, Ready};
@@ -124,6 +124,8 @@ pub struct FrontLink {
     polkit_tick_us: Option<u64>,
     /// A user's own: nobody else is served.
     owner_only: bool,
+    /// What the engine is to know.
+    events: Vec<Event>,
 }
 
 impl FrontLink {
@@ -189,6 +191,7 @@ impl FrontLink {
             accept_at_us: None,
             polkit_tick_us: None,
             owner_only: false,
+            events: Vec::new(),
         })
     }
 
@@ -535,7 +538,8 @@ impl FrontLink {
                 self.front.reply(asked.token, held.map(|()| Answer::Done));
                 continue;
             }
-            let translated = live::translate(asked.command, asked.caller, runtime)
+            let on_bus = matches!(asked.holder, Some(Holder::Caller(_)));
+            let translated = live::translate(asked.command, (asked.caller, on_bus), runtime)
                 .unwrap_or_else(|command| ask::translate(command, runtime));
             let mut held = None;
             let (verb, kind, job, detailed) = match translated {
@@ -662,6 +666,13 @@ impl FrontLink {
                 }
                 let name = engine.unit(*unit).name().as_str();
                 self.front.job_removed(job.0, name, result.as_str());
+            }
+            Effect::RequestStop { unit, controller } => {
+                let name = engine.unit(*unit).name().as_str();
+                if !self.is_on_bus() || !self.front.request_stop(name, controller) {
+                    let name = controller.clone();
+                    self.events.push(Event::BusName { unit: *unit, name, owned: None });
+                }
             }
             Effect::Reply { token, result } => match result {
                 Ok(job) => self.reply(*token, job.map(|job| job.0), engine),

@@ -228,7 +228,8 @@ impl Pump {
                 return 0;
             }
             let quiet_at = (self.told >= BURST).then(|| Host::now().monotonic_us + QUIET_US);
-            let deadline = [self.deadline(), quiet_at].into_iter().flatten().min();
+            let told = (!self.events.is_empty()).then_some(0);
+            let deadline = [self.deadline(), quiet_at, told].into_iter().flatten().min();
             if let Err(error) = self.host.wait(deadline, &mut self.events, &mut foreign) {
                 // Without its event loop hence is deaf; what it can still do is to end in order.
                 eprintln!("hence: {error}");
@@ -416,12 +417,16 @@ impl Pump {
             effect @ (Effect::UnitNew(_)
             | Effect::JobNew { .. }
             | Effect::JobRemoved { .. }
+            | Effect::RequestStop { .. }
             | Effect::Reply { .. }) => {
                 if let Some(mut front) = self.front.take() {
                     front.effect(&effect, self);
+                    answers.extend(front.take_events());
                     self.front = Some(front);
                 } else if self.unheard.wanted {
                     self.unheard.effects.push(effect);
+                } else if let Effect::RequestStop { unit, controller } = effect {
+                    answers.push_back(Event::BusName { unit, name: controller, owned: None });
                 }
             }
             _ => {}
@@ -471,6 +476,7 @@ impl Pump {
         for effect in std::mem::take(&mut self.unheard.effects) {
             front.effect(&effect, self);
         }
+        self.events.extend(front.take_events());
         self.front = Some(front);
     }
 

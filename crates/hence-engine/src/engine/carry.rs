@@ -367,6 +367,10 @@ impl Engine {
                 let config = Some(u.config.clone());
                 self.effect(Effect::WatchPaths { unit, config });
             }
+            (State::Scope(scope), _) if scope.controller().is_some() => {
+                let name = scope.controller().unwrap_or_default().into();
+                self.effect(Effect::WatchName { unit, name });
+            }
             (State::Service(service), SubState::Start | SubState::StartPost | SubState::Running)
                 if service.main_pid().is_some() =>
             {

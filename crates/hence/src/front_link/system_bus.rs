@@ -176,7 +176,9 @@ impl FrontLink {
 
     /// What the bus told that the engine is to know.
     pub fn take_events(&mut self) -> Vec<Event> {
-        self.bus.as_mut().map_or_else(Vec::new, |bus| std::mem::take(&mut bus.events))
+        let mut events = std::mem::take(&mut self.events);
+        events.extend(self.bus.as_mut().map_or_else(Vec::new, |bus| std::mem::take(&mut bus.events)));
+        events
     }
 
     /// Whether there is a connection to the bus.
@@ -341,8 +343,10 @@ impl FrontLink {
 impl FrontLink {
     /// A unit is gone: the names that only it waited for no longer matter.
     pub(super) fn forget_names(&mut self, unit: UnitId) {
+        let of_others = |event: &Event| !matches!(event, Event::BusName { unit: told, .. } if *told == unit);
+        self.events.retain(of_others);
         let Some(bus) = &mut self.bus else { return };
-        bus.events.retain(|event| !matches!(event, Event::BusName { unit: told, .. } if *told == unit));
+        bus.events.retain(of_others);
         let front = &mut self.front;
         bus.names.retain(|name, units| {
             units.remove(&unit);
