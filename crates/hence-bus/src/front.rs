@@ -122,8 +122,8 @@ impl Front {
         }
     }
 
-    /// Refuses others than root and the owner, also on a bus: they may not even look, and nobody else is asked
-    /// about them.
+    /// Refuses others than root and the owner, also on a bus: they may not even look, and nobody else is
+    /// asked about them.
     pub fn serve_owner_only(&mut self) {
         self.owner_only = true;
     }

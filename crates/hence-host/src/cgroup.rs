@@ -96,8 +96,8 @@ fn layout(mounts: &str, own: &str) -> Layout {
 
 impl Groups {
     /// Makes our root. As pid 1 it is the root of the namespace, otherwise a group below our own: that of an
-    /// earlier hence, where there is one at the same place, else a new one. `user`: a user's own hence has the
-    /// whole of a group that it was started in by itself.
+    /// earlier hence, where there is one at the same place, else a new one. `user`: a user's own hence
+    /// has the whole of a group that it was started in by itself.
     ///
     /// # Errors
     /// Why there is no group to be had, as a sentence.
