@@ -141,6 +141,7 @@ impl Engine {
             out.field("record", &job.record);
             out.field("ignore_order", &job.ignore_order);
             out.field("irreversible", &job.irreversible);
+            out.field("began_us", &job.began_us);
             for (key, armed, after_us) in of_jobs.remove(&job.id).unwrap_or_default() {
                 out.field(key, &(armed, after_us));
             }
@@ -301,6 +302,7 @@ impl Engine {
             resume_at: 0,
             timeout: None,
             running_timeout: None,
+            began_us: section.get("began_us")?.unwrap_or((self.now.monotonic_us, None)),
         };
         for (armed, after_us) in section.all::<(Armed, u64)>("timeout")? {
             self.deadlines.rearm(armed, DeadlineFor::Job(id), after_us);
