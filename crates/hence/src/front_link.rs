@@ -466,6 +466,16 @@ impl FrontLink {
         }
     }
 
+    /// Whether polkit owes any answer.
+    pub fn waits_for_polkit(&self) -> bool {
+        self.front.waits_for_polkit()
+    }
+
+    /// This program ends before polkit has answered: who waits for that is told.
+    pub fn refuse_who_waits_for_polkit(&mut self) {
+        self.front.refuse_who_waits_for_polkit();
+    }
+
     /// Sees to it that nobody waits for polkit without end.
     fn watch_polkit(&mut self, now_us: u64) {
         match self.front.waits_for_polkit() {

@@ -188,6 +188,13 @@ impl Front {
         self.bus.as_ref().is_some_and(Bus::waits_for_polkit)
     }
 
+    /// Refuses all that waits for polkit, since its answers will not be heard.
+    pub fn refuse_who_waits_for_polkit(&mut self) {
+        if let Some(bus) = &mut self.bus {
+            bus.refuse_all_asked();
+        }
+    }
+
     /// Ten seconds have passed: callers that polkit keeps waiting for too long are refused.
     pub fn polkit_tick(&mut self) {
         if let Some(bus) = &mut self.bus {
