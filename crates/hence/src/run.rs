@@ -169,7 +169,9 @@ pub fn run(args: &Args, boot: Option<Boot>, mut earlier: Option<Earlier>) -> Res
     let recorder = Rc::new(RefCell::new(recorder));
     let mut environment = whose.environment();
     environment.extend(system.environment.iter().cloned());
-    environment.extend(locale());
+    if whose != Whose::Users {
+        environment.extend(locale());
+    }
     for pair in &units.generated {
         let name = pair.split('=').next().unwrap_or("");
         environment.retain(|held| held.split('=').next() != Some(name));

@@ -215,6 +215,9 @@ fn systemctl_drives_a_users_own_instance() {
     let manager = format!("MANAGERPID={}", own.child.id());
     assert!(has(&manager) && has("GENERATED=by-nobody") && has("USER=nobody"), "{environment}");
     assert!(!environment.contains("NOTIFY_SOCKET="), "{environment}");
+    assert!(has(&format!("PWD={}", own.path("home"))), "it begins at home: {environment}");
+    let shown = own.systemctl(&["show-environment"]);
+    assert_eq!(shown.lines().filter(|line| line.starts_with("LC_ALL=")).count(), 1, "{shown}");
     let units = own.systemctl(&["list-units"]);
     for unit in ["foo.service", "basic.target", "default.target", "dbus.socket", "app.slice"] {
         assert!(units.contains(unit), "{unit} is missing: {units}");
