@@ -1,5 +1,5 @@
-//! Mounts and swap spaces: what commands and the kernel say, and where the two kinds differ. systemd.mount(5),
-//! systemd.swap(5).
+//! Mounts and swap spaces: what commands and the kernel say, and where the two kinds differ;
+//! systemd.mount(5), systemd.swap(5).
 
 use hence_engine::Event;
 use hence_engine::carry::Writer;
