@@ -1,5 +1,5 @@
-//! Process 1, and a user's own instance: what is done before units run and after they are down, around the same run loop that a
-//! foreground run has. It decides nothing about units.
+//! Process 1, and a user's own instance: what is done before units run and after they are down, around the
+//! same run loop that a foreground run has. It decides nothing about units.
 
 mod end;
 mod first_boot;

@@ -20,7 +20,8 @@ fn want(live: LiveRequest) -> Result<Translated, Refusal> {
     Ok((Want::Request(live.verb(), RequestKind::Live(live)), None, false))
 }
 
-/// The command in the engine's words, with who asks and whether by the bus; itself, where it is not one of these.
+/// The command in the engine's words, with who asks and whether by the bus; itself, where it is not one of
+/// these.
 pub fn translate(
     command: Command,
     (caller, on_bus): (Caller, bool),

@@ -1,7 +1,7 @@
 //! The I/O of the front's connection to the system bus, or of a user's own to the session bus: it connects
 //! when there is a bus, comes back after the bus' end, and tells the engine who owns the names that services
-//! wait for. It never waits itself, and it polls nothing: while there is no bus, inotify tells when its socket
-//! comes, and a `dbus.service` of ours tells when it is up.
+//! wait for. It never waits itself, and it polls nothing: while there is no bus, inotify tells when its
+//! socket comes, and a `dbus.service` of ours tells when it is up.
 
 use super::{BUS, BUS_WATCH, FrontLink, READ_BYTES, Registry, is_transient, receive};
 use crate::model::{EngineModel, Runtime};

@@ -67,7 +67,8 @@ impl Instance {
         };
         program("user-environment-generators/10-own", "echo GENERATED=by-$USER");
         let line = "echo \"$SYSTEMD_SCOPE $GENERATED\" > $HOME/generated\n\
-                    printf '[Service]\\nType=oneshot\\nRemainAfterExit=yes\\nExecStart=/bin/true\\n' > $1/made.service\n\
+                    printf '[Service]\\nType=oneshot\\nRemainAfterExit=yes\\nExecStart=/bin/true\\n' \
+                    > $1/made.service\n\
                     mkdir $1/default.target.wants; ln -s ../made.service $1/default.target.wants/";
         program("user-generators/own", line);
         for (unit, text) in units {
