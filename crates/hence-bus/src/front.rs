@@ -87,6 +87,8 @@ struct Pending {
 pub struct Front {
     guid: [u8; 16],
     owner: u32,
+    /// Others than root and the owner may not even look.
+    owner_only: bool,
     peers: BTreeMap<PeerId, Entry>,
     bus: Option<Bus>,
     /// Jobs that callers on the bus asked for.
@@ -107,6 +109,7 @@ impl Front {
         Front {
             guid,
             owner,
+            owner_only: false,
             peers: BTreeMap::new(),
             bus: None,
             bus_jobs: BTreeSet::new(),
@@ -117,6 +120,12 @@ impl Front {
             last_peer: 0,
             last_token: 0,
         }
+    }
+
+    /// Refuses others than root and the owner, also on a bus: they may not even look, and nobody else is
+    /// asked about them.
+    pub fn serve_owner_only(&mut self) {
+        self.owner_only = true;
     }
 
     /// A connection was accepted; `None` when there are too many and it has to be closed.
@@ -229,6 +238,10 @@ impl Front {
     ) -> Option<Result<Vec<Value>, Refusal>> {
         let standing = match granted || caller.uid == 0 || caller.uid == self.owner {
             true => Standing::Privileged,
+            false if self.owner_only => {
+                let text = "Access denied: this service manager serves its own user only.";
+                return Some(Err(Refusal::new(ErrorName::AccessDenied, text)));
+            }
             false => Standing::Guest { loads: &mut self.guest_loads },
         };
         Some(match dispatch::dispatch(message, descriptors, caller, standing, model) {

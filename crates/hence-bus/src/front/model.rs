@@ -218,6 +218,8 @@ pub struct ScopeView {
     pub send_sigkill: bool,
     /// `SendSIGHUP=`.
     pub send_sighup: bool,
+    /// Who is asked to stop it, by a name on the bus; else empty.
+    pub controller: String,
 }
 
 /// What only timers have.

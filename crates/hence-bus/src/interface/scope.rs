@@ -17,8 +17,7 @@ pub static INTERFACE: Interface<UnitView> = Interface {
 static ROWS: Group<UnitView> = rows!(
     UnitView,
     [
-        // Clients that want to be asked before a stop are not kept: a scope's processes are signalled.
-        live("Controller", "s", |_| text("")),
+        live("Controller", "s", |v| text(&v.scope.controller)),
         fixed("TimeoutStopUSec", "t", |v| v.scope.timeout_stop_us.into()),
         live("Result", "s", |v| v.result.into()),
         fixed("RuntimeMaxUSec", "t", |v| v.scope.runtime_max_us.into()),
