@@ -65,7 +65,7 @@ pub fn main() -> ExitCode {
         Verb::Leaks(verb) => end(verb.run()),
         Verb::Logs(verb) => end(verb.run()),
         Verb::Loops(verb) => end(verb.run()),
-        Verb::Lint(verb) => end(verb.run()),
+        Verb::Lint(verb) => end((*verb).run()),
         Verb::Directives(verb) => end(verb.run()),
         Verb::Verify(verb) => end(verb.run()),
         Verb::Completions(verb) => end(verb.run()),

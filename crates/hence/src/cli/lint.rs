@@ -113,7 +113,7 @@ impl Threshold {
 const PERMITS: &str = ".hence-lint";
 
 impl Lint {
-    pub fn run(self: Box<Self>) -> Outcome {
+    pub fn run(self) -> Outcome {
         let json = self.json || self.format == Format::Json;
         if self.rules {
             return match json {
