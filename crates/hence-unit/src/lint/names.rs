@@ -1,5 +1,5 @@
-//! A table by units' names that is asked far more often than it grows: a hash table, as the standard one is not
-//! to be had here. It forgets nothing, and keeps the order of insertion.
+//! A table by units' names that is asked far more often than it grows: a hash table, as the standard one is
+//! not to be had here. It forgets nothing, and keeps the order of insertion.
 
 use crate::UnitName;
 use alloc::{vec, vec::Vec};
