@@ -6,6 +6,7 @@
 
 mod fields;
 mod file;
+mod filter;
 mod folder;
 mod growth;
 mod intake;

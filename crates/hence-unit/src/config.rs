@@ -922,6 +922,8 @@ pub struct LogConfig {
     pub rate_burst: Option<u32>,
     /// LogExtraFields=, each as FIELD=VALUE.
     pub extra_fields: Vec<Box<str>>,
+    /// LogFilterPatterns=, those that deny with their `~`.
+    pub filter_patterns: Vec<Box<str>>,
 }
 
 /// What of the file system a unit sees, and what of it it may change.

@@ -71,9 +71,9 @@ const FIRST_SOCKET: u64 = 1 << 48;
 /// How long what may wait for an idle moment waits for one.
 const IDLE_US: u64 = 20_000;
 /// Lines that come one by one are written a few together: a look at them costs more than the lines do.
-const GATHER_US: u64 = 2_000;
+const GATHER_US: u64 = 5_000;
 /// Fewer bytes than this at a time are few.
-const FEW: u64 = 4 << 10;
+const FEW: u64 = 16 << 10;
 /// How long to wait before another try while an older recorder still writes.
 const LOCK_US: u64 = 20_000;
 const RETRY_US: u64 = 5_000_000;
