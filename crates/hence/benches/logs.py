@@ -192,6 +192,8 @@ def measure(name, work, options):
     services["spin@.service"] = SERVICE.format(say=say, args="spin 6", more="StandardOutput=null")
     command = MANAGERS[name].format(hence=options.build / "hence")
     with Machine(name, command, options.folder, say, services) as machine:
+        if name == "systemd":
+            machine.call("journalctl --flush")
         time.sleep(1)
         total, result = sum(lines for _, lines, _, _ in plan), {}
         if work == "b":

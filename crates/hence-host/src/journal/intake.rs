@@ -163,7 +163,9 @@ impl Intake {
         let mut fields = Fields::new();
         fields.push("_TRANSPORT", "stdout").push("_STREAM_ID", hex(&source.id));
         fields.push("PRIORITY", level.to_string());
-        fields.push("SYSLOG_FACILITY", source.logging.facility.to_string());
+        if source.logging.facility != 0 {
+            fields.push("SYSLOG_FACILITY", source.logging.facility.to_string());
+        }
         if !source.logging.identifier.is_empty() {
             fields.push("SYSLOG_IDENTIFIER", &*source.logging.identifier);
         }

@@ -292,9 +292,10 @@ fn begin(connection: &mut Connection, unit_of: UnitOf<'_>) -> Option<Source> {
         (None, Some(found)) => found,
         (None, None) => (Text::from(own()), None, Logging::default()),
     };
-    let level = text(level).trim().parse::<u16>().map_or(6, |level| (level & 7) as u8);
-    let logging =
-        Logging { identifier: text(identifier).into(), level, level_prefix: prefix == b"1", ..logging };
+    let priority = text(level).trim().parse::<u16>().unwrap_or(6);
+    let (level, facility) = ((priority & 7) as u8, (priority >> 3).min(127) as u8);
+    let identifier = text(identifier).into();
+    let logging = Logging { identifier, level, facility, level_prefix: prefix == b"1", ..logging };
     let source = Source::new(unit, invocation, connection.who.pid, logging, random_id());
     connection.partial = rest.to_vec();
     Some(source)

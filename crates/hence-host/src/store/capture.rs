@@ -195,8 +195,9 @@ impl Capture {
     }
 
     /// Whether nothing was read of a stream so far.
-    pub fn is_silent(&mut self, key: u64) -> bool {
-        self.output(key).is_some_and(|output| output.text.is_none())
+    pub fn is_silent(&self, key: u64) -> bool {
+        let output = usize::try_from(key).ok().and_then(|key| self.outputs.get(key)?.as_ref());
+        output.is_some_and(|output| output.text.is_none())
     }
 
     /// Reads a stream's turn. `Some`: it is at its end.
