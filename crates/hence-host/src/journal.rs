@@ -25,6 +25,8 @@ pub use fields::{Fields, is_name};
 pub use folder::{Bounds, Journal, JournalOptions, Place};
 pub use intake::IntakeOptions;
 pub(crate) use intake::{Intake, Source, lines};
+#[cfg(test)]
+pub(crate) use parse::native as native_fields;
 pub(crate) use settings::LONGEST as LONGEST_LOGGING;
 pub use settings::Logging;
 pub(crate) use sockets::{Sockets, Turn as SocketTurn};
