@@ -2,12 +2,12 @@
 
 use super::fields::Fields;
 use super::file::{JournalFile, Refusal};
-use super::layout::State;
+use super::layout::{HEADER, Header, State};
 use super::{Identity, hex, id_of, random_id};
 use hence_ledger::Stamp;
 use std::fs::{self, File};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -400,8 +400,12 @@ impl Journal {
                 break;
             }
         }
-        if free && let Some(file) = JournalFile::resume(file, &self.identity, most, serial)? {
-            return Ok(Some(file));
+        if free {
+            let copy = file.try_clone()?;
+            if let Some(file) = JournalFile::resume(file, &self.identity, most, serial)? {
+                return Ok(Some(file));
+            }
+            mend_length(&copy);
         }
         archive(path, free)?;
         Ok(None)
@@ -519,6 +523,18 @@ fn is_at(file: &File, path: &Path) -> bool {
     let id = |status: io::Result<fs::Metadata>| status.map(|s| (s.dev(), s.ino())).ok();
     let ours = id(file.metadata());
     ours.is_some() && ours == id(fs::symlink_metadata(path))
+}
+
+/// journalctl refuses a file that is shorter than its header says, as a power cut can leave it: what is missing
+/// reads as nothing then, and the rest can be read.
+fn mend_length(file: &File) {
+    let mut bytes = [0; HEADER];
+    let header = file.read_exact_at(&mut bytes, 0).ok().and_then(|()| Header::decode(&bytes));
+    let (Some(header), Ok(status)) = (header, file.metadata()) else { return };
+    let wanted = header.arena_size.saturating_add(HEADER as u64);
+    if wanted > status.len() && wanted <= u32::MAX.into() {
+        let _ = file.set_len(wanted);
+    }
 }
 
 /// In a thread of its own, one at a time: a disk may take any time.
