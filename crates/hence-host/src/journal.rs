@@ -20,6 +20,7 @@ mod sockets;
 mod speaker;
 mod table;
 mod tail;
+mod varlink;
 
 pub use fields::{Fields, is_name};
 pub use folder::{Bounds, Journal, JournalOptions, Place};
@@ -32,6 +33,7 @@ pub use settings::Logging;
 pub(crate) use sockets::{Sockets, Turn as SocketTurn};
 pub(crate) use speaker::Speaker;
 pub(crate) use tail::tail;
+pub(crate) use varlink::Ask;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 

@@ -272,6 +272,31 @@ fn files_are_rotated_within_bounds() {
     assert_eq!(files(&folder.0).len(), 3);
 }
 
+/// MaxFileSec= and MaxRetentionSec=: files end by their age, and are removed by it.
+#[test]
+fn files_have_an_age() {
+    const DAY: u64 = 86_400_000;
+    let folder = Folder::new("age");
+    let mut wanted = options(&folder.0, true);
+    (wanted.max_file_us, wanted.max_retention_us) = (DAY * 1000, 3 * DAY * 1000);
+    let mut journal = Journal::new(wanted);
+    // Twice a day.
+    for n in 0..12 {
+        journal.append(
+            &mut stream("a.service", 1),
+            &[format!("MESSAGE=line {n}").as_bytes()],
+            stamp(n * DAY / 2),
+        );
+        journal.commit();
+    }
+    journal.close();
+    verify(&folder.0);
+    let Some(left) = numbers(&folder.0, &[]) else { return };
+    assert!(!left.contains(&0) && left.contains(&11), "{left:?}");
+    assert!((5..=8).contains(&left.len()), "{left:?}");
+    assert!((2..=3).contains(&files(&folder.0).len()), "{:?}", files(&folder.0));
+}
+
 const CHILD: &str = "HENCE_TEST_JOURNAL_FOLDER";
 
 /// Writes until it is killed; says what it has published.

@@ -208,6 +208,14 @@ impl Capture {
         }
     }
 
+    /// Reads what waits in all pipes, a turn of each; what is at its end is seen so again.
+    pub(super) fn read_all(&mut self) {
+        let keys: Vec<u64> = self.live().map(|(key, _)| key).collect();
+        for key in keys {
+            let _ = self.read(key, TURN);
+        }
+    }
+
     fn read(&mut self, key: u64, most: usize) -> Turn {
         let mut buffer = std::mem::take(&mut self.buffer);
         let turn = self.read_with(key, most, &mut buffer);

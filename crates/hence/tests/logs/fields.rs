@@ -29,7 +29,9 @@ const FAST: &str = "[Unit]\nDescription=The Fast\n[Service]\nRestart=on-failure\
 #[test]
 fn child_native() {
     let text: &[u8] = match std::env::var("HENCE_LOGS_CHILD").as_deref() {
-        Ok("native") => b"MESSAGE=by native\nPRIORITY=4\nCODE_LINE=7\nOWN_FIELD=x\nSYSLOG_IDENTIFIER=logger\n",
+        Ok("native") => {
+            b"MESSAGE=by native\nPRIORITY=4\nCODE_LINE=7\nOWN_FIELD=x\nSYSLOG_IDENTIFIER=logger\n"
+        }
         Ok("forger") => {
             b"MESSAGE=forged\n_PID=1\n_SYSTEMD_UNIT=good.service\n_UID=4711\n__CURSOR=x\n_TRANSPORT=kernel\n\
               lower=x\nWITH SPACE=x\nSYSLOG_IDENTIFIER\n\x17\0\0\0\0\0\0\0one\nMESSAGE=two\n_PID=666\n\n"

@@ -13,7 +13,8 @@ fn garbage_and_lies() {
         head -c 3000000 /dev/zero | tr \"\\\\0\" x; echo; printf \"trick\\\\n_PID=1\\\\n_SYSTEMD_UNIT=good.service\\\\n\"; \
         HENCE_LOGS_CHILD=forger SELF --exact fields::child_native >/dev/null 2>&1; \
         head -c 100000 /dev/urandom | systemd-cat; echo over'\nLogRateLimitIntervalSec=0\n";
-    let good = "[Service]\nExecStart=/bin/sh -c 'for n in 1 2 3 4 5 6 7 8 9; do echo good $n; sleep 0.1; done'\n";
+    let good =
+        "[Service]\nExecStart=/bin/sh -c 'for n in 1 2 3 4 5 6 7 8 9; do echo good $n; sleep 0.1; done'\n";
     let units = [("evil.service", evil), ("good.service", good)];
     let Some(machine) = Machine::boot("garbage", &units, "") else { return };
     machine.text("systemctl start --no-block evil.service good.service");
@@ -40,8 +41,10 @@ fn garbage_and_lies() {
 
 #[test]
 fn a_flood_of_one_keeps_nobody_waiting() {
-    let flood = "[Service]\nLogRateLimitIntervalSec=0\nExecStart=/usr/bin/yes a line of one that never ends\n";
-    let limited = "[Service]\nLogRateLimitBurst=50\nExecStart=/bin/sh -c 'yes too much | head -n 100000; sleep 100'\n";
+    let flood =
+        "[Service]\nLogRateLimitIntervalSec=0\nExecStart=/usr/bin/yes a line of one that never ends\n";
+    let limited =
+        "[Service]\nLogRateLimitBurst=50\nExecStart=/bin/sh -c 'yes too much | head -n 100000; sleep 100'\n";
     let good = "[Service]\nExecStart=/bin/sh -c 'for n in $(seq 40); do echo good $n; sleep 0.05; done; sleep 100'\n";
     let units = [("flood.service", flood), ("limited.service", limited), ("good.service", good)];
     let Some(machine) = Machine::boot("flood", &units, "") else { return };
@@ -51,7 +54,8 @@ fn a_flood_of_one_keeps_nobody_waiting() {
         let command = format!("journalctl -q -o cat _SYSTEMD_UNIT={unit} _TRANSPORT=stdout");
         machine.text(&command)
     };
-    let text = until("the quiet one's lines", || Some(count("good.service")).filter(|t| t.contains("good 40")));
+    let text =
+        until("the quiet one's lines", || Some(count("good.service")).filter(|t| t.contains("good 40")));
     let expected: String = (1..41).map(|n| format!("good {n}\n")).collect();
     assert_eq!(text, expected);
     assert!(begun.elapsed() < Duration::from_secs(30), "{:?}", begun.elapsed());

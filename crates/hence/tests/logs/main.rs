@@ -1,6 +1,7 @@
 //! `hence logs` beside the stock journalctl on the same files: the same text, the same fields. Where there is
 //! no journalctl, what can be said without it.
 
+mod asks;
 mod fields;
 mod hostile;
 mod machine;
