@@ -4,6 +4,7 @@
 //! are what the entries of a stream have in common. Nothing is mapped into memory, so a full disk is an
 //! error and no signal. Reading is `journalctl`'s business.
 
+mod copies;
 mod fields;
 mod file;
 mod filter;
@@ -22,6 +23,7 @@ mod table;
 mod tail;
 mod varlink;
 
+pub(crate) use copies::{CONSOLE, KERNEL};
 pub use fields::{Fields, is_name};
 pub use folder::{Bounds, Journal, JournalOptions, Place};
 pub use intake::IntakeOptions;

@@ -765,8 +765,14 @@ pub enum Stdio {
     Inherit,
     /// null
     Null,
-    /// journal, kmsg, syslog (with or without +console): captured.
+    /// journal, syslog: captured.
     Journal,
+    /// journal+console, syslog+console: captured, and copied to the console.
+    JournalConsole,
+    /// kmsg: captured, and copied to the kernel's log.
+    Kmsg,
+    /// kmsg+console: captured, and copied to both.
+    KmsgConsole,
     /// tty, tty-force, tty-fail
     Tty,
     /// socket: the connection of an Accept=yes socket.
@@ -781,6 +787,13 @@ pub enum Stdio {
     Fd(Box<str>),
     /// data, for StandardInput= with StandardInputText= or StandardInputData=
     Data,
+}
+
+impl Stdio {
+    /// Whether it is captured because the unit says so.
+    pub fn is_logged(&self) -> bool {
+        matches!(self, Stdio::Journal | Stdio::JournalConsole | Stdio::Kmsg | Stdio::KmsgConsole)
+    }
 }
 
 /// A resource limit (LimitNOFILE= and the like).

@@ -2,6 +2,7 @@
 //! systemd-journald gives them, within the bounds that their units set. Who may send, and from where it is
 //! read, is decided elsewhere.
 
+use super::copies::{self, Copies};
 use super::fields::Fields;
 use super::filter::{Filter, Filters};
 use super::limit::{self, Limits, Verdict};
@@ -105,6 +106,7 @@ pub(crate) struct Intake {
     factor_at_us: u64,
     senders: HashMap<Credentials, Known>,
     filters: Filters,
+    copies: Copies,
     own: Option<Fields>,
     /// The owner's process, its fields, and when it was looked at.
     owner: Option<(u32, Fields, u64)>,
@@ -123,6 +125,7 @@ impl Intake {
             factor_at_us: 0,
             senders: HashMap::new(),
             filters: Filters::default(),
+            copies: Copies::default(),
             own: None,
             owner: None,
             scratch: Vec::new(),
@@ -198,6 +201,10 @@ impl Intake {
         }
         if source.looked_us == 0 || at.monotonic_us > source.looked_us + BELIEVED_US {
             self.refresh(source, at.monotonic_us);
+        }
+        let bits = source.logging.copies & (copies::CONSOLE | copies::KERNEL);
+        if bits != 0 {
+            self.copies.put(bits, level, (&source.logging.identifier, source.pid), text, at.monotonic_us);
         }
         let mut message = std::mem::take(&mut self.scratch);
         message.clear();
@@ -411,6 +418,7 @@ impl Intake {
     /// Gives back the memory that a burst needed.
     pub fn shrink(&mut self) {
         self.journal.shrink();
+        self.copies.shrink();
         self.senders = HashMap::new();
         self.scratch.shrink_to(4 << 10);
     }

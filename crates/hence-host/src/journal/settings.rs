@@ -35,6 +35,8 @@ pub struct Logging {
     pub patterns: Vec<Box<str>>,
     /// Not all of the patterns had room here.
     pub patterns_missing: bool,
+    /// Where lines are copied to: of stdout in the lowest two bits, of stderr in the next two.
+    pub copies: u8,
 }
 
 impl Default for Logging {
@@ -50,6 +52,7 @@ impl Default for Logging {
             extra_fields: Vec::new(),
             patterns: Vec::new(),
             patterns_missing: false,
+            copies: 0,
         }
     }
 }
@@ -75,7 +78,8 @@ impl Logging {
         let mut out = Vec::with_capacity(32);
         let flags = u8::from(self.level_prefix)
             | u8::from(self.interval_us.is_some()) << 1
-            | u8::from(self.burst.is_some()) << 2;
+            | u8::from(self.burst.is_some()) << 2
+            | self.copies << 4;
         out.extend_from_slice(&[self.level, self.facility, self.level_max, flags]);
         out.extend(self.interval_us.into_iter().flat_map(u64::to_le_bytes));
         out.extend(self.burst.into_iter().flat_map(u32::to_le_bytes));
@@ -123,6 +127,7 @@ impl Logging {
             (level.min(7), facility.min(127), level_max.min(7));
         logging.level_prefix = flags & 1 != 0;
         logging.patterns_missing = flags & 8 != 0;
+        logging.copies = flags >> 4;
         if flags & 2 != 0 {
             logging.interval_us = Some(u64::from_le_bytes(take(&mut rest)?));
         }
@@ -172,6 +177,7 @@ mod tests {
             extra_fields: vec!["A=1".into(), "B=x y".into()],
             patterns: vec!["~a b".into(), "^c".into()],
             patterns_missing: false,
+            copies: 0b0110,
         };
         for logging in [logging, Logging::default(), Logging::of("sh", None)] {
             let bytes = logging.encode();

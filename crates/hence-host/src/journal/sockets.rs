@@ -2,6 +2,7 @@
 //! --sync`; systemd-journald's own names, served where nobody else serves them. What is sent is hostile until proven otherwise: one turn
 //! reads so much and no more, and everything that is kept has a bound.
 
+use super::copies::{CONSOLE, KERNEL};
 use super::intake::{Credentials, Intake, LONGEST_MESSAGE, Source, UnitOf, lines};
 use super::random_id;
 use super::settings::Logging;
@@ -326,7 +327,7 @@ impl Sockets {
 /// that say where else it goes. `None`: they aren't all there.
 fn begin(connection: &mut Connection, unit_of: UnitOf<'_>) -> Option<Source> {
     let header: Vec<&[u8]> = connection.partial.splitn(HEADER_LINES + 1, |b| *b == b'\n').collect();
-    let [identifier, unit, level, prefix, _, _, _, rest] = header[..] else { return None };
+    let [identifier, unit, level, prefix, _, kernel, console, rest] = header[..] else { return None };
     let text = |bytes: &[u8]| String::from_utf8_lossy(&bytes[..bytes.len().min(255)]).into_owned();
     let speaker = Speaker::of(connection.who.pid);
     let found = unit_of(&speaker);
@@ -342,7 +343,11 @@ fn begin(connection: &mut Connection, unit_of: UnitOf<'_>) -> Option<Source> {
     let priority = text(level).trim().parse::<u16>().unwrap_or(6);
     let (level, facility) = ((priority & 7) as u8, (priority >> 3).min(127) as u8);
     let identifier = text(identifier).into();
-    let logging = Logging { identifier, level, facility, level_prefix: prefix == b"1", ..logging };
+    // Nor does anybody else write to the console or the kernel's log by way of us.
+    let asked = |word: &[u8], bit: u8| if connection.who.uid == 0 && word == b"1" { bit } else { 0 };
+    let copies = asked(console, CONSOLE) | asked(kernel, KERNEL);
+    let level_prefix = prefix == b"1";
+    let logging = Logging { identifier, level, facility, level_prefix, copies, ..logging };
     let source = Source::new(unit, invocation, connection.who.pid, logging, random_id());
     connection.partial = rest.to_vec();
     Some(source)

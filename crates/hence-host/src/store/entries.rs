@@ -6,7 +6,7 @@ use crate::journal::{
     Ask, Intake, IntakeOptions, Journal, JournalOptions, Logging, SocketTurn, Sockets, Source, Speaker, hex,
     lines, tail,
 };
-use hence_ledger::{Invocation, Text};
+use hence_ledger::{Invocation, Stream, Text};
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
@@ -233,6 +233,9 @@ fn stream_id(origin: &Origin) -> [u8; 16] {
 }
 
 fn source(origin: &Origin) -> Source {
-    let (unit, id) = (origin.unit.clone(), stream_id(origin));
-    Source::new(unit, Some(origin.invocation), origin.pid, logging(origin), id)
+    let (unit, id, mut logging) = (origin.unit.clone(), stream_id(origin), logging(origin));
+    if origin.stream == Stream::Stderr {
+        logging.copies >>= 2;
+    }
+    Source::new(unit, Some(origin.invocation), origin.pid, logging, id)
 }

@@ -96,6 +96,29 @@ fn entries_have_the_fields_of_systemd() {
     assert!(status.trim_end().ends_with("Failed to start fast.service - The Fast."), "{status}");
 }
 
+/// Lines that are copied to the console and to the kernel's log, which are plain files here.
+#[test]
+fn copies_of_lines() {
+    let both = "[Service]\nStandardOutput=journal+console\nStandardError=kmsg\nSyslogIdentifier=me\n\
+        ExecStart=/bin/sh -c 'echo to the console; echo \"<4>to the kernel\" >&2; sleep 1000'\n";
+    let inherited = "[Service]\nStandardOutput=syslog+console\n\
+        ExecStart=/bin/sh -c 'echo inherited >&2; sleep 1000'\n";
+    let units = [("both.service", both), ("inherited.service", inherited)];
+    let devices = "touch \"$base/dev/console\" \"$base/dev/kmsg\"";
+    let Some(machine) = Machine::boot("copies", &units, devices) else { return };
+    machine.text("systemctl start both.service inherited.service");
+    machine
+        .journal("-o cat -u both", |text| text.contains("to the console") && text.contains("to the kernel"));
+    machine.journal("-o cat -u inherited", |text| text.contains("inherited"));
+    let pid = machine.text("systemctl show -P MainPID both.service").trim().to_owned();
+    let console = machine.text("cat /dev/console");
+    assert!(console.contains(&format!("me[{pid}]: to the console\r\n")), "{console}");
+    assert!(console.contains("]: inherited\r\n") && !console.contains("to the kernel"), "{console}");
+    assert_eq!(machine.text("cat /dev/kmsg"), format!("<28>me[{pid}]: to the kernel\n"));
+    let shown = machine.text("systemctl show -P StandardOutput -P StandardError both.service");
+    assert_eq!(shown, "journal+console\nkmsg\n");
+}
+
 /// LogFilterPatterns=, LogLevelMax=, SyslogIdentifier= and level prefixes; and `hence why` quotes what a
 /// failed run said last, by the run.
 #[test]
