@@ -1,6 +1,6 @@
 //! What a line costs in the journal: 1,000,000 lines of 100 bytes with the fields of a service, from one
-//! stream and from 50, through the writer alone. `journal_cost [FOLDER [LINES [STREAMS BATCH]]]`; the folder is
-//! filled.
+//! stream and from 50, through the writer alone. `journal_cost [FOLDER [LINES [STREAMS BATCH]]]`; the folder
+//! is filled.
 
 use hence_host::journal::{Bounds, Fields, Journal, JournalOptions, Place};
 use hence_ledger::Stamp;

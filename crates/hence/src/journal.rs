@@ -158,7 +158,8 @@ mod tests {
     #[test]
     fn journald_conf() {
         let text = "[Journal]\nSystemMaxUse=50M\nRuntimeMaxFiles=7\nRateLimitBurst=0\nMaxLevelStore=err\n\
-                    SystemKeepFree=nonsense\nStorage=volatile\nMaxFileSec=1day\nMaxRetentionSec=2week\nSeal=yes\n[Other]\nSystemMaxUse=1\n";
+                    SystemKeepFree=nonsense\nStorage=volatile\n\
+                    MaxFileSec=1day\nMaxRetentionSec=2week\nSeal=yes\n[Other]\nSystemMaxUse=1\n";
         let mut options = JournalOptions::new(Place::system());
         let mut intake = IntakeOptions::default();
         assert!(configure(&mut options, &mut intake, &[("journald.conf".into(), text.into())]));

@@ -1,5 +1,5 @@
-//! Copies of lines on the console and in the kernel's log: StandardOutput=journal+console, kmsg and their kin.
-//! Nobody waits for a console: what it doesn't take at once is only in the journal.
+//! Copies of lines on the console and in the kernel's log: StandardOutput=journal+console, kmsg and their
+//! kin. Nobody waits for a console: what it doesn't take at once is only in the journal.
 
 use rustix::fs::{Mode, OFlags};
 use std::os::fd::OwnedFd;

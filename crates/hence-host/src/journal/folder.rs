@@ -573,8 +573,8 @@ fn is_at(file: &File, path: &Path) -> bool {
     ours.is_some() && ours == id(fs::symlink_metadata(path))
 }
 
-/// journalctl refuses a file that is shorter than its header says, as a power cut can leave it: what is missing
-/// reads as nothing then, and the rest can be read.
+/// journalctl refuses a file that is shorter than its header says, as a power cut can leave it: what is
+/// missing reads as nothing then, and the rest can be read.
 fn mend_length(file: &File) {
     let mut bytes = [0; HEADER];
     let header = file.read_exact_at(&mut bytes, 0).ok().and_then(|()| Header::decode(&bytes));

@@ -1,6 +1,6 @@
 //! The sockets that programs log to: /dev/log, the native one and that of streams, and that of `journalctl
-//! --sync`; systemd-journald's own names, served where nobody else serves them. What is sent is hostile until proven otherwise: one turn
-//! reads so much and no more, and everything that is kept has a bound.
+//! --sync`; systemd-journald's own names, served where nobody else serves them. What is sent is hostile until
+//! proven otherwise: one turn reads so much and no more, and everything that is kept has a bound.
 
 use super::copies::{CONSOLE, KERNEL};
 use super::intake::{Credentials, Intake, LONGEST_MESSAGE, Source, UnitOf, lines};

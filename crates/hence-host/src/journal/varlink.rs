@@ -1,6 +1,6 @@
 //! What `journalctl --sync`, `--rotate` and `--flush` ask for: the methods of io.systemd.Journal that have a
-//! meaning here, as varlink.org has them. A call is one object of JSON and a zero byte; of it, only the name of
-//! the method is looked at.
+//! meaning here, as varlink.org has them. A call is one object of JSON and a zero byte; of it, only the name
+//! of the method is looked at.
 
 /// Longest call, in bytes.
 pub(crate) const LONGEST: usize = 4 << 10;

@@ -126,8 +126,10 @@ fn settings_of_units_and_the_last_words() {
     let filtered = "[Service]\nLogFilterPatterns=~secret [0-9]+\nLogFilterPatterns=^keep\n\
         LogFilterPatterns=~broken(\nLogLevelMax=notice\nSyslogLevel=notice\n\
         ExecStart=/bin/sh -c 'echo keep one; echo keep secret 12; echo other; echo \"<7>keep quiet\"; \
-        echo \"<3>keep loud\"; { echo keep syslog; echo drop syslog; sleep 1; } | logger -p user.notice; sleep 1'\n";
-    let failing = "[Service]\nExecStart=/bin/sh -c 'echo connecting; echo \"cannot open /srv/db: denied\" >&2; \
+        echo \"<3>keep loud\"; { echo keep syslog; echo drop syslog; sleep 1; } | logger -p user.notice; \
+        sleep 1'\n";
+    let failing = "[Service]\n\
+        ExecStart=/bin/sh -c 'echo connecting; echo \"cannot open /srv/db: denied\" >&2; \
         sleep 0.2; exit 3'\n";
     let units = [("filtered.service", filtered), ("failing.service", failing)];
     let Some(machine) = Machine::boot("settings", &units, "") else { return };

@@ -1,5 +1,5 @@
-//! Who logs too much, garbage or lies, and a disk that stands still: others are still heard, nobody else waits,
-//! and memory has a bound.
+//! Who logs too much, garbage or lies, and a disk that stands still: others are still heard, nobody else
+//! waits, and memory has a bound.
 
 use crate::machine::{Machine, peak_kib, until};
 use std::time::{Duration, Instant};
@@ -10,7 +10,8 @@ const MOST_KIB: u64 = 64 << 10;
 #[test]
 fn garbage_and_lies() {
     let evil = "[Service]\nExecStart=/bin/bash -c 'head -c 300000 /dev/urandom; echo; \
-        head -c 3000000 /dev/zero | tr \"\\\\0\" x; echo; printf \"trick\\\\n_PID=1\\\\n_SYSTEMD_UNIT=good.service\\\\n\"; \
+        head -c 3000000 /dev/zero | tr \"\\\\0\" x; echo; \
+        printf \"trick\\\\n_PID=1\\\\n_SYSTEMD_UNIT=good.service\\\\n\"; \
         HENCE_LOGS_CHILD=forger SELF --exact fields::child_native >/dev/null 2>&1; \
         head -c 100000 /dev/urandom | systemd-cat; echo over'\nLogRateLimitIntervalSec=0\n";
     let good =
@@ -45,7 +46,8 @@ fn a_flood_of_one_keeps_nobody_waiting() {
         "[Service]\nLogRateLimitIntervalSec=0\nExecStart=/usr/bin/yes a line of one that never ends\n";
     let limited =
         "[Service]\nLogRateLimitBurst=50\nExecStart=/bin/sh -c 'yes too much | head -n 100000; sleep 100'\n";
-    let good = "[Service]\nExecStart=/bin/sh -c 'for n in $(seq 40); do echo good $n; sleep 0.05; done; sleep 100'\n";
+    let good = "[Service]\n\
+        ExecStart=/bin/sh -c 'for n in $(seq 40); do echo good $n; sleep 0.05; done; sleep 100'\n";
     let units = [("flood.service", flood), ("limited.service", limited), ("good.service", good)];
     let Some(machine) = Machine::boot("flood", &units, "") else { return };
     machine.text("systemctl start flood.service limited.service good.service");
@@ -74,7 +76,8 @@ fn a_flood_of_one_keeps_nobody_waiting() {
 /// starts and stops; memory stays; and when it goes on, each line comes once and in order.
 #[test]
 fn a_disk_that_stands_still() {
-    let loud = "[Service]\nLogRateLimitIntervalSec=0\nExecStart=/bin/sh -c 'seq -f \"number %%.0f of %i\" 30000; sleep 1000'\n";
+    let loud = "[Service]\nLogRateLimitIntervalSec=0\n\
+        ExecStart=/bin/sh -c 'seq -f \"number %%.0f of %i\" 30000; sleep 1000'\n";
     let calm = "[Service]\nExecStart=/bin/sleep 1000\n";
     let roomy = "[Journal]\nSystemMaxUse=480M\nSystemKeepFree=1M\n";
     let units = [("loud@.service", loud), ("calm.service", calm), ("journald.conf", roomy)];

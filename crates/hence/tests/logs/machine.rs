@@ -1,5 +1,6 @@
-//! hence as process 1 of namespaces of its own, with the machine's journal, its sockets and /dev/log, and none
-//! of the machine's units. Needs root, unshare(1) and the stock systemctl and journalctl; says what is missing.
+//! hence as process 1 of namespaces of its own, with the machine's journal, its sockets and /dev/log, and
+//! none of the machine's units. Needs root, unshare(1) and the stock systemctl and journalctl; says what is
+//! missing.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -88,7 +89,8 @@ fn own_group(name: &str) -> Option<PathBuf> {
 }
 
 impl Machine {
-    /// Boots with these units, among which may be journald.conf; `before`: shell commands in its namespaces, before anything is started.
+    /// Boots with these units, among which may be journald.conf; `before`: shell commands in
+    /// its namespaces, before anything is started.
     pub fn boot(name: &str, units: &[(&str, &str)], before: &str) -> Option<Machine> {
         if let Some(why) = missing() {
             eprintln!("{name}: skipped: {why}");
@@ -163,7 +165,7 @@ impl Machine {
         until(&command, || Some(self.text(&command)).filter(|text| holds(text)))
     }
 
-    /// The recorder's process, and the most that a process had in memory so far, in KiB.
+    /// The recorder's process.
     pub fn recorder(&self) -> u32 {
         let children = format!("/proc/{0}/task/{0}/children", self.first);
         until("the recorder", || {
