@@ -15,7 +15,7 @@ use rustix::fs::{AtFlags, Mode, OFlags};
 use std::{
     collections::{BTreeSet, HashMap},
     fs, io,
-    os::fd::OwnedFd,
+    os::fd::{AsFd, OwnedFd},
     path::{Path, PathBuf},
 };
 
@@ -393,23 +393,33 @@ impl Groups {
         Ok(())
     }
 
-    fn group_at(&self, path: &str, pids_folder: Option<PathBuf>) -> UnitGroup {
+    fn group_at(&self, path: &str, slice: SliceId, name: &str) -> UnitGroup<'_> {
         let own = Path::new("/").join(&self.prefix).join(path);
-        UnitGroup { path: own.display().to_string(), folder: self.root.join(path), pids_folder }
+        let way = if name.is_empty() { String::new() } else { format!("{name}/") };
+        // Before our root there is made, nothing is in it.
+        let made = self.pids.as_ref().is_some_and(|(_, made)| *made);
+        let counts = |controller: &str| self.controllers.iter().any(|c| c == controller);
+        UnitGroup {
+            path: own.display().to_string(),
+            folder: self.root.join(path),
+            pids_folder: self.v1_folder(slice, name).filter(|_| made),
+            from: (self.slices[usize::from(slice)].fd.as_fd(), way),
+            counts: (counts("pids"), counts("memory")),
+        }
     }
 
     /// A unit's group.
-    pub fn unit_group(&self, slice: SliceId, name: &str) -> UnitGroup {
+    pub fn unit_group(&self, slice: SliceId, name: &str) -> UnitGroup<'_> {
         let above = &self.slices[usize::from(slice)].path;
         let path = if above.is_empty() { name.to_owned() } else { format!("{above}/{name}") };
-        self.group_at(&path, self.v1_folder(slice, name))
+        self.group_at(&path, slice, name)
     }
 
     /// The group of a slice that has been made.
-    pub fn slice_group(&self, name: &str) -> Option<UnitGroup> {
+    pub fn slice_group(&self, name: &str) -> Option<UnitGroup<'_>> {
         let id = if name == "-.slice" { 0 } else { *self.by_name.get(name)? };
         let path = &self.slices[usize::from(id)].path;
-        Some(self.group_at(path, self.v1_folder(id, "")))
+        Some(self.group_at(path, id, ""))
     }
 
     /// A unit's folder.

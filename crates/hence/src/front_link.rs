@@ -59,7 +59,7 @@ const POLKIT_TICK_US: u64 = 10_000_000;
 /// Most connections that one wake accepts.
 const ACCEPT_BATCH: usize = 32;
 /// Most bytes that one wake takes from a connection.
-const READ_BYTES: usize = 16 * 1024;
+const READ_BYTES: usize = 4 * 1024;
 /// The listener's token; those of connections follow.
 const LISTENER: u32 = pump::FRONT;
 /// The tokens of the listener and its connections.

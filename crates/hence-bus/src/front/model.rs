@@ -493,6 +493,12 @@ pub trait Model {
     /// # Errors
     /// It could not even be looked for. A unit whose file is missing or bad is a view with that load state.
     fn unit(&mut self, name: &str, load: bool) -> Result<Option<UnitView>, Refusal>;
+    /// A loaded unit as far as it changes by itself: the properties whose changes are sent. `None` where that
+    /// is not known apart from the rest, which it isn't unless this is overridden.
+    fn glance(&mut self, name: &str) -> Option<UnitView> {
+        let _ = name;
+        None
+    }
     /// Adds to a unit what has to be read from the machine: what it uses, and what its files say by now.
     /// Asked only where an answer needs it. Adds nothing unless it is overridden.
     fn measure(&mut self, view: &mut UnitView) {
