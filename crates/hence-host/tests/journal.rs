@@ -314,7 +314,7 @@ fn child_writer() {
         let which = chance.below(3) as usize;
         journal.append(&mut streams[which], &[format!("MESSAGE=line {n}").as_bytes()], stamp(n));
         // Few or many at once: with many, what nobody finds entries by is written later.
-        if chance.below(if from % 2 == 0 { 50 } else { 400 }) == 0 {
+        if chance.below(if from.is_multiple_of(2) { 50 } else { 400 }) == 0 {
             journal.commit();
             println!("published {n}");
         }
