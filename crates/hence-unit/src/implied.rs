@@ -213,7 +213,7 @@ impl Adding {
             let origin = Origin::implied(directive, position_of(config, directive));
             self.named(&[After], "systemd-remount-fs.service", &origin);
         }
-        let journal = |stdio: &Stdio| matches!(stdio, Stdio::Journal);
+        let journal = Stdio::is_logged;
         // Without StandardOutput= the output goes where the input comes from, unless that can't take any.
         let inherits = matches!(context.stdin, Stdio::Tty | Stdio::Socket | Stdio::Fd(_));
         let by_default = matches!(context.stdout, Stdio::Default) && !inherits;
