@@ -1265,7 +1265,7 @@ impl Default for PathConfig {
 }
 
 /// What is known of the machine and the manager when units are loaded; the loader's host fills it.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Environs {
     /// Whether units are loaded for a user instance or a foreground run: other roots, no default shutdown.
     pub user: bool,

@@ -76,6 +76,28 @@ pub fn load(path: &UnitPath, files: &dyn Files, environs: &Environs, name: &Unit
     config
 }
 
+/// Whether a unit would be loaded from the same files as it was, under the same names; what they say is not
+/// looked at. Where links beside the unit make dependencies this is never said: a link that leads elsewhere
+/// keeps its name.
+pub fn has_same_files(path: &UnitPath, config: &Config) -> bool {
+    let name = config.id();
+    if !matches!(config.load, LoadState::Loaded | LoadState::BadSetting) {
+        return false;
+    }
+    let Some((unit, fragment)) = path.resolve(name).filter(|(_, fragment)| !fragment.masked) else {
+        return false;
+    };
+    let of = config.sources.first().filter(|source| source.role == SourceRole::Fragment);
+    if unit != *name || of.is_none_or(|source| *source.path != *fragment.path) {
+        return false;
+    }
+    let beside = |role| path.beside(name, &config.aliases, role);
+    let links = [Beside::Wants, Beside::Requires, Beside::Upholds];
+    path.aliases_of(name) == config.aliases
+        && drop_ins(config).into_iter().map(|path| &**path).eq(beside(Beside::DropIns).iter().map(|f| &*f.path))
+        && links.into_iter().all(|role| beside(role).is_empty())
+}
+
 struct Loader<'a> {
     files: &'a dyn Files,
     environs: &'a Environs,

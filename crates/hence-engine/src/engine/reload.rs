@@ -2,7 +2,7 @@
 //!
 //! Configurations are exchanged; processes, jobs, states, counters, times and open sockets stay. It comes
 //! in three steps, between which nothing is decided: [`Event::ReloadBegun`], an [`Event::Reread`] for each
-//! unit, [`Event::ReloadEnded`].
+//! unit that may be another one now, [`Event::ReloadEnded`].
 
 use super::Engine;
 use crate::unit::State;
