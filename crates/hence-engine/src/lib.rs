@@ -43,6 +43,7 @@ pub mod carry;
 mod deadline;
 pub mod engine;
 mod job;
+mod names;
 mod restart;
 pub mod sim;
 mod transaction;

@@ -1309,6 +1309,8 @@ pub struct Environs {
     pub tmp: String,
     /// `%V`
     pub var_tmp: String,
+    /// Names of units that many others depend on.
+    pub names: crate::implied::CommonNames,
     /// `/etc/os-release` fields for `%o`, `%w`, `%B`, `%W`, `%M`, `%A`, in that order of specifiers.
     pub os_release: [String; 6],
 }

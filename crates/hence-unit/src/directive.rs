@@ -10,7 +10,7 @@ use crate::{
     specifier,
     syntax::Assignment,
 };
-use alloc::{format, string::String};
+use alloc::{borrow::Cow, format, string::String};
 use core::fmt;
 
 mod automount;
@@ -251,7 +251,7 @@ pub fn apply(loading: &mut Loading<'_>, assignment: &Assignment) {
         return;
     }
     let Some((index, row)) =
-        table::position(section, &assignment.key).and_then(|index| Some((index, row_at(index)?)))
+        table::position(section, &assignment.key).and_then(|index| Some((index, table::brief_at(index)?)))
     else {
         unknown_directive(loading, section, assignment);
         return;
@@ -280,7 +280,7 @@ pub fn apply(loading: &mut Loading<'_>, assignment: &Assignment) {
 
 fn record(loading: &mut Loading<'_>, row: u16, assignment: &Assignment, outcome: Outcome, held: bool) {
     let settings = &mut loading.config.settings;
-    if matches!(outcome, Outcome::Replaced | Outcome::Reset) {
+    if matches!(outcome, Outcome::Replaced | Outcome::Reset) && settings.iter().any(|s| s.row == row) {
         settings.retain(|s| s.row != row);
     }
     if matches!(outcome, Outcome::Replaced | Outcome::Added) {
@@ -289,7 +289,7 @@ fn record(loading: &mut Loading<'_>, row: u16, assignment: &Assignment, outcome:
             source: loading.source,
             line: assignment.place.line,
             column: assignment.value_column,
-            value: if held { None } else { Some(assignment.value.as_str().into()) },
+            value: if held { None } else { Some((&*assignment.value).into()) },
         });
     }
 }
@@ -388,11 +388,14 @@ impl Loading<'_> {
     }
 
     /// A text with its specifiers expanded; `None`, with a diagnostic, where that fails.
-    pub fn expand(&mut self, assignment: &Assignment, text: &str) -> Option<String> {
+    pub fn expand<'t>(&mut self, assignment: &Assignment, text: &'t str) -> Option<Cow<'t, str>> {
+        if !text.contains('%') {
+            return Some(Cow::Borrowed(text));
+        }
         let fragment = self.config.sources.iter().find(|s| s.role == SourceRole::Fragment);
         let fragment = fragment.map(|s| &*s.path);
         match specifier::expand_in(text, self.unit, self.environs, fragment) {
-            Ok(expanded) => Some(expanded),
+            Ok(expanded) => Some(Cow::Owned(expanded)),
             Err(error) => {
                 self.bad_value(assignment, format!("{}=: {error}", assignment.key), None);
                 None

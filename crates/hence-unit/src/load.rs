@@ -17,6 +17,9 @@ use alloc::{borrow::ToOwned, format, string::String, vec::Vec};
 /// Most files that one unit is loaded from; settings name their file with 16 bits.
 const SOURCES_MAX: usize = u16::MAX as usize;
 
+/// Most settings that room is made for in advance.
+const SETTINGS_EXPECTED: usize = 64;
+
 /// Loads a unit. The configuration has the unit's own name, which differs from `name` where that is an
 /// alias; `name` is then among its aliases.
 pub fn load(path: &UnitPath, files: &dyn Files, environs: &Environs, name: &UnitName) -> Config {
@@ -174,27 +177,26 @@ impl Loader<'_> {
                 (core::str::from_utf8(&good[..end]).unwrap_or(""), false)
             }
         };
-        let (assignments, diagnostics) = syntax::parse(&path, text);
-        let broken = !valid || diagnostics.iter().any(|d| d.level == Level::Error);
-        self.config.diagnostics.extend(diagnostics);
+        let found = self.config.diagnostics.len();
+        // Once rather than bit by bit: a setting has a line.
+        self.config.settings.reserve(bytes.iter().filter(|&&byte| byte == b'=').count().min(SETTINGS_EXPECTED));
         let mut refused = false;
-        for assignment in &assignments {
+        let diagnostics = syntax::each(&path, text, &mut |assignment| {
             let before = self.config.diagnostics.len();
             let mut loading =
                 Loading { unit: self.unit, environs: self.environs, config: &mut *self.config, source };
-            directive::apply(&mut loading, assignment);
+            directive::apply(&mut loading, &assignment);
             if assignment.continued {
                 for diagnostic in &mut self.config.diagnostics[before..] {
                     diagnostic.place.column = diagnostic.place.column.min(assignment.value_column);
                 }
             }
-            if self.config.diagnostics[before..].iter().any(|d| d.level == Level::Error) {
-                refused = true;
-                if role == SourceRole::DropIn {
-                    break;
-                }
-            }
-        }
+            refused |= self.config.diagnostics[before..].iter().any(|d| d.level == Level::Error);
+            !(refused && role == SourceRole::DropIn)
+        });
+        let broken = !valid || diagnostics.iter().any(|d| d.level == Level::Error);
+        // What is wrong with the file as a whole comes before what is wrong with its directives.
+        self.config.diagnostics.splice(found..found, diagnostics);
         match (broken, refused) {
             (true, _) => Applied::Broken,
             (false, true) => Applied::Refused,

@@ -81,7 +81,20 @@ impl UnitKind {
     }
 
     fn of_suffix(suffix: &str) -> Option<UnitKind> {
-        UnitKind::ALL.into_iter().find(|k| k.suffix() == suffix)
+        Some(match suffix {
+            "service" => UnitKind::Service,
+            "socket" => UnitKind::Socket,
+            "target" => UnitKind::Target,
+            "slice" => UnitKind::Slice,
+            "timer" => UnitKind::Timer,
+            "path" => UnitKind::Path,
+            "mount" => UnitKind::Mount,
+            "automount" => UnitKind::Automount,
+            "swap" => UnitKind::Swap,
+            "device" => UnitKind::Device,
+            "scope" => UnitKind::Scope,
+            _ => return None,
+        })
     }
 }
 
@@ -92,8 +105,8 @@ pub struct UnitName(Text);
 /// Longest name, in bytes, with its suffix (systemd's UNIT_NAME_MAX).
 pub const NAME_MAX: usize = 255;
 
-fn is_name_char(c: char) -> bool {
-    c.is_ascii_alphanumeric() || matches!(c, ':' | '-' | '_' | '.' | '\\' | '@')
+fn is_name_byte(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b':' | b'-' | b'_' | b'.' | b'\\' | b'@')
 }
 
 impl UnitName {
@@ -104,7 +117,7 @@ impl UnitName {
         }
         let (stem, suffix) = name.rsplit_once('.')?;
         UnitKind::of_suffix(suffix)?;
-        if stem.is_empty() || stem.starts_with('@') || !stem.chars().all(is_name_char) {
+        if stem.is_empty() || stem.starts_with('@') || !stem.bytes().all(is_name_byte) {
             return None;
         }
         Some(UnitName(name.into()))
@@ -195,6 +208,12 @@ impl fmt::Debug for UnitName {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn kinds_have_their_suffixes() {
+        assert!(UnitKind::ALL.into_iter().all(|kind| UnitKind::of_suffix(kind.suffix()) == Some(kind)));
+        assert!(UnitName::new("ä.service").is_none() && UnitKind::of_suffix("conf").is_none());
+    }
 
     #[test]
     fn parts_of_a_name() {

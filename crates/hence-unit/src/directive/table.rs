@@ -63,6 +63,7 @@ struct Span(u32);
 const LONGEST: usize = 1 << 10;
 
 impl Span {
+    #[inline]
     fn text(self) -> &'static str {
         let (at, length) = (self.0 as usize / LONGEST, self.0 as usize % LONGEST);
         &TEXTS[at..at + length]
@@ -246,6 +247,7 @@ const fn same(a: &[u8], b: &[u8]) -> bool {
 }
 
 impl Packed {
+    #[inline]
     fn row(&self) -> Row {
         Row {
             name: self.name.text(),
@@ -284,82 +286,50 @@ pub fn name_of(index: u16) -> &'static str {
     PACKED.get(usize::from(index)).map_or("", |packed| packed.name.text())
 }
 
-/// Indices into the rows, by name.
-pub(super) static BY_NAME: [u16; COUNT] = {
-    let mut order = [0u16; COUNT];
+/// Where the rows are by [`place`] of their names, or else behind that place; 0 where none is, for the row of
+/// index 0 stands as 1. Names that differ in their meanings from section to section have several rows.
+static PLACES: [u16; PLACES_COUNT] = {
+    let mut places = [0u16; PLACES_COUNT];
     let mut i = 0;
     while i < COUNT {
-        order[i] = i as u16;
+        let mut at = place(ALL[i].name.as_bytes());
+        while places[at] != 0 {
+            at = (at + 1) % PLACES_COUNT;
+        }
+        places[at] = i as u16 + 1;
         i += 1;
     }
-    // Shell sort: the table is made by the compiler, which has no sort of its own in constants.
-    let mut gap = 364;
-    while gap > 0 {
-        let mut i = gap;
-        while i < COUNT {
-            let moved = order[i];
-            let mut j = i;
-            while j >= gap && less(ALL[moved as usize].name, ALL[order[j - gap] as usize].name) {
-                order[j] = order[j - gap];
-                j -= gap;
-            }
-            order[j] = moved;
-            i += 1;
-        }
-        gap /= 3;
-    }
-    order
+    places
 };
 
-const fn less(a: &str, b: &str) -> bool {
-    let (a, b) = (a.as_bytes(), b.as_bytes());
+/// Enough for most rows to be where their name says.
+const PLACES_COUNT: usize = (COUNT * 2).next_power_of_two();
+
+/// A number that tells most names apart, from their bytes.
+const fn place(name: &[u8]) -> usize {
+    let mut number = name.len() as u64;
     let mut i = 0;
-    while i < a.len() && i < b.len() {
-        if a[i] != b[i] {
-            return a[i] < b[i];
-        }
+    while i < name.len() {
+        number = (number ^ name[i] as u64).wrapping_mul(0x0100_0000_01b3);
         i += 1;
     }
-    a.len() < b.len()
-}
-
-/// How the names begin, in the order of [`BY_NAME`]: close together, where a search touches few of them.
-static BEGINNINGS: [u64; COUNT] = {
-    let mut beginnings = [0u64; COUNT];
-    let mut i = 0;
-    while i < COUNT {
-        beginnings[i] = beginning(ALL[BY_NAME[i] as usize].name);
-        i += 1;
-    }
-    beginnings
-};
-
-/// The first eight bytes as a number of the same order.
-const fn beginning(name: &str) -> u64 {
-    let bytes = name.as_bytes();
-    let mut number = 0;
-    let mut i = 0;
-    while i < 8 {
-        number = number << 8 | if i < bytes.len() { bytes[i] as u64 } else { 0 };
-        i += 1;
-    }
-    number
-}
-
-/// The indices of the rows of this name; more than one where sections differ in its meaning.
-fn named(name: &str) -> &'static [u16] {
-    let sought = beginning(name);
-    let begin = BEGINNINGS.partition_point(|&beginning| beginning < sought);
-    let alike = BEGINNINGS[begin..].partition_point(|&beginning| beginning == sought);
-    let rows = &BY_NAME[begin..begin + alike];
-    let of = |i: &u16| name_of(*i);
-    let from = rows.partition_point(|i| of(i) < name);
-    let len = rows[from..].iter().take_while(|i| of(i) == name).count();
-    &rows[from..from + len]
+    (number ^ number >> 29) as usize % PLACES_COUNT
 }
 
 pub(super) fn position(section: Section, name: &str) -> Option<u16> {
-    named(name).iter().copied().find(|i| PACKED[usize::from(*i)].sections.has(section))
+    let mut at = place(name.as_bytes());
+    loop {
+        let row = PLACES[at].checked_sub(1)?;
+        if PACKED[usize::from(row)].sections.has(section) && name_of(row) == name {
+            return Some(row);
+        }
+        at = (at + 1) % PLACES_COUNT;
+    }
+}
+
+/// As [`row_at`], without what is only for people: the page and the sentence.
+pub(super) fn brief_at(index: u16) -> Option<Row> {
+    PACKED.get(usize::from(index)).map(|packed| Row { page: "", doc: "", ..packed.row() })
 }
 
 /// The row of a directive in a section, names as they are written.
