@@ -45,6 +45,7 @@ pub use capability::NAMES as CAPABILITIES;
 pub use nearest::nearest;
 pub use section::{Section, Sections};
 pub use shape::Shape;
+pub(crate) use table::named;
 pub use table::{find, name_of, row_at, rows};
 
 /// A unit while its assignments are applied.
@@ -143,11 +144,16 @@ pub struct Row {
 impl Row {
     /// What the row does in one of its sections: kinds that are only loaded act on nothing.
     pub const fn support_in(&self, section: Section) -> Support {
-        match (self.support, section) {
+        Row::support(self.support, self.sections, section)
+    }
+
+    /// What a row of these sections does in one of them.
+    const fn support(support: Support, sections: Sections, section: Section) -> Support {
+        match (support, section) {
             (Support::Acted, Section::Mount | Section::Swap | Section::Automount) => Support::NotYet,
             // They are taken as text, when all files of such a unit were applied.
-            (Support::NotYet, Section::Mount) if self.sections.0 == Section::Mount.only().0 => Support::Acted,
-            (Support::NotYet, Section::Swap) if self.sections.0 == Section::Swap.only().0 => Support::Acted,
+            (Support::NotYet, Section::Mount) if sections.0 == Section::Mount.only().0 => Support::Acted,
+            (Support::NotYet, Section::Swap) if sections.0 == Section::Swap.only().0 => Support::Acted,
             (support, _) => support,
         }
     }
@@ -250,15 +256,14 @@ pub fn apply(loading: &mut Loading<'_>, assignment: &Assignment) {
         loading.diagnose_section("misplaced-section", assignment, message, None);
         return;
     }
-    let Some((index, row)) =
-        table::position(section, &assignment.key).and_then(|index| Some((index, table::brief_at(index)?)))
-    else {
+    let index = table::position(section, &assignment.key);
+    let Some((index, row)) = index.and_then(|index| Some((index, table::brief_at(index, section)?))) else {
         unknown_directive(loading, section, assignment);
         return;
     };
     if let Some(now) = row.replaced_by {
         let fix = if now.contains(' ') { now.into() } else { format!("write {now}=") };
-        let message = format!("{}= is a former name", row.name);
+        let message = format!("{}= is a former name", assignment.key);
         loading.diagnose("former-directive", Level::Note, assignment.place.clone(), message, Some(fix));
     }
     let before = loading.config.diagnostics.len();
@@ -267,15 +272,14 @@ pub fn apply(loading: &mut Loading<'_>, assignment: &Assignment) {
         Take::Keep(shape) => shape.check(loading, assignment),
         Take::Sandbox(shape, default) => {
             let outcome = shape.check(loading, assignment);
-            shape::not_applied(loading, row.name, default, &assignment.value, outcome);
+            shape::not_applied(loading, name_of(index), default, &assignment.value, outcome);
             outcome
         }
     };
     if row.refuses {
         loading.refuse(before);
     }
-    let held = matches!(row.take, Take::Act(_)) && row.support_in(section) == Support::Acted;
-    record(loading, index, assignment, outcome, held);
+    record(loading, index, assignment, outcome, row.held);
 }
 
 fn record(loading: &mut Loading<'_>, row: u16, assignment: &Assignment, outcome: Outcome, held: bool) {
@@ -389,7 +393,7 @@ impl Loading<'_> {
 
     /// A text with its specifiers expanded; `None`, with a diagnostic, where that fails.
     pub fn expand<'t>(&mut self, assignment: &Assignment, text: &'t str) -> Option<Cow<'t, str>> {
-        if !text.contains('%') {
+        if crate::bytes::find(text.as_bytes(), b'%').is_none() {
             return Some(Cow::Borrowed(text));
         }
         let fragment = self.config.sources.iter().find(|s| s.role == SourceRole::Fragment);

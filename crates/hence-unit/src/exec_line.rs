@@ -130,7 +130,7 @@ impl<'v> Line<'v, '_, '_> {
 
     /// A word with its specifiers expanded.
     fn specified(&mut self, word: &str) -> Result<Box<str>, ()> {
-        if !word.contains('%') {
+        if crate::bytes::find(word.as_bytes(), b'%').is_none() {
             return Ok(word.into());
         }
         (self.specify)(word).map(String::into_boxed_str).map_err(|error| {

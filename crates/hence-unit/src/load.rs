@@ -178,8 +178,8 @@ impl Loader<'_> {
             }
         };
         let found = self.config.diagnostics.len();
-        // Once rather than bit by bit: a setting has a line.
-        self.config.settings.reserve(bytes.iter().filter(|&&byte| byte == b'=').count().min(SETTINGS_EXPECTED));
+        // Once rather than bit by bit: lines are about so long.
+        self.config.settings.reserve((bytes.len() / 32).min(SETTINGS_EXPECTED));
         let mut refused = false;
         let diagnostics = syntax::each(&path, text, &mut |assignment| {
             let before = self.config.diagnostics.len();
@@ -284,8 +284,8 @@ enum Applied {
 
 /// The setting that is in effect for a directive, by its name.
 fn setting<'c>(config: &'c Config, directive: &str) -> Option<&'c Setting> {
-    let named = |s: &&Setting| directive::name_of(s.row) == directive;
-    config.settings.iter().rev().find(named)
+    let rows = directive::named(directive);
+    config.settings.iter().rev().find(|setting| rows.contains(&(setting.row + 1)))
 }
 
 /// The position of the setting that is in effect for a directive, by its name.

@@ -3,7 +3,7 @@
 //! Behaviour: systemd.syntax(7). It knows no directive and no section, resolves no quotes and no
 //! specifiers, and opens no file.
 
-use crate::{Diagnostic, Level, Place, Text, words::is_blank};
+use crate::{Diagnostic, Level, Place, Text, bytes, words::is_blank};
 use alloc::{
     borrow::{Cow, ToOwned},
     format,
@@ -97,7 +97,7 @@ impl<'t> Iterator for Lines<'t> {
             return None;
         }
         if self.plain {
-            let (text, rest) = self.rest.split_once('\n').unwrap_or((self.rest, ""));
+            let (text, rest) = bytes::split_once(self.rest, b'\n').unwrap_or((self.rest, ""));
             let raw = Raw { text, line: self.line, indent: 0 };
             self.rest = rest;
             self.line += 1;
@@ -136,7 +136,7 @@ fn chars(text: &str) -> u32 {
 
 /// Whether the last character is a backslash that no other backslash takes away.
 fn continues(line: &str) -> bool {
-    line.bytes().rev().take_while(|&b| b == b'\\').count() % 2 == 1
+    line.ends_with('\\') && line.bytes().rev().take_while(|&b| b == b'\\').count() % 2 == 1
 }
 
 struct Reader<'t, 'r> {
@@ -257,7 +257,7 @@ impl<'t> Reader<'t, '_> {
             }
             return true;
         };
-        let Some(equals) = line.find('=') else {
+        let Some(equals) = bytes::find(line.as_bytes(), b'=') else {
             let message = format!("{} has no \"=\" and is ignored", shown(line));
             let fix = "write Directive=value, or begin a comment with #";
             self.diagnose("no-assignment", Level::Warning, first.line, column, message, fix);

@@ -97,6 +97,18 @@ pub(crate) fn is_blank(byte: u8) -> bool {
     matches!(byte, b' ' | b'\t' | b'\n' | b'\r')
 }
 
+/// Bytes that end a word or begin something in it: blanks, quotation marks and backslashes.
+const MARKS: [bool; 256] = {
+    let mut marks = [false; 256];
+    let bytes = b" \t\n\r\"'\\";
+    let mut i = 0;
+    while i < bytes.len() {
+        marks[bytes[i] as usize] = true;
+        i += 1;
+    }
+    marks
+};
+
 /// Steps over white space.
 pub(crate) fn skip_blank(value: &str, at: &mut usize) {
     *at += value.as_bytes()[*at..].iter().take_while(|&&b| is_blank(b)).count();
@@ -119,7 +131,7 @@ pub(crate) fn next<'v>(
     if start == bytes.len() {
         return Ok(None);
     }
-    let plain = bytes[start..].iter().position(|&b| is_blank(b) || matches!(b, b'"' | b'\'' | b'\\'));
+    let plain = bytes[start..].iter().position(|&b| MARKS[usize::from(b)]);
     let plain = plain.map_or(bytes.len(), |n| start + n);
     if plain == bytes.len() || is_blank(bytes[plain]) {
         *at = plain;

@@ -63,7 +63,6 @@ struct Span(u32);
 const LONGEST: usize = 1 << 10;
 
 impl Span {
-    #[inline]
     fn text(self) -> &'static str {
         let (at, length) = (self.0 as usize / LONGEST, self.0 as usize % LONGEST);
         &TEXTS[at..at + length]
@@ -247,16 +246,19 @@ const fn same(a: &[u8], b: &[u8]) -> bool {
 }
 
 impl Packed {
-    #[inline]
+    fn take(&self) -> Take {
+        match self.take {
+            PackedTake::Act(i) => Take::Act(ACTS[usize::from(i)]),
+            PackedTake::Keep(i) => Take::Keep(SHAPES[usize::from(i)]),
+            PackedTake::Sandbox(i) => Take::Sandbox(SHAPES[usize::from(i)], self.default.text()),
+        }
+    }
+
     fn row(&self) -> Row {
         Row {
             name: self.name.text(),
             sections: self.sections,
-            take: match self.take {
-                PackedTake::Act(i) => Take::Act(ACTS[usize::from(i)]),
-                PackedTake::Keep(i) => Take::Keep(SHAPES[usize::from(i)]),
-                PackedTake::Sandbox(i) => Take::Sandbox(SHAPES[usize::from(i)], self.default.text()),
-            },
+            take: self.take(),
             support: match self.support {
                 PackedSupport::Acted => Support::Acted,
                 PackedSupport::Accepted => Support::Accepted(self.why.text()),
@@ -305,15 +307,22 @@ static PLACES: [u16; PLACES_COUNT] = {
 /// Enough for most rows to be where their name says.
 const PLACES_COUNT: usize = (COUNT * 2).next_power_of_two();
 
-/// A number that tells most names apart, from their bytes.
+/// A number that tells most names apart, from their first and last bytes.
 const fn place(name: &[u8]) -> usize {
-    let mut number = name.len() as u64;
-    let mut i = 0;
-    while i < name.len() {
-        number = (number ^ name[i] as u64).wrapping_mul(0x0100_0000_01b3);
-        i += 1;
-    }
-    (number ^ number >> 29) as usize % PLACES_COUNT
+    let (first, last) = match (name.first_chunk(), name.last_chunk()) {
+        (Some(first), Some(last)) => (u64::from_le_bytes(*first), u64::from_le_bytes(*last)),
+        _ => {
+            let (mut number, mut i) = (0, 0);
+            while i < name.len() {
+                number = number << 8 | name[i] as u64;
+                i += 1;
+            }
+            (number, 0)
+        }
+    };
+    let number = first.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ last.wrapping_mul(0xd6e8_feb8_6659_fd93);
+    let number = (number ^ number >> 32).wrapping_add(name.len() as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    (number >> 32) as usize % PLACES_COUNT
 }
 
 pub(super) fn position(section: Section, name: &str) -> Option<u16> {
@@ -327,9 +336,42 @@ pub(super) fn position(section: Section, name: &str) -> Option<u16> {
     }
 }
 
-/// As [`row_at`], without what is only for people: the page and the sentence.
-pub(super) fn brief_at(index: u16) -> Option<Row> {
-    PACKED.get(usize::from(index)).map(|packed| Row { page: "", doc: "", ..packed.row() })
+/// The rows of this name, one for each meaning; 0 stands for none.
+pub(crate) fn named(name: &str) -> [u16; NAMED_MAX] {
+    let mut found = [0; NAMED_MAX];
+    let (mut at, mut count) = (place(name.as_bytes()), 0);
+    while let Some(row) = PLACES[at].checked_sub(1) {
+        if name_of(row) == name && count < NAMED_MAX {
+            found[count] = row + 1;
+            count += 1;
+        }
+        at = (at + 1) % PLACES_COUNT;
+    }
+    found
+}
+
+/// Most rows that have the same name.
+const NAMED_MAX: usize = 6;
+
+/// What of a row an assignment needs.
+pub(super) struct Brief {
+    pub take: Take,
+    pub replaced_by: Option<&'static str>,
+    pub refuses: bool,
+    /// A typed field holds the value, and is acted on.
+    pub held: bool,
+}
+
+/// What an assignment in this section needs of the row of this index.
+pub(super) fn brief_at(index: u16, section: Section) -> Option<Brief> {
+    let packed = PACKED.get(usize::from(index))?;
+    let acts = matches!((packed.take, packed.support), (PackedTake::Act(_), PackedSupport::Acted));
+    Some(Brief {
+        take: packed.take(),
+        replaced_by: packed.replaced_by.given(),
+        refuses: packed.refuses,
+        held: acts && Row::support(Support::Acted, packed.sections, section) == Support::Acted,
+    })
 }
 
 /// The row of a directive in a section, names as they are written.

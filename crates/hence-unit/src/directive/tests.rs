@@ -58,6 +58,10 @@ fn rows_are_sound() {
         }
     }
     assert!(rows().len() < usize::from(u16::MAX));
+    for row in rows() {
+        let alike = rows().filter(|other| other.name == row.name).count();
+        assert_eq!(table::named(row.name).iter().filter(|found| **found > 0).count(), alike, "{}", row.name);
+    }
     assert!(Section::ALL.iter().all(|section| Section::parse(section.as_str()) == Some(*section)));
     assert!(find("Unit", "ExecStart").is_none() && find("Nowhere", "Type").is_none());
     assert_eq!(table().count(), seen.len());
