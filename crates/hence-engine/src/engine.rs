@@ -443,8 +443,8 @@ impl Engine {
         self.units[id.0 as usize].files_changed = true;
         self.units[id.0 as usize].files = files.into();
         self.units[id.0 as usize].untold = config.load != LoadState::NotFound || before != LoadState::Stub;
-        for index in 0..config.dependencies.len() {
-            let dependency = &mut config.dependencies[index];
+        self.units[id.0 as usize].edges.reserve(config.dependencies.len());
+        for (index, dependency) in config.dependencies.iter_mut().enumerate() {
             let other = match self.names.get_entry(&dependency.other) {
                 Some((name, other)) => {
                     // Thousands of units name the same few targets: they share the text.
@@ -574,7 +574,7 @@ impl Engine {
                 line: 0,
             },
             Origin::Implied(by) => Rule {
-                directive: format!("{} (implied by {}=)", line(dependency.kind.name()), by.directive).into(),
+                directive: format!("{} (implied by {}=)", line(dependency.kind.name()), by.directive()).into(),
                 file: by.position.and_then(file),
                 line: by.position.map_or(0, |p| p.line),
             },

@@ -336,7 +336,12 @@ pub(super) fn position(section: Section, name: &str) -> Option<u16> {
     }
 }
 
-/// The rows of this name, one for each meaning; 0 stands for none.
+/// The first row of this name.
+pub(crate) fn row_named(name: &str) -> Option<u16> {
+    named(name)[0].checked_sub(1)
+}
+
+/// The rows of this name, one for each meaning, each one more than its index; 0 where there is none.
 pub(crate) fn named(name: &str) -> [u16; NAMED_MAX] {
     let mut found = [0; NAMED_MAX];
     let (mut at, mut count) = (place(name.as_bytes()), 0);
