@@ -574,7 +574,8 @@ impl Engine {
                 line: 0,
             },
             Origin::Implied(by) => Rule {
-                directive: format!("{} (implied by {}=)", line(dependency.kind.name()), by.directive()).into(),
+                directive: format!("{} (implied by {}=)", line(dependency.kind.name()), by.directive())
+                    .into(),
                 file: by.position.and_then(file),
                 line: by.position.map_or(0, |p| p.line),
             },

@@ -45,8 +45,8 @@ pub use capability::NAMES as CAPABILITIES;
 pub use nearest::nearest;
 pub use section::{Section, Sections};
 pub use shape::Shape;
-pub(crate) use table::{named, row_named};
 pub use table::{find, name_of, row_at, rows};
+pub(crate) use table::{named, row_named};
 
 /// A unit while its assignments are applied.
 pub struct Loading<'a> {

@@ -97,7 +97,10 @@ pub fn has_same_files(path: &UnitPath, config: &Config) -> bool {
     let beside = |role| path.beside(name, &config.aliases, role);
     let links = [Beside::Wants, Beside::Requires, Beside::Upholds];
     path.aliases_of(name) == config.aliases
-        && drop_ins(config).into_iter().map(|path| &**path).eq(beside(Beside::DropIns).iter().map(|f| &*f.path))
+        && drop_ins(config)
+            .into_iter()
+            .map(|path| &**path)
+            .eq(beside(Beside::DropIns).iter().map(|f| &*f.path))
         && links.into_iter().all(|role| beside(role).is_empty())
 }
 

@@ -52,11 +52,7 @@ pub fn parse<'t>(file: &Text, text: &'t str) -> (Vec<Assignment<'t>>, Vec<Diagno
 
 /// As [`parse`]: hands on each assignment when it is found, for as long as `take` wants more. What is wrong
 /// behind the last one is told nevertheless.
-pub fn each<'t>(
-    file: &Text,
-    text: &'t str,
-    take: &mut dyn FnMut(Assignment<'t>) -> bool,
-) -> Vec<Diagnostic> {
+pub fn each<'t>(file: &Text, text: &'t str, take: &mut dyn FnMut(Assignment<'t>) -> bool) -> Vec<Diagnostic> {
     let mut reader =
         Reader { file, section: None, outside_reported: false, take: Some(take), diagnostics: Vec::new() };
     reader.run(text.strip_prefix('\u{feff}').unwrap_or(text));

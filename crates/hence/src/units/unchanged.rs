@@ -51,9 +51,8 @@ impl Reading {
 
     /// Whether reading a unit again would show what it showed, as far as its files go.
     pub fn is_unchanged(&self, path: &UnitPath, config: &Config, files: &[FileIdentity]) -> bool {
-        let same = |file: &FileIdentity| {
-            file.version.is_some() && file.version == version(Path::new(&*file.path))
-        };
+        let same =
+            |file: &FileIdentity| file.version.is_some() && file.version == version(Path::new(&*file.path));
         !self.all
             && files.len() == config.sources.len()
             && !self.doubtful.contains(config.id())
