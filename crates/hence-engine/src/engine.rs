@@ -445,7 +445,7 @@ impl Engine {
         self.units[id.0 as usize].untold = config.load != LoadState::NotFound || before != LoadState::Stub;
         self.units[id.0 as usize].edges.reserve(config.dependencies.len());
         for (index, dependency) in config.dependencies.iter_mut().enumerate() {
-            let other = match self.names.get_entry(&dependency.other) {
+            let other = match self.names.kept(&dependency.other) {
                 Some((name, other)) => {
                     // Thousands of units name the same few targets: they share the text.
                     dependency.other = name.clone();

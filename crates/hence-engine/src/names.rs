@@ -37,11 +37,11 @@ impl<V: Copy> Names<V> {
     }
 
     pub fn get(&self, name: &str) -> Option<V> {
-        self.get_entry(name).map(|(_, value)| value)
+        self.kept(name).map(|(_, value)| value)
     }
 
     /// With the name as it is kept, whose text can be shared.
-    pub fn get_entry(&self, name: &str) -> Option<(&UnitName, V)> {
+    pub fn kept(&self, name: &str) -> Option<(&UnitName, V)> {
         let slot = self.find(name, hash(self.seed, name))?;
         let entry = &self.entries[self.slots[slot] as usize - 1];
         Some((&entry.name, entry.value))
@@ -197,7 +197,7 @@ mod tests {
             if step % 5_000 == 0 {
                 names.shrink();
                 assert_eq!(names.is_empty(), known.is_empty());
-                assert!(known.iter().all(|(name, value)| names.get_entry(name) == Some((name, *value))));
+                assert!(known.iter().all(|(name, value)| names.kept(name) == Some((name, *value))));
                 assert_eq!(names.entries.len(), known.len());
             }
         }

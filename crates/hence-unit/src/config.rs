@@ -1314,7 +1314,7 @@ pub struct Environs {
     /// `%V`
     pub var_tmp: String,
     /// Names of units that many others depend on.
-    pub names: crate::implied::CommonNames,
+    pub names: crate::implied::SharedNames,
     /// `/etc/os-release` fields for `%o`, `%w`, `%B`, `%W`, `%M`, `%A`, in that order of specifiers.
     pub os_release: [String; 6],
 }

@@ -127,7 +127,7 @@ pub fn is_void(target: &Config, dependency: &Dependency, other: &Config) -> bool
 struct Adding<'a> {
     user: bool,
     defaults: bool,
-    names: &'a CommonNames,
+    names: &'a SharedNames,
     added: Vec<Dependency>,
 }
 
@@ -298,9 +298,9 @@ fn plain_slice(user: bool) -> &'static str {
 
 /// Names of units that most others are given dependencies on: they share the text.
 #[derive(Clone, Debug, PartialEq)]
-pub struct CommonNames(Arc<[UnitName]>);
+pub struct SharedNames(Arc<[UnitName]>);
 
-impl Default for CommonNames {
+impl Default for SharedNames {
     fn default() -> Self {
         let names = [
             "sysinit.target",
@@ -311,11 +311,11 @@ impl Default for CommonNames {
             "systemd-journald.socket",
             "systemd-tmpfiles-setup.service",
         ];
-        CommonNames(names.into_iter().filter_map(UnitName::new).collect())
+        SharedNames(names.into_iter().filter_map(UnitName::new).collect())
     }
 }
 
-impl CommonNames {
+impl SharedNames {
     /// The name of this text; `None` where that is no name.
     fn get(&self, name: &str) -> Option<UnitName> {
         self.0.iter().find(|known| known.as_str() == name).cloned().or_else(|| UnitName::new(name))
