@@ -16,6 +16,7 @@ use crate::alike::Alike;
 use crate::deadline::{DeadlineFor, Deadlines};
 use crate::job::{Job, is_down, is_up};
 use crate::names::Names;
+use crate::queue::RunQueue;
 use crate::unit::{Keep, Rules, State, Unit};
 use crate::{Effect, Event, ExecId, JobId, Time, UnitId};
 use alloc::{
@@ -73,7 +74,7 @@ pub struct Engine {
     pub(crate) units: Vec<Unit>,
     pub(crate) names: Names<UnitId>,
     pub(crate) jobs: BTreeMap<JobId, Job>,
-    pub(crate) run_queue: VecDeque<JobId>,
+    pub(crate) run_queue: RunQueue,
     pub(crate) deadlines: Deadlines,
     /// Main and control processes.
     pub(crate) processes: BTreeMap<u32, UnitId>,
@@ -133,7 +134,7 @@ impl Engine {
             units: Vec::new(),
             names: Names::new(seed),
             jobs: BTreeMap::new(),
-            run_queue: VecDeque::new(),
+            run_queue: RunQueue::default(),
             deadlines: Deadlines::default(),
             processes: BTreeMap::new(),
             starts: BTreeMap::new(),
@@ -333,7 +334,7 @@ impl Engine {
     /// Runs what can run until nothing changes any more.
     fn settle(&mut self) {
         loop {
-            if let Some(id) = self.run_queue.pop_front() {
+            if let Some(id) = self.run_queue.pop() {
                 self.run_job(id);
             } else if let Some(unit) = self.unneeded.pop() {
                 self.stop_if_unneeded(unit);
@@ -375,8 +376,7 @@ impl Engine {
         }
         self.names.shrink();
         self.loading.shrink();
-        // Made in one go, a map has no room to spare, and its parts lie together: not each between pages that
-        // could be given back.
+        // Made in one go, a map has no room to spare, and its parts lie together.
         self.processes = core::mem::take(&mut self.processes).into_iter().collect();
         self.starts = core::mem::take(&mut self.starts).into_iter().collect();
         self.records.shrink_to_fit();

@@ -22,6 +22,7 @@ const FEW: usize = 64;
 pub(crate) fn add(config: &mut Config, environs: &Environs) {
     let mut adding = Adding {
         user: environs.user,
+        goes_down: !environs.user || environs.user_instance,
         defaults: config.flags.default_dependencies,
         names: &environs.names,
         // As many as services mostly have.
@@ -126,6 +127,8 @@ pub fn is_void(target: &Config, dependency: &Dependency, other: &Config) -> bool
 
 struct Adding<'a> {
     user: bool,
+    /// There is a shutdown.target that stops it.
+    goes_down: bool,
     defaults: bool,
     names: &'a SharedNames,
     added: Vec<Dependency>,
@@ -145,7 +148,7 @@ impl Adding<'_> {
     }
 
     fn shutdown(&mut self) {
-        if self.defaults && !self.user {
+        if self.defaults && self.goes_down {
             self.named(&[Before, Conflicts], "shutdown.target", &Origin::Default);
         }
     }
