@@ -43,6 +43,7 @@ pub mod carry;
 mod deadline;
 pub mod engine;
 mod job;
+mod names;
 mod queue;
 mod restart;
 pub mod sim;

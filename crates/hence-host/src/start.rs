@@ -156,7 +156,8 @@ impl Host {
         let (pid, start_ticks) = self.launch(spawn, claim, recipe.resources, &prepared.program)?;
         let program = recipe.context.syslog_identifier.as_deref();
         let program = program.or(prepared.program.rsplit('/').next()).unwrap_or_default();
-        let logging = Logging::of(program, recipe.context.log.as_deref());
+        let mut logging = Logging::of(program, recipe.context.log.as_deref());
+        logging.copies = crate::stdio::copies(recipe.context);
         self.started(spawn, pid, start_ticks, streams, report, &logging);
         let inputs = if matches!(spawn.role, ProcessRole::Main | ProcessRole::Start) {
             self.inputs.of_start(&prepared.program, &prepared.arguments, &prepared.files)
