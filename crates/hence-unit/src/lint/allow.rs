@@ -48,7 +48,7 @@ pub(super) const RULES: &[Rule] = &[
 pub struct Permits {
     permits: Vec<(Option<Box<str>>, &'static str)>,
     /// Assignments of the section `[Lint]`.
-    pub settings: Vec<Assignment>,
+    pub settings: Vec<Assignment<'static>>,
     /// What is wrong with the files; such lines have no effect.
     pub wrong: Vec<(Place, String)>,
 }
@@ -76,7 +76,7 @@ impl Permits {
                         self.wrong.push((assignment.place, message));
                     }
                 },
-                ("Lint", "") => self.settings.push(assignment),
+                ("Lint", "") => self.settings.push(super::world::owned(assignment)),
                 _ => {
                     let message =
                         format!("there is no section [{section}]; write [Lint], [Allow] or [Allow UNIT]");

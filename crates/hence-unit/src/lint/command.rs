@@ -108,7 +108,7 @@ pub(super) const RULES: &[Rule] = &[
 ];
 
 /// A word of a command as it is written, quotes removed, specifiers and variables in place.
-fn raw_words(unit: &LintUnit, command: &Command) -> Vec<words::Word> {
+fn raw_words<'u>(unit: &'u LintUnit, command: &Command) -> Vec<words::Word<'u>> {
     unit.line_of(command).map_or_else(Vec::new, |a| words::split_with(&a.value, words::Escapes::Relaxed).0)
 }
 

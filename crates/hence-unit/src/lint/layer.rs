@@ -238,7 +238,7 @@ fn var_run(file: &UnitFile, _: &World<'_>, findings: &mut Findings<'_>) {
 fn output_syslog(file: &UnitFile, _: &World<'_>, findings: &mut Findings<'_>) {
     for line in &file.assignments {
         let output = matches!(&*line.key, "StandardOutput" | "StandardError");
-        let syslog = matches!(line.value.as_str(), "syslog" | "syslog+console");
+        let syslog = matches!(&*line.value, "syslog" | "syslog+console");
         if !output || !syslog || line.section.starts_with("X-") {
             continue;
         }

@@ -291,7 +291,7 @@ fn edge(graph: &Graph, unit: usize, after: usize) -> (usize, String) {
     };
     let words = |d: &crate::Dependency| match d.origin {
         Origin::Directive(_) => format!("{}={}", d.kind.name(), d.other),
-        Origin::Implied(ref i) => format!("{}= implies {}={}", i.directive, d.kind.name(), d.other),
+        Origin::Implied(ref i) => format!("{}= implies {}={}", i.directive(), d.kind.name(), d.other),
         _ => format!("default {}={}", d.kind.name(), d.other),
     };
     match (is(unit, Kinds::After, after), is(after, Kinds::Before, unit)) {

@@ -85,7 +85,7 @@ pub struct UnitFile {
     /// What it holds.
     pub text: String,
     /// Its assignments; none for a script.
-    pub assignments: Vec<Assignment>,
+    pub assignments: Vec<Assignment<'static>>,
     /// Kind and permissions, where they are known.
     pub mode: Option<u32>,
 }
@@ -367,6 +367,7 @@ impl<'a> World<'a> {
             Err(error) => String::from_utf8_lossy(error.as_bytes()).into_owned(),
         };
         let (assignments, _) = syntax::parse(&path, &text);
+        let assignments = assignments.into_iter().map(owned).collect();
         let mode = self.files.mode(&path);
         UnitFile { path, role, text, assignments, mode }
     }
@@ -450,6 +451,13 @@ impl core::fmt::Debug for World<'_> {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         write!(f, "World of {} units, {:?}", self.given.len(), self.scope)
     }
+}
+
+/// An assignment that outlives the text it was read from.
+pub(crate) fn owned(assignment: Assignment<'_>) -> Assignment<'static> {
+    let Assignment { section, key, value, place, value_column, continued } = assignment;
+    let own = |text: alloc::borrow::Cow<'_, str>| alloc::borrow::Cow::Owned(text.into_owned());
+    Assignment { section: own(section), key: own(key), value: own(value), place, value_column, continued }
 }
 
 /// The instance that stands for a template.

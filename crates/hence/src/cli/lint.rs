@@ -209,7 +209,7 @@ fn setting<'p>(permits: &'p Permits, name: &str) -> Result<Option<&'p str>, Trou
         let message = format!("{}: there is no {}= in [Lint]", other.place, other.key);
         return Err(Trouble::new(USAGE, message));
     }
-    Ok(permits.settings.iter().rev().find(|s| &*s.key == name).map(|s| s.value.as_str()))
+    Ok(permits.settings.iter().rev().find(|s| &*s.key == name).map(|s| &*s.value))
 }
 
 fn number(permits: &Permits, name: &str) -> Result<Option<u16>, Trouble> {
