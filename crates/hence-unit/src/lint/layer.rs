@@ -99,7 +99,7 @@ pub(super) const RULES: &[Rule] = &[
 ];
 
 /// Lines of files that no longer hold, each with the line that undoes it.
-fn undone(unit: &LintUnit) -> impl Iterator<Item = (usize, &Assignment, usize, &Assignment)> {
+fn undone(unit: &LintUnit) -> impl Iterator<Item = (usize, &Assignment<'_>, usize, &Assignment<'_>)> {
     let files = unit.files.iter().enumerate();
     files.flat_map(move |(at, file)| {
         file.assignments.iter().filter_map(move |line| {

@@ -151,20 +151,20 @@ impl LintUnit {
     }
 
     /// Assignments of a directive that are in effect, in file order.
-    pub(crate) fn effective<'u>(&'u self, name: &'u str) -> impl Iterator<Item = &'u Assignment> {
+    pub(crate) fn effective<'u>(&'u self, name: &'u str) -> impl Iterator<Item = &'u Assignment<'u>> {
         let named = move |s: &&Setting| directive::name_of(s.row) == name;
         self.config.settings.iter().filter(named).filter_map(|s| self.assignment(s.source, s.line))
     }
 
     /// The assignment of a directive that counts.
-    pub(crate) fn last(&self, name: &str) -> Option<&Assignment> {
+    pub(crate) fn last(&self, name: &str) -> Option<&Assignment<'_>> {
         let named = |s: &&Setting| directive::name_of(s.row) == name;
         let setting = self.config.settings.iter().rev().find(named)?;
         self.assignment(setting.source, setting.line)
     }
 
     /// The assignment that begins in this line of a file.
-    pub(crate) fn assignment(&self, source: u16, line: u32) -> Option<&Assignment> {
+    pub(crate) fn assignment(&self, source: u16, line: u32) -> Option<&Assignment<'_>> {
         let assignments = &self.files.get(usize::from(source))?.assignments;
         let at = assignments.partition_point(|a| a.place.line < line);
         assignments.get(at).filter(|a| a.place.line == line)
@@ -205,7 +205,7 @@ impl LintUnit {
     }
 
     /// The assignment that a command stands in.
-    pub(crate) fn line_of(&self, command: &Command) -> Option<&Assignment> {
+    pub(crate) fn line_of(&self, command: &Command) -> Option<&Assignment<'_>> {
         self.assignment(command.position.source, command.position.line)
     }
 }
