@@ -14,7 +14,7 @@ use hence_ledger::{
 use hence_unit::{Kind, UnitName, config::ExecPhase, mount::MountConfig};
 
 /// The machine of a mount.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Mount {
     pub(crate) sub: SubState,
     /// Result=

@@ -14,7 +14,7 @@ use hence_ledger::{
 use hence_unit::{Kind, UnitName, config::ExecPhase, swap::SwapConfig};
 
 /// The machine of a swap space.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Swap {
     pub(crate) sub: SubState,
     /// Result=

@@ -10,7 +10,7 @@ use hence_ledger::{Cause, DeadlineKind, Fact, JobType, RecordId, Rule, SubState}
 use hence_unit::{Atom, Kind, config::JobMode, config::TimerBase};
 
 /// The machine of a timer.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Timer {
     pub(crate) sub: SubState,
     /// When it is due, and the line that says so.
