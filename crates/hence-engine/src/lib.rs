@@ -43,6 +43,7 @@ pub mod carry;
 mod deadline;
 pub mod engine;
 mod job;
+pub mod predict;
 mod restart;
 pub mod sim;
 mod transaction;

@@ -33,14 +33,14 @@ use chance::Chance;
 use check::Check;
 use files::Memory;
 use hence_ledger::{Client, Exit, Fact, Record, Verb, record::Invocation};
-use hence_unit::{Config, JobMode, UnitName, config::Environs, unit_path::UnitPath};
+use hence_unit::{Config, JobMode, UnitName, config::Environs, config::ExecPhase, unit_path::UnitPath};
 use processes::Modelled;
 
 /// When a world begins, in microseconds of its monotonic clock.
 pub const BEGIN_US: u64 = 1_000_000;
 
 /// The wall clock when the monotonic clock is at 0.
-const EPOCH_US: u64 = 1_700_000_000_000_000;
+pub(crate) const EPOCH_US: u64 = 1_700_000_000_000_000;
 
 /// Most answers and effects that one event may lead to at once.
 const TURNS_MAX: u32 = 20_000;
@@ -97,6 +97,9 @@ pub enum Whom {
 pub trait Source: core::fmt::Debug {
     /// The unit as its files say it.
     fn read(&self, name: &UnitName) -> Config;
+
+    /// What successive starts of the commands of a phase do; `None`: what is usual for the phase.
+    fn script(&self, config: &Config, phase: ExecPhase) -> Option<Script>;
 }
 
 /// The processes of a unit, by their pids.
@@ -255,9 +258,9 @@ impl World {
 
     /// A world without chance whose units are read from `source` when they are first needed. Its steps
     /// aren't checked, and its effects aren't kept: who drives it takes [`World::records`] as they come.
-    pub fn of(source: Arc<dyn Source>, scripts: BTreeMap<(String, String), Script>) -> World {
+    pub fn of(source: Arc<dyn Source>) -> World {
         let mut world = World::new(0, &[], &[]);
-        (world.checked, world.source, world.scripts) = (false, Some(source), scripts);
+        (world.checked, world.source) = (false, Some(source));
         world
     }
 

@@ -99,6 +99,12 @@ impl World {
         let start = core::mem::replace(starts, *starts + 1);
         let name = self.engine.unit(spawn.unit).name();
         let key = |name: &str| (String::from(name), String::from(directive));
+        if let Some(source) = &self.source
+            && !self.scripts.contains_key(&key(name.as_str()))
+            && let Some(script) = source.script(&spawn.config, spawn.phase)
+        {
+            self.scripts.insert(key(name.as_str()), script);
+        }
         let template = name.template();
         let script = self
             .scripts

@@ -1,0 +1,614 @@
+//! What would happen to a set of units, told before anyone deploys them: the engine in virtual time, with
+//! modelled processes.
+//!
+//! [`predict`] brings the units up, supposes what it is told to ([`sentence`]), does what is asked for, and
+//! sums up what comes of it: restarts, loops, processes left behind, limits that are reached, units that are
+//! taken down. It reads no file and knows no machine: both are given. It predicts what a service manager does, not
+//! what programs do; where it guesses at those ([`program`]), the prediction says so.
+
+pub mod blast;
+pub mod program;
+pub mod sentence;
+pub mod tally;
+
+use crate::job::{is_down, is_up};
+use crate::sim::behaviour::Script;
+use crate::sim::caps::{Cap, Rule as Limits};
+use crate::sim::{Act, BEGIN_US, Source, World};
+use crate::{JobId, Refusal, Time};
+use alloc::{
+    collections::{BTreeMap, BTreeSet},
+    format,
+    string::{String, ToString},
+    sync::Arc,
+    vec::Vec,
+};
+use hence_ledger::{ActiveState, SubState, UnitResult, Verb, answer::Answer, index::Index, loops, why};
+use hence_unit::config::ExecPhase;
+use hence_unit::{Config, JobMode, LoadState, Text, UnitKind, UnitName};
+use program::{Known, Starter};
+use sentence::{Fault, Sentence};
+use tally::{Line, OfUnit, Tally};
+
+/// The longest that units are given to come up before something is asked for, in microseconds.
+const COMING_UP_US: u64 = 600_000_000;
+/// Most steps of a prediction.
+const STEPS: u64 = 3_000_000;
+/// Most processes there may be at one time.
+const PROCESSES: usize = 200_000;
+/// A loop that has rested for so many of its periods is over.
+const PERIODS: u64 = 3;
+
+/// Where unit files and programs are read.
+pub trait Ground: core::fmt::Debug {
+    /// The unit as its files say it.
+    fn read(&self, name: &UnitName) -> Config;
+    /// What there is at a program's path.
+    fn program(&self, path: &str) -> Known;
+}
+
+/// What is asked of the units when they are up.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Ask {
+    /// `systemctl stop`
+    Stop(UnitName),
+    /// `systemctl restart`
+    Restart(UnitName),
+    /// `systemctl isolate`
+    Isolate(UnitName),
+}
+
+/// What is to be predicted.
+#[derive(Clone, Debug)]
+pub struct Question {
+    /// Units that are started.
+    pub start: Vec<UnitName>,
+    /// What is supposed.
+    pub sentences: Vec<Sentence>,
+    /// What is asked for when they are up.
+    pub asks: Vec<Ask>,
+    /// For how long, in microseconds.
+    pub for_us: u64,
+    /// Which limits there are.
+    pub limits: Limits,
+    /// Whether to tell what each unit would take along.
+    pub blast: bool,
+}
+
+/// What would happen to one unit.
+#[derive(Clone, Debug)]
+pub struct UnitForecast {
+    /// Counts.
+    pub counts: OfUnit,
+    /// Processes left behind at the end.
+    pub left_behind: u64,
+    /// ActiveState, SubState and Result at the end.
+    pub final_state: (ActiveState, SubState, UnitResult),
+}
+
+/// A unit that goes down because of another one.
+#[derive(Clone, Debug)]
+pub struct Taken {
+    /// Which.
+    pub unit: Text,
+    /// When first, in microseconds.
+    pub at_us: u64,
+    /// It is up again at the end.
+    pub comes_back: bool,
+    /// Why.
+    pub why: Option<Answer>,
+}
+
+/// Units that go around.
+#[derive(Clone, Debug)]
+pub struct LoopForecast {
+    /// The unit at the root first.
+    pub units: Vec<Text>,
+    /// The pause between two rounds, where it is about the same each time.
+    pub period_us: Option<u64>,
+    /// How many rounds.
+    pub times: u64,
+    /// When the first and the last round began.
+    pub since_us: u64,
+    /// The last one.
+    pub last_us: u64,
+    /// It goes on beyond the end.
+    pub ongoing: bool,
+    /// Why the last of its units, or the only one, goes around.
+    pub why: Option<Answer>,
+}
+
+/// What is wrong with what would happen.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Trouble {
+    /// Which kind: `loop`, `leak`, `limit`, `failed`, `down`, `stuck`, `refused`, `load`, `cut`.
+    pub kind: &'static str,
+    /// Which unit.
+    pub unit: Option<Text>,
+    /// The sentence.
+    pub text: String,
+}
+
+/// What would happen.
+#[derive(Clone, Debug)]
+pub struct Prediction {
+    /// How long was predicted, in microseconds.
+    pub for_us: u64,
+    /// It reaches as far as was asked for.
+    pub complete: bool,
+    /// By name; without those that no file names.
+    pub units: BTreeMap<Text, UnitForecast>,
+    /// Limits that are reached, the first one first.
+    pub limits: Vec<Cap>,
+    /// All limits that were watched.
+    pub watched: Vec<Cap>,
+    /// Units that go down because of others.
+    pub takes_down: Vec<Taken>,
+    /// Loops, the most frequent first.
+    pub loops: Vec<LoopForecast>,
+    /// What happens, by its first time.
+    pub timeline: Vec<Line>,
+    /// What was taken for granted.
+    pub assumptions: Vec<String>,
+    /// What is wrong.
+    pub troubles: Vec<Trouble>,
+    /// What each unit would take along.
+    pub blast: Option<Vec<blast::Reach>>,
+    /// The most processes there are at one time.
+    pub processes: u64,
+}
+
+/// The files, the sentences, and what is guessed of programs.
+#[derive(Debug)]
+struct Supposed {
+    ground: Arc<dyn Ground>,
+    sentences: Vec<Sentence>,
+}
+
+impl Supposed {
+    fn starter(&self, config: &Config) -> Starter {
+        config.service().map_or(Starter::No, |s| program::starter(s, |path| self.ground.program(path)))
+    }
+}
+
+impl Source for Supposed {
+    fn read(&self, name: &UnitName) -> Config {
+        self.ground.read(name)
+    }
+
+    fn script(&self, config: &Config, phase: ExecPhase) -> Option<Script> {
+        if phase != ExecPhase::Start {
+            return None;
+        }
+        program::script(config, phase, self.starter(config), &self.sentences)
+    }
+}
+
+/// Everything that a prediction needs while it runs.
+struct Run {
+    world: World,
+    tally: Tally,
+    supposed: Arc<Supposed>,
+    /// Clients that come: to whom, how often, when next.
+    traffic: Vec<(UnitName, u64, u64)>,
+    steps: u64,
+    processes: u64,
+    refused: Vec<Trouble>,
+}
+
+/// Predicts.
+///
+/// # Errors
+/// A unit that a sentence or a request names is unknown.
+pub fn predict(question: &Question, ground: Arc<dyn Ground>) -> Result<Prediction, String> {
+    let supposed = Arc::new(Supposed { ground, sentences: question.sentences.clone() });
+    let mut world = World::of(supposed.clone());
+    world.caps.enforce(question.limits.clone());
+    let tally = Tally { begin_us: BEGIN_US, ..Tally::default() };
+    let (traffic, refused) = (Vec::new(), Vec::new());
+    let mut run = Run { world, tally, supposed, traffic, steps: 0, processes: 0, refused };
+    for sentence in &question.sentences {
+        if let Fault::Traffic(every_us) = sentence.fault {
+            run.traffic.push((sentence.unit.clone(), every_us, BEGIN_US + every_us));
+        }
+    }
+    for unit in &question.start {
+        run.ask(Verb::Start, unit, JobMode::Replace);
+    }
+    run.know_all(question)?;
+    let blast = question.blast.then(|| {
+        let mut up = run.fork();
+        up.come_up();
+        blast::table(&up.world)
+    });
+    let before = if question.asks.is_empty() { BTreeSet::new() } else { run.come_up() };
+    for ask in &question.asks {
+        match ask {
+            Ask::Stop(unit) => run.ask(Verb::Stop, unit, JobMode::Replace),
+            Ask::Restart(unit) => run.ask(Verb::Restart, unit, JobMode::Replace),
+            Ask::Isolate(unit) => run.ask(Verb::Isolate, unit, JobMode::Isolate),
+        }
+    }
+    let end_us = run.tally.begin_us.saturating_add(question.for_us);
+    let complete = run.until(end_us);
+    if !complete {
+        run.world.now_us = run.world.now_us.max(run.tally.begin_us);
+    }
+    Ok(run.sum_up(question, &before, complete, blast))
+}
+
+impl Run {
+    /// The same once more, from here.
+    fn fork(&self) -> Run {
+        Run {
+            world: self.world.clone(),
+            tally: self.tally.clone(),
+            supposed: self.supposed.clone(),
+            traffic: self.traffic.clone(),
+            steps: self.steps,
+            processes: self.processes,
+            refused: Vec::new(),
+        }
+    }
+
+    fn ask(&mut self, verb: Verb, unit: &UnitName, mode: JobMode) {
+        self.world.act(Act::Job(verb, unit.clone(), mode));
+        let answer: Option<Result<Option<JobId>, Refusal>> = self.world.replies.pop_last().map(|(_, a)| a);
+        if let Some(Err(refusal)) = answer {
+            let text = format!("{verb} of {unit} is refused: {}", refusal.parts().1);
+            self.refused.push(Trouble { kind: "refused", unit: Some(unit.text().clone()), text });
+        }
+        self.take();
+    }
+
+    fn take(&mut self) {
+        for record in core::mem::take(&mut self.world.records) {
+            self.tally.take(record);
+        }
+        self.world.replies.clear();
+        self.processes = self.processes.max(self.world.process_count() as u64);
+    }
+
+    /// Every unit that is named has to be one.
+    fn know_all(&mut self, question: &Question) -> Result<(), String> {
+        let of_asks = question.asks.iter().map(|ask| match ask {
+            Ask::Stop(unit) | Ask::Restart(unit) | Ask::Isolate(unit) => unit,
+        });
+        for name in question.sentences.iter().map(|s| &s.unit).chain(of_asks) {
+            let template = name.template();
+            if self.world.engine.find(name.as_str()).is_some()
+                && self.config(name).load == LoadState::Loaded
+                || self.supposed.read(name).load == LoadState::Loaded
+                || template.is_some_and(|t| self.supposed.read(&t).load == LoadState::Loaded)
+            {
+                continue;
+            }
+            let known: Vec<String> = self.known().map(|n| n.to_string()).collect();
+            let like = hence_unit::directive::nearest(name.as_str(), known.iter().map(String::as_str))
+                .map(String::from)
+                .or_else(|| known.iter().find(|k| k.contains(name.prefix())).cloned());
+            let mend = match like {
+                Some(like) => format!("; did you mean {like}?"),
+                None if known.is_empty() => String::new(),
+                None => {
+                    let some: Vec<&str> = known.iter().take(8).map(String::as_str).collect();
+                    format!("; there are {}{}", some.join(", "), if known.len() > 8 { ", ..." } else { "" })
+                }
+            };
+            return Err(format!("there is no unit {name}{mend}"));
+        }
+        Ok(())
+    }
+
+    fn config(&self, name: &UnitName) -> Arc<Config> {
+        match self.world.engine.find(name.as_str()) {
+            Some(id) => self.world.engine.unit(id).config.clone(),
+            None => Arc::new(Config::stub(name.clone())),
+        }
+    }
+
+    /// The units that files or the system make.
+    fn known(&self) -> impl Iterator<Item = &UnitName> {
+        let units = self.world.engine.units();
+        units.filter(|u| u.config.load == LoadState::Loaded && !u.config.sources.is_empty()).map(|u| u.name())
+    }
+
+    /// Lets the units come up; counting begins when they have. Those that are up then.
+    fn come_up(&mut self) -> BTreeSet<Text> {
+        let latest = self.world.now_us + COMING_UP_US;
+        while self.world.next_us().is_some_and(|next| next <= latest) && self.steps < STEPS / 4 {
+            let moving = |s: ActiveState| matches!(s, ActiveState::Activating | ActiveState::Deactivating);
+            let moves = self.world.engine.units().any(|u| moving(u.active_state()));
+            if self.world.engine.jobs().next().is_none() && !moves {
+                break;
+            }
+            self.step();
+        }
+        self.tally.begin(self.world.now_us);
+        for (_, every, next) in &mut self.traffic {
+            *next = self.world.now_us + *every;
+        }
+        let units = self.world.engine.units();
+        units.filter(|u| is_up(u.active_state())).map(|u| u.name().text().clone()).collect()
+    }
+
+    fn step(&mut self) {
+        self.steps += 1;
+        self.world.step();
+        self.take();
+    }
+
+    /// Lets everything happen up to a time. False where there is too much of it.
+    fn until(&mut self, end_us: u64) -> bool {
+        while self.steps < STEPS && self.world.process_count() < PROCESSES {
+            let next = self.world.next_us().unwrap_or(u64::MAX);
+            let client = self.traffic.iter().enumerate().min_by_key(|(_, t)| t.2).map(|(nth, t)| (nth, t.2));
+            match client {
+                Some((nth, at)) if at <= next.min(end_us) => self.client_comes(nth),
+                _ if next > end_us => {
+                    self.world.now_us = self.world.now_us.max(end_us);
+                    return true;
+                }
+                _ => self.step(),
+            }
+        }
+        false
+    }
+
+    /// A client comes to a socket; where the service has the socket, it is the service's.
+    fn client_comes(&mut self, nth: usize) {
+        self.steps += 1;
+        let (unit, every, at) = self.traffic[nth].clone();
+        self.traffic[nth].2 = at + every;
+        self.world.now_us = self.world.now_us.max(at);
+        let listens = self.world.engine.find(unit.as_str()).is_some_and(|id| {
+            let unit = self.world.engine.unit(id);
+            unit.sub_state() == SubState::Listening
+        });
+        if listens {
+            self.world.act(Act::Traffic(unit));
+            self.take();
+        }
+    }
+
+    fn sum_up(
+        mut self,
+        question: &Question,
+        before: &BTreeSet<Text>,
+        complete: bool,
+        blast: Option<Vec<blast::Reach>>,
+    ) -> Prediction {
+        let begin_us = self.tally.begin_us;
+        let for_us = self.world.now_us.saturating_sub(begin_us);
+        let units = self.units();
+        let mut watched = self.world.caps.all.clone();
+        for cap in &mut watched {
+            cap.reached_us = cap.reached_us.map(|at| at.saturating_sub(begin_us));
+        }
+        let mut limits: Vec<Cap> = watched.iter().filter(|c| c.reached_us.is_some()).cloned().collect();
+        limits.sort_by_key(|c| c.reached_us);
+        let last = self.tally.kept.last().map_or_else(Time::default, |r| r.at);
+        let index = Index::new(core::mem::take(&mut self.tally.kept));
+        let why_of = |unit: &str, at_us: Option<u64>| {
+            let stamp = |us: u64| Time { realtime_us: us + EPOCH_US, monotonic_us: us };
+            let at = at_us.map(|us| stamp(begin_us + us));
+            why::why(&index, unit, at, stamp(self.world.now_us))
+        };
+        let loops = self.loops((&index, last), &units, for_us, &why_of);
+        let takes_down = self.taken(question, before, &units, &why_of);
+        let mut timeline: Vec<Line> = self.tally.lines.values().cloned().collect();
+        timeline.sort_by_key(|l| (l.first_us, l.order));
+        timeline.retain(|l| l.unit.is_empty() || units.contains_key(&l.unit));
+        let mut prediction = Prediction {
+            for_us,
+            complete,
+            units,
+            limits,
+            watched,
+            takes_down,
+            loops,
+            timeline,
+            assumptions: self.assumptions(question),
+            troubles: core::mem::take(&mut self.refused),
+            blast,
+            processes: self.processes,
+        };
+        let troubles = troubles(&prediction, question, &self);
+        prediction.troubles.extend(troubles);
+        prediction
+    }
+
+    /// Units that files make, with what became of them.
+    fn units(&self) -> BTreeMap<Text, UnitForecast> {
+        let mut units = BTreeMap::new();
+        for unit in self.world.engine.units().filter(|u| !u.config.sources.is_empty()) {
+            let counts = self.tally.units.get(unit.name().text()).cloned().unwrap_or_default();
+            let forecast = UnitForecast {
+                counts,
+                left_behind: unit.left_over.len() as u64,
+                final_state: (unit.active_state(), unit.sub_state(), unit.result()),
+            };
+            units.insert(unit.name().text().clone(), forecast);
+        }
+        // Instances and the like that are gone again.
+        for (name, counts) in self.tally.units.iter().filter(|(_, u)| u.starts > 0) {
+            units.entry(name.clone()).or_insert_with(|| UnitForecast {
+                counts: counts.clone(),
+                left_behind: 0,
+                final_state: (ActiveState::Inactive, SubState::Dead, UnitResult::Success),
+            });
+        }
+        units.retain(|name, _| {
+            UnitName::new(name).is_some_and(|n| !matches!(n.kind(), UnitKind::Slice | UnitKind::Device))
+        });
+        units
+    }
+
+    fn loops(
+        &self,
+        (index, last): (&Index, Time),
+        units: &BTreeMap<Text, UnitForecast>,
+        for_us: u64,
+        why_of: &dyn Fn(&str, Option<u64>) -> Option<Answer>,
+    ) -> Vec<LoopForecast> {
+        let again = |name: &Text| units.get(name).map(|u| &u.counts).filter(|c| c.restarts >= 3);
+        let mut found: Vec<LoopForecast> = Vec::new();
+        let mut seen: BTreeSet<Text> = BTreeSet::new();
+        let mut groups: Vec<Vec<Text>> = loops::loops(index, last).into_iter().map(|l| l.units).collect();
+        // What goes around too slowly for the records that are kept is a loop of its own.
+        groups.extend(units.keys().map(|name| Vec::from([name.clone()])));
+        for group in groups {
+            let members: Vec<Text> =
+                group.into_iter().filter(|n| again(n).is_some() && !seen.contains(n)).collect();
+            let Some(counts) = members.first().and_then(again) else { continue };
+            seen.extend(members.iter().cloned());
+            let (since_us, last_us) = counts.restarted_us.unwrap_or_default();
+            let period_us = counts.period_us();
+            let mean = (last_us - since_us) / (counts.restarts - 1).max(1);
+            let rest = mean.saturating_mul(PERIODS).max(2_000_000);
+            let told = members.last().and_then(|unit| why_of(unit, None));
+            found.push(LoopForecast {
+                units: members,
+                period_us,
+                times: counts.restarts,
+                since_us,
+                last_us,
+                ongoing: for_us.saturating_sub(last_us) <= rest,
+                why: told,
+            });
+        }
+        found.sort_by(|a, b| b.times.cmp(&a.times).then(a.units.cmp(&b.units)));
+        found
+    }
+
+    fn taken(
+        &self,
+        question: &Question,
+        before: &BTreeSet<Text>,
+        units: &BTreeMap<Text, UnitForecast>,
+        why_of: &dyn Fn(&str, Option<u64>) -> Option<Answer>,
+    ) -> Vec<Taken> {
+        let asked = |name: &Text| {
+            question.asks.iter().any(|ask| match ask {
+                Ask::Stop(unit) | Ask::Restart(unit) | Ask::Isolate(unit) => unit.text() == name,
+            })
+        };
+        let down: Vec<(&Text, u64)> = match question.asks.is_empty() {
+            true => self
+                .tally
+                .taken_down
+                .iter()
+                .filter_map(|name| Some((name, self.tally.units.get(name)?.taken_down_us?)))
+                .collect(),
+            false => before
+                .iter()
+                .filter_map(|name| Some((name, self.tally.units.get(name)?.down_us?)))
+                .collect(),
+        };
+        let mut taken: Vec<Taken> = down
+            .into_iter()
+            .filter(|(name, _)| units.contains_key(*name) && !asked(name))
+            .map(|(name, at_us)| Taken {
+                unit: name.clone(),
+                at_us,
+                comes_back: units.get(name).is_some_and(|u| !is_down(u.final_state.0)),
+                why: why_of(name, Some(at_us + 1)),
+            })
+            .collect();
+        taken.sort_by(|a, b| (a.at_us, &a.unit).cmp(&(b.at_us, &b.unit)));
+        taken
+    }
+
+    fn assumptions(&self, question: &Question) -> Vec<String> {
+        let mut told = Vec::new();
+        for unit in self.world.engine.units().filter(|u| !u.config.sources.is_empty()) {
+            let started = self.tally.units.get(unit.name().text()).is_some_and(|u| u.starts > 0);
+            if started {
+                let starter = self.supposed.starter(&unit.config);
+                told.extend(program::assumptions(&unit.config, starter, &question.sentences));
+            }
+        }
+        told
+    }
+}
+
+/// The wall clock when the monotonic clock is at 0, as the simulator has it.
+const EPOCH_US: u64 = crate::sim::EPOCH_US;
+
+fn troubles(prediction: &Prediction, question: &Question, run: &Run) -> Vec<Trouble> {
+    use hence_ledger::speech::{count, duration};
+    let mut found = Vec::new();
+    let mut add = |kind, unit: Option<&Text>, text: String| {
+        found.push(Trouble { kind, unit: unit.cloned(), text });
+    };
+    for one in prediction.loops.iter().filter(|l| l.ongoing) {
+        let every = one.period_us.map(|p| format!(", every {}", duration(p))).unwrap_or_default();
+        let with = match one.units.len() {
+            1 => String::new(),
+            _ => format!(", and with it {}", join(&one.units[1..])),
+        };
+        let text = format!("{} restarts {} and goes on{every}{with}", one.units[0], count(one.times, "time", "times"));
+        add("loop", one.units.first(), text);
+    }
+    for (name, unit) in &prediction.units {
+        if unit.left_behind > 0 && !unit.counts.allowed {
+            let text = format!("{name} leaves {} behind", count(unit.left_behind, "process", "processes"));
+            add("leak", Some(name), text);
+        }
+        match unit.final_state {
+            (ActiveState::Failed, _, result) => add("failed", Some(name), format!("{name} fails ({result})")),
+            (state @ (ActiveState::Activating | ActiveState::Deactivating), sub, _)
+                if sub != SubState::AutoRestart && !prediction.loops.iter().any(|l| l.units.contains(name)) =>
+            {
+                add("stuck", Some(name), format!("{name} is still {state} ({sub}) at the end"));
+            }
+            _ => {}
+        }
+    }
+    for limit in &prediction.limits {
+        let at = limit.reached_us.unwrap_or_default();
+        add("limit", limit.unit.as_ref(), format!("{} after {}", limit_text(limit), duration(at)));
+    }
+    for taken in prediction.takes_down.iter().filter(|t| !t.comes_back) {
+        add("down", Some(&taken.unit), format!("{} goes down and stays down", taken.unit));
+    }
+    for unit in run.world.engine.units().filter(|u| !u.config.sources.is_empty()) {
+        if matches!(unit.config.load, LoadState::BadSetting | LoadState::Error) {
+            let name = unit.name();
+            let text = format!("{name} does not load ({})", unit.config.load.as_str());
+            add("load", Some(name.text()), text);
+        }
+    }
+    let bad_job = |l: &&Line| matches!(l.what, tally::What::Job(..) | tally::What::Dropped(_));
+    for line in prediction.timeline.iter().filter(bad_job) {
+        let known = prediction.units.get(&line.unit).is_some_and(|u| u.final_state.0 == ActiveState::Failed);
+        if !known {
+            add("failed", Some(&line.unit), format!("{}: {}", line.unit, line.what.sentence(line)));
+        }
+    }
+    if !prediction.complete {
+        let text = format!(
+            "more happens than can be followed: the prediction ends after {} instead of {}",
+            duration(prediction.for_us),
+            duration(question.for_us)
+        );
+        add("cut", None, text);
+    }
+    found
+}
+
+/// `TasksMax= of foo.service (18702 processes) is reached`
+pub fn limit_text(cap: &Cap) -> String {
+    use crate::sim::caps::CapKind::*;
+    let of = cap.unit.as_deref().unwrap_or("the machine");
+    match cap.kind {
+        Tasks => format!("TasksMax= of {of} ({} tasks) is reached", cap.most),
+        Memory => format!("MemoryMax= of {of} is reached with {} processes", cap.most),
+        MachinePids => format!("the machine has no process ids left ({})", cap.most),
+        MachineMemory => format!("the memory of the machine is used up by {} processes", cap.most),
+    }
+}
+
+fn join(names: &[Text]) -> String {
+    names.iter().map(|n| &**n).collect::<Vec<_>>().join(", ")
+}
