@@ -63,6 +63,8 @@ pub enum Ask {
 pub struct Question {
     /// Units that are started.
     pub start: Vec<UnitName>,
+    /// Devices and mounts that are there.
+    pub present: Vec<UnitName>,
     /// What is supposed.
     pub sentences: Vec<Sentence>,
     /// What is asked for when they are up.
@@ -212,6 +214,7 @@ pub fn predict(question: &Question, ground: Arc<dyn Ground>) -> Result<Predictio
             run.traffic.push((sentence.unit.clone(), every_us, BEGIN_US + every_us));
         }
     }
+    run.world.place(&question.present);
     for unit in &question.start {
         run.ask(Verb::Start, unit, JobMode::Replace);
     }

@@ -33,7 +33,7 @@ use chance::Chance;
 use check::Check;
 use files::Memory;
 use hence_ledger::{Client, Exit, Fact, Record, Verb, record::Invocation};
-use hence_unit::{Config, JobMode, UnitName, config::Environs, config::ExecPhase, unit_path::UnitPath};
+use hence_unit::{Config, JobMode, UnitKind, UnitName, config::Environs, config::ExecPhase, unit_path::UnitPath};
 use processes::Modelled;
 
 /// When a world begins, in microseconds of its monotonic clock.
@@ -262,6 +262,14 @@ impl World {
         let mut world = World::new(0, &[], &[]);
         (world.checked, world.source) = (false, Some(source));
         world
+    }
+
+    /// These devices, mounts and swaps are there, and have been.
+    pub fn place(&mut self, present: &[UnitName]) {
+        let of = |kind: UnitKind| present.iter().filter(move |n| n.kind() == kind).cloned();
+        self.devices.extend(of(UnitKind::Device));
+        self.handle(Event::Mounts(of(UnitKind::Mount).collect()));
+        self.handle(Event::Swaps { on: of(UnitKind::Swap).collect(), aliases: Vec::new() });
     }
 
     /// Now, on both clocks.

@@ -8,6 +8,7 @@ mod leaks;
 mod logs;
 mod loops;
 mod man;
+mod predict;
 pub mod systemctl;
 mod verify;
 mod why;
@@ -43,6 +44,7 @@ enum Verb {
     Leaks(leaks::Leaks),
     Logs(logs::Logs),
     Loops(loops::Loops),
+    Predict(Box<predict::Predict>),
     Directives(directives::Directives),
     Verify(verify::Verify),
     Completions(completions::Completions),
@@ -63,6 +65,7 @@ pub fn main() -> ExitCode {
         Verb::Leaks(verb) => end(verb.run()),
         Verb::Logs(verb) => end(verb.run()),
         Verb::Loops(verb) => end(verb.run()),
+        Verb::Predict(verb) => end(verb.run()),
         Verb::Directives(verb) => end(verb.run()),
         Verb::Verify(verb) => end(verb.run()),
         Verb::Completions(verb) => end(verb.run()),

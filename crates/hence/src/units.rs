@@ -99,6 +99,11 @@ impl Sources {
         Ok(sources)
     }
 
+    /// Searches these folders, the first ones win.
+    pub fn search(&mut self, folders: Vec<String>) {
+        self.folders = folders;
+    }
+
     /// Where unit files go that clients make: for the system's own units, beside those; else into the
     /// ledger's folder, but for a user who has a folder for such things. They are searched first.
     /// `again`: those that are there are still in use.

@@ -116,7 +116,8 @@ pub struct Tally {
     pub kept: Vec<Record>,
     /// Units that were taken down by jobs that others' states brought about.
     pub taken_down: BTreeSet<Text>,
-    order: u64,
+    /// How many lines there have been.
+    pub order: u64,
 }
 
 impl Tally {
