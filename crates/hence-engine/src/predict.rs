@@ -32,6 +32,8 @@ use tally::{Line, OfUnit, Tally};
 
 /// The longest that units are given to come up before something is asked for, in microseconds.
 const COMING_UP_US: u64 = 600_000_000;
+/// What follows so shortly after the end, in microseconds, still belongs to it.
+const SEEN_THROUGH_US: u64 = 20_000;
 /// Most steps of a prediction.
 const STEPS: u64 = 3_000_000;
 /// Most processes there may be at one time.
@@ -233,10 +235,8 @@ pub fn predict(question: &Question, ground: Arc<dyn Ground>) -> Result<Predictio
         }
     }
     let end_us = run.tally.begin_us.saturating_add(question.for_us);
-    let complete = run.until(end_us);
-    if !complete {
-        run.world.now_us = run.world.now_us.max(run.tally.begin_us);
-    }
+    // What has begun at the last moment is seen through.
+    let complete = run.until(end_us) && run.until(end_us.saturating_add(SEEN_THROUGH_US));
     Ok(run.sum_up(question, &before, complete, blast))
 }
 
@@ -382,7 +382,7 @@ impl Run {
         blast: Option<Vec<blast::Reach>>,
     ) -> Prediction {
         let begin_us = self.tally.begin_us;
-        let for_us = self.world.now_us.saturating_sub(begin_us);
+        let for_us = self.world.now_us.saturating_sub(begin_us).min(question.for_us);
         let units = self.units();
         let mut watched = self.world.caps.all.clone();
         for cap in &mut watched {
@@ -434,7 +434,11 @@ impl Run {
             units.insert(unit.name().text().clone(), forecast);
         }
         // Instances and the like that are gone again.
-        for (name, counts) in self.tally.units.iter().filter(|(_, u)| u.starts > 0) {
+        let gone = |name: &str| {
+            let named = UnitName::new(name).filter(|_| self.world.engine.find(name).is_none());
+            named.is_some_and(|n| !self.supposed.read(&n).sources.is_empty())
+        };
+        for (name, counts) in self.tally.units.iter().filter(|(name, u)| u.starts > 0 && gone(name)) {
             units.entry(name.clone()).or_insert_with(|| UnitForecast {
                 counts: counts.clone(),
                 left_behind: 0,
