@@ -75,6 +75,8 @@ pub struct Question {
     pub for_us: u64,
     /// Which limits there are.
     pub limits: Limits,
+    /// Restarts and timeouts happen at the end of such a slot, in microseconds; `None`: at once.
+    pub slot_us: Option<u64>,
     /// Whether to tell what each unit would take along.
     pub blast: bool,
 }
@@ -86,6 +88,8 @@ pub struct UnitForecast {
     pub counts: OfUnit,
     /// Processes left behind at the end.
     pub left_behind: u64,
+    /// All of its processes at the end.
+    pub processes: u64,
     /// ActiveState, SubState and Result at the end.
     pub final_state: (ActiveState, SubState, UnitResult),
 }
@@ -152,6 +156,8 @@ pub struct Prediction {
     pub loops: Vec<LoopForecast>,
     /// What happens, by its first time.
     pub timeline: Vec<Line>,
+    /// The first starts and ends of main processes.
+    pub events: Vec<tally::Moment>,
     /// What was taken for granted.
     pub assumptions: Vec<String>,
     /// What is wrong.
@@ -171,7 +177,16 @@ struct Supposed {
 
 impl Supposed {
     fn starter(&self, config: &Config) -> Starter {
-        config.service().map_or(Starter::No, |s| program::starter(s, |path| self.ground.program(path)))
+        let starter = match config.service() {
+            Some(service) => program::starter(service, |path| self.ground.program(path)),
+            None => Starter::No,
+        };
+        // Who says how many processes it forks has said all.
+        let told = |s: &Sentence| matches!(s.fault, Fault::Forks(_)) && program::is_about(s, config);
+        match starter {
+            Starter::Supposed if self.sentences.iter().any(told) => Starter::No,
+            starter => starter,
+        }
     }
 }
 
@@ -208,6 +223,7 @@ pub fn predict(question: &Question, ground: Arc<dyn Ground>) -> Result<Predictio
     let supposed = Arc::new(Supposed { ground, sentences: question.sentences.clone() });
     let mut world = World::of(supposed.clone());
     world.caps.enforce(question.limits.clone());
+    world.slot_us = question.slot_us;
     let tally = Tally { begin_us: BEGIN_US, ..Tally::default() };
     let (traffic, refused) = (Vec::new(), Vec::new());
     let mut run = Run { world, tally, supposed, traffic, steps: 0, processes: 0, refused };
@@ -411,6 +427,7 @@ impl Run {
             takes_down,
             loops,
             timeline,
+            events: core::mem::take(&mut self.tally.events),
             assumptions: self.assumptions(question),
             troubles: core::mem::take(&mut self.refused),
             blast,
@@ -429,6 +446,7 @@ impl Run {
             let forecast = UnitForecast {
                 counts,
                 left_behind: unit.left_over.len() as u64,
+                processes: self.world.group_size(unit.id) as u64,
                 final_state: (unit.active_state(), unit.sub_state(), unit.result()),
             };
             units.insert(unit.name().text().clone(), forecast);
@@ -442,6 +460,7 @@ impl Run {
             units.entry(name.clone()).or_insert_with(|| UnitForecast {
                 counts: counts.clone(),
                 left_behind: 0,
+                processes: 0,
                 final_state: (ActiveState::Inactive, SubState::Dead, UnitResult::Success),
             });
         }

@@ -157,6 +157,9 @@ pub struct World {
     check: Check,
     /// Whether each step is checked, and its effects are kept. It costs more than the step.
     checked: bool,
+    /// Deadlines are looked at in such slots only; systemd's are a quarter of a second, see
+    /// sd_event_add_time(3).
+    pub slot_us: Option<u64>,
     /// What may be had of processes.
     pub caps: Caps,
     source: Option<Arc<dyn Source>>,
@@ -210,6 +213,7 @@ impl World {
             violations: Vec::new(),
             check: Check::default(),
             checked: true,
+            slot_us: None,
             caps: Caps::default(),
             source: None,
             files,
@@ -294,7 +298,7 @@ impl World {
     /// Lets the next thing happen. Returns whether there was one.
     pub fn step(&mut self) -> bool {
         let next = self.queue.first_key_value().map(|((at, _), _)| *at);
-        let deadline = self.engine.deadline();
+        let deadline = self.deadline();
         match (next, deadline) {
             (None, None) => false,
             (next, Some(at)) if next.is_none_or(|n| at <= n) => {
@@ -327,10 +331,17 @@ impl World {
         }
     }
 
+    fn deadline(&self) -> Option<u64> {
+        match self.slot_us {
+            None => self.engine.deadline(),
+            Some(slot_us) => self.engine.deadline_in_slots(slot_us),
+        }
+    }
+
     /// When the next thing happens.
     pub fn next_us(&self) -> Option<u64> {
         let next = self.queue.first_key_value().map(|((at, _), _)| *at);
-        next.into_iter().chain(self.engine.deadline()).min()
+        next.into_iter().chain(self.deadline()).min()
     }
 
     /// Lets everything happen up to a time; then it is that time.
@@ -620,6 +631,11 @@ impl World {
         let mut all: Vec<u32> = group.fresh.iter().chain(&group.left_over).copied().collect();
         all.sort_unstable();
         all
+    }
+
+    /// How many processes of a unit there are.
+    pub fn group_size(&self, unit: UnitId) -> usize {
+        self.groups.get(&unit).map_or(0, |g| g.fresh.len() + g.left_over.len())
     }
 
     /// How many processes there are, of all units.

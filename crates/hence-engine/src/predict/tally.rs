@@ -11,6 +11,8 @@ use hence_unit::Text;
 
 /// Records that are kept as they are, to be asked why.
 const KEPT: usize = 6_000;
+/// Starts and ends that are kept.
+const EVENTS: usize = 256;
 /// Points of a curve.
 const POINTS: usize = 240;
 
@@ -41,6 +43,28 @@ pub enum What {
     Traffic,
     /// A process can't be started.
     NotStarted(&'static str),
+}
+
+/// A main process started or ended.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Moment {
+    /// When, in microseconds since the prediction began.
+    pub at_us: u64,
+    /// Of which unit.
+    pub unit: Text,
+    /// Which of them.
+    pub kind: MomentKind,
+}
+
+/// What a main process does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MomentKind {
+    /// It is there.
+    Starts,
+    /// It ends because hence told it to.
+    IsStopped,
+    /// It ends by itself.
+    Ends,
 }
 
 /// How often something happened, and when.
@@ -114,6 +138,8 @@ pub struct Tally {
     pub lines: BTreeMap<(Text, What), Line>,
     /// The first records.
     pub kept: Vec<Record>,
+    /// The first starts and ends of main processes.
+    pub events: Vec<Moment>,
     /// Units that were taken down by jobs that others' states brought about.
     pub taken_down: BTreeSet<Text>,
     /// How many lines there have been.
@@ -126,6 +152,7 @@ impl Tally {
         self.begin_us = at_us;
         self.lines.clear();
         self.taken_down.clear();
+        self.events.clear();
         for unit in self.units.values_mut() {
             let (job, restarting, starts) = (unit.job, unit.restarting, unit.starts.min(1));
             *unit = OfUnit { job, restarting, starts, ..OfUnit::default() };
@@ -135,12 +162,27 @@ impl Tally {
     /// Takes a record.
     pub fn take(&mut self, record: Record) {
         let at_us = record.at.monotonic_us.saturating_sub(self.begin_us);
+        self.moment(&record, at_us);
         if let Some(what) = self.of_unit(&record, at_us) {
             self.note(&record, what, at_us);
         }
         if self.kept.len() < KEPT && !matches!(record.fact, Fact::Loaded { .. }) {
             self.kept.push(record);
         }
+    }
+
+    fn moment(&mut self, record: &Record, at_us: u64) {
+        use ProcessRole::{Main, Start};
+        let Some(unit) = record.unit.clone().filter(|_| self.events.len() < EVENTS) else { return };
+        let kind = match &record.fact {
+            Fact::ProcessStarted { role: Main | Start, .. } => MomentKind::Starts,
+            Fact::ProcessExited { role: Main, exit, .. } => match exit_is_told(*exit) {
+                true => MomentKind::IsStopped,
+                false => MomentKind::Ends,
+            },
+            _ => return,
+        };
+        self.events.push(Moment { at_us, unit, kind });
     }
 
     /// Counts what a record says of its unit; what of it is a line of the timeline.
@@ -292,6 +334,11 @@ fn state_line(from: ActiveState, to_active: ActiveState, to: SubState, result: U
         ActiveState::Inactive if to == SubState::Dead && result == UnitResult::Success => Some(What::Down),
         _ => None,
     }
+}
+
+/// Whether it is SIGTERM that ended it, which hence sends.
+fn exit_is_told(exit: Exit) -> bool {
+    exit.kind != hence_ledger::ExitKind::Exited && exit.status == 15
 }
 
 /// An end that hence's own signal brought about is none of the service's doing.

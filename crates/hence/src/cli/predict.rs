@@ -13,6 +13,8 @@ use std::path::PathBuf;
 
 /// Memory of a process where nobody says, in bytes.
 const PER_PROCESS: u64 = 4 << 20;
+/// systemd's deadlines are taken together in such slots, in microseconds; sd_event_add_time(3).
+const SLOT_US: u64 = 250_000;
 /// The status where something bad is predicted.
 const PREDICTED: u8 = 1;
 
@@ -37,6 +39,13 @@ Exit status:
   1  trouble is predicted: a loop, processes left behind, a limit reached, a unit that fails, stays down
      because of another one, or can't be started
   2  the command line, a sentence or a unit can't be understood, or --live reached nobody";
+
+/// Which manager the units run under.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Under {
+    Hence,
+    Systemd,
+}
 
 /// Predicts what a set of units would do, before they are deployed.
 ///
@@ -88,6 +97,10 @@ pub struct Predict {
     /// pids.max]; 15% of it is TasksMax= where a unit says nothing
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     machine_pids: Option<u64>,
+    /// As a manager whose restarts and timeouts wait for the next quarter of a second, as systemd's do, or
+    /// one that is on time, as hence is.
+    #[arg(long, value_name = "WHICH", value_enum, default_value_t = Under::Hence)]
+    under: Under,
     /// The answer as JSON.
     #[arg(long)]
     json: bool,
@@ -135,6 +148,7 @@ impl Predict {
             asks,
             for_us: self.duration,
             limits,
+            slot_us: (self.under == Under::Systemd).then_some(SLOT_US),
             blast: self.blast,
         };
         let prediction = foretell(&question, ground).map_err(misuse)?;

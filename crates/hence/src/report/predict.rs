@@ -9,7 +9,6 @@ mod picture;
 use super::answer::rule;
 use super::page::Page;
 use super::style::Style::{Bad, Faint, Good, Plain, Strong};
-use super::time::span;
 use fold::{SHOWN, folded, headline, later, moment, number};
 use hence_engine::predict::{Prediction, Question, limit_text};
 use hence_engine::sim::caps::CapKind;
@@ -117,7 +116,7 @@ fn limits(page: &mut Page, prediction: &Prediction) {
     for (cap, at_us) in later {
         let text = match cap.kind {
             CapKind::Tasks | CapKind::MachinePids | CapKind::Memory | CapKind::MachineMemory => {
-                format!("at this rate after {}: {}", span(at_us), limit_text(cap))
+                format!("at this rate after {}: {}", moment(at_us), limit_text(cap))
             }
         };
         page.paragraph("  ", "    ", &[(Plain, &text)]);

@@ -91,15 +91,22 @@ pub fn number(n: u64) -> String {
 
 /// A moment of the prediction: `0 s`, `2.0 s`, `25 h 58 min`.
 pub fn moment(us: u64) -> String {
+    const HOUR: u64 = 3_600_000_000;
     match us {
         0 => "0 s".into(),
-        _ => period(us),
+        // Who asks about 24 h reads of 24 h.
+        _ if us >= HOUR && us <= 72 * HOUR => match us % HOUR / 60_000_000 {
+            0 => format!("{} h", us / HOUR),
+            minutes => format!("{} h {minutes} min", us / HOUR),
+        },
+        _ if us >= 60_000_000 => span(us),
+        _ => period(us).replace(".0 s", " s"),
     }
 }
 
 /// The answer as one sentence.
 pub fn headline(prediction: &Prediction, asked: &Asked<'_>) -> String {
-    let length = span(prediction.for_us);
+    let length = moment(prediction.for_us);
     if prediction.troubles.is_empty() {
         return match asked.question.asks.as_slice() {
             [] => format!("Nothing bad is predicted for {length}."),

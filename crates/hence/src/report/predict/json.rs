@@ -3,6 +3,7 @@
 use super::fold::{folded, headline, later, limit_word};
 use super::{Asked, grants};
 use hence_engine::predict::blast::Reach;
+use hence_engine::predict::tally::{Moment, MomentKind};
 use hence_engine::predict::{LoopForecast, Prediction, Taken, UnitForecast, limit_text};
 use hence_engine::sim::caps::Cap;
 use hence_ledger::Text;
@@ -61,6 +62,7 @@ pub fn of(prediction: &Prediction, asked: &Asked<'_>) -> Json {
         ("troubles", Json::List(troubles.collect())),
         ("timeline", Json::List(timeline.collect())),
         ("blast", prediction.blast.as_ref().map_or(Json::Null, |b| Json::List(b.iter().map(reach).collect()))),
+        ("events", Json::List(prediction.events.iter().map(event).collect())),
         ("processes_peak", Json::Number(prediction.processes)),
         ("assumptions", Json::List(lines.iter().map(text).collect())),
     ])
@@ -74,10 +76,24 @@ fn unit(unit: &UnitForecast) -> Json {
         ("automatic_restarts", Json::Number(unit.counts.automatic)),
         ("period_s", seconds(unit.counts.period_us())),
         ("left_behind", Json::Number(unit.left_behind)),
+        ("processes", Json::Number(unit.processes)),
         ("left_behind_peak", Json::Number(unit.counts.left_peak.max(unit.left_behind))),
         ("final_state", text(active)),
         ("final_sub_state", text(sub)),
         ("result", text(result)),
+    ])
+}
+
+fn event(moment: &Moment) -> Json {
+    let what = match moment.kind {
+        MomentKind::Starts => "starts",
+        MomentKind::IsStopped => "is stopped",
+        MomentKind::Ends => "ends",
+    };
+    Json::Object(vec![
+        ("at_s", Json::Seconds(moment.at_us)),
+        ("unit", text(&moment.unit)),
+        ("what", text(what)),
     ])
 }
 
