@@ -177,18 +177,6 @@ impl Engine {
         self.deadlines.next_us()
     }
 
-    /// The same, with each deadline but those of timer units put off to the end of its slot of this length:
-    /// for who wakes up at such times only.
-    pub fn deadline_in_slots(&self, slot_us: u64) -> Option<u64> {
-        let of_timer = |what| match what {
-            DeadlineFor::State(unit) => matches!(self.units[unit.0 as usize].state, State::Timer(_)),
-            DeadlineFor::Watchdog(_) | DeadlineFor::Job(_) | DeadlineFor::RunningJob(_) => false,
-        };
-        let end = |at_us: u64| (at_us / slot_us.max(1) + 1).saturating_mul(slot_us.max(1));
-        let all = self.deadlines.all();
-        all.map(|(armed, what, _)| if of_timer(what) { armed.at_us() } else { end(armed.at_us()) }).min()
-    }
-
     /// Whether nothing is up, queued or waited for: a foreground run has nothing left to do.
     pub fn is_idle(&self) -> bool {
         self.busy == 0 && self.jobs.is_empty() && self.deadlines.next_us().is_none()

@@ -3,13 +3,16 @@
 //!
 //! [`predict`] brings the units up, supposes what it is told to ([`sentence`]), does what is asked for, and
 //! sums up what comes of it: restarts, loops, processes left behind, limits that are reached, units that are
-//! taken down. It reads no file and knows no machine: both are given. It predicts what a service manager does, not
+//! taken down. It reads no file and knows no machine: both are given. It predicts what becomes of units, not
 //! what programs do; where it guesses at those ([`program`]), the prediction says so.
 
 pub mod blast;
 pub mod program;
 pub mod sentence;
 pub mod tally;
+mod trouble;
+
+pub use trouble::limit_text;
 
 use crate::job::{is_down, is_up};
 use crate::sim::behaviour::Script;
@@ -90,6 +93,8 @@ pub struct UnitForecast {
     pub left_behind: u64,
     /// All of its processes at the end.
     pub processes: u64,
+    /// NRestarts at the end.
+    pub n_restarts: u32,
     /// ActiveState, SubState and Result at the end.
     pub final_state: (ActiveState, SubState, UnitResult),
 }
@@ -295,8 +300,7 @@ impl Run {
         });
         for name in question.sentences.iter().map(|s| &s.unit).chain(of_asks) {
             let template = name.template();
-            if self.world.engine.find(name.as_str()).is_some()
-                && self.config(name).load == LoadState::Loaded
+            if self.world.engine.find(name.as_str()).is_some() && self.config(name).load == LoadState::Loaded
                 || self.supposed.read(name).load == LoadState::Loaded
                 || template.is_some_and(|t| self.supposed.read(&t).load == LoadState::Loaded)
             {
@@ -433,7 +437,7 @@ impl Run {
             blast,
             processes: self.processes,
         };
-        let troubles = troubles(&prediction, question, &self);
+        let troubles = trouble::troubles(&prediction, question, &self.world.engine);
         prediction.troubles.extend(troubles);
         prediction
     }
@@ -447,6 +451,7 @@ impl Run {
                 counts,
                 left_behind: unit.left_over.len() as u64,
                 processes: self.world.group_size(unit.id) as u64,
+                n_restarts: unit.service().map_or(0, |s| s.restarts),
                 final_state: (unit.active_state(), unit.sub_state(), unit.result()),
             };
             units.insert(unit.name().text().clone(), forecast);
@@ -461,6 +466,7 @@ impl Run {
                 counts: counts.clone(),
                 left_behind: 0,
                 processes: 0,
+                n_restarts: 0,
                 final_state: (ActiveState::Inactive, SubState::Dead, UnitResult::Success),
             });
         }
@@ -526,10 +532,9 @@ impl Run {
                 .iter()
                 .filter_map(|name| Some((name, self.tally.units.get(name)?.taken_down_us?)))
                 .collect(),
-            false => before
-                .iter()
-                .filter_map(|name| Some((name, self.tally.units.get(name)?.down_us?)))
-                .collect(),
+            false => {
+                before.iter().filter_map(|name| Some((name, self.tally.units.get(name)?.down_us?))).collect()
+            }
         };
         let mut taken: Vec<Taken> = down
             .into_iter()
@@ -560,81 +565,3 @@ impl Run {
 
 /// The wall clock when the monotonic clock is at 0, as the simulator has it.
 const EPOCH_US: u64 = crate::sim::EPOCH_US;
-
-fn troubles(prediction: &Prediction, question: &Question, run: &Run) -> Vec<Trouble> {
-    use hence_ledger::speech::{count, duration};
-    let mut found = Vec::new();
-    let mut add = |kind, unit: Option<&Text>, text: String| {
-        found.push(Trouble { kind, unit: unit.cloned(), text });
-    };
-    for one in prediction.loops.iter().filter(|l| l.ongoing) {
-        let every = one.period_us.map(|p| format!(", every {}", duration(p))).unwrap_or_default();
-        let with = match one.units.len() {
-            1 => String::new(),
-            _ => format!(", and with it {}", join(&one.units[1..])),
-        };
-        let text = format!("{} restarts {} and goes on{every}{with}", one.units[0], count(one.times, "time", "times"));
-        add("loop", one.units.first(), text);
-    }
-    for (name, unit) in &prediction.units {
-        if unit.left_behind > 0 && !unit.counts.allowed {
-            let text = format!("{name} leaves {} behind", count(unit.left_behind, "process", "processes"));
-            add("leak", Some(name), text);
-        }
-        match unit.final_state {
-            (ActiveState::Failed, _, result) => add("failed", Some(name), format!("{name} fails ({result})")),
-            (state @ (ActiveState::Activating | ActiveState::Deactivating), sub, _)
-                if sub != SubState::AutoRestart && !prediction.loops.iter().any(|l| l.units.contains(name)) =>
-            {
-                add("stuck", Some(name), format!("{name} is still {state} ({sub}) at the end"));
-            }
-            _ => {}
-        }
-    }
-    for limit in &prediction.limits {
-        let at = limit.reached_us.unwrap_or_default();
-        add("limit", limit.unit.as_ref(), format!("{} after {}", limit_text(limit), duration(at)));
-    }
-    for taken in prediction.takes_down.iter().filter(|t| !t.comes_back) {
-        add("down", Some(&taken.unit), format!("{} goes down and stays down", taken.unit));
-    }
-    for unit in run.world.engine.units().filter(|u| !u.config.sources.is_empty()) {
-        if matches!(unit.config.load, LoadState::BadSetting | LoadState::Error) {
-            let name = unit.name();
-            let text = format!("{name} does not load ({})", unit.config.load.as_str());
-            add("load", Some(name.text()), text);
-        }
-    }
-    let bad_job = |l: &&Line| matches!(l.what, tally::What::Job(..) | tally::What::Dropped(_));
-    for line in prediction.timeline.iter().filter(bad_job) {
-        let known = prediction.units.get(&line.unit).is_some_and(|u| u.final_state.0 == ActiveState::Failed);
-        if !known {
-            add("failed", Some(&line.unit), format!("{}: {}", line.unit, line.what.sentence(line)));
-        }
-    }
-    if !prediction.complete {
-        let text = format!(
-            "more happens than can be followed: the prediction ends after {} instead of {}",
-            duration(prediction.for_us),
-            duration(question.for_us)
-        );
-        add("cut", None, text);
-    }
-    found
-}
-
-/// `TasksMax= of foo.service (18702 processes) is reached`
-pub fn limit_text(cap: &Cap) -> String {
-    use crate::sim::caps::CapKind::*;
-    let of = cap.unit.as_deref().unwrap_or("the machine");
-    match cap.kind {
-        Tasks => format!("TasksMax= of {of} ({} tasks) is reached", cap.most),
-        Memory => format!("MemoryMax= of {of} is reached with {} processes", cap.most),
-        MachinePids => format!("the machine has no process ids left ({})", cap.most),
-        MachineMemory => format!("the memory of the machine is used up by {} processes", cap.most),
-    }
-}
-
-fn join(names: &[Text]) -> String {
-    names.iter().map(|n| &**n).collect::<Vec<_>>().join(", ")
-}

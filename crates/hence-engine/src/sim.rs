@@ -17,7 +17,10 @@ pub mod scenario;
 pub mod trace;
 
 use crate::carry::{Carried, Writer};
-use crate::{Checked, ConnectionId, Effect, Engine, Event, Request, RequestKind, Settings, Time, UnitId};
+use crate::deadline::DeadlineFor;
+use crate::{
+    Checked, ConnectionId, Effect, Engine, Event, Request, RequestKind, Settings, State, Time, UnitId,
+};
 use alloc::{
     borrow::ToOwned,
     boxed::Box,
@@ -33,7 +36,9 @@ use chance::Chance;
 use check::Check;
 use files::Memory;
 use hence_ledger::{Client, Exit, Fact, Record, Verb, record::Invocation};
-use hence_unit::{Config, JobMode, UnitKind, UnitName, config::Environs, config::ExecPhase, unit_path::UnitPath};
+use hence_unit::{
+    Config, JobMode, UnitKind, UnitName, config::Environs, config::ExecPhase, unit_path::UnitPath,
+};
 use processes::Modelled;
 
 /// When a world begins, in microseconds of its monotonic clock.
@@ -334,8 +339,19 @@ impl World {
     fn deadline(&self) -> Option<u64> {
         match self.slot_us {
             None => self.engine.deadline(),
-            Some(slot_us) => self.engine.deadline_in_slots(slot_us),
+            Some(slot_us) => self.deadline_in_slots(slot_us),
         }
+    }
+
+    /// Each deadline is put off to the end of its slot, but for those of timer units.
+    fn deadline_in_slots(&self, slot_us: u64) -> Option<u64> {
+        let of_timer = |what| match what {
+            DeadlineFor::State(unit) => matches!(self.engine.unit(unit).state, State::Timer(_)),
+            DeadlineFor::Watchdog(_) | DeadlineFor::Job(_) | DeadlineFor::RunningJob(_) => false,
+        };
+        let end = |at_us: u64| (at_us / slot_us.max(1) + 1).saturating_mul(slot_us.max(1));
+        let all = self.engine.deadlines.all();
+        all.map(|(armed, what, _)| if of_timer(what) { armed.at_us() } else { end(armed.at_us()) }).min()
     }
 
     /// When the next thing happens.

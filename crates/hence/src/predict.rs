@@ -15,8 +15,7 @@ use std::sync::{Arc, Mutex};
 /// Of a script no more is read.
 const SCRIPT: u64 = 64 * 1024;
 /// Where a name without a slash is looked up; systemd.service(5), "Command lines".
-const PROGRAMS: [&str; 6] =
-    ["/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"];
+const PROGRAMS: [&str; 6] = ["/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"];
 
 /// Unit files and programs on disk.
 pub struct Disk {

@@ -171,7 +171,8 @@ fn apply(b: &mut Behaviour, fault: &Fault, service: &ServiceConfig, starter: Sta
                 b.ends = Some(end);
             }
             if matches!(service.service_type, ServiceType::Notify | ServiceType::NotifyReload)
-                && after_us <= MOMENT_US {
+                && after_us <= MOMENT_US
+            {
                 b.says.clear();
             }
         }

@@ -250,13 +250,22 @@ mod tests {
             ("collector.service exits 1 after 2s", "collector.service exits 1 after 2 s, every time"),
             ("collector exits 1", "collector.service exits 1, every time"),
             ("a exits with status TEMPFAIL after 1min 30s once", "a.service exits 75 after 90 s, once"),
-            ("a.service is killed by SIGSEGV after 3 s 4 times", "a.service is killed by SIGSEGV after 3 s, 4 times"),
+            (
+                "a.service is killed by SIGSEGV after 3 s 4 times",
+                "a.service is killed by SIGSEGV after 3 s, 4 times",
+            ),
             ("a hangs", "a.service hangs, every time"),
             ("a fails to start twice", "a.service fails to start, 2 times"),
             ("a stops answering (watchdog) after 5s", "a.service stops answering after 5 s, every time"),
-            ("a forks 3 processes and leaves them", "a.service forks 3 processes and leaves them, every time"),
+            (
+                "a forks 3 processes and leaves them",
+                "a.service forks 3 processes and leaves them, every time",
+            ),
             ("traffic on a.socket every 10s", "traffic on a.socket every 10 s"),
-            ("a exits 1; b exits 0 every time.", "a.service exits 1, every time; b.service exits 0, every time"),
+            (
+                "a exits 1; b exits 0 every time.",
+                "a.service exits 1, every time; b.service exits 0, every time",
+            ),
         ] {
             assert_eq!(shown(written), read, "{written}");
         }

@@ -6,11 +6,14 @@ use alloc::{
     string::{String, ToString},
     vec::Vec,
 };
-use hence_ledger::{ActiveState, DeadlineKind, Exit, Fact, JobResult, JobType, ProcessRole, Record, SubState, UnitResult};
+use hence_ledger::{
+    ActiveState, DeadlineKind, Exit, Fact, JobResult, JobType, ProcessRole, Record, SubState, UnitResult,
+};
 use hence_unit::Text;
 
 /// Records that are kept as they are, to be asked why.
 const KEPT: usize = 6_000;
+const SIGTERM: i32 = 15;
 /// Starts and ends that are kept.
 const EVENTS: usize = 256;
 /// Points of a curve.
@@ -61,8 +64,10 @@ pub struct Moment {
 pub enum MomentKind {
     /// It is there.
     Starts,
-    /// It ends because hence told it to.
+    /// It ends because hence told it to, by SIGTERM.
     IsStopped,
+    /// The same, by another signal.
+    IsKilled,
     /// It ends by itself.
     Ends,
 }
@@ -176,9 +181,12 @@ impl Tally {
         let Some(unit) = record.unit.clone().filter(|_| self.events.len() < EVENTS) else { return };
         let kind = match &record.fact {
             Fact::ProcessStarted { role: Main | Start, .. } => MomentKind::Starts,
-            Fact::ProcessExited { role: Main, exit, .. } => match exit_is_told(*exit) {
-                true => MomentKind::IsStopped,
-                false => MomentKind::Ends,
+            Fact::ProcessExited { role: Main, exit, .. } if record.causes.is_empty() || exited(*exit) => {
+                MomentKind::Ends
+            }
+            Fact::ProcessExited { role: Main, exit, .. } => match exit.status {
+                SIGTERM => MomentKind::IsStopped,
+                _ => MomentKind::IsKilled,
             },
             _ => return,
         };
@@ -336,18 +344,17 @@ fn state_line(from: ActiveState, to_active: ActiveState, to: SubState, result: U
     }
 }
 
-/// Whether it is SIGTERM that ended it, which hence sends.
-fn exit_is_told(exit: Exit) -> bool {
-    exit.kind != hence_ledger::ExitKind::Exited && exit.status == 15
+fn exited(exit: Exit) -> bool {
+    exit.kind == hence_ledger::ExitKind::Exited
 }
 
 /// An end that hence's own signal brought about is none of the service's doing.
 fn exit_is_news(exit: Exit) -> bool {
-    exit.kind == hence_ledger::ExitKind::Exited && exit.status != 0
+    exited(exit) && exit.status != 0
 }
 
 fn exit_line(exit: Exit) -> What {
-    What::Exits(exit.kind != hence_ledger::ExitKind::Exited, exit.status)
+    What::Exits(!exited(exit), exit.status)
 }
 
 impl What {

@@ -64,8 +64,15 @@ fn the_page_is_whole_and_fits_a_phone() {
     let page = folder.0.join("page.html");
     let file = page.to_str().unwrap().to_owned();
     let incident = incident();
-    let arguments =
-        [incident.as_str(), "--if", "aws-otel-collector.service exits 1", "--for", "30h", "--machine-pids", "124680"];
+    let arguments = [
+        incident.as_str(),
+        "--if",
+        "aws-otel-collector.service exits 1",
+        "--for",
+        "30h",
+        "--machine-pids",
+        "124680",
+    ];
     let output = predict(&[&arguments[..], &["--html", &file]].concat());
     assert_eq!(output.status.code(), Some(1));
     let (answer, _) = json(&arguments);

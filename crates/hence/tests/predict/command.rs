@@ -59,9 +59,10 @@ fn limits_are_reached_when_they_are() {
     ]);
     let limits = answer["limits"].as_array().unwrap();
     let of = |what: &str| limits.iter().find(|l| l["what"] == what).expect(what);
-    assert_eq!((of("TasksMax")["unit"].as_str(), of("TasksMax")["at_s"].as_f64()), (Some("foo.service"), Some(93_500.0)));
+    let near = |limit: &serde_json::Value, s: f64| (limit["at_s"].as_f64().unwrap() - s).abs() < 0.1;
+    assert!(of("TasksMax")["unit"] == "foo.service" && near(of("TasksMax"), 93_500.0), "{limits:?}");
     // 1,280 processes of 2.4 MiB are 3 GiB; two of them are no left-overs.
-    assert_eq!((of("memory")["processes"].as_u64(), of("memory")["at_s"].as_f64()), (Some(1280), Some(6390.0)));
+    assert!(of("memory")["processes"] == 1280 && near(of("memory"), 6390.0), "{limits:?}");
     // What can't fork leaves nothing behind.
     assert!(answer["units"]["foo.service"]["left_behind"].as_u64().unwrap() <= 18_702);
 }
@@ -76,7 +77,10 @@ fn the_mended_incident_is_quiet_but_for_the_collector() {
     assert_eq!(answer["units"]["aws-otel-collector.service"]["final_state"], "failed");
     assert_eq!(answer["units"]["aws-otel-collector.service"]["starts"], 3);
     let (answer, status) = json(&[&mended]);
-    assert_eq!((status, answer["verdict"].as_str(), answer["troubles"].as_array().map(Vec::len)), (0, Some("fine"), Some(0)));
+    assert_eq!(
+        (status, answer["verdict"].as_str(), answer["troubles"].as_array().map(Vec::len)),
+        (0, Some("fine"), Some(0))
+    );
 }
 
 #[test]
@@ -85,7 +89,12 @@ fn the_answer_comes_first() {
     assert_eq!(status, 1);
     let head = "Trouble within 1 h: aws-otel-collector.service restarts 720 times, every 5.0 s, and takes";
     assert!(text.starts_with(head), "{text}");
-    for part in ["Requires=aws-otel-collector.service,", "foo.service:3", "KillMode=process,", "720 times, every 5.0 s"] {
+    for part in [
+        "Requires=aws-otel-collector.service,",
+        "foo.service:3",
+        "KillMode=process,",
+        "720 times, every 5.0 s",
+    ] {
         assert!(text.contains(part), "{part} is missing in\n{text}");
     }
     // A loop is one entry, however long it goes on.
@@ -127,7 +136,7 @@ fn the_reach_of_every_unit() {
     assert_eq!(row("b.service")["restart"], serde_json::json!(["a.service"]));
     // A failure is no stop: Requires= doesn't follow it.
     assert_eq!(row("b.service")["killed"], serde_json::json!([]));
-    assert_eq!(row("b.service")["recovers"], true);
+    assert_eq!(row("b.service")["recovers"], false);
     assert_eq!(row("a.service")["stop"], serde_json::json!([]));
     assert_eq!(rows[0]["unit"], "b.service");
     let (text, ..) = said(&[folder.path(), "--blast"]);
@@ -141,7 +150,10 @@ fn misuse_ends_with_2_and_says_how_it_was_meant() {
         (vec![], "name a folder of unit files"),
         (vec!["/there/is/none"], "no such file or folder"),
         (vec![folder.path(), "--if", "b exits"], "with which status? Write: b exits 1"),
-        (vec![folder.path(), "--if", "bb.service exits 1"], "there is no unit bb.service; did you mean b.service?"),
+        (
+            vec![folder.path(), "--if", "bb.service exits 1"],
+            "there is no unit bb.service; did you mean b.service?",
+        ),
         (vec![folder.path(), "--if", "b sings"], "it has one of these forms"),
         (vec![folder.path(), "--stop", "nobody.service"], "there is no unit nobody.service"),
         (vec![folder.path(), "--stop", "@"], "not a unit's name"),
@@ -158,7 +170,10 @@ fn misuse_ends_with_2_and_says_how_it_was_meant() {
 
 #[test]
 fn what_is_asked_for_and_refused_is_trouble() {
-    let folder = Folder::of("refused", &[("a.service", "[Unit]\nRefuseManualStop=yes\n[Service]\nExecStart=/bin/a\n")]);
+    let folder = Folder::of(
+        "refused",
+        &[("a.service", "[Unit]\nRefuseManualStop=yes\n[Service]\nExecStart=/bin/a\n")],
+    );
     let (answer, status) = json(&[folder.path(), "--stop", "a.service"]);
     assert_eq!((answer["troubles"][0]["kind"].as_str(), status), (Some("refused"), 1), "{answer}");
 }

@@ -4,6 +4,7 @@
 
 mod browser;
 mod command;
+mod live;
 mod reality;
 
 use std::path::{Path, PathBuf};

@@ -52,7 +52,8 @@ fn read(path: &Path) -> Set {
     let words = |text: String| text.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
     let (start, ask, suppose, seconds) = (words(take("start")), words(take("ask")), take("if"), take("for"));
     let recorded = path.with_extension("recorded");
-    let recorded = std::fs::read_to_string(&recorded).unwrap_or_else(|e| panic!("{}: {e}", recorded.display()));
+    let recorded =
+        std::fs::read_to_string(&recorded).unwrap_or_else(|e| panic!("{}: {e}", recorded.display()));
     Set {
         name: path.file_stem().and_then(|n| n.to_str()).expect("a name").to_owned(),
         units: parts,
@@ -81,19 +82,22 @@ fn predicted(set: &Set) -> Value {
     json(&arguments).0
 }
 
-/// The marks of the recorded trace for a prediction's events: (time, mark with the unit's stem).
+/// The marks of the recorded trace for a prediction's events: (time, mark with the unit's stem). Who is killed
+/// can't say so.
 fn events(prediction: &Value) -> Vec<(f64, String)> {
     let list = prediction["events"].as_array().expect("events");
     let one = |event: &Value| {
         let mark = match event["what"].as_str().expect("what") {
             "starts" => '+',
             "is stopped" => '-',
+            "is killed" => return None,
             _ => '!',
         };
         let unit = event["unit"].as_str().expect("a unit");
-        (event["at_s"].as_f64().expect("a time"), format!("{mark}{}", unit.rsplit_once('.').expect("a kind").0))
+        let stem = unit.rsplit_once('.').expect("a kind").0;
+        Some((event["at_s"].as_f64().expect("a time"), format!("{mark}{stem}")))
     };
-    list.iter().map(one).collect()
+    list.iter().filter_map(one).collect()
 }
 
 /// What differs between a prediction and what was recorded.
@@ -121,8 +125,13 @@ fn differences(set: &Set, prediction: &Value) -> Vec<String> {
         if service && !silent {
             compare("starts", starts.into(), &unit["starts"]);
         }
-        if service {
-            compare("NRestarts", own["automatic_restarts"].clone(), &unit["n_restarts"]);
+        if service && own.is_null() {
+            // Nobody needs it: it is as if it had never been loaded.
+            compare("NRestarts", 0.into(), &unit["n_restarts"]);
+            compare("processes", 0.into(), &unit["processes"]);
+            compare("state", "inactive".into(), &unit["state"]);
+        } else if service {
+            compare("NRestarts", own["n_restarts"].clone(), &unit["n_restarts"]);
             compare("processes", own["processes"].clone(), &unit["processes"]);
             compare("left behind", own["left_behind"].clone(), &unit["orphans"]);
         }

@@ -126,7 +126,9 @@ pub fn headline(prediction: &Prediction, asked: &Asked<'_>) -> String {
         }
         parts.push(text);
     }
-    for (name, unit) in prediction.units.iter().filter(|(_, u)| u.left_behind > 0 && !u.counts.allowed).take(2) {
+    for (name, unit) in
+        prediction.units.iter().filter(|(_, u)| u.left_behind > 0 && !u.counts.allowed).take(2)
+    {
         let bytes = size(unit.left_behind.saturating_mul(asked.question.limits.per_process));
         let processes = if unit.left_behind == 1 { "process" } else { "processes" };
         parts.push(format!(

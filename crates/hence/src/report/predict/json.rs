@@ -61,7 +61,10 @@ pub fn of(prediction: &Prediction, asked: &Asked<'_>) -> Json {
         ("loops", Json::List(prediction.loops.iter().map(one_loop).collect())),
         ("troubles", Json::List(troubles.collect())),
         ("timeline", Json::List(timeline.collect())),
-        ("blast", prediction.blast.as_ref().map_or(Json::Null, |b| Json::List(b.iter().map(reach).collect()))),
+        (
+            "blast",
+            prediction.blast.as_ref().map_or(Json::Null, |b| Json::List(b.iter().map(reach).collect())),
+        ),
         ("events", Json::List(prediction.events.iter().map(event).collect())),
         ("processes_peak", Json::Number(prediction.processes)),
         ("assumptions", Json::List(lines.iter().map(text).collect())),
@@ -74,6 +77,7 @@ fn unit(unit: &UnitForecast) -> Json {
         ("starts", Json::Number(unit.counts.starts)),
         ("restarts", Json::Number(unit.counts.restarts)),
         ("automatic_restarts", Json::Number(unit.counts.automatic)),
+        ("n_restarts", Json::Number(unit.n_restarts.into())),
         ("period_s", seconds(unit.counts.period_us())),
         ("left_behind", Json::Number(unit.left_behind)),
         ("processes", Json::Number(unit.processes)),
@@ -88,6 +92,7 @@ fn event(moment: &Moment) -> Json {
     let what = match moment.kind {
         MomentKind::Starts => "starts",
         MomentKind::IsStopped => "is stopped",
+        MomentKind::IsKilled => "is killed",
         MomentKind::Ends => "ends",
     };
     Json::Object(vec![

@@ -89,11 +89,7 @@ pub fn curve(name: &str, unit: &UnitForecast, prediction: &Prediction) -> String
         }
     }
     svg.push_str(&format!("<polyline points=\"{line}\" class=\"line\"/>\n"));
-    svg.push_str(&format!(
-        "<circle cx=\"{}\" cy=\"{}\" r=\"4\"/>\n</svg>\n",
-        x(last.0),
-        y(last.1)
-    ));
+    svg.push_str(&format!("<circle cx=\"{}\" cy=\"{}\" r=\"4\"/>\n</svg>\n", x(last.0), y(last.1)));
     svg
 }
 
@@ -213,11 +209,10 @@ mod tests {
 
     #[test]
     fn long_lines_are_broken() {
-        assert_eq!(broken("Requires=b.service, /etc/units/a.service:3", 20), [
-            "Requires=b.service,",
-            "/etc/units/",
-            "a.service:3"
-        ]);
+        assert_eq!(
+            broken("Requires=b.service, /etc/units/a.service:3", 20),
+            ["Requires=b.service,", "/etc/units/", "a.service:3"]
+        );
         assert_eq!(broken(&"x".repeat(25), 10), ["x".repeat(10), "x".repeat(10), "x".repeat(5)]);
         assert_eq!(escaped("<a b=\"c\">&\u{1}"), "&lt;a b=&quot;c&quot;&gt;&amp;\u{fffd}");
     }
