@@ -14,7 +14,7 @@ import importlib.util, json, re, sys, time
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-SHOWN = ["Id", "NRestarts", "ActiveState", "SubState", "Result"]
+SHOWN = ["Id", "NRestarts", "ActiveState", "SubState", "Result", "MainPID"]
 CLIENT = """perl -MIO::Socket::UNIX -MTime::HiRes=sleep -e 'while (1) { sleep %s;
   my $s = IO::Socket::UNIX->new(Type => SOCK_STREAM, Peer => "%s"); }' >/dev/null 2>&1 </dev/null &"""
 
@@ -58,15 +58,15 @@ systemctl start --no-block {' '.join(start)}
 {watch([(u, m[1]) for u, m in limited if m])}
 {ask}
 python3 -c 'import time, sys; b = float(open("/run/begin").read()); time.sleep(max(0, b + {seconds} - time.time()))'
-for u in {' '.join(units)}; do
-  cg=$(systemctl show -P ControlGroup $u); main=$(systemctl show -P MainPID $u)
-  for root in /sys/fs/cgroup/unified /sys/fs/cgroup; do
-    [ -n "$cg" ] && [ -r $root$cg/cgroup.procs ] || continue
-    for p in $(cat $root$cg/cgroup.procs); do echo $u $p $(cut -d' ' -f4 /proc/$p/stat) $main; done; break
-  done
-done
-echo ----
 systemctl show -p {','.join(SHOWN)} {' '.join(units)}
+echo ----
+for root in /sys/fs/cgroup/unified /sys/fs/cgroup; do
+  [ -d $root/system.slice ] || continue
+  for u in {' '.join(units)}; do
+    for p in $(cat $root/system.slice/$u/cgroup.procs 2>/dev/null); do echo $u $p $(cut -d' ' -f4 /proc/$p/stat); done
+  done
+  break
+done
 echo ----
 cat /run/begin /run/trace
 echo ----
@@ -74,7 +74,7 @@ cat /run/reached 2>/dev/null
 """
     with rig.Machine(rig.ORACLE, files) as m:
         out = m.call(script, timeout=seconds + 60).stdout
-        groups, shown, trace, reached = out.split("----\n")
+        shown, groups, trace, reached = out.split("----\n")
         members = [line.split() for line in groups.splitlines()]
         begin, *lines = trace.splitlines()
         begin = float(begin)
@@ -83,14 +83,14 @@ cat /run/reached 2>/dev/null
         for block in shown.split("\n\n"):
             d = dict(line.split("=", 1) for line in block.splitlines() if "=" in line)
             name = d["Id"]
-            own = [(pid, parent, main) for unit, pid, parent, main in members if unit == name]
+            own = [(pid, parent) for unit, pid, parent in members if unit == name]
             stem = name.rsplit(".", 1)[0]
             found[name] = {
                 "starts": sum(1 for e, _ in events if e == "+" + stem),
                 "n_restarts": int(d.get("NRestarts", 0)),
                 "state": d["ActiveState"], "sub": d["SubState"], "result": d.get("Result", "success"),
                 "processes": len(own),
-                "orphans": sum(1 for pid, parent, main in own if parent == "1" and pid != main),
+                "orphans": sum(1 for pid, parent in own if parent == "1" and pid != d.get("MainPID")),
             }
         version = m.call("systemctl --version").stdout.split()[1]
     kept = {"systemd": version, "units": found, "events": events}
