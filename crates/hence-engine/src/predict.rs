@@ -26,7 +26,9 @@ use alloc::{
     sync::Arc,
     vec::Vec,
 };
-use hence_ledger::{ActiveState, SubState, UnitResult, Verb, answer::Answer, index::Index, loops, why};
+use hence_ledger::{
+    ActiveState, SubState, UnitResult, Verb, advice, answer::Answer, index::Index, loops, why,
+};
 use hence_unit::config::ExecPhase;
 use hence_unit::{Config, JobMode, LoadState, Text, UnitKind, UnitName};
 use program::{Known, Starter};
@@ -415,7 +417,13 @@ impl Run {
         let why_of = |unit: &str, at_us: Option<u64>| {
             let stamp = |us: u64| Time { realtime_us: us + EPOCH_US, monotonic_us: us };
             let at = at_us.map(|us| stamp(begin_us + us));
-            why::why(&index, unit, at, stamp(self.world.now_us))
+            let mut answer = why::why(&index, unit, at, stamp(self.world.now_us))?;
+            // The records that are kept show how it begins; how much it came to is counted.
+            if let Some(all) = units.get(unit).filter(|u| u.left_behind > answer.left_behind.processes) {
+                answer.left_behind.processes = all.left_behind;
+                answer.advice = advice::advise(&answer);
+            }
+            Some(answer)
         };
         let loops = self.loops((&index, last), &units, for_us, &why_of);
         let takes_down = self.taken(question, before, &units, &why_of);

@@ -7,6 +7,9 @@ use alloc::{string::String, vec::Vec};
 use hence_ledger::{Exit, ExitKind, Fact, LeftOver, ProcessRole, Record, SpawnStep, record::Invocation};
 use hence_unit::{UnitName, config::ExecPhase, config::ServiceType};
 
+/// What a program takes beside what it does, in microseconds.
+const PROGRAM_US: u64 = 5_000;
+
 /// A process that is alive.
 #[derive(Clone, Debug)]
 pub(super) struct Modelled {
@@ -164,6 +167,8 @@ impl World {
             }
         }
         if let Some((after_us, exit)) = behaviour.ends {
+            // Where deadlines wait for a slot, it matters that no program ends in no time.
+            let after_us = after_us + if self.slot_us.is_some() { PROGRAM_US } else { 0 };
             self.happen(now_us + after_us, Happening::End(pid, exit));
         }
         for (after_us, text) in &behaviour.says {

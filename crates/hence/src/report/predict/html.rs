@@ -17,6 +17,8 @@ h2{font-size:1.05rem;margin:1.6em 0 .4em;border-bottom:1px solid currentColor}
 table{border-collapse:collapse;width:100%;font-size:.9rem}
 th,td{text-align:left;padding:3px 8px 3px 0;border-bottom:1px solid #8886;vertical-align:top}
 td.n,th.n{text-align:right}
+th,td.n,td.t{white-space:nowrap}
+td.t{padding-right:14px}
 svg{display:block;width:100%;max-width:30rem;height:auto;margin:.6em 0}
 svg text{font:12px system-ui,sans-serif;fill:currentColor}
 svg text.head{font-weight:bold}
@@ -123,7 +125,11 @@ fn row(page: &mut String, entry: &Entry<'_>) {
         true => String::new(),
         false => format!(" <strong>({})</strong>", escaped(&rhythm)),
     };
-    page.push_str(&format!("<tr><td>{}<td>{}{rhythm}\n", moment(entry.at_us), escaped(&entry.text())));
+    page.push_str(&format!(
+        "<tr><td class=\"t\">{}<td>{}{rhythm}\n",
+        moment(entry.at_us),
+        escaped(&entry.text())
+    ));
 }
 
 fn units(page: &mut String, prediction: &Prediction) {
