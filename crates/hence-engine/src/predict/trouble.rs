@@ -5,7 +5,7 @@ use super::{Prediction, Question, Trouble, tally};
 use crate::Engine;
 use crate::sim::caps::{Cap, CapKind};
 use alloc::{format, string::String, vec::Vec};
-use hence_ledger::{ActiveState, SubState};
+use hence_ledger::{ActiveState, JobResult, SubState};
 use hence_unit::{LoadState, Text};
 
 pub(super) fn troubles(prediction: &Prediction, question: &Question, engine: &Engine) -> Vec<Trouble> {
@@ -57,7 +57,11 @@ pub(super) fn troubles(prediction: &Prediction, question: &Question, engine: &En
             add("load", Some(name.text()), text);
         }
     }
-    let bad_job = |l: &&Line| matches!(l.what, tally::What::Job(..) | tally::What::Dropped(_));
+    let bad_job = |l: &&Line| match l.what {
+        tally::What::Job(_, result) => result != JobResult::Unsupported,
+        tally::What::Dropped(_) => true,
+        _ => false,
+    };
     for line in prediction.timeline.iter().filter(bad_job) {
         let known = prediction.units.get(&line.unit).is_some_and(|u| u.final_state.0 == ActiveState::Failed);
         if !known {
