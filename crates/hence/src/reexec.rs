@@ -4,6 +4,7 @@
 
 use hence_engine::carry::Carried;
 use hence_host::carry::Out;
+use hence_host::limited::Limited;
 use hence_host::sys::inherited::{Inherited, execute};
 use std::ffi::OsString;
 use std::fs::File;
@@ -48,19 +49,11 @@ impl Program {
         let quiet = Stdio::null;
         let mut command = Command::new(&self.path);
         command.arg0("hence").arg("--version").stdin(quiet()).stdout(quiet()).stderr(quiet());
-        let mut child = command.spawn().map_err(|error| error.to_string())?;
-        let begun = Instant::now();
-        loop {
-            match child.try_wait() {
-                Ok(Some(status)) if status.success() => return Ok(()),
-                Ok(Some(status)) => return Err(format!("it can't say its version: {status}")),
-                Ok(None) if begun.elapsed() < CHECK => std::thread::sleep(Duration::from_millis(1)),
-                Ok(None) | Err(_) => {
-                    let _ = child.kill();
-                    let _ = child.wait();
-                    return Err("it takes too long to say its version".to_owned());
-                }
-            }
+        let program = Limited::start(&mut command).map_err(|error| error.to_string())?;
+        match program.end_before(Instant::now() + CHECK).map_err(|error| error.to_string())? {
+            Some(status) if status.success() => Ok(()),
+            Some(status) => Err(format!("it can't say its version: {status}")),
+            None => Err("it takes too long to say its version".to_owned()),
         }
     }
 

@@ -4,11 +4,11 @@
 
 use super::generators::{MOST, find};
 use crate::environment::{Environment, parse};
-use rustix::event::{PollFd, PollFlags, poll};
+use crate::limited::{Limited, readable};
+use rustix::event::{PollFd, PollFlags};
 use std::{
     io::Read,
     os::fd::AsFd,
-    os::unix::process::CommandExt,
     path::{Path, PathBuf},
     process::{Command, Stdio},
     time::{Duration, Instant},
@@ -56,15 +56,13 @@ fn run_of(folders: &[PathBuf], given: &[Box<str>], limit: Duration) -> (Vec<Box<
 fn output(path: &Path, environment: &Environment, until: Instant) -> Result<String, String> {
     let mut command = Command::new(path);
     command.env_clear().envs(environment.iter().filter_map(|v| v.split_once('=')));
-    command.stdin(Stdio::null()).stdout(Stdio::piped()).current_dir("/").process_group(0);
-    let mut child = command.spawn().map_err(|e| format!("can't be run: {e}"))?;
-    let read = child.stdout.take().ok_or("has no output").and_then(|mut pipe| {
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).current_dir("/");
+    let mut program = Limited::start(&mut command).map_err(|e| format!("can't be run: {e}"))?;
+    let read = program.stdout().ok_or("has no output").and_then(|mut pipe| {
         let mut bytes = Vec::new();
         let mut buffer = [0; 8192];
         loop {
-            let left = until.saturating_duration_since(Instant::now());
-            let timeout = rustix::event::Timespec::try_from(left).ok();
-            let ready = poll(&mut [PollFd::from_borrowed_fd(pipe.as_fd(), PollFlags::IN)], timeout.as_ref());
+            let ready = readable(&mut [PollFd::from_borrowed_fd(pipe.as_fd(), PollFlags::IN)], until);
             match ready {
                 Ok(0) => return Err("took too long"),
                 Err(rustix::io::Errno::INTR) => continue,
@@ -79,20 +77,16 @@ fn output(path: &Path, environment: &Environment, until: Instant) -> Result<Stri
             }
         }
     });
-    if read.is_err() {
-        let group = rustix::process::Pid::from_child(&child);
-        let _ = rustix::process::kill_process_group(group, rustix::process::Signal::KILL);
-    } else {
-        // Whoever closed its output and goes on has the rest of the time.
-        while Instant::now() < until && matches!(child.try_wait(), Ok(None)) {
-            std::thread::sleep(Duration::from_millis(2));
+    let bytes = match read {
+        Ok(bytes) => bytes,
+        Err(why) => {
+            program.kill();
+            return Err(why.to_owned());
         }
-        if matches!(child.try_wait(), Ok(None)) {
-            let _ = child.kill();
-        }
-    }
-    let status = child.wait().map_err(|e| format!("can't be waited for: {e}"))?;
-    let bytes = read?;
+    };
+    // Whoever closed its output and goes on has the rest of the time.
+    let status = program.end_before(until).map_err(|e| format!("can't be waited for: {e}"))?;
+    let status = status.ok_or("took too long")?;
     if !status.success() {
         return Err(format!("failed: {status}"));
     }

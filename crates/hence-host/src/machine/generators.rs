@@ -4,15 +4,14 @@
 //! hence's own comes last: units that others need and that only systemd's package has.
 
 use super::Place;
-use rustix::event::{PollFd, PollFlags, poll};
+use crate::limited::{Limited, readable};
+use rustix::event::{PollFd, PollFlags};
 use std::{
     collections::BTreeMap,
     fs, io,
-    os::fd::OwnedFd,
     os::unix::fs::PermissionsExt,
-    os::unix::process::CommandExt,
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
+    process::{Command, Stdio},
     time::{Duration, Instant},
 };
 
@@ -117,24 +116,11 @@ pub(super) fn find(folders: &[PathBuf]) -> BTreeMap<String, PathBuf> {
     found
 }
 
-fn start(
-    path: &Path,
-    output: &[PathBuf; 3],
-    environment: &[(String, String)],
-) -> io::Result<(Child, OwnedFd)> {
+fn start(path: &Path, output: &[PathBuf; 3], environment: &[(String, String)]) -> io::Result<Limited> {
     let mut command = Command::new(path);
-    command.args(output).env_clear().stdin(Stdio::null()).current_dir("/").process_group(0);
-    let mut child = command.envs(environment.iter().map(|(name, value)| (name, value))).spawn()?;
-    let watched = rustix::process::Pid::from_child(&child);
-    match rustix::process::pidfd_open(watched, rustix::process::PidfdFlags::empty()) {
-        Ok(fd) => Ok((child, fd)),
-        Err(e) => {
-            // Without a descriptor its end can't be waited for with a limit.
-            let _ = child.kill();
-            let _ = child.wait();
-            Err(e.into())
-        }
-    }
+    command.args(output).env_clear().stdin(Stdio::null()).current_dir("/");
+    command.envs(environment.iter().map(|(name, value)| (name, value)));
+    Limited::start(&mut command)
 }
 
 fn run_these(
@@ -144,32 +130,28 @@ fn run_these(
     limit: Duration,
 ) -> Vec<String> {
     let mut notes = Vec::new();
-    let mut running: Vec<(&PathBuf, Child, OwnedFd)> = Vec::new();
+    let mut running: Vec<(&PathBuf, Limited)> = Vec::new();
     for path in generators.values() {
         match start(path, output, environment) {
-            Ok((child, fd)) => running.push((path, child, fd)),
+            Ok(program) => running.push((path, program)),
             Err(e) => notes.push(format!("the generator {} can't be run: {e}", path.display())),
         }
     }
     let until = Instant::now() + limit;
     while !running.is_empty() {
-        let left = until.saturating_duration_since(Instant::now());
-        let timeout = rustix::event::Timespec::try_from(left).ok();
         let mut fds: Vec<PollFd<'_>> =
-            running.iter().map(|(.., fd)| PollFd::new(fd, PollFlags::IN)).collect();
+            running.iter().map(|(_, program)| PollFd::new(program, PollFlags::IN)).collect();
         // Interrupted or refused: whoever has ended is found below all the same.
-        let _ = poll(&mut fds, timeout.as_ref());
-        running.retain_mut(|(path, child, _)| match child.try_wait() {
+        let _ = readable(&mut fds, until);
+        running.retain_mut(|(path, program)| match program.ended() {
             Ok(Some(status)) => {
                 if !status.success() {
                     notes.push(format!("the generator {} failed: {status}", path.display()));
                 }
                 false
             }
-            Ok(None) if left.is_zero() => {
-                let group = rustix::process::Pid::from_child(child);
-                let _ = rustix::process::kill_process_group(group, rustix::process::Signal::KILL);
-                let _ = child.wait();
+            Ok(None) if Instant::now() >= until => {
+                program.kill();
                 let seconds = limit.as_secs();
                 notes.push(format!("the generator {} took more than {seconds} s", path.display()));
                 false
