@@ -22,6 +22,7 @@ use crate::{JobId, Refusal, Time};
 use alloc::{
     collections::{BTreeMap, BTreeSet},
     format,
+    rc::Rc,
     string::{String, ToString},
     sync::Arc,
     vec::Vec,
@@ -178,7 +179,7 @@ pub struct Prediction {
 /// The files, the sentences, and what is guessed of programs.
 #[derive(Debug)]
 struct Supposed {
-    ground: Arc<dyn Ground>,
+    ground: Rc<dyn Ground>,
     sentences: Vec<Sentence>,
 }
 
@@ -214,7 +215,7 @@ impl Source for Supposed {
 struct Run {
     world: World,
     tally: Tally,
-    supposed: Arc<Supposed>,
+    supposed: Rc<Supposed>,
     /// Clients that come: to whom, how often, when next.
     traffic: Vec<(UnitName, u64, u64)>,
     steps: u64,
@@ -226,8 +227,8 @@ struct Run {
 ///
 /// # Errors
 /// A unit that a sentence or a request names is unknown.
-pub fn predict(question: &Question, ground: Arc<dyn Ground>) -> Result<Prediction, String> {
-    let supposed = Arc::new(Supposed { ground, sentences: question.sentences.clone() });
+pub fn predict(question: &Question, ground: Rc<dyn Ground>) -> Result<Prediction, String> {
+    let supposed = Rc::new(Supposed { ground, sentences: question.sentences.clone() });
     let mut world = World::of(supposed.clone());
     world.caps.enforce(question.limits.clone());
     world.slot_us = question.slot_us;

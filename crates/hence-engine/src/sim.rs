@@ -26,8 +26,8 @@ use alloc::{
     boxed::Box,
     collections::{BTreeMap, BTreeSet, VecDeque},
     format,
+    rc::Rc,
     string::{String, ToString},
-    sync::Arc,
     vec::Vec,
 };
 use behaviour::Script;
@@ -167,7 +167,7 @@ pub struct World {
     pub slot_us: Option<u64>,
     /// What may be had of processes.
     pub caps: Caps,
-    source: Option<Arc<dyn Source>>,
+    source: Option<Rc<dyn Source>>,
     files: Memory,
     path: UnitPath,
     environs: Environs,
@@ -267,7 +267,7 @@ impl World {
 
     /// A world without chance whose units are read from `source` when they are first needed. Its steps
     /// aren't checked, and its effects aren't kept: who drives it takes [`World::records`] as they come.
-    pub fn of(source: Arc<dyn Source>) -> World {
+    pub fn of(source: Rc<dyn Source>) -> World {
         let mut world = World::new(0, &[], &[]);
         (world.checked, world.source) = (false, Some(source));
         world

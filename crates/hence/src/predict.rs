@@ -7,10 +7,11 @@ use hence_bus::front::ROOT;
 use hence_bus::wire::Value;
 use hence_engine::predict::{Ground, program::Known};
 use hence_unit::{Config, UnitKind, UnitName};
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::io::Read;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
+use std::rc::Rc;
 
 /// Of a script no more is read.
 const SCRIPT: u64 = 64 * 1024;
@@ -20,7 +21,7 @@ const PROGRAMS: [&str; 6] = ["/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "
 /// Unit files and programs on disk.
 pub struct Disk {
     units: Units,
-    programs: Mutex<BTreeMap<String, Known>>,
+    programs: RefCell<BTreeMap<String, Known>>,
 }
 
 impl std::fmt::Debug for Disk {
@@ -30,8 +31,8 @@ impl std::fmt::Debug for Disk {
 }
 
 impl Disk {
-    pub fn of(units: Units) -> Arc<Disk> {
-        Arc::new(Disk { units, programs: Mutex::default() })
+    pub fn of(units: Units) -> Rc<Disk> {
+        Rc::new(Disk { units, programs: RefCell::default() })
     }
 }
 
@@ -41,8 +42,7 @@ impl Ground for Disk {
     }
 
     fn program(&self, path: &str) -> Known {
-        let Ok(mut known) = self.programs.lock() else { return Known::Nothing };
-        known.entry(path.to_owned()).or_insert_with(|| look(path)).clone()
+        self.programs.borrow_mut().entry(path.to_owned()).or_insert_with(|| look(path)).clone()
     }
 }
 

@@ -95,7 +95,7 @@ pub fn moment(us: u64) -> String {
     match us {
         0 => "0 s".into(),
         // Who asks about 24 h reads of 24 h.
-        _ if us >= HOUR && us <= 72 * HOUR => match us % HOUR / 60_000_000 {
+        _ if (HOUR..=72 * HOUR).contains(&us) => match us % HOUR / 60_000_000 {
             0 => format!("{} h", us / HOUR),
             minutes => format!("{} h {minutes} min", us / HOUR),
         },
@@ -146,7 +146,7 @@ pub fn headline(prediction: &Prediction, asked: &Asked<'_>) -> String {
     let others: Vec<&str> = prediction
         .troubles
         .iter()
-        .filter(|t| !told.contains(&t.kind) && !(asks && t.kind == "down"))
+        .filter(|t| !(told.contains(&t.kind) || asks && t.kind == "down"))
         .map(|t| t.text.as_str())
         .collect();
     parts.extend(others.iter().take(3).map(|t| (*t).to_owned()));
