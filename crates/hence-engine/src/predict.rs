@@ -232,7 +232,7 @@ pub fn predict(question: &Question, ground: Rc<dyn Ground>) -> Result<Prediction
     let mut world = World::of(supposed.clone());
     world.caps.enforce(question.limits.clone());
     world.slot_us = question.slot_us;
-    let tally = Tally { begin_us: BEGIN_US, ..Tally::default() };
+    let tally = Tally::from(BEGIN_US);
     let (traffic, refused) = (Vec::new(), Vec::new());
     let mut run = Run { world, tally, supposed, traffic, steps: 0, processes: 0, refused };
     for sentence in &question.sentences {
@@ -406,6 +406,7 @@ impl Run {
     ) -> Prediction {
         let begin_us = self.tally.begin_us;
         let for_us = self.world.now_us.saturating_sub(begin_us).min(question.for_us);
+        self.tally.mark(for_us);
         let units = self.units();
         let mut watched = self.world.caps.all.clone();
         for cap in &mut watched {
@@ -453,17 +454,26 @@ impl Run {
 
     /// Units that files make, with what became of them.
     fn units(&self) -> BTreeMap<Text, UnitForecast> {
-        let mut units = BTreeMap::new();
+        let mut units: BTreeMap<Text, UnitForecast> = BTreeMap::new();
         for unit in self.world.engine.units().filter(|u| !u.config.sources.is_empty()) {
-            let counts = self.tally.units.get(unit.name().text()).cloned().unwrap_or_default();
-            let forecast = UnitForecast {
+            let counted =
+                |name: &UnitName| self.tally.units.get(name.text()).map(|c| (name.clone(), c.clone()));
+            let template = || unit.name().template().and_then(|template| counted(&template));
+            let (name, counts) = counted(unit.name()).or_else(template).unwrap_or_else(|| {
+                let nothing_happened = OfUnit::default();
+                (unit.name().clone(), nothing_happened)
+            });
+            let (left_behind, processes) =
+                (unit.left_over.len() as u64, self.world.group_size(unit.id) as u64);
+            let forecast = units.entry(name.text().clone()).or_insert_with(|| UnitForecast {
                 counts,
-                left_behind: unit.left_over.len() as u64,
-                processes: self.world.group_size(unit.id) as u64,
+                left_behind: 0,
+                processes: 0,
                 n_restarts: unit.service().map_or(0, |s| s.restarts),
                 final_state: (unit.active_state(), unit.sub_state(), unit.result()),
-            };
-            units.insert(unit.name().text().clone(), forecast);
+            });
+            forecast.left_behind += left_behind;
+            forecast.processes += processes;
         }
         // Instances and the like that are gone again.
         let gone = |name: &str| {

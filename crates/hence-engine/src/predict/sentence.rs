@@ -9,6 +9,9 @@ use alloc::{
 };
 use hence_unit::{UnitKind, UnitName, value};
 
+/// A hundred years, in microseconds: longer than any prediction.
+const LONGEST_US: u64 = 36_525 * 86_400 * 1_000_000;
+
 /// The forms of a sentence, for help and for errors.
 pub const FORMS: &str = "\
 UNIT exits STATUS [after T] [every time|once|N times]
@@ -192,7 +195,7 @@ fn after<'w>(words: &'w [&'w str]) -> Result<(&'w [&'w str], Option<u64>), Wrong
 fn time(words: &[&str]) -> Result<u64, Wrong> {
     let text = words.join(" ");
     value::span(&text, 1_000_000)
-        .filter(|us| *us != u64::MAX)
+        .filter(|us| *us <= LONGEST_US)
         .ok_or_else(|| Wrong::Part(format!("{text:?} is no time; write for example 2s, 1min 30s or 4h")))
 }
 
@@ -278,6 +281,7 @@ mod tests {
             ("a exits", "with which status? Write: a exits 1"),
             ("a exits 256", "is no exit status; write a number from 0 to 255"),
             ("a exits 1 after soon", "\"soon\" is no time; write for example 2s"),
+            ("a exits 1 after 500000y", "is no time"),
             ("a exits 1 after", "\"\" is no time"),
             ("a is killed by NOBODY", "is no signal; write for example SIGKILL"),
             ("a crashes", "did you mean \"is killed by SEGV\"?"),

@@ -9,13 +9,20 @@ use alloc::{
 use hence_ledger::{
     ActiveState, DeadlineKind, Exit, Fact, JobResult, JobType, ProcessRole, Record, SubState, UnitResult,
 };
-use hence_unit::Text;
+use hence_unit::{Text, UnitName};
 
 /// Records that are kept as they are, to be asked why.
 const KEPT: usize = 6_000;
 const SIGTERM: i32 = 15;
 /// Starts and ends that are kept.
 const EVENTS: usize = 256;
+/// Instances of one template that are counted each; further ones count as their template.
+const INSTANCES: u32 = 16;
+/// Moments at which it is noted how far things have come, in microseconds.
+const MARKS_US: [u64; 9] = {
+    const MIN: u64 = 60_000_000;
+    [MIN, 10 * MIN, 60 * MIN, 360 * MIN, 720 * MIN, 1_440 * MIN, 2_880 * MIN, 10_080 * MIN, 43_200 * MIN]
+};
 /// Points of a curve.
 const POINTS: usize = 240;
 
@@ -125,6 +132,9 @@ pub struct OfUnit {
     pub allowed: bool,
     /// Processes left behind: (microseconds since the beginning, how many), not more than a picture needs.
     pub curve: Vec<(u64, u64)>,
+    /// How far it had come when: (microseconds since the beginning, restarts, processes left behind).
+    pub marks: Vec<(u64, u64, u64)>,
+    left: u64,
     stride: u64,
     skipped: u64,
     job: Option<JobType>,
@@ -149,9 +159,20 @@ pub struct Tally {
     pub taken_down: BTreeSet<Text>,
     /// How many lines there have been.
     pub order: u64,
+    instances: BTreeMap<Text, u32>,
 }
 
 impl Tally {
+    /// Nothing yet, from this moment on.
+    pub fn from(begin_us: u64) -> Tally {
+        Tally { begin_us, ..Tally::default() }
+    }
+
+    /// Notes how far all units have come.
+    pub fn mark(&mut self, at_us: u64) {
+        self.units.values_mut().for_each(|unit| unit.mark(at_us));
+    }
+
     /// Counts from this moment on. What the units are doing stays known.
     pub fn begin(&mut self, at_us: u64) {
         self.begin_us = at_us;
@@ -165,7 +186,10 @@ impl Tally {
     }
 
     /// Takes a record.
-    pub fn take(&mut self, record: Record) {
+    pub fn take(&mut self, mut record: Record) {
+        if let Some(name) = record.unit.as_ref().filter(|name| name.contains('@')) {
+            record.unit = Some(self.shown(name));
+        }
         let at_us = record.at.monotonic_us.saturating_sub(self.begin_us);
         self.moment(&record, at_us);
         if let Some(what) = self.of_unit(&record, at_us) {
@@ -174,6 +198,18 @@ impl Tally {
         if self.kept.len() < KEPT && !matches!(record.fact, Fact::Loaded { .. }) {
             self.kept.push(record);
         }
+    }
+
+    /// The name that an instance is counted under: a socket may make one for each connection.
+    fn shown(&mut self, name: &Text) -> Text {
+        let template = UnitName::new(name).and_then(|n| n.template());
+        let Some(template) = template.filter(|_| !self.units.contains_key(name)) else { return name.clone() };
+        let known = self.instances.entry(template.text().clone()).or_default();
+        if *known >= INSTANCES {
+            return template.text().clone();
+        }
+        *known += 1;
+        name.clone()
     }
 
     fn moment(&mut self, record: &Record, at_us: u64) {
@@ -239,9 +275,16 @@ impl Tally {
             }
             Fact::LeftBehind { total, allowed, .. } => {
                 unit.allowed |= allowed;
+                unit.mark(at_us);
+                unit.left = u64::from(*total);
                 unit.left_peak = unit.left_peak.max(u64::from(*total));
                 unit.point(at_us, u64::from(*total));
                 Some(What::Leaves)
+            }
+            Fact::LeftOverGone { .. } => {
+                unit.mark(at_us);
+                unit.left = unit.left.saturating_sub(1);
+                None
             }
             Fact::StartLimitHit { .. } => Some(What::StartLimit),
             Fact::DeadlineReached { deadline, .. } => {
@@ -290,6 +333,7 @@ impl Tally {
 impl OfUnit {
     /// It was started.
     fn begun(&mut self, at_us: u64) {
+        self.mark(at_us);
         self.starts += 1;
         if !self.restarting || self.starts == 1 {
             return;
@@ -301,6 +345,13 @@ impl OfUnit {
                 self.pauses = Some(wider(self.pauses, at_us - *last));
                 *last = at_us;
             }
+        }
+    }
+
+    /// Notes how far it has come at each moment of interest before this one.
+    fn mark(&mut self, at_us: u64) {
+        while let Some(&mark) = MARKS_US.get(self.marks.len()).filter(|mark| **mark < at_us) {
+            self.marks.push((mark, self.restarts, self.left));
         }
     }
 

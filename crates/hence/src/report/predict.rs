@@ -10,7 +10,7 @@ use super::answer::rule;
 use super::page::Page;
 use super::style::Style::{Bad, Faint, Good, Plain, Strong};
 use fold::{SHOWN, folded, headline, later, moment, number};
-use hence_engine::predict::{Prediction, Question, limit_text};
+use hence_engine::predict::{Prediction, Question, UnitForecast, limit_text};
 use hence_engine::sim::caps::CapKind;
 use hence_ledger::answer::Answer;
 use hence_ledger::speech::size;
@@ -33,6 +33,7 @@ pub fn page(prediction: &Prediction, asked: &Asked<'_>) -> String {
     why(&mut page, prediction);
     limits(&mut page, prediction);
     timeline(&mut page, prediction);
+    growth(&mut page, prediction);
     units(&mut page, prediction);
     if let Some(rows) = &prediction.blast {
         blast(&mut page, rows);
@@ -147,10 +148,25 @@ fn timeline(page: &mut Page, prediction: &Prediction) {
     }
 }
 
+/// How far what goes around or leaks has come by when.
+fn growth(page: &mut Page, prediction: &Prediction) {
+    let mut rows: Vec<Vec<String>> = Vec::new();
+    let grows = |u: &UnitForecast| u.counts.restarts >= 3 || u.left_behind > 0;
+    for (name, unit) in prediction.units.iter().filter(|(_, u)| grows(u)).take(8) {
+        let end = (prediction.for_us, unit.counts.restarts, unit.left_behind);
+        for (nth, (at_us, restarts, left)) in unit.counts.marks.iter().copied().chain([end]).enumerate() {
+            let name = if nth == 0 { name.to_string() } else { String::new() };
+            rows.push(vec![name, moment(at_us), number(restarts), number(left)]);
+        }
+    }
+    if !rows.is_empty() {
+        page.gap();
+        page.table(&["UNIT", "BY", "RESTARTS", "LEFT BEHIND"], &[1, 2, 3], &rows);
+    }
+}
+
 fn units(page: &mut Page, prediction: &Prediction) {
-    let busy = |(_, u): &(&hence_ledger::Text, &hence_engine::predict::UnitForecast)| {
-        u.counts.starts > 0 || u.left_behind > 0
-    };
+    let busy = |(_, u): &(&hence_ledger::Text, &UnitForecast)| u.counts.starts > 0 || u.left_behind > 0;
     let mut rows: Vec<Vec<String>> = Vec::new();
     for (name, unit) in prediction.units.iter().filter(busy) {
         let (active, sub, _) = unit.final_state;

@@ -27,6 +27,8 @@ fn a_day_of_the_incident() {
     assert_eq!((collector["restarts"].as_u64(), collector["period_s"].as_f64()), (Some(17_280), Some(5.0)));
     let foo = &answer["units"]["foo.service"];
     assert_eq!((foo["restarts"].as_u64(), foo["left_behind"].as_u64()), (Some(17_280), Some(17_280)));
+    let growth = foo["growth"].as_array().unwrap();
+    assert_eq!(growth[2], serde_json::json!({"at_s": 3600.0, "restarts": 719, "left_behind": 719}));
     assert_eq!(answer["takes_down"], serde_json::json!(["foo.service"]));
     let one = &answer["loops"][0];
     assert_eq!(one["units"], serde_json::json!(["aws-otel-collector.service", "foo.service"]));
@@ -176,6 +178,21 @@ fn what_is_asked_for_and_refused_is_trouble() {
     );
     let (answer, status) = json(&[folder.path(), "--stop", "a.service"]);
     assert_eq!((answer["troubles"][0]["kind"].as_str(), status), (Some("refused"), 1), "{answer}");
+}
+
+/// Each connection is an instance of its own; a day of them is one entry.
+#[test]
+fn many_instances_count_as_one() {
+    let folder = Folder::of(
+        "instances",
+        &[
+            ("a.socket", "[Socket]\nListenStream=/run/a\nAccept=yes\n"),
+            ("a@.service", "[Service]\nExecStart=/bin/a\n"),
+        ],
+    );
+    let (answer, _) = json(&[folder.path(), "--if", "traffic on a.socket every 10s", "--for", "2h"]);
+    let units = answer["units"].as_object().unwrap();
+    assert!(units.len() < 20, "{:?}", units.keys());
 }
 
 /// Loops that take no time, and ones that are too fast for a day, end the prediction and not the patience.

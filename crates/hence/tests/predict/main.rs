@@ -36,12 +36,14 @@ pub fn incident() -> String {
 pub struct Folder(pub PathBuf);
 
 impl Folder {
+    /// An empty one.
     pub fn new(name: &str) -> Folder {
         let path = std::env::temp_dir().join(format!("hence-predict-{}-{name}", std::process::id()));
         std::fs::create_dir_all(&path).expect("a folder below the temporary one");
         Folder(path)
     }
 
+    /// One with these files, (path, text).
     pub fn of(name: &str, files: &[(&str, &str)]) -> Folder {
         let folder = Folder::new(name);
         for (file, text) in files {
@@ -52,6 +54,7 @@ impl Folder {
         folder
     }
 
+    /// Where it is.
     pub fn path(&self) -> &str {
         self.0.to_str().expect("a path in UTF-8")
     }

@@ -79,12 +79,21 @@ fn unit(unit: &UnitForecast) -> Json {
         ("automatic_restarts", Json::Number(unit.counts.automatic)),
         ("n_restarts", Json::Number(unit.n_restarts.into())),
         ("period_s", seconds(unit.counts.period_us())),
+        ("growth", Json::List(unit.counts.marks.iter().map(mark).collect())),
         ("left_behind", Json::Number(unit.left_behind)),
         ("processes", Json::Number(unit.processes)),
         ("left_behind_peak", Json::Number(unit.counts.left_peak.max(unit.left_behind))),
         ("final_state", text(active)),
         ("final_sub_state", text(sub)),
         ("result", text(result)),
+    ])
+}
+
+fn mark(&(at_us, restarts, left): &(u64, u64, u64)) -> Json {
+    Json::Object(vec![
+        ("at_s", Json::Seconds(at_us)),
+        ("restarts", Json::Number(restarts)),
+        ("left_behind", Json::Number(left)),
     ])
 }
 
