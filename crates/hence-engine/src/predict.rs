@@ -571,6 +571,10 @@ impl Run {
 
     fn assumptions(&self, question: &Question) -> Vec<String> {
         let mut told = Vec::new();
+        let timer = |u: &&crate::Unit| u.name().kind() == UnitKind::Timer && is_up(u.active_state());
+        if self.world.engine.units().any(|u| timer(&u)) {
+            told.push("timers elapse as soon as they may: AccuracySec= puts nothing off".to_string());
+        }
         for unit in self.world.engine.units().filter(|u| !u.config.sources.is_empty()) {
             let started = self.tally.units.get(unit.name().text()).is_some_and(|u| u.starts > 0);
             if started {

@@ -209,8 +209,8 @@ impl Sources {
                 start.push(name.clone());
             }
         }
-        // Each is asked for by itself: what listens comes first, as basic.target has it, for a socket can't be
-        // opened any more once its service runs.
+        // Each is asked for by itself: what listens comes first, as basic.target has it, for a socket can't
+        // be opened any more once its service runs.
         start.sort_by_key(|name| match name.kind() {
             UnitKind::Socket => 0,
             UnitKind::Path | UnitKind::Timer => 1,

@@ -27,8 +27,8 @@ fn open(browser: &str, folder: &Path, page: &Path, width: u32) -> (String, Strin
     (text(&output.stdout), text(&output.stderr))
 }
 
-/// A page that holds the tested one in a frame of 390 px and notes what can't be seen there: what is wider than
-/// the screen, and letters that are too small to read.
+/// A page that holds the tested one in a frame of 390 px and notes what can't be seen there: what is wider
+/// than the screen, and letters that are too small to read.
 const MEASURE: &str = "<!DOCTYPE html><meta charset=utf-8><body><script>
 const f = document.createElement('iframe');
 f.style.width = '390px'; f.style.height = '900px'; f.style.border = '0';

@@ -1,6 +1,6 @@
-//! `hence predict` against reality and against its own word: sets of units whose counts and order were recorded
-//! from a real systemd (`record.py` beside this records them again), the incident at its full length, the
-//! command line, and the page in a browser.
+//! `hence predict` against reality and against its own word: sets of units whose counts and order were
+//! recorded from a real systemd (`record.py` beside this records them again), the incident at its full
+//! length, the command line, and the page in a browser.
 
 mod browser;
 mod command;

@@ -82,8 +82,8 @@ fn predicted(set: &Set) -> Value {
     json(&arguments).0
 }
 
-/// The marks of the recorded trace for a prediction's events: (time, mark with the unit's stem). Who is killed
-/// can't say so.
+/// The marks of the recorded trace for a prediction's events: (time, mark with the unit's stem). Who is
+/// killed can't say so.
 fn events(prediction: &Value) -> Vec<(f64, String)> {
     let list = prediction["events"].as_array().expect("events");
     let one = |event: &Value| {

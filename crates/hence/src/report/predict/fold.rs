@@ -56,7 +56,11 @@ impl Entry<'_> {
                 format!("{} leaves processes behind ({} in all)", line.unit, number(line.processes))
             }
             (what, _) if line.unit.is_empty() => what.sentence(line),
-            (what, _) => format!("{} {}", line.unit, what.sentence(line)),
+            (what, _) => {
+                let sentence = what.sentence(line);
+                let own = ["its ", "a ", "refused"].iter().any(|begin| sentence.starts_with(begin));
+                format!("{}{} {sentence}", line.unit, if own { ":" } else { "" })
+            }
         };
         self.lines.iter().map(one).collect::<Vec<_>>().join(", ")
     }
