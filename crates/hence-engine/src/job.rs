@@ -150,7 +150,8 @@ impl Engine {
             && !job.queued
         {
             job.queued = true;
-            self.run_queue.push_back(id);
+            let unit = &self.units[job.unit.0 as usize];
+            self.run_queue.push(id, unit.name(), &unit.config);
         }
     }
 
@@ -389,7 +390,9 @@ impl Engine {
     fn fail_dependents(&mut self, unit: UnitId, atom: Atom, record: RecordId) {
         for (other, rule) in self.linked(unit, atom) {
             let Some(job) = self.units[other.0 as usize].job else { continue };
-            if matches!(self.jobs[&job].job_type, JobType::Start | JobType::VerifyActive) {
+            if matches!(self.jobs[&job].job_type, JobType::Start | JobType::VerifyActive)
+                && !self.is_being_born(other)
+            {
                 let own = self.jobs[&job].record;
                 let causes = vec![Cause { record, rule }, Cause { record: own, rule: None }];
                 self.finish_job(job, JobResult::Dependency, true, causes);

@@ -28,11 +28,11 @@ use crate::alike::fingerprint;
 use crate::engine::{Edge, is_resting};
 use crate::job::{Performed, is_down};
 use crate::restart::RateLimit;
-use crate::{Checked, Effect, Engine, ExecId, Freezer, JobId, Time, UnitId};
+use crate::{Checked, Effect, Engine, ExecId, Freezer, JobId, Refusal, Time, UnitId};
 use alloc::{boxed::Box, collections::BTreeMap, format, string::String, sync::Arc, vec, vec::Vec};
 use hence_ledger::{
-    ActiveState, Cause, Exit, Fact, FileIdentity, JobResult, LeftOver, RecordId, Rule, SpawnStep, SubState,
-    Text, UnitResult, record::Invocation,
+    ActiveState, Cause, Exit, Fact, FileIdentity, JobResult, JobType, LeftOver, RecordId, Rule, SpawnStep,
+    SubState, Text, UnitResult, record::Invocation,
 };
 use hence_unit::{Atom, Config, LoadState, UnitKind, UnitName, config::INFINITY};
 
@@ -197,7 +197,10 @@ impl State {
                 s.sub = SubState::Dead;
                 s.result = UnitResult::Success;
             }
-            State::Timer(t) if t.sub == SubState::Failed => t.sub = SubState::Dead,
+            State::Timer(t) if t.sub == SubState::Failed => {
+                t.sub = SubState::Dead;
+                t.result = UnitResult::Success;
+            }
             State::Path(p) if p.sub == SubState::Failed => {
                 p.sub = SubState::Dead;
                 p.result = UnitResult::Success;
@@ -321,6 +324,7 @@ impl Unit {
             State::Service(s) => s.result,
             State::Socket(s) => s.result,
             State::Path(p) => p.result,
+            State::Timer(t) => t.result,
             State::Mount(m) => m.result,
             State::Swap(s) => s.result,
             State::Scope(s) => s.result,
@@ -460,7 +464,15 @@ impl Engine {
             return;
         }
         let Some(id) = self.units[unit.0 as usize].job else { return };
-        let cause = Cause { record: self.jobs[&id].record, rule: None };
+        let job = &self.jobs[&id];
+        let cause = Cause { record: job.record, rule: None };
+        match (job.job_type, job.state) {
+            (JobType::Start, crate::JobState::Running) => {}
+            // Another one by now, that was put off until this answer.
+            (JobType::Start, crate::JobState::Waiting) => return self.enqueue_job(id),
+            // The start that asked is gone.
+            _ => return,
+        }
         let (condition, assert) = match outcome {
             Checked::Holds => {
                 let performed = self.start_checked(unit, &cause);
@@ -535,6 +547,20 @@ impl Engine {
             ActiveState::Active => Performed::End(JobResult::Skipped),
             _ => Performed::End(JobResult::Invalid),
         }
+    }
+
+    /// Whether what it is to start isn't there, which refuses its own start.
+    pub(crate) fn refuses_trigger(&mut self, unit: UnitId, cause: &Cause) -> bool {
+        for (other, rule) in self.linked(unit, Atom::Triggers) {
+            let other = &self.units[other.0 as usize];
+            if other.config.load != LoadState::Loaded {
+                let text = format!("Refusing to start, unit {} to trigger not loaded.", other.name());
+                let causes = vec![Cause { rule, ..cause.clone() }];
+                self.refused(Some(unit), causes, &Refusal::NoSuchUnit(text.into()));
+                return true;
+            }
+        }
+        false
     }
 
     /// Counts a start against StartLimitBurst=. On a hit, records it and returns the record.

@@ -1,10 +1,11 @@
 //! What the starts and ends of its processes mean for a service.
 
 use super::{ControlProcess, MainProcess};
+use crate::job::is_down;
 use crate::restart::result_of;
 use crate::unit::{State, status_of};
 use crate::{Effect, Engine, ExecId, UnitId};
-use alloc::{format, vec, vec::Vec};
+use alloc::{boxed::Box, format, vec, vec::Vec};
 use hence_ledger::{
     Cause, Exit, ExitKind, Fact, ProcessRole, RecordId, SpawnStep, SubState, Text, UnitResult,
 };
@@ -31,6 +32,14 @@ impl Engine {
         let cause = Self::here(self.units[unit.0 as usize].record);
         let fact = Fact::ProcessStarted { pid, start_ticks, role };
         let record = self.record(Some(unit), vec![cause], fact);
+        if main && is_down(self.active_state(unit)) {
+            // Stopped before this was known, and nothing was to be killed.
+            let left_by = (self.units[unit.0 as usize].invocation, record);
+            let service = self.service_mut(unit);
+            service.group_empty = false;
+            service.left_by.get_or_insert_with(|| Box::new(left_by));
+            self.effect(Effect::Census { unit, expected: vec![] });
+        }
         if !main || self.service_ref(unit).sub != SubState::Start {
             return;
         }
