@@ -41,7 +41,7 @@ const COMING_UP_US: u64 = 600_000_000;
 /// What follows so shortly after the end, in microseconds, still belongs to it.
 const SEEN_THROUGH_US: u64 = 20_000;
 /// Most steps of a prediction.
-const STEPS: u64 = 3_000_000;
+const STEPS: u64 = 4_000_000;
 /// Most processes there may be at one time.
 const PROCESSES: usize = 200_000;
 /// A loop that has rested for so many of its periods is over.
