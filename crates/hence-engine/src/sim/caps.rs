@@ -1,5 +1,6 @@
 //! What may be had of processes: TasksMax= of units and slices, the pids of the machine, memory at an
-//! estimate per process. Without caps anything may be had. It counts; what follows from a refusal is the others' part.
+//! estimate per process. Without caps anything may be had. It counts; what follows from a refusal is the
+//! others' part.
 
 use crate::{Engine, UnitId};
 use alloc::{collections::BTreeMap, vec::Vec};
