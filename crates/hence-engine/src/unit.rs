@@ -2,26 +2,24 @@
 //!
 //! What each machine does is in the files below `unit/`, one per kind; a service's is split by phase.
 
+mod attached;
 mod carry;
 mod device;
 mod kill;
 mod left_over;
-mod mount;
 mod path;
 mod scope;
 mod service;
 mod simple;
 mod socket;
-mod swap;
 mod timer;
 
+pub use attached::Attached;
 pub use device::Device;
-pub use mount::Mount;
 pub use path::Path;
 pub use scope::Scope;
 pub use service::{ControlProcess, MainProcess, Service};
 pub use socket::Socket;
-pub use swap::Swap;
 pub use timer::Timer;
 
 use crate::alike::fingerprint;
@@ -124,11 +122,11 @@ pub enum State {
         up: bool,
     },
     /// systemd.mount(5)
-    Mount(Box<Mount>),
+    Mount(Box<Attached>),
     /// systemd.device(5): there is a node for it.
     Device(Device),
     /// systemd.swap(5)
-    Swap(Box<Swap>),
+    Swap(Box<Attached>),
     /// systemd.timer(5)
     Timer(Box<Timer>),
     /// systemd.path(5)
@@ -165,10 +163,9 @@ impl State {
             State::Target { up } | State::Slice { up } => simple(*up),
             State::Timer(t) => t.sub,
             State::Path(p) => p.sub,
-            State::Mount(m) => m.sub,
+            State::Mount(a) | State::Swap(a) => a.sub,
             State::Device(device) if device.up => SubState::Plugged,
             State::Device(_) => SubState::Dead,
-            State::Swap(s) => s.sub,
             State::Scope(s) => s.sub,
             State::Other => SubState::Dead,
         }
@@ -185,13 +182,9 @@ impl State {
                 s.sub = SubState::Dead;
                 s.result = UnitResult::Success;
             }
-            State::Mount(m) if m.sub == SubState::Failed => {
-                m.sub = SubState::Dead;
-                m.result = UnitResult::Success;
-            }
-            State::Swap(s) if s.sub == SubState::Failed => {
-                s.sub = SubState::Dead;
-                s.result = UnitResult::Success;
+            State::Mount(a) | State::Swap(a) if a.sub == SubState::Failed => {
+                a.sub = SubState::Dead;
+                a.result = UnitResult::Success;
             }
             State::Scope(s) if s.sub == SubState::Failed => {
                 s.sub = SubState::Dead;
@@ -325,8 +318,7 @@ impl Unit {
             State::Socket(s) => s.result,
             State::Path(p) => p.result,
             State::Timer(t) => t.result,
-            State::Mount(m) => m.result,
-            State::Swap(s) => s.result,
+            State::Mount(a) | State::Swap(a) => a.result,
             State::Scope(s) => s.result,
             _ => UnitResult::Success,
         }
@@ -507,8 +499,7 @@ impl Engine {
             State::Socket(_) => self.start_socket(unit, cause),
             State::Target { .. } | State::Slice { .. } => self.start_simple(unit, cause),
             State::Device(_) => self.start_device(unit),
-            State::Swap(_) => self.start_swap(unit, cause),
-            State::Mount(_) => self.start_mount(unit, cause),
+            State::Mount(_) | State::Swap(_) => self.attach(unit, cause),
             State::Timer(_) => self.start_timer(unit, cause),
             State::Path(_) => self.start_path(unit, cause),
             State::Scope(_) => self.start_scope(unit),
@@ -528,8 +519,7 @@ impl Engine {
             State::Target { .. } | State::Slice { .. } => self.stop_simple(unit, cause),
             // It waits for its node to go.
             State::Device(_) => Performed::Begun,
-            State::Swap(_) => self.stop_swap(unit, cause),
-            State::Mount(_) => self.stop_mount(unit, cause),
+            State::Mount(_) | State::Swap(_) => self.detach(unit, cause),
             State::Timer(_) => self.stop_timer(unit, cause),
             State::Path(_) => self.stop_path(unit, cause),
             State::Scope(_) => self.stop_scope(unit, cause),
@@ -615,8 +605,7 @@ impl Engine {
         }
         match self.units[unit.0 as usize].state {
             State::Socket(_) => self.socket_spawned(unit, exec, pid, start_ticks),
-            State::Mount(_) => self.mount_spawned(unit, pid, start_ticks),
-            State::Swap(_) => self.swap_spawned(unit, pid, start_ticks),
+            State::Mount(_) | State::Swap(_) => self.command_spawned(unit, pid, start_ticks),
             _ => self.service_spawned(unit, exec, pid, start_ticks),
         }
     }
@@ -626,8 +615,7 @@ impl Engine {
         let Some(unit) = self.starts.remove(&exec) else { return };
         match self.units[unit.0 as usize].state {
             State::Socket(_) => self.socket_spawn_failed(unit, exec, step, errno, subject),
-            State::Mount(_) => self.mount_spawn_failed(unit, step, errno, subject),
-            State::Swap(_) => self.swap_spawn_failed(unit, step, errno, subject),
+            State::Mount(_) | State::Swap(_) => self.command_spawn_failed(unit, step, errno, subject),
             _ => self.service_spawn_failed(unit, exec, step, errno, subject),
         }
     }
@@ -647,8 +635,7 @@ impl Engine {
         }
         match self.units[unit.0 as usize].state {
             State::Socket(_) => self.socket_exited(unit, pid, exit, (cpu_us, peak_bytes), spawn_error),
-            State::Mount(_) => self.mount_exited(unit, pid, exit, cpu_us, peak_bytes),
-            State::Swap(_) => self.swap_exited(unit, pid, exit, cpu_us, peak_bytes),
+            State::Mount(_) | State::Swap(_) => self.command_exited(unit, pid, exit, (cpu_us, peak_bytes)),
             _ => self.service_exited(unit, pid, exit, cpu_us, peak_bytes, spawn_error),
         }
     }
@@ -660,8 +647,7 @@ impl Engine {
             State::Timer(_) => self.timer_deadline(unit, after_us),
             State::Scope(_) => self.scope_deadline(unit, after_us),
             State::Socket(_) => self.socket_deadline(unit, after_us),
-            State::Mount(_) => self.mount_deadline(unit, after_us),
-            State::Swap(_) => self.swap_deadline(unit, after_us),
+            State::Mount(_) | State::Swap(_) => self.command_deadline(unit, after_us),
             State::Path(_) => {}
             State::Target { .. } | State::Slice { .. } | State::Device(_) | State::Other => {}
         }
@@ -728,8 +714,7 @@ impl Engine {
         match &self.units[unit.0 as usize].state {
             State::Service(s) => (s.main_pid(), s.control_pid()),
             State::Socket(s) => (None, s.control_pid()),
-            State::Mount(m) => (None, m.control_pid()),
-            State::Swap(s) => (None, s.control_pid()),
+            State::Mount(a) | State::Swap(a) => (None, a.control_pid()),
             _ => (None, None),
         }
     }

@@ -1,5 +1,6 @@
 //! What a line costs in the journal: 1,000,000 lines of 100 bytes with the fields of a service, from one
-//! stream and from 50, through the writer alone. `journal_cost [FOLDER [LINES]]`; the folder is filled.
+//! stream and from 50, through the writer alone. `journal_cost [FOLDER [LINES [STREAMS BATCH]]]`; the folder
+//! is filled.
 
 use hence_host::journal::{Bounds, Fields, Journal, JournalOptions, Place};
 use hence_ledger::Stamp;
@@ -78,7 +79,13 @@ fn run(folder: &std::path::Path, lines: usize, streams: usize, batch: usize) {
 fn main() {
     let mut arguments = std::env::args().skip(1);
     let folder = arguments.next().map_or_else(|| std::env::temp_dir().join("hence-journal-cost"), Into::into);
-    let lines = arguments.next().and_then(|n| n.parse().ok()).unwrap_or(1_000_000);
+    let mut number = || arguments.next().and_then(|n| n.parse::<usize>().ok());
+    let lines = number().unwrap_or(1_000_000);
+    if let Some(streams) = number() {
+        run(&folder, lines, streams.max(1), number().unwrap_or(600).max(1));
+        let _ = std::fs::remove_dir_all(&folder);
+        return;
+    }
     for (streams, batch) in [(1, 600), (50, 600), (1, 50), (50, 50)] {
         run(&folder, lines, streams, batch);
     }

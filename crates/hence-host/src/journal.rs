@@ -4,8 +4,10 @@
 //! are what the entries of a stream have in common. Nothing is mapped into memory, so a full disk is an
 //! error and no signal. Reading is `journalctl`'s business.
 
+mod copies;
 mod fields;
 mod file;
+mod filter;
 mod folder;
 mod growth;
 mod intake;
@@ -19,16 +21,21 @@ mod sockets;
 mod speaker;
 mod table;
 mod tail;
+mod varlink;
 
+pub(crate) use copies::{CONSOLE, KERNEL};
 pub use fields::{Fields, is_name};
 pub use folder::{Bounds, Journal, JournalOptions, Place};
 pub use intake::IntakeOptions;
 pub(crate) use intake::{Intake, Source, lines};
+#[cfg(test)]
+pub(crate) use parse::native as native_fields;
 pub(crate) use settings::LONGEST as LONGEST_LOGGING;
 pub use settings::Logging;
 pub(crate) use sockets::{Sockets, Turn as SocketTurn};
 pub(crate) use speaker::Speaker;
 pub(crate) use tail::tail;
+pub(crate) use varlink::Ask;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 

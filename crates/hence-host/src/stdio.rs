@@ -1,6 +1,7 @@
 //! Where the standard streams of a process come from and go to; systemd.exec(5), "Logging and Standard
 //! Input/Output".
 
+use crate::journal::{CONSOLE, KERNEL};
 use hence_ledger::{SpawnStep, Stream};
 use hence_unit::{ExecConfig, config::Stdio};
 use rustix::{
@@ -63,11 +64,11 @@ impl Streams {
         streams.numbers[1] = streams.output(context, stdout, Stream::Stdout, ends)?;
         streams.numbers[2] = match (&context.stderr, stdout) {
             // As stdout, but captured apart from it.
-            (Stdio::Default | Stdio::Inherit, Stdio::Default | Stdio::Journal) => {
+            (Stdio::Default | Stdio::Inherit, out) if is_captured(out) => {
                 streams.output(context, &Stdio::Journal, Stream::Stderr, ends)?
             }
             (Stdio::Default | Stdio::Inherit, _) => streams.numbers[1],
-            (own, out) if own == out && !matches!(own, Stdio::Journal) => streams.numbers[1],
+            (own, out) if own == out && !is_captured(own) => streams.numbers[1],
             (own, _) => streams.output(context, own, Stream::Stderr, ends)?,
         };
         Ok(streams)
@@ -81,7 +82,8 @@ impl Streams {
 
     fn input(&mut self, context: &ExecConfig, ends: &Ends<'_>) -> Result<RawFd, Failure> {
         match &context.stdin {
-            Stdio::Default | Stdio::Null | Stdio::Journal => Ok(ends.null),
+            Stdio::Default | Stdio::Null => Ok(ends.null),
+            Stdio::Journal | Stdio::JournalConsole | Stdio::Kmsg | Stdio::KmsgConsole => Ok(ends.null),
             Stdio::Append(path) | Stdio::Truncate(path) | Stdio::File(path) => {
                 self.file(path, OFlags::RDONLY | OFlags::NONBLOCK)
             }
@@ -116,8 +118,13 @@ impl Streams {
         let write = OFlags::WRONLY | OFlags::CREATE | OFlags::NONBLOCK;
         match to {
             Stdio::Null => Ok(ends.null),
-            Stdio::Default | Stdio::Journal if !ends.capture => Ok(2),
-            Stdio::Default | Stdio::Journal | Stdio::Data => {
+            to if is_captured(to) && !ends.capture => Ok(2),
+            Stdio::Default
+            | Stdio::Journal
+            | Stdio::JournalConsole
+            | Stdio::Kmsg
+            | Stdio::KmsgConsole
+            | Stdio::Data => {
                 let (read, write) =
                     rustix::pipe::pipe_with(PipeFlags::CLOEXEC).map_err(|e| failure(e, "pipe"))?;
                 self.captured.push((stream, read));
@@ -150,6 +157,25 @@ impl Streams {
         let path = context.tty_path.as_deref().unwrap_or("/dev/console");
         self.file(path, OFlags::RDWR | OFlags::NONBLOCK)
     }
+}
+
+fn is_captured(to: &Stdio) -> bool {
+    matches!(to, Stdio::Default) || to.is_logged()
+}
+
+/// Where lines are copied to besides the journal: what [`crate::journal::Logging`] has of both streams.
+pub fn copies(context: &ExecConfig) -> u8 {
+    let bits = |to: &Stdio| match to {
+        Stdio::JournalConsole => CONSOLE,
+        Stdio::Kmsg => KERNEL,
+        Stdio::KmsgConsole => CONSOLE | KERNEL,
+        _ => 0,
+    };
+    let stderr = match &context.stderr {
+        Stdio::Default | Stdio::Inherit => &context.stdout,
+        own => own,
+    };
+    bits(&context.stdout) | bits(stderr) << 2
 }
 
 fn connection(ends: &Ends<'_>) -> Result<RawFd, Failure> {

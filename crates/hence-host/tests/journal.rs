@@ -272,6 +272,31 @@ fn files_are_rotated_within_bounds() {
     assert_eq!(files(&folder.0).len(), 3);
 }
 
+/// MaxFileSec= and MaxRetentionSec=: files end by their age, and are removed by it.
+#[test]
+fn files_have_an_age() {
+    const DAY: u64 = 86_400_000;
+    let folder = Folder::new("age");
+    let mut wanted = options(&folder.0, true);
+    (wanted.max_file_us, wanted.max_retention_us) = (DAY * 1000, 3 * DAY * 1000);
+    let mut journal = Journal::new(wanted);
+    // Twice a day.
+    for n in 0..12 {
+        journal.append(
+            &mut stream("a.service", 1),
+            &[format!("MESSAGE=line {n}").as_bytes()],
+            stamp(n * DAY / 2),
+        );
+        journal.commit();
+    }
+    journal.close();
+    verify(&folder.0);
+    let Some(left) = numbers(&folder.0, &[]) else { return };
+    assert!(!left.contains(&0) && left.contains(&11), "{left:?}");
+    assert!((5..=8).contains(&left.len()), "{left:?}");
+    assert!((2..=3).contains(&files(&folder.0).len()), "{:?}", files(&folder.0));
+}
+
 const CHILD: &str = "HENCE_TEST_JOURNAL_FOLDER";
 
 /// Writes until it is killed; says what it has published.
@@ -288,7 +313,8 @@ fn child_writer() {
     for n in from.. {
         let which = chance.below(3) as usize;
         journal.append(&mut streams[which], &[format!("MESSAGE=line {n}").as_bytes()], stamp(n));
-        if chance.below(50) == 0 {
+        // Few or many at once: with many, what nobody finds entries by is written later.
+        if chance.below(if from.is_multiple_of(2) { 50 } else { 400 }) == 0 {
             journal.commit();
             println!("published {n}");
         }
@@ -311,7 +337,7 @@ fn kills_lose_nothing_that_was_published() {
             .spawn()
             .unwrap();
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        let (mut last, mut left) = (None, chance.below(400) + 1);
+        let (mut last, mut left) = (None, chance.below(200) + 1);
         let number = |line: &str| line.strip_prefix("published ")?.parse::<u64>().ok();
         while left > 0 {
             last = number(&lines.next().unwrap().unwrap()).or(last);
@@ -329,7 +355,7 @@ fn kills_lose_nothing_that_was_published() {
                 assert_eq!(missing, None, "kill {kill}: published up to {last}");
             }
         }
-        from = last + 1_000_000;
+        from = last + 1_000_000 + chance.below(2);
     }
     // The next one puts it aside and goes on.
     let bounds = Bounds { max_use: Some(4 << 30), keep_free: Some(0), ..Bounds::default() };
@@ -339,6 +365,11 @@ fn kills_lose_nothing_that_was_published() {
     assert!(count(&folder.0, &["MESSAGE=at last"]).is_none_or(|n| n == 1));
     let aside = files(&folder.0).iter().filter(|f| f.to_str().unwrap().ends_with(".journal~")).count();
     assert_eq!(aside, kills as usize);
+    // What is said to be damaged was put aside.
+    let verdicts = journalctl(&folder.0, &["--verify"]).map(|(_, text)| text).unwrap_or_default();
+    let failed: Vec<&str> = verdicts.lines().filter(|line| line.starts_with("FAIL: ")).collect();
+    assert!(failed.iter().all(|line| line.contains(".journal~ ")), "{verdicts}");
+    assert!(verdicts.is_empty() || verdicts.lines().any(|l| l.ends_with("/system.journal")), "{verdicts}");
 }
 
 #[test]

@@ -494,6 +494,11 @@ pub enum Fact {
         /// It is there now.
         there: bool,
     },
+    /// Who made a scope was asked to stop it, in place of a signal.
+    StopAsked {
+        /// Controller=, its name on the message bus.
+        controller: Text,
+    },
     /// Written by a newer hence in words that this one doesn't know.
     Newer {
         /// Its number.

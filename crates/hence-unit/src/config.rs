@@ -765,8 +765,14 @@ pub enum Stdio {
     Inherit,
     /// null
     Null,
-    /// journal, kmsg, syslog (with or without +console): captured.
+    /// journal, syslog: captured.
     Journal,
+    /// journal+console, syslog+console: captured, and copied to the console.
+    JournalConsole,
+    /// kmsg: captured, and copied to the kernel's log.
+    Kmsg,
+    /// kmsg+console: captured, and copied to both.
+    KmsgConsole,
     /// tty, tty-force, tty-fail
     Tty,
     /// socket: the connection of an Accept=yes socket.
@@ -781,6 +787,13 @@ pub enum Stdio {
     Fd(Box<str>),
     /// data, for StandardInput= with StandardInputText= or StandardInputData=
     Data,
+}
+
+impl Stdio {
+    /// Whether it is captured because the unit says so.
+    pub fn is_logged(&self) -> bool {
+        matches!(self, Stdio::Journal | Stdio::JournalConsole | Stdio::Kmsg | Stdio::KmsgConsole)
+    }
 }
 
 /// A resource limit (LimitNOFILE= and the like).
@@ -922,6 +935,8 @@ pub struct LogConfig {
     pub rate_burst: Option<u32>,
     /// LogExtraFields=, each as FIELD=VALUE.
     pub extra_fields: Vec<Box<str>>,
+    /// LogFilterPatterns=, those that deny with their `~`.
+    pub filter_patterns: Vec<Box<str>>,
 }
 
 /// What of the file system a unit sees, and what of it it may change.
@@ -1269,6 +1284,8 @@ impl Default for PathConfig {
 pub struct Environs {
     /// Whether units are loaded for a user instance or a foreground run: other roots, no default shutdown.
     pub user: bool,
+    /// Whether that is a user's own instance, whose units go down with shutdown.target.
+    pub user_instance: bool,
     /// Defaults of the whole, where there are any.
     pub system: Option<Arc<crate::system::SystemConfig>>,
     /// `%H`

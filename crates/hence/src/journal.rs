@@ -133,6 +133,8 @@ fn setting(options: &mut JournalOptions, intake: &mut IntakeOptions, key: &str, 
         },
         ("RateLimitIntervalSec", _) => intake.interval_us = value::span(value, value::SECOND_US)?,
         ("RateLimitBurst", _) => intake.burst = u32::try_from(value::unsigned(value)?).ok()?,
+        ("MaxFileSec", _) => options.max_file_us = value::span(value, value::SECOND_US)?,
+        ("MaxRetentionSec", _) => options.max_retention_us = value::span(value, value::SECOND_US)?,
         ("SyncIntervalSec", _) => options.sync_us = value::span(value, value::SECOND_US)?,
         ("MaxLevelStore", _) => {
             let level = LEVELS.iter().position(|level| *level == value)?;
@@ -156,13 +158,15 @@ mod tests {
     #[test]
     fn journald_conf() {
         let text = "[Journal]\nSystemMaxUse=50M\nRuntimeMaxFiles=7\nRateLimitBurst=0\nMaxLevelStore=err\n\
-                    SystemKeepFree=nonsense\nStorage=volatile\nSeal=yes\n[Other]\nSystemMaxUse=1\n";
+                    SystemKeepFree=nonsense\nStorage=volatile\n\
+                    MaxFileSec=1day\nMaxRetentionSec=2week\nSeal=yes\n[Other]\nSystemMaxUse=1\n";
         let mut options = JournalOptions::new(Place::system());
         let mut intake = IntakeOptions::default();
         assert!(configure(&mut options, &mut intake, &[("journald.conf".into(), text.into())]));
         assert_eq!((options.bounds.max_use, options.bounds.keep_free), (Some(50 << 20), None));
         assert_eq!(options.volatile_bounds.max_files, Some(7));
         assert_eq!((intake.burst, intake.level_max), (0, 3));
+        assert_eq!((options.max_file_us, options.max_retention_us), (86_400_000_000, 14 * 86_400_000_000));
         let Place::System { persistent, volatile } = &options.place else { panic!("{options:?}") };
         assert_eq!(persistent, volatile);
         let none = [("journald.conf".into(), "[Journal]\nStorage=none\n".into())];

@@ -109,6 +109,7 @@ impl Live {
         let folders = folders(&mut control).map_err(said)?;
         let mut sources = Sources::default();
         sources.system = true;
+        sources.user = !rustix::process::geteuid().is_root();
         sources.search(folders);
         let units = sources.loader();
         let (mut start, mut present) = (Vec::new(), Vec::new());

@@ -66,7 +66,9 @@ impl Program {
         };
         kept.push(state.as_fd());
         let mut arguments = self.arguments.clone();
-        let called_init = |name: &OsString| Path::new(name).file_name().is_some_and(|name| name == "init");
+        let called_init = |name: &OsString| {
+            Path::new(name).file_name().is_some_and(|name| name == "init" || name == "systemd")
+        };
         let place = if arguments.first().is_some_and(called_init) { 1 } else { 2 };
         let word = OsString::from(format!("{WORD}={}", state.as_raw_fd()));
         arguments.insert(place.min(arguments.len()), word);

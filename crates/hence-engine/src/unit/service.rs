@@ -274,8 +274,8 @@ impl Engine {
         self.service_mut(unit).deadline = armed;
     }
 
-    /// Whether it is a simple service whose process is on its way: its start can fail only by that process. For
-    /// systemd it is over at the fork.
+    /// Whether it is a simple service whose process is on its way: its start can fail only by that process.
+    /// For systemd it is over at the fork.
     pub(crate) fn is_being_born(&self, unit: UnitId) -> bool {
         let State::Service(service) = &self.units[unit.0 as usize].state else { return false };
         service.sub == SubState::Start

@@ -32,8 +32,6 @@ const HOT: usize = 8 << 10;
 const DEEPEST: u64 = 100;
 /// Memory after which a commit is due, in bytes.
 const BATCH: usize = 512 << 10;
-/// Places of the hash table that may wait for [`JournalFile::settle`].
-const WAITING: usize = 8 << 10;
 
 /// Why an entry wasn't taken.
 #[derive(Debug)]
@@ -528,6 +526,9 @@ impl JournalFile {
 
     fn find(&mut self, payload: &[u8], hash: u64) -> io::Result<Option<u32>> {
         let head = self.growth.shape.data_head();
+        if !self.table.may_have(hash) {
+            return Ok(None);
+        }
         let (mut at, mut depth) = (self.table.head(hash), 0);
         while at != 0 {
             let mut bytes = [0; 32];
@@ -566,19 +567,17 @@ impl JournalFile {
         out.extend_from_slice(payload);
         (name.head, name.changed) = (offset, true);
         self.header.data += 1;
-        let before = self.table.append(hash, offset, payload.starts_with(b"MESSAGE="));
+        let (later, stored) = (payload.starts_with(b"MESSAGE="), self.growth.end);
+        let before = self.table.append(hash, offset, later, stored, &mut self.links);
         self.follow(before, offset);
         offset
     }
 
     /// Has an object be followed by another one of the same place.
-    fn follow(&mut self, before: u32, offset: u32) {
-        if before != 0 {
+    fn follow(&mut self, before: Option<u32>, offset: u32) {
+        if let Some(before) = before {
             let next = u64::from(offset).to_le_bytes();
             self.growth.change(&mut self.links, before + layout::NEXT_HASH, &next);
-            if before < self.growth.end {
-                self.table.link(before, offset);
-            }
         }
     }
 
@@ -591,7 +590,7 @@ impl JournalFile {
         self.growth.bytes.extend_from_slice(&hash.to_le_bytes());
         self.growth.bytes.extend_from_slice(&[0; 16]);
         self.growth.bytes.extend_from_slice(name);
-        let before = self.names_table.append(hash, offset, false);
+        let before = self.names_table.append(hash, offset, false, self.growth.end, &mut self.links);
         self.follow(before, offset);
         self.header.fields += 1;
         self.names.push(Name { offset, head: 0, changed: true });
@@ -633,7 +632,9 @@ impl JournalFile {
         self.growth.end += self.growth.bytes.len() as u32;
         self.growth.bytes.clear();
         self.write_header()?;
-        if self.table.waiting() > WAITING {
+        self.table.stored();
+        self.names_table.stored();
+        if self.table.is_due() {
             self.table.write(&self.file)?;
         }
         if self.hot.len() > HOT {

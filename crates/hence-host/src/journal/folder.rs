@@ -2,12 +2,12 @@
 
 use super::fields::Fields;
 use super::file::{JournalFile, Refusal};
-use super::layout::State;
+use super::layout::{HEADER, Header, State};
 use super::{Identity, hex, id_of, random_id};
 use hence_ledger::Stamp;
 use std::fs::{self, File};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -30,6 +30,10 @@ const OTHER_NAME: &str = "system@hence.journal";
 const LOOK_US: u64 = 5_000_000;
 /// SyncIntervalSec=
 const SYNC_US: u64 = 300_000_000;
+/// MaxFileSec=
+const MONTH_US: u64 = 2_629_800_000_000;
+/// How often archived files are looked at for their age, in microseconds.
+const AGE_US: u64 = 60_000_000;
 
 /// Where entries go.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -77,6 +81,12 @@ pub struct JournalOptions {
     pub volatile_bounds: Bounds,
     /// How long what was written may be in memory only, in microseconds: SyncIntervalSec=.
     pub sync_us: u64,
+    /// How old the first entry of a file may become before another is begun, in microseconds; 0: any age.
+    /// MaxFileSec=
+    pub max_file_us: u64,
+    /// How old archived files may become, by their first entries, in microseconds; 0: any age.
+    /// MaxRetentionSec=
+    pub max_retention_us: u64,
     /// The layout that systemd reads since 252; otherwise that of 246.
     pub compact: bool,
 }
@@ -93,6 +103,8 @@ impl JournalOptions {
             bounds: Bounds::default(),
             volatile_bounds: Bounds::default(),
             sync_us: SYNC_US,
+            max_file_us: MONTH_US,
+            max_retention_us: 0,
             compact,
         }
     }
@@ -115,6 +127,7 @@ pub struct Journal {
     in_memory: bool,
     begun_us: u64,
     look_at_us: u64,
+    age_at_us: u64,
     size: u64,
     /// Entries that had no room, and why.
     lost: u64,
@@ -146,6 +159,7 @@ impl Journal {
             in_memory: false,
             begun_us: 0,
             look_at_us: 0,
+            age_at_us: 0,
             size: 0,
             lost: 0,
             why_lost: String::new(),
@@ -222,10 +236,13 @@ impl Journal {
         }
         if self.file.is_some() && at.monotonic_us >= self.look_at_us {
             self.look_at_us = at.monotonic_us + LOOK_US;
-            // The persistent folder may come later, when its file system is mounted.
-            if self.is_of_machine() && self.find_folder().is_ok_and(|folder| folder != self.folder) {
+            self.look_for_folder(at);
+            let limit = at.realtime_us.saturating_sub(self.options.max_file_us);
+            let head = self.file.as_ref().and_then(JournalFile::head);
+            if self.options.max_file_us > 0 && head.is_some_and(|(_, first_us)| first_us < limit) {
                 self.rotate(at);
             }
+            self.forget_old(at);
         }
         for _ in 0..3 {
             if self.file.is_none() {
@@ -400,8 +417,12 @@ impl Journal {
                 break;
             }
         }
-        if free && let Some(file) = JournalFile::resume(file, &self.identity, most, serial)? {
-            return Ok(Some(file));
+        if free {
+            let copy = file.try_clone()?;
+            if let Some(file) = JournalFile::resume(file, &self.identity, most, serial)? {
+                return Ok(Some(file));
+            }
+            mend_length(&copy);
         }
         archive(path, free)?;
         Ok(None)
@@ -452,9 +473,40 @@ impl Journal {
         self.size
     }
 
+    /// Goes on in the persistent folder where that came later, when its file system was mounted.
+    pub(crate) fn look_for_folder(&mut self, at: Stamp) {
+        if self.is_of_machine() && self.find_folder().is_ok_and(|folder| folder != self.folder) {
+            self.rotate(at);
+        }
+    }
+
+    /// Removes archived files that are too old.
+    fn forget_old(&mut self, at: Stamp) {
+        if self.options.max_retention_us == 0 || at.monotonic_us < self.age_at_us {
+            return;
+        }
+        self.age_at_us = at.monotonic_us + AGE_US;
+        let limit = at.realtime_us.saturating_sub(self.options.max_retention_us);
+        for old in archived(&self.folder).iter().take_while(|file| file.realtime_us < limit) {
+            let _ = fs::remove_file(&old.path);
+        }
+    }
+
+    /// Brings to the disk what was taken, and waits for it. `false`: the disk refuses.
+    pub(crate) fn sync_and_wait(&mut self) -> bool {
+        self.settle();
+        let file = self.file.as_ref().map(|file| &file.file).or(self.parked.as_ref());
+        let synced = file.is_none_or(|file| file.sync_data().is_ok());
+        self.sync_at_us = if synced { None } else { self.sync_at_us };
+        synced
+    }
+
     /// Ends the file and begins another with the next entry.
     pub fn rotate(&mut self, at: Stamp) {
         self.commit();
+        if self.file.is_none() {
+            let _ = self.unpark();
+        }
         let Some(file) = self.file.take() else { return };
         let (head, (seqnum_id, _)) = (file.head(), file.seqnum());
         let Some(file) = self.ended(file, State::Archived, at) else { return };
@@ -519,6 +571,18 @@ fn is_at(file: &File, path: &Path) -> bool {
     let id = |status: io::Result<fs::Metadata>| status.map(|s| (s.dev(), s.ino())).ok();
     let ours = id(file.metadata());
     ours.is_some() && ours == id(fs::symlink_metadata(path))
+}
+
+/// journalctl refuses a file that is shorter than its header says, as a power cut can leave it: what is
+/// missing reads as nothing then, and the rest can be read.
+fn mend_length(file: &File) {
+    let mut bytes = [0; HEADER];
+    let header = file.read_exact_at(&mut bytes, 0).ok().and_then(|()| Header::decode(&bytes));
+    let (Some(header), Ok(status)) = (header, file.metadata()) else { return };
+    let wanted = header.arena_size.saturating_add(HEADER as u64);
+    if wanted > status.len() && wanted <= u32::MAX.into() {
+        let _ = file.set_len(wanted);
+    }
 }
 
 /// In a thread of its own, one at a time: a disk may take any time.

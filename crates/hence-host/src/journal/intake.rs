@@ -2,7 +2,9 @@
 //! systemd-journald gives them, within the bounds that their units set. Who may send, and from where it is
 //! read, is decided elsewhere.
 
+use super::copies::{self, Copies};
 use super::fields::Fields;
+use super::filter::{Filter, Filters};
 use super::limit::{self, Limits, Verdict};
 use super::parse;
 use super::settings::{Logging, level_of};
@@ -10,6 +12,7 @@ use super::speaker::Speaker;
 use super::{Journal, hex};
 use hence_ledger::{Invocation, Stamp, Text};
 use std::collections::HashMap;
+use std::rc::Rc;
 
 /// How long what is known of a process is believed, in microseconds.
 const BELIEVED_US: u64 = 5_000_000;
@@ -50,6 +53,7 @@ pub(crate) struct Source {
     speaker: Speaker,
     /// The fields by level.
     levels: Vec<(u8, Fields)>,
+    filter: Option<Rc<Filter>>,
 }
 
 impl Source {
@@ -61,7 +65,7 @@ impl Source {
         id: [u8; 16],
     ) -> Source {
         let speaker = Speaker::default();
-        Source { unit, invocation, pid, logging, id, looked_us: 0, speaker, levels: Vec::new() }
+        Source { unit, invocation, pid, logging, id, looked_us: 0, speaker, levels: Vec::new(), filter: None }
     }
 }
 
@@ -80,8 +84,16 @@ pub(crate) struct Credentials {
 struct Known {
     unit: Text,
     logging: Logging,
+    filter: Option<Rc<Filter>>,
     fields: Fields,
     looked_us: u64,
+}
+
+impl Known {
+    fn keeps(&self, fields: &[&[u8]]) -> bool {
+        let Some(filter) = &self.filter else { return true };
+        fields.iter().find_map(|field| field.strip_prefix(b"MESSAGE=")).is_none_or(|text| filter.keeps(text))
+    }
 }
 
 /// Takes what is logged.
@@ -93,6 +105,8 @@ pub(crate) struct Intake {
     factor: u64,
     factor_at_us: u64,
     senders: HashMap<Credentials, Known>,
+    filters: Filters,
+    copies: Copies,
     own: Option<Fields>,
     /// The owner's process, its fields, and when it was looked at.
     owner: Option<(u32, Fields, u64)>,
@@ -110,6 +124,8 @@ impl Intake {
             factor: 1,
             factor_at_us: 0,
             senders: HashMap::new(),
+            filters: Filters::default(),
+            copies: Copies::default(),
             own: None,
             owner: None,
             scratch: Vec::new(),
@@ -150,7 +166,9 @@ impl Intake {
         let mut fields = Fields::new();
         fields.push("_TRANSPORT", "stdout").push("_STREAM_ID", hex(&source.id));
         fields.push("PRIORITY", level.to_string());
-        fields.push("SYSLOG_FACILITY", source.logging.facility.to_string());
+        if source.logging.facility != 0 {
+            fields.push("SYSLOG_FACILITY", source.logging.facility.to_string());
+        }
         if !source.logging.identifier.is_empty() {
             fields.push("SYSLOG_IDENTIFIER", &*source.logging.identifier);
         }
@@ -169,11 +187,24 @@ impl Intake {
         if level > source.logging.level_max.min(self.options.level_max) || text.is_empty() {
             return;
         }
+        if !source.logging.patterns.is_empty() {
+            let filter =
+                source.filter.take().unwrap_or_else(|| self.filter(&source.unit, &source.logging, at));
+            let kept = filter.keeps(text);
+            source.filter = Some(filter);
+            if !kept {
+                return;
+            }
+        }
         if !self.admits(&source.unit, &source.logging, level, at) {
             return;
         }
         if source.looked_us == 0 || at.monotonic_us > source.looked_us + BELIEVED_US {
             self.refresh(source, at.monotonic_us);
+        }
+        let bits = source.logging.copies & (copies::CONSOLE | copies::KERNEL);
+        if bits != 0 {
+            self.copies.put(bits, level, (&source.logging.identifier, source.pid), text, at.monotonic_us);
         }
         let mut message = std::mem::take(&mut self.scratch);
         message.clear();
@@ -190,6 +221,19 @@ impl Intake {
         }
         self.scratch = message;
         self.urgent |= level <= 2;
+    }
+
+    /// What a unit's patterns keep; says what is wrong with them.
+    fn filter(&mut self, unit: &str, logging: &Logging, at: Stamp) -> Rc<Filter> {
+        let (filter, mut wrong) = self.filters.of(&logging.patterns);
+        if logging.patterns_missing {
+            wrong.push("LogFilterPatterns=: there are too many; not all are looked at".to_owned());
+        }
+        for text in wrong {
+            let (text, whose) = (format!("MESSAGE={unit}: {text}"), format!("OBJECT_SYSTEMD_UNIT={unit}"));
+            self.say(&[&text, "PRIORITY=4", &whose], at);
+        }
+        filter
     }
 
     /// Whether the unit may log now; says so where it had been too much.
@@ -288,7 +332,9 @@ impl Intake {
                 speaker.describe(&mut fields);
                 describe_unit(&mut fields, &unit, invocation, &speaker, &logging);
                 self.machine(&mut fields);
-                Known { unit, logging, fields, looked_us: at.monotonic_us }
+                let filters = !logging.patterns.is_empty();
+                let filter = filters.then(|| self.filter(&unit, &logging, at));
+                Known { unit, logging, filter, fields, looked_us: at.monotonic_us }
             }
         }
     }
@@ -299,6 +345,7 @@ impl Intake {
         let total: usize = varying.iter().map(|v| v.len()).sum();
         if level <= known.logging.level_max.min(self.options.level_max)
             && total <= LONGEST_MESSAGE
+            && known.keeps(varying)
             && self.admits(&limited, &known.logging, level, at)
         {
             self.journal.append(&mut known.fields, varying, at);
@@ -371,6 +418,7 @@ impl Intake {
     /// Gives back the memory that a burst needed.
     pub fn shrink(&mut self) {
         self.journal.shrink();
+        self.copies.shrink();
         self.senders = HashMap::new();
         self.scratch.shrink_to(4 << 10);
     }
@@ -410,7 +458,7 @@ pub(crate) fn lines<'a>(
     let mut done = 0;
     loop {
         let rest = &bytes[done..];
-        let end = rest.iter().take(longest).position(|b| *b == b'\n' || *b == 0);
+        let end = memchr::memchr2(b'\n', 0, &rest[..rest.len().min(longest)]);
         match end {
             Some(end) => {
                 put(&rest[..end], (rest[end] == 0).then_some("nul"));

@@ -51,29 +51,33 @@ impl Limits {
         if interval_us == 0 || burst == 0 {
             return Verdict::Take { dropped: 0 };
         }
-        if !self.units.contains_key(unit) {
-            if self.units.len() >= UNITS {
-                let over = |begun: &u64| begun + INTERVAL_US < now_us;
-                self.units.retain(|_, unit| !unit.begun_us.iter().all(over));
-            }
-            if self.units.len() >= UNITS {
-                self.units.clear();
-            }
-            self.units.insert(unit.into(), Unit::default());
-        }
-        let Some(unit) = self.units.get_mut(unit) else { return Verdict::Take { dropped: 0 } };
+        let known = match self.units.get_mut(unit) {
+            Some(known) => known,
+            None => self.begin(unit, now_us),
+        };
         let pool = usize::from(level > 3);
-        let begun = &mut unit.begun_us[pool];
-        if unit.taken[pool] == 0 || now_us >= begun.saturating_add(interval_us) {
-            (*begun, unit.taken[pool]) = (now_us, 1);
-            return Verdict::Take { dropped: std::mem::take(&mut unit.dropped[pool]) };
+        let begun = &mut known.begun_us[pool];
+        if known.taken[pool] == 0 || now_us >= begun.saturating_add(interval_us) {
+            (*begun, known.taken[pool]) = (now_us, 1);
+            return Verdict::Take { dropped: std::mem::take(&mut known.dropped[pool]) };
         }
-        if unit.taken[pool] < burst {
-            unit.taken[pool] += 1;
+        if known.taken[pool] < burst {
+            known.taken[pool] += 1;
             return Verdict::Take { dropped: 0 };
         }
-        unit.dropped[pool] += 1;
+        known.dropped[pool] += 1;
         Verdict::Drop
+    }
+
+    fn begin(&mut self, unit: &str, now_us: u64) -> &mut Unit {
+        if self.units.len() >= UNITS {
+            let over = |begun: &u64| begun + INTERVAL_US < now_us;
+            self.units.retain(|_, unit| !unit.begun_us.iter().all(over));
+        }
+        if self.units.len() >= UNITS {
+            self.units.clear();
+        }
+        self.units.entry(unit.into()).or_default()
     }
 }
 

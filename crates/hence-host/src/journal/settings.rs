@@ -5,8 +5,12 @@ use super::fields::is_name;
 use hence_unit::config::LogConfig;
 use std::sync::Arc;
 
-/// Longest encoding, in bytes; extra fields that don't fit are left out.
-pub(crate) const LONGEST: usize = 3 << 10;
+/// Longest encoding, in bytes; patterns and extra fields that don't fit are left out.
+pub(crate) const LONGEST: usize = 12 << 10;
+/// What of it patterns may take.
+const LONGEST_PATTERNS: usize = 8 << 10;
+/// Marks the length of a pattern.
+const PATTERN: u16 = 1 << 15;
 
 /// What a unit says about its logs; systemd.exec(5), "Logging and Standard Input/Output".
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,6 +31,12 @@ pub struct Logging {
     pub burst: Option<u32>,
     /// LogExtraFields=
     pub extra_fields: Vec<Box<str>>,
+    /// LogFilterPatterns=
+    pub patterns: Vec<Box<str>>,
+    /// Not all of the patterns had room here.
+    pub patterns_missing: bool,
+    /// Where lines are copied to: of stdout in the lowest two bits, of stderr in the next two.
+    pub copies: u8,
 }
 
 impl Default for Logging {
@@ -40,6 +50,9 @@ impl Default for Logging {
             interval_us: None,
             burst: None,
             extra_fields: Vec::new(),
+            patterns: Vec::new(),
+            patterns_missing: false,
+            copies: 0,
         }
     }
 }
@@ -55,6 +68,7 @@ impl Logging {
             logging.level_max = config.level_max.unwrap_or(logging.level_max);
             (logging.interval_us, logging.burst) = (config.rate_interval_us, config.rate_burst);
             logging.extra_fields.clone_from(&config.extra_fields);
+            logging.patterns.clone_from(&config.filter_patterns);
         }
         logging
     }
@@ -64,13 +78,22 @@ impl Logging {
         let mut out = Vec::with_capacity(32);
         let flags = u8::from(self.level_prefix)
             | u8::from(self.interval_us.is_some()) << 1
-            | u8::from(self.burst.is_some()) << 2;
+            | u8::from(self.burst.is_some()) << 2
+            | self.copies << 4;
         out.extend_from_slice(&[self.level, self.facility, self.level_max, flags]);
         out.extend(self.interval_us.into_iter().flat_map(u64::to_le_bytes));
         out.extend(self.burst.into_iter().flat_map(u32::to_le_bytes));
         let identifier = &self.identifier[..self.identifier.floor_char_boundary(255)];
         out.push(identifier.len() as u8);
         out.extend_from_slice(identifier.as_bytes());
+        for pattern in &self.patterns {
+            if out.len() + 2 + pattern.len() <= LONGEST_PATTERNS {
+                out.extend_from_slice(&(pattern.len() as u16 | PATTERN).to_le_bytes());
+                out.extend_from_slice(pattern.as_bytes());
+            } else {
+                out[3] |= 8;
+            }
+        }
         for field in &self.extra_fields {
             if out.len() + 2 + field.len() <= LONGEST {
                 out.extend_from_slice(&(field.len() as u16).to_le_bytes());
@@ -103,6 +126,8 @@ impl Logging {
         (logging.level, logging.facility, logging.level_max) =
             (level.min(7), facility.min(127), level_max.min(7));
         logging.level_prefix = flags & 1 != 0;
+        logging.patterns_missing = flags & 8 != 0;
+        logging.copies = flags >> 4;
         if flags & 2 != 0 {
             logging.interval_us = Some(u64::from_le_bytes(take(&mut rest)?));
         }
@@ -113,7 +138,11 @@ impl Logging {
         logging.identifier = text(&mut rest, length.into())?.into();
         while !rest.is_empty() {
             let length = u16::from_le_bytes(take(&mut rest)?);
-            let field = text(&mut rest, length.into())?;
+            let field = text(&mut rest, (length & !PATTERN).into())?;
+            if length & PATTERN != 0 {
+                logging.patterns.push(field.into());
+                continue;
+            }
             let named = field.split_once('=').is_some_and(|(name, _)| is_name(name.as_bytes(), false));
             if named {
                 logging.extra_fields.push(field.into());
@@ -146,6 +175,9 @@ mod tests {
             interval_us: Some(7),
             burst: Some(9),
             extra_fields: vec!["A=1".into(), "B=x y".into()],
+            patterns: vec!["~a b".into(), "^c".into()],
+            patterns_missing: false,
+            copies: 0b0110,
         };
         for logging in [logging, Logging::default(), Logging::of("sh", None)] {
             let bytes = logging.encode();
@@ -156,6 +188,9 @@ mod tests {
         assert_eq!(Logging::decode(&forged.encode()).extra_fields, ["OK=1".into()]);
         let many = Logging { extra_fields: vec!["X=".to_owned().into(); 5000], ..Logging::default() };
         assert!(many.encode().len() <= LONGEST);
+        let many = Logging { patterns: vec!["long".repeat(200).into(); 100], ..Logging::default() };
+        let came = Logging::decode(&many.encode());
+        assert!(came.patterns_missing && many.encode().len() <= LONGEST && came.patterns.len() > 5);
     }
 
     #[test]

@@ -1,11 +1,13 @@
-//! The sockets that programs log to: /dev/log, the native one and that of streams; systemd-journald's own
-//! names, served where nobody else serves them. What is sent is hostile until proven otherwise: one turn
-//! reads so much and no more, and everything that is kept has a bound.
+//! The sockets that programs log to: /dev/log, the native one and that of streams, and that of `journalctl
+//! --sync`; systemd-journald's own names, served where nobody else serves them. What is sent is hostile until
+//! proven otherwise: one turn reads so much and no more, and everything that is kept has a bound.
 
+use super::copies::{CONSOLE, KERNEL};
 use super::intake::{Credentials, Intake, LONGEST_MESSAGE, Source, UnitOf, lines};
 use super::random_id;
 use super::settings::Logging;
 use super::speaker::Speaker;
+use super::varlink::{self, Ask};
 use crate::sys::{datagram, socket};
 use hence_ledger::{Stamp, Text};
 use rustix::fs::{CWD, SealFlags};
@@ -36,7 +38,8 @@ const HEADER: usize = 4 << 10;
 const SYSLOG: u64 = 0;
 const NATIVE: u64 = 1;
 const LISTENER: u64 = 2;
-const FIRST_STREAM: u64 = 3;
+const VARLINK: u64 = 3;
+const FIRST_STREAM: u64 = 4;
 
 /// A stream that a program connected.
 #[derive(Debug)]
@@ -46,6 +49,8 @@ struct Connection {
     partial: Vec<u8>,
     /// Once its first lines are read.
     source: Option<Source>,
+    /// It asks for something, rather than to log.
+    asks: bool,
 }
 
 /// What came of a turn.
@@ -55,6 +60,8 @@ pub(crate) enum Turn {
     Done,
     /// A stream to be watched, under this number.
     Connected(u64),
+    /// Something is asked for, to be answered under this number.
+    Asked(u64, Ask),
     /// A stream that is at its end, to be watched no longer.
     Ended(OwnedFd),
 }
@@ -64,6 +71,7 @@ pub(crate) enum Turn {
 pub(crate) struct Sockets {
     datagrams: [Option<OwnedFd>; 2],
     listener: Option<OwnedFd>,
+    varlink: Option<OwnedFd>,
     system_log: Option<SystemLog>,
     paths: Vec<PathBuf>,
     /// Device and inode of the native socket's name.
@@ -126,6 +134,11 @@ impl Sockets {
             self.native = status.map(|status| (status.dev(), status.ino())).ok();
         }
         take(&mut self.listener, "stdout", SocketType::STREAM);
+        take(&mut self.varlink, "io.systemd.journal", SocketType::STREAM);
+        if self.varlink.is_some() {
+            let mode = std::fs::Permissions::from_mode(0o600);
+            let _ = std::fs::set_permissions(folder.join("io.systemd.journal"), mode);
+        }
         if some && syslog.is_some() {
             self.system_log = SystemLog::in_folder(folder);
             let _ = link_to(&folder.join("dev-log"), dev_log);
@@ -143,7 +156,8 @@ impl Sockets {
     /// What is to be watched, by number.
     pub fn all(&self) -> impl Iterator<Item = (u64, BorrowedFd<'_>)> {
         let [syslog, native] = &self.datagrams;
-        let all = [(SYSLOG, syslog), (NATIVE, native), (LISTENER, &self.listener)];
+        let (listener, varlink) = (&self.listener, &self.varlink);
+        let all = [(SYSLOG, syslog), (NATIVE, native), (LISTENER, listener), (VARLINK, varlink)];
         all.into_iter().filter_map(|(number, fd)| Some((number, fd.as_ref()?.as_fd())))
     }
 
@@ -155,7 +169,7 @@ impl Sockets {
 
     /// Serves no longer; whoever comes next may. Streams stay.
     pub fn close(&mut self) {
-        (self.datagrams, self.listener) = ([None, None], None);
+        (self.datagrams, self.listener, self.varlink) = ([None, None], None, None);
         for path in self.paths.drain(..) {
             // Not one that another one has made its own meanwhile.
             if answers(&path, SocketType::DGRAM).is_err() && answers(&path, SocketType::STREAM).is_err() {
@@ -173,7 +187,7 @@ impl Sockets {
     pub fn ready(&mut self, number: u64, intake: &mut Intake, unit_of: UnitOf<'_>, at: Stamp) -> Turn {
         match number {
             SYSLOG | NATIVE => self.datagrams(number as usize, intake, unit_of, at),
-            LISTENER => return self.accept(),
+            LISTENER | VARLINK => return self.accept(number == VARLINK),
             stream => return self.read((stream - FIRST_STREAM) as usize, intake, unit_of, at),
         }
         Turn::Done
@@ -208,8 +222,9 @@ impl Sockets {
         }
     }
 
-    fn accept(&mut self) -> Turn {
-        let Some(listener) = &self.listener else { return Turn::Done };
+    fn accept(&mut self, asks: bool) -> Turn {
+        let listener = if asks { &self.varlink } else { &self.listener };
+        let Some(listener) = listener else { return Turn::Done };
         let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
         let Ok(fd) = rustix::net::accept_with(listener, flags) else { return Turn::Done };
         let Some((pid, uid, gid)) = datagram::peer(fd.as_fd()) else { return Turn::Done };
@@ -217,8 +232,11 @@ impl Sockets {
         if free.is_none() && self.connections.len() >= STREAMS {
             return Turn::Done;
         }
+        if asks && uid != 0 && uid != rustix::process::geteuid().as_raw() {
+            return Turn::Done;
+        }
         let who = Credentials { pid, uid, gid };
-        let connection = Some(Connection { fd, who, partial: Vec::new(), source: None });
+        let connection = Some(Connection { fd, who, partial: Vec::new(), source: None, asks });
         let at = match free {
             Some(at) => {
                 self.connections[at] = connection;
@@ -242,6 +260,20 @@ impl Sockets {
             Ok(length) => length == 0,
             Err(e) => e != rustix::io::Errno::AGAIN && e != rustix::io::Errno::INTR,
         };
+        if connection.asks {
+            let call = varlink::call(&connection.partial);
+            connection.partial.drain(..call.map_or(0, |(_, length)| length));
+            let length = connection.partial.len();
+            self.partials = self.partials + length - before;
+            if let Some((ask, _)) = call.filter(|_| !ended) {
+                return Turn::Asked(FIRST_STREAM + at as u64, ask);
+            }
+            if !ended && length <= varlink::LONGEST {
+                return Turn::Done;
+            }
+            self.partials -= length;
+            return self.connections[at].take().map_or(Turn::Done, |connection| Turn::Ended(connection.fd));
+        }
         if connection.source.is_none() {
             connection.source = begin(connection, unit_of);
         }
@@ -265,6 +297,22 @@ impl Sockets {
         self.connections[at].take().map_or(Turn::Done, |connection| Turn::Ended(connection.fd))
     }
 
+    /// Answers who asked for something.
+    pub fn answer(&mut self, number: u64, done: bool) {
+        if let Some(fd) = self.stream(number) {
+            let text = if done { varlink::DONE } else { varlink::UNKNOWN };
+            // Who doesn't take a short answer at once asks for nothing.
+            let flags = rustix::net::SendFlags::NOSIGNAL | rustix::net::SendFlags::DONTWAIT;
+            let _ = rustix::net::send(fd, text, flags);
+        }
+    }
+
+    /// What waits in the sockets for datagrams.
+    pub fn drain(&mut self, intake: &mut Intake, unit_of: UnitOf<'_>, at: Stamp) {
+        self.datagrams(SYSLOG as usize, intake, unit_of, at);
+        self.datagrams(NATIVE as usize, intake, unit_of, at);
+    }
+
     /// Gives back the memory that a burst needed.
     pub fn shrink(&mut self) {
         self.buffer = Vec::new();
@@ -279,7 +327,7 @@ impl Sockets {
 /// that say where else it goes. `None`: they aren't all there.
 fn begin(connection: &mut Connection, unit_of: UnitOf<'_>) -> Option<Source> {
     let header: Vec<&[u8]> = connection.partial.splitn(HEADER_LINES + 1, |b| *b == b'\n').collect();
-    let [identifier, unit, level, prefix, _, _, _, rest] = header[..] else { return None };
+    let [identifier, unit, level, prefix, _, kernel, console, rest] = header[..] else { return None };
     let text = |bytes: &[u8]| String::from_utf8_lossy(&bytes[..bytes.len().min(255)]).into_owned();
     let speaker = Speaker::of(connection.who.pid);
     let found = unit_of(&speaker);
@@ -292,9 +340,14 @@ fn begin(connection: &mut Connection, unit_of: UnitOf<'_>) -> Option<Source> {
         (None, Some(found)) => found,
         (None, None) => (Text::from(own()), None, Logging::default()),
     };
-    let level = text(level).trim().parse::<u16>().map_or(6, |level| (level & 7) as u8);
-    let logging =
-        Logging { identifier: text(identifier).into(), level, level_prefix: prefix == b"1", ..logging };
+    let priority = text(level).trim().parse::<u16>().unwrap_or(6);
+    let (level, facility) = ((priority & 7) as u8, (priority >> 3).min(127) as u8);
+    let identifier = text(identifier).into();
+    // Nor does anybody else write to the console or the kernel's log by way of us.
+    let asked = |word: &[u8], bit: u8| if connection.who.uid == 0 && word == b"1" { bit } else { 0 };
+    let copies = asked(console, CONSOLE) | asked(kernel, KERNEL);
+    let level_prefix = prefix == b"1";
+    let logging = Logging { identifier, level, facility, level_prefix, copies, ..logging };
     let source = Source::new(unit, invocation, connection.who.pid, logging, random_id());
     connection.partial = rest.to_vec();
     Some(source)

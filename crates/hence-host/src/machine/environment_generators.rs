@@ -2,14 +2,14 @@
 //! systemd.environment-generator(7). One after the other, each with the output of those before it, all of
 //! them together with a limit; one that fails is told and changes nothing.
 
-use super::generators::{MOST, find};
+use super::generators::{MOST, Scope, find};
 use crate::environment::{Environment, parse};
 use crate::limited::{Limited, readable};
 use rustix::event::{PollFd, PollFlags};
 use std::{
     io::Read,
     os::fd::AsFd,
-    path::{Path, PathBuf},
+    path::Path,
     process::{Command, Stdio},
     time::{Duration, Instant},
 };
@@ -19,22 +19,17 @@ const LIMIT: Duration = Duration::from_secs(90);
 /// Most that one may print, in bytes.
 const OUTPUT: usize = 1 << 20;
 
-/// Where they are, first the folders that win.
-const FOLDERS: [&str; 5] = [
-    "/run/systemd/system-environment-generators",
-    "/etc/systemd/system-environment-generators",
-    "/usr/local/lib/systemd/system-environment-generators",
-    "/usr/lib/systemd/system-environment-generators",
-    "/lib/systemd/system-environment-generators",
-];
-
 /// Runs all of them, in the order of their names. Returns what they assign, as NAME=VALUE, and what went
 /// wrong, in sentences. `given`: the environment that they begin with.
-pub fn run(given: &[Box<str>]) -> (Vec<Box<str>>, Vec<String>) {
-    run_of(&FOLDERS.map(PathBuf::from), given, LIMIT)
+pub fn run(scope: Scope, given: &[Box<str>]) -> (Vec<Box<str>>, Vec<String>) {
+    run_of(&scope.folders("environment-generators"), given, LIMIT)
 }
 
-fn run_of(folders: &[PathBuf], given: &[Box<str>], limit: Duration) -> (Vec<Box<str>>, Vec<String>) {
+fn run_of(
+    folders: &[std::path::PathBuf],
+    given: &[Box<str>],
+    limit: Duration,
+) -> (Vec<Box<str>>, Vec<String>) {
     let (mut all, mut own) = (Environment::new(given), Environment::default());
     let mut notes = Vec::new();
     let until = Instant::now() + limit;
@@ -96,7 +91,7 @@ fn output(path: &Path, environment: &Environment, until: Instant) -> Result<Stri
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::{fs, os::unix::fs::PermissionsExt};
+    use std::{fs, os::unix::fs::PermissionsExt, path::PathBuf};
 
     #[test]
     fn each_sees_what_those_before_it_said() {

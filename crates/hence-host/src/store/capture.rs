@@ -11,7 +11,6 @@ use crate::sys::store as sys;
 use hence_ledger::{Invocation, Stream, Text};
 use std::collections::VecDeque;
 use std::io::{self, Read, Seek, SeekFrom, Write};
-use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -26,9 +25,14 @@ pub(super) const LONGEST_LINE: usize = 48 << 10;
 const ALL_PARTIAL: usize = 512 << 10;
 /// Ended streams whose tails are kept.
 const ENDED: usize = 256;
-const CHUNK: usize = 16 << 10;
+/// How much is read at once: a full pipe, as pipes are.
+const CHUNK: usize = 64 << 10;
 /// How much of one stream is read before others have their turn.
 const TURN: usize = 64 << 10;
+/// The room of a pipe whose writer is ahead of us, so that neither waits for the other, and how many may
+/// have it at a time.
+const WIDE: usize = 512 << 10;
+const WIDE_MOST: usize = 16;
 /// How much of a stream is read before its last words are taken: a full pipe and what came in meanwhile.
 const LAST_READ: usize = 1 << 20;
 
@@ -61,6 +65,8 @@ pub(super) struct Output {
     pub(super) text: Option<Box<Written>>,
     touched: u32,
     lost: u32,
+    /// Its pipe has more room than usual.
+    wide: bool,
 }
 
 /// What is kept of a stream.
@@ -92,6 +98,10 @@ pub(crate) struct Capture {
     tails: usize,
     partials: usize,
     turn: u32,
+    /// How many pipes have more room than usual.
+    wide: usize,
+    /// What was just read.
+    buffer: Vec<u8>,
     last_name: Option<Text>,
     /// The journal, where there is one.
     pub(super) entries: Option<Entries>,
@@ -118,6 +128,8 @@ impl Capture {
             tails: 0,
             partials: 0,
             turn: 0,
+            wide: 0,
+            buffer: Vec::new(),
             last_name: None,
             entries,
         }
@@ -131,7 +143,7 @@ impl Capture {
             Some(name) if **name == *origin.unit => origin.unit = name.clone(),
             _ => self.last_name = Some(origin.unit.clone()),
         }
-        let output = Some(Output { fd, token, origin, text: None, touched: 0, lost: 0 });
+        let output = Some(Output { fd, token, origin, text: None, touched: 0, lost: 0, wide: false });
         Ok(match self.free.pop() {
             Some(key) => {
                 self.outputs[key as usize] = output;
@@ -149,6 +161,14 @@ impl Capture {
 
     /// Gives back the memory that a burst needed.
     pub fn shrink(&mut self) {
+        self.buffer = Vec::new();
+        for output in self.outputs.iter_mut().flatten().filter(|output| output.wide) {
+            // Refused while there is more in it.
+            if rustix::pipe::fcntl_setpipe_size(&output.fd, CHUNK).is_ok() {
+                output.wide = false;
+                self.wide -= 1;
+            }
+        }
         self.outputs.shrink_to_fit();
         self.free.shrink_to_fit();
         if let Some(entries) = &mut self.entries {
@@ -175,8 +195,9 @@ impl Capture {
     }
 
     /// Whether nothing was read of a stream so far.
-    pub fn is_silent(&mut self, key: u64) -> bool {
-        self.output(key).is_some_and(|output| output.text.is_none())
+    pub fn is_silent(&self, key: u64) -> bool {
+        let output = usize::try_from(key).ok().and_then(|key| self.outputs.get(key)?.as_ref());
+        output.is_some_and(|output| output.text.is_none())
     }
 
     /// Reads a stream's turn. `Some`: it is at its end.
@@ -187,17 +208,33 @@ impl Capture {
         }
     }
 
+    /// Reads what waits in all pipes, a turn of each; what is at its end is seen so again.
+    pub(super) fn read_all(&mut self) {
+        let keys: Vec<u64> = self.live().map(|(key, _)| key).collect();
+        for key in keys {
+            let _ = self.read(key, TURN);
+        }
+    }
+
     fn read(&mut self, key: u64, most: usize) -> Turn {
-        let mut buffer = [MaybeUninit::uninit(); CHUNK];
+        let mut buffer = std::mem::take(&mut self.buffer);
+        let turn = self.read_with(key, most, &mut buffer);
+        self.buffer = buffer;
+        turn
+    }
+
+    fn read_with(&mut self, key: u64, most: usize, buffer: &mut Vec<u8>) -> Turn {
         let mut done = 0;
         while done < most {
             let Some(output) = self.output(key) else { return Turn::Dry };
-            match rustix::io::read(&output.fd, &mut buffer) {
-                Ok(([], _)) => return Turn::End,
-                Ok((bytes, _)) => {
-                    done += bytes.len();
-                    let short = bytes.len() < CHUNK / 4;
-                    self.take(key, bytes);
+            buffer.clear();
+            buffer.reserve_exact(CHUNK);
+            match rustix::io::read(&output.fd, rustix::buffer::spare_capacity(buffer)) {
+                Ok(0) => return Turn::End,
+                Ok(length) => {
+                    done += length;
+                    let short = length < CHUNK / 16;
+                    self.take(key, buffer);
                     if short {
                         return Turn::Dry;
                     }
@@ -206,6 +243,15 @@ impl Capture {
                 Err(rustix::io::Errno::AGAIN) => return Turn::Dry,
                 Err(_) => return Turn::End,
             }
+        }
+        if self.wide < WIDE_MOST
+            && let Some(output) = self.output(key)
+            && !output.wide
+        {
+            // One that can't have it stays as it is.
+            output.wide = true;
+            let _ = rustix::pipe::fcntl_setpipe_size(&output.fd, WIDE);
+            self.wide += 1;
         }
         Turn::More
     }
@@ -249,22 +295,26 @@ impl Capture {
         let Some(output) = slot.and_then(Option::as_mut) else { return };
         let Some(written) = &mut output.text else { return };
         let mut text = std::mem::take(&mut written.partial);
-        let before = text.len();
-        text.extend_from_slice(bytes);
-        self.partials -= before;
-        let crowded = self.partials + text.len() > ALL_PARTIAL;
+        self.partials -= text.len();
+        // What came stays where it is unless it goes on with what was there.
+        let whole = if text.is_empty() {
+            bytes
+        } else {
+            text.extend_from_slice(bytes);
+            &text
+        };
+        let crowded = self.partials + whole.len() > ALL_PARTIAL;
         if let Some(entries) = &mut self.entries {
-            let done = entries.take(output, &text, end, crowded);
-            text.drain(..done);
-            self.partials += text.len();
+            let done = entries.take(output, whole, end, crowded);
+            let rest = whole[done..].to_vec();
+            self.partials += rest.len();
             if let Some(written) = &mut output.text {
-                text.shrink_to(0);
-                written.partial = text;
+                written.partial = rest;
             }
             return;
         }
         let mut lines = Lines::new(&output.origin);
-        let mut rest = text.as_slice();
+        let mut rest = whole;
         loop {
             let newline = rest.iter().take(LONGEST_LINE).position(|b| *b == b'\n');
             let (line, skip) = match newline {
@@ -290,6 +340,7 @@ impl Capture {
         self.log(key, &[], true);
         let output = self.outputs.get_mut(usize::try_from(key).ok()?)?.take()?;
         self.free.extend(u32::try_from(key));
+        self.wide -= usize::from(output.wide);
         let ended = Some(Ended { token: output.token, fd: output.fd });
         let Written { partial, tail, .. } = output.text.map(|t| *t).unwrap_or_default();
         self.partials -= partial.len();

@@ -275,7 +275,10 @@ impl Told<'_> {
                 let text = format!("{name}: Failed with result '{result}'.");
                 say!(self, "failed", 4, words::FAILED, text, [format!("UNIT_RESULT={result}")]);
             }
-            ActiveState::Inactive if from.1 != SubState::AutoRestart && kind.has_result() => {
+            // One that had failed was only reset.
+            ActiveState::Inactive
+                if from.1 != SubState::AutoRestart && from.0 != ActiveState::Failed && kind.has_result() =>
+            {
                 if result == UnitResult::Success {
                     let text = format!("{name}: Deactivated successfully.");
                     say!(self, "ended", 6, words::SUCCESS, text, []);
@@ -311,8 +314,12 @@ impl Told<'_> {
             return;
         }
         self.unit.said = Some((job, what));
-        // A restart that is on its way up is a start.
-        let job_type = if what == Job::Start { JobType::Start } else { job_type };
+        // A restart is a stop on its way down, and a start on its way up.
+        let job_type = match what {
+            Job::Start => JobType::Start,
+            Job::Stop => JobType::Stop,
+            Job::Reload => job_type,
+        };
         let more = [format!("JOB_ID={job}"), format!("JOB_TYPE={job_type}")];
         let [id, kind] = more;
         say!(self, "job_begins", 6, what.begin_id(), text, [id, kind]);

@@ -3,10 +3,10 @@
 use super::capture::{Capture, LONGEST_LINE, Origin, Output};
 use super::now;
 use crate::journal::{
-    Intake, IntakeOptions, Journal, JournalOptions, Logging, SocketTurn, Sockets, Source, Speaker, hex,
+    Ask, Intake, IntakeOptions, Journal, JournalOptions, Logging, SocketTurn, Sockets, Source, Speaker, hex,
     lines, tail,
 };
-use hence_ledger::{Invocation, Text};
+use hence_ledger::{Invocation, Stream, Text};
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
@@ -173,10 +173,36 @@ impl Capture {
             entries.sockets.ready(number, &mut entries.intake, &|speaker| self.unit_of(speaker), now());
         self.entries = Some(entries);
         match turn {
+            SocketTurn::Asked(number, ask) => {
+                self.asked(number, ask);
+                Ok(None)
+            }
             SocketTurn::Done => Ok(None),
             SocketTurn::Connected(number) => Ok(Some(number)),
             SocketTurn::Ended(fd) => Err(fd),
         }
+    }
+
+    /// Does what `journalctl` asks for. What was logged before is taken first.
+    fn asked(&mut self, number: u64, ask: Ask) {
+        self.read_all();
+        let Some(mut entries) = self.entries.take() else { return };
+        let Entries { sockets, intake, .. } = &mut entries;
+        sockets.drain(intake, &|speaker| self.unit_of(speaker), now());
+        let done = match ask {
+            Ask::Synchronize => intake.journal.sync_and_wait(),
+            Ask::Rotate => {
+                intake.journal.rotate(now());
+                true
+            }
+            Ask::Flush => {
+                intake.journal.look_for_folder(now());
+                true
+            }
+            Ask::Unknown => false,
+        };
+        entries.sockets.answer(number, done);
+        self.entries = Some(entries);
     }
 
     /// The unit that a process belongs to, of those whose output is captured: by its group, else by the
@@ -207,6 +233,9 @@ fn stream_id(origin: &Origin) -> [u8; 16] {
 }
 
 fn source(origin: &Origin) -> Source {
-    let (unit, id) = (origin.unit.clone(), stream_id(origin));
-    Source::new(unit, Some(origin.invocation), origin.pid, logging(origin), id)
+    let (unit, id, mut logging) = (origin.unit.clone(), stream_id(origin), logging(origin));
+    if origin.stream == Stream::Stderr {
+        logging.copies >>= 2;
+    }
+    Source::new(unit, Some(origin.invocation), origin.pid, logging, id)
 }

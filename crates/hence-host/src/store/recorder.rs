@@ -65,15 +65,17 @@ impl RecorderOptions {
 
 const SOCKET: u64 = 0;
 const QUERY: u64 = 1;
-const FIRST_STREAM: u64 = 2;
+/// Streams that have said something, which may wait a moment.
+const TALKERS: u64 = 2;
+const FIRST_STREAM: u64 = 3;
 /// The sockets of the journal begin here.
 const FIRST_SOCKET: u64 = 1 << 48;
 /// How long what may wait for an idle moment waits for one.
 const IDLE_US: u64 = 20_000;
 /// Lines that come one by one are written a few together: a look at them costs more than the lines do.
-const GATHER_US: u64 = 2_000;
+const GATHER_US: u64 = 5_000;
 /// Fewer bytes than this at a time are few.
-const FEW: u64 = 4 << 10;
+const FEW: u64 = 16 << 10;
 /// How long to wait before another try while an older recorder still writes.
 const LOCK_US: u64 = 20_000;
 const RETRY_US: u64 = 5_000_000;
@@ -113,6 +115,9 @@ struct Recorder {
     places: Places,
     options: RecorderOptions,
     epoll: OwnedFd,
+    /// What `epoll` has as [`TALKERS`], once each time that it is asked for.
+    talkers: OwnedFd,
+    asked_for_talkers: bool,
     socket: Option<OwnedFd>,
     /// Held while it may write.
     lock: Option<File>,
@@ -166,6 +171,9 @@ impl Recorder {
         let failed = |e: rustix::io::Errno| StoreError::io("wait for", ledger, e.into());
         let epoll = epoll::create(CreateFlags::CLOEXEC).map_err(failed)?;
         epoll::add(&epoll, &socket, EventData::new_u64(SOCKET), EventFlags::IN).map_err(failed)?;
+        let talkers = epoll::create(CreateFlags::CLOEXEC).map_err(failed)?;
+        let once = EventFlags::IN | EventFlags::ONESHOT;
+        epoll::add(&epoll, &talkers, EventData::new_u64(TALKERS), once).map_err(failed)?;
         let ring = Rc::new(file);
         let now_us = now().monotonic_us;
         let entries = options.journal.clone().map(Entries::new);
@@ -185,6 +193,8 @@ impl Recorder {
             places,
             options,
             epoll,
+            talkers,
+            asked_for_talkers: true,
             socket: Some(socket),
             lock: None,
             closed: false,
@@ -302,35 +312,64 @@ impl Recorder {
             self.closed_streams.shrink_to_fit();
             crate::sys::heap::trim();
         }
-        let timeout = timeout_us.map(|us| rustix::event::Timespec {
-            tv_sec: (us / 1_000_000) as _,
-            tv_nsec: (us % 1_000_000 * 1000) as _,
-        });
+        // Processes are looked at when they first speak, and may be gone soon: only then nobody waits.
+        let early_us = self.gather_until_us.saturating_sub(now_us).min(GATHER_US);
+        let gathering = early_us > 0 && self.socket.is_some();
+        if !gathering && !self.asked_for_talkers {
+            let once = EventFlags::IN | EventFlags::ONESHOT;
+            self.asked_for_talkers =
+                epoll::modify(&self.epoll, &self.talkers, EventData::new_u64(TALKERS), once).is_ok();
+        }
+        let timeout_us =
+            if gathering { Some(timeout_us.unwrap_or(early_us).min(early_us)) } else { timeout_us };
         let mut events = [epoll::Event { flags: EventFlags::empty(), data: EventData::new_u64(0) }; 64];
-        let count = match epoll::wait(&self.epoll, &mut events[..], timeout.as_ref()) {
-            Ok(count) => count,
-            Err(rustix::io::Errno::INTR) => 0,
-            Err(e) => return Err(StoreError::io("wait for", &self.places.folder, e.into())),
-        };
-        let early_us = self.gather_until_us.saturating_sub(now().monotonic_us);
-        if count > 0 && early_us > 0 && self.socket.is_some() {
-            std::thread::sleep(std::time::Duration::from_micros(early_us.min(GATHER_US)));
+        let count = self.look(&self.epoll, &mut events, timeout_us)?;
+        let mut keys: Vec<u64> = events[..count].iter().map(|event| event.data.u64()).collect();
+        if let Some(at) = keys.iter().position(|key| *key == TALKERS) {
+            keys.swap_remove(at);
+            self.asked_for_talkers = false;
+            let count = self.look(&self.talkers, &mut events, Some(0))?;
+            keys.extend(events[..count].iter().map(|event| event.data.u64()));
         }
         if count == 0
+            && !gathering
             && let Some(entries) = &mut self.capture.entries
         {
             entries.settle();
         }
+        self.take(&keys);
+        Ok(())
+    }
+
+    fn look(
+        &self,
+        epoll: &OwnedFd,
+        events: &mut [epoll::Event],
+        us: Option<u64>,
+    ) -> Result<usize, StoreError> {
+        let timeout = us.map(|us| rustix::event::Timespec {
+            tv_sec: (us / 1_000_000) as _,
+            tv_nsec: (us % 1_000_000 * 1000) as _,
+        });
+        match epoll::wait(epoll, events, timeout.as_ref()) {
+            Ok(count) => Ok(count),
+            Err(rustix::io::Errno::INTR) => Ok(0),
+            Err(e) => Err(StoreError::io("wait for", &self.places.folder, e.into())),
+        }
+    }
+
+    /// Takes what there is.
+    fn take(&mut self, keys: &[u64]) {
         // In the journal a service is started before it speaks.
-        let keys = events[..count].iter().map(|event| event.data.u64());
-        let first_words = keys
-            .filter(|key| (FIRST_STREAM..FIRST_SOCKET).contains(key))
-            .any(|key| self.capture.is_silent(key - FIRST_STREAM));
-        if first_words && self.capture.entries.is_some() && self.stalled.is_none() {
+        let first_words = |key: &u64| {
+            (FIRST_STREAM..FIRST_SOCKET).contains(key) && self.capture.is_silent(key - FIRST_STREAM)
+        };
+        let new: Vec<u64> = keys.iter().copied().filter(first_words).collect();
+        if !new.is_empty() && self.capture.entries.is_some() && self.stalled.is_none() {
             self.drain_or_stall(now().monotonic_us);
         }
-        for event in &events[..count] {
-            match event.data.u64() {
+        for key in keys {
+            match *key {
                 SOCKET => self.receive(),
                 QUERY => {
                     if self.digests.packages.readable() {
@@ -338,14 +377,21 @@ impl Recorder {
                     }
                 }
                 number @ FIRST_SOCKET.. => self.socket_ready(number - FIRST_SOCKET),
-                key => {
-                    if let Some(ended) = self.capture.readable(key - FIRST_STREAM) {
-                        self.ended(ended);
-                    }
-                }
+                key => match self.capture.readable(key - FIRST_STREAM) {
+                    Some(ended) => self.ended(ended),
+                    None if new.contains(&key) => self.move_to_talkers(key),
+                    None => {}
+                },
             }
         }
-        Ok(())
+    }
+
+    fn move_to_talkers(&mut self, key: u64) {
+        let Some(fd) = self.capture.fd(key - FIRST_STREAM) else { return };
+        // Where that can't be, it stays where it is.
+        if epoll::add(&self.talkers, fd, EventData::new_u64(key), EventFlags::IN).is_ok() {
+            let _ = epoll::delete(&self.epoll, fd);
+        }
     }
 
     /// A socket of the journal has something.
@@ -400,6 +446,7 @@ impl Recorder {
     /// owner hears of it with others: each wake-up costs it more than a descriptor that stays for a while.
     fn ended(&mut self, Ended { token, fd }: Ended) {
         let _ = epoll::delete(&self.epoll, &fd);
+        let _ = epoll::delete(&self.talkers, &fd);
         self.closed_streams.push(token);
         if self.closed_streams.len() >= CLOSED_MOST {
             self.tell_closed();

@@ -58,9 +58,10 @@ impl Teller {
     fn send(&mut self, notice: &Notice) -> bool {
         use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, UCred, sendmsg};
         let Some(path) = &self.native else { return false };
-        let mut text = notice.fields.join("\n");
-        text.push_str("\nSYSLOG_IDENTIFIER=systemd\nSYSLOG_FACILITY=3\n");
-        text.push_str(&format!("TID={}\n", self.owner));
+        let mut text = Vec::new();
+        notice.fields.iter().for_each(|field| put(&mut text, field));
+        text.extend_from_slice(b"SYSLOG_IDENTIFIER=systemd\nSYSLOG_FACILITY=3\n");
+        text.extend_from_slice(format!("TID={}\n", self.owner).as_bytes());
         for attempt in 0..2 {
             if self.socket.is_none() {
                 let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
@@ -73,7 +74,7 @@ impl Teller {
                 self.socket = Some(connected);
             }
             let Some(socket) = &self.socket else { return false };
-            let part = [std::io::IoSlice::new(text.as_bytes())];
+            let part = [std::io::IoSlice::new(&text)];
             let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmCredentials(1))];
             let mut control = SendAncillaryBuffer::new(&mut space);
             let pid = i32::try_from(self.owner).ok().and_then(rustix::process::Pid::from_raw);
@@ -95,5 +96,36 @@ impl Teller {
             }
         }
         false
+    }
+}
+
+/// Adds a field as the native protocol has it: with its length where a line's end in it could be taken for
+/// the end of the field.
+fn put(text: &mut Vec<u8>, field: &str) {
+    match field.split_once('=') {
+        Some((name, value)) if value.contains('\n') => {
+            text.extend_from_slice(name.as_bytes());
+            text.push(b'\n');
+            text.extend_from_slice(&(value.len() as u64).to_le_bytes());
+            text.extend_from_slice(value.as_bytes());
+        }
+        _ => text.extend_from_slice(field.as_bytes()),
+    }
+    text.push(b'\n');
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_value_cannot_end_its_field() {
+        let mut text = Vec::new();
+        put(&mut text, "HENCE_CAUSE=one\nUNIT=forged.service");
+        put(&mut text, "UNIT=true.service");
+        let message = &crate::journal::native_fields(&text)[0];
+        assert_eq!(message.len(), 2);
+        assert_eq!(message[0], b"HENCE_CAUSE=one\nUNIT=forged.service");
+        assert_eq!(message[1], b"UNIT=true.service");
     }
 }

@@ -410,7 +410,12 @@ pub(super) const ROWS: &[Row] = &[
     .since(240),
     r("LogRateLimitBurst", Act(logging::burst), "How many lines are kept in that time.").since(240),
     r("LogExtraFields", Act(logging::extra_fields), "Fields that are added to log records.").since(236),
-    r("LogFilterPatterns", Keep(Shape::List), "Patterns that decide which lines are kept.").since(253),
+    r(
+        "LogFilterPatterns",
+        Act(logging::filter_patterns),
+        "A pattern of lines that are kept, or with ~ are not.",
+    )
+    .since(253),
     r("LogNamespace", Keep(Shape::TextOrDefault), "The namespace of the journal that is logged to.")
         .since(245),
     none("SecureBits", "Bits that guard capabilities."),

@@ -116,3 +116,18 @@ pub(super) fn extra_fields(loading: &mut Loading<'_>, assignment: &Assignment) -
         }
     })
 }
+
+/// A pattern is all of the value, blanks included; whether it is one is seen by who filters.
+pub(super) fn filter_patterns(loading: &mut Loading<'_>, assignment: &Assignment) -> Outcome {
+    let pattern = assignment.value.trim();
+    if pattern == "~" {
+        loading.note(assignment, "there is no pattern behind the ~; it is left out".into());
+        return Outcome::Rejected;
+    }
+    set(loading, |log| match pattern {
+        "" => log.filter_patterns.clear(),
+        pattern if log.filter_patterns.iter().any(|known| **known == *pattern) => {}
+        pattern => log.filter_patterns.push(pattern.into()),
+    });
+    if pattern.is_empty() { Outcome::Reset } else { Outcome::Added }
+}

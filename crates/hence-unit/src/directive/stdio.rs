@@ -88,6 +88,9 @@ fn parse(
             "data" => Stdio::Data,
             "socket" => Stdio::Socket,
             "fd" => Stdio::Fd(fd.into()),
+            "journal+console" | "syslog+console" => Stdio::JournalConsole,
+            "kmsg" => Stdio::Kmsg,
+            "kmsg+console" => Stdio::KmsgConsole,
             _ => Stdio::Journal,
         });
     }

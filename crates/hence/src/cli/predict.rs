@@ -134,7 +134,7 @@ impl Predict {
                 let mend = "name a folder of unit files, or --live for the units that run now";
                 return Err(misuse(format!("nothing to predict: {mend}")));
             }
-            let sources = Sources::new(&self.paths, &self.unit_path).map_err(misuse)?;
+            let sources = Sources::new(&self.paths, &self.unit_path, false).map_err(misuse)?;
             let units = sources.loader();
             for diagnostic in units.diagnostics() {
                 eprintln!("hence: {diagnostic}");

@@ -1,6 +1,11 @@
 //! `hence logs` beside the stock journalctl on the same files: the same text, the same fields. Where there is
 //! no journalctl, what can be said without it.
 
+mod asks;
+mod fields;
+mod hostile;
+mod machine;
+
 use hence_host::journal::{Fields, Journal, JournalOptions, Place};
 use hence_ledger::Stamp;
 use std::path::{Path, PathBuf};

@@ -427,6 +427,7 @@ impl Engine {
     /// BusName= of a Type=dbus service was taken or given up: it is up while somebody has it. Without a bus
     /// it is up when its program runs.
     pub(crate) fn bus_name(&mut self, unit: UnitId, name: &str, owned: Option<bool>) {
+        self.scope_controller(unit, name, owned);
         let known = self.units.get(unit.0 as usize).filter(|u| matches!(u.state, State::Service(_)));
         let waits = known.is_some_and(|_| {
             let config = self.service_config(unit);
