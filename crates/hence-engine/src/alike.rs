@@ -3,7 +3,7 @@
 use alloc::{collections::VecDeque, sync::Arc};
 use hence_ledger::{FileIdentity, Version};
 use hence_unit::{
-    Config, Kind,
+    Config, Kind, UnitKind, UnitName,
     config::{ServiceConfig, ServiceSettings, UnitConfig},
 };
 
@@ -20,9 +20,17 @@ pub(crate) struct Alike {
     units: Recent<UnitConfig>,
     services: Recent<ServiceConfig>,
     settings: Recent<ServiceSettings>,
+    /// A unit without any file, of each kind that one was asked for of.
+    stubs: [Option<Config>; UnitKind::ALL.len()],
 }
 
 impl Alike {
+    /// A unit without any file; those of a kind share all but their names.
+    pub fn stub(&mut self, name: &UnitName) -> Config {
+        let stub = self.stubs[name.kind() as usize].get_or_insert_with(|| Config::stub(name.clone()));
+        Config { name: Some(name.clone()), ..stub.clone() }
+    }
+
     /// Lets a unit share what a remembered one has as well.
     pub fn share(&mut self, config: &mut Config) {
         self.units.share(&mut config.unit);
@@ -90,7 +98,6 @@ mod tests {
     use super::*;
     use alloc::{boxed::Box, vec::Vec};
     use hence_ledger::FileRole;
-    use hence_unit::UnitName;
 
     fn unit(name: &str, documentation: &str) -> Config {
         let mut config = Config::stub(UnitName::new(name).unwrap());

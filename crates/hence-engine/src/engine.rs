@@ -15,6 +15,7 @@ pub use power::{Objective, Role};
 use crate::alike::Alike;
 use crate::deadline::{DeadlineFor, Deadlines};
 use crate::job::{Job, is_down, is_up};
+use crate::names::Names;
 use crate::queue::RunQueue;
 use crate::unit::{Keep, Rules, State, Unit};
 use crate::{Effect, Event, ExecId, JobId, Time, UnitId};
@@ -71,7 +72,7 @@ pub struct Engine {
     pub(crate) settings: Settings,
     pub(crate) now: Time,
     pub(crate) units: Vec<Unit>,
-    pub(crate) names: BTreeMap<UnitName, UnitId>,
+    pub(crate) names: Names<UnitId>,
     pub(crate) jobs: BTreeMap<JobId, Job>,
     pub(crate) run_queue: RunQueue,
     pub(crate) deadlines: Deadlines,
@@ -87,7 +88,7 @@ pub struct Engine {
     /// Units that clients made, to be started when all that they need is loaded.
     made: Vec<live::Made>,
     /// Units whose files are being read.
-    pub(crate) loading: BTreeSet<UnitName>,
+    pub(crate) loading: Names<()>,
     /// Units that nobody may need any more: looked at by [`Engine::collect`].
     candidates: collect::Candidates,
     /// Slots without a unit that the host knows nothing of.
@@ -124,13 +125,14 @@ pub struct Engine {
 impl Engine {
     /// An engine that knows no unit yet.
     pub fn new(settings: Settings) -> Engine {
+        let seed = settings.seed.as_chunks().0.iter().fold(0, |sum, part| sum ^ u64::from_le_bytes(*part));
         Engine {
             // 0 stands for "nothing yet" in a unit that hasn't changed its state.
             next_record: settings.first_record.max(1),
             settings,
             now: Time::default(),
             units: Vec::new(),
-            names: BTreeMap::new(),
+            names: Names::new(seed),
             jobs: BTreeMap::new(),
             run_queue: RunQueue::default(),
             deadlines: Deadlines::default(),
@@ -140,7 +142,7 @@ impl Engine {
             steady: Vec::new(),
             connections: Vec::new(),
             made: Vec::new(),
-            loading: BTreeSet::new(),
+            loading: Names::new(seed),
             candidates: collect::Candidates::default(),
             free: BTreeSet::new(),
             holds: BTreeMap::new(),
@@ -200,7 +202,7 @@ impl Engine {
 
     /// A unit by its name or an alias.
     pub fn find(&self, name: &str) -> Option<UnitId> {
-        self.names.get(name).copied()
+        self.names.get(name)
     }
 
     /// All jobs, by their numbers.
@@ -372,9 +374,9 @@ impl Engine {
         for unit in &mut self.units {
             unit.edges.shrink_to_fit();
         }
-        // Made in one go, a map has no room to spare, and its parts lie together: not each between pages that
-        // could be given back.
-        self.names = core::mem::take(&mut self.names).into_iter().collect();
+        self.names.shrink();
+        self.loading.shrink();
+        // Made in one go, a map has no room to spare, and its parts lie together.
         self.processes = core::mem::take(&mut self.processes).into_iter().collect();
         self.starts = core::mem::take(&mut self.starts).into_iter().collect();
         self.records.shrink_to_fit();
@@ -389,18 +391,17 @@ impl Engine {
 
     /// The number of a unit, made known if it isn't: then its files are read.
     pub(crate) fn reference(&mut self, name: &UnitName) -> UnitId {
-        if let Some(&id) = self.names.get(name) {
+        if let Some(id) = self.names.get(name) {
             return id;
         }
         let id = self.make_known(name);
-        self.loading.insert(name.clone());
+        self.loading.insert(name.clone(), ());
         self.effect(Effect::Load(name.clone()));
         id
     }
 
     fn make_known(&mut self, name: &UnitName) -> UnitId {
-        let mut stub = Config::stub(name.clone());
-        self.alike.share(&mut stub);
+        let stub = self.alike.stub(name);
         let id = match self.free.pop_first() {
             Some(id) => {
                 self.units[id.0 as usize] = Unit::new(id, stub);
@@ -424,7 +425,7 @@ impl Engine {
             None => self.make_known(&config.id().clone()),
         };
         for alias in &config.aliases {
-            match self.names.get(alias).copied() {
+            match self.names.get(alias) {
                 None => {
                     self.names.insert(alias.clone(), id);
                 }
@@ -442,10 +443,10 @@ impl Engine {
         self.units[id.0 as usize].files_changed = true;
         self.units[id.0 as usize].files = files.into();
         self.units[id.0 as usize].untold = config.load != LoadState::NotFound || before != LoadState::Stub;
-        for index in 0..config.dependencies.len() {
-            let dependency = &mut config.dependencies[index];
-            let other = match self.names.get_key_value(&dependency.other) {
-                Some((name, &other)) => {
+        self.units[id.0 as usize].edges.reserve(config.dependencies.len());
+        for (index, dependency) in config.dependencies.iter_mut().enumerate() {
+            let other = match self.names.kept(&dependency.other) {
+                Some((name, other)) => {
                     // Thousands of units name the same few targets: they share the text.
                     dependency.other = name.clone();
                     other
@@ -573,7 +574,8 @@ impl Engine {
                 line: 0,
             },
             Origin::Implied(by) => Rule {
-                directive: format!("{} (implied by {}=)", line(dependency.kind.name()), by.directive).into(),
+                directive: format!("{} (implied by {}=)", line(dependency.kind.name()), by.directive())
+                    .into(),
                 file: by.position.and_then(file),
                 line: by.position.map_or(0, |p| p.line),
             },

@@ -25,8 +25,8 @@ pub enum Event {
     Released(UnitName),
     /// The answer to [`crate::Effect::Forget`]: no event will name the unit by this number any more.
     Forgotten(UnitId),
-    /// All unit files are read anew, because this client asked for it: one [`Event::Reread`] for each unit
-    /// follows, and nothing but that before [`Event::ReloadEnded`].
+    /// All unit files are read anew, because this client asked for it: one [`Event::Reread`] follows for each
+    /// unit that may be another one now, and nothing but that before [`Event::ReloadEnded`].
     ReloadBegun(Client),
     /// What a unit's files say now.
     Reread {

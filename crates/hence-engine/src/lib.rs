@@ -43,6 +43,7 @@ pub mod carry;
 mod deadline;
 pub mod engine;
 mod job;
+mod names;
 pub mod predict;
 mod queue;
 mod restart;

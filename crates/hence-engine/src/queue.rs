@@ -1,6 +1,6 @@
-//! Which of the jobs that can run goes first: as systemd has it, by the kind of unit (what others need to be
-//! there first: slices, triggers, targets, sockets, last services), then by CPUWeight= and Nice=, then by name.
-//! It decides nothing about what a job waits for.
+//! Which of the jobs that can run goes first: as systemd has it, by the kind of unit (slices, triggers,
+//! targets, sockets, last services), then by CPUWeight= and Nice=, then by name. It doesn't know what a job
+//! waits for.
 
 use crate::JobId;
 use alloc::collections::BinaryHeap;

@@ -7,11 +7,14 @@ use hence_unit::{
     config::Environs,
     unit_path::{Entry, EntryKind, FileError, Files, UnitPath},
 };
-use rustix::fs::{Mode, OFlags};
+use rustix::{
+    buffer::spare_capacity,
+    fs::{Mode, OFlags},
+};
 use std::{
     cell::RefCell,
     fs::{self, File},
-    io::{self, Read},
+    io,
     os::unix::fs::FileTypeExt,
     path::Path,
 };
@@ -80,22 +83,19 @@ fn read(path: &str) -> Result<(Vec<u8>, Version), FileError> {
     if !metadata.is_file() {
         return Err(FileError::Unreadable("not a regular file".into()));
     }
-    let mut bytes = vec![0; metadata.len().min(FILE_BYTES) as usize + 1];
-    let mut length = 0;
+    let mut bytes = Vec::with_capacity(metadata.len().min(FILE_BYTES) as usize + 1);
     loop {
-        let room = bytes.len() - length;
-        let read = (&file).read(&mut bytes[length..]).map_err(|e| error(&e))?;
-        length += read;
-        if length as u64 > FILE_BYTES {
+        let room = bytes.capacity() - bytes.len();
+        let read = rustix::io::read(&file, spare_capacity(&mut bytes)).map_err(|e| error(&e.into()))?;
+        if bytes.len() as u64 > FILE_BYTES {
             return Err(FileError::Unreadable("larger than 4 MiB".into()));
         }
         if read < room {
             // The end of a regular file: it needs no second look.
             break;
         }
-        bytes.resize(bytes.len() + READ_BYTES, 0);
+        bytes.reserve(READ_BYTES);
     }
-    bytes.truncate(length);
     Ok((bytes, inputs::version_of(&metadata)))
 }
 

@@ -206,19 +206,23 @@ impl Config {
         self.aliases.shrink_to_fit();
         self.sources.shrink_to_fit();
         self.diagnostics.shrink_to_fit();
-        self.settings.shrink_to_fit();
-        self.dependencies.shrink_to_fit();
-        self.documentation.shrink_to_fit();
-        self.conditions.shrink_to_fit();
-        self.asserts.shrink_to_fit();
-        self.install.wanted_by.shrink_to_fit();
+        let unit = Arc::make_mut(&mut self.unit);
+        unit.settings.shrink_to_fit();
+        unit.dependencies.shrink_to_fit();
+        unit.documentation.shrink_to_fit();
+        unit.conditions.shrink_to_fit();
+        unit.asserts.shrink_to_fit();
+        unit.install.wanted_by.shrink_to_fit();
         if let Kind::Service(service) = &mut self.kind {
             let service = Arc::make_mut(service);
             for commands in &mut service.exec {
                 commands.shrink_to_fit();
                 commands.iter_mut().for_each(|command| command.argv.shrink_to_fit());
             }
-            service.context.environment.shrink_to_fit();
+            let context = &mut Arc::make_mut(&mut service.settings).context;
+            context.environment.shrink_to_fit();
+            context.environment_files.shrink_to_fit();
+            context.limits.shrink_to_fit();
         }
     }
 
@@ -1280,7 +1284,7 @@ impl Default for PathConfig {
 }
 
 /// What is known of the machine and the manager when units are loaded; the loader's host fills it.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Environs {
     /// Whether units are loaded for a user instance or a foreground run: other roots, no default shutdown.
     pub user: bool,
@@ -1326,6 +1330,8 @@ pub struct Environs {
     pub tmp: String,
     /// `%V`
     pub var_tmp: String,
+    /// Names of units that many others depend on.
+    pub names: crate::implied::SharedNames,
     /// `/etc/os-release` fields for `%o`, `%w`, `%B`, `%W`, `%M`, `%A`, in that order of specifiers.
     pub os_release: [String; 6],
 }

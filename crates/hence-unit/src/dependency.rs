@@ -3,8 +3,7 @@
 //! Each kind is a set of [`Atom`]s; jobs and states look for an atom, never for a kind. The inverse of a
 //! kind is what the other unit carries. Measured against systemd 252; systemd.unit(5), "[Unit] Section".
 
-use crate::{Position, Text, UnitName};
-use alloc::boxed::Box;
+use crate::{Position, Text, UnitName, directive};
 
 /// One effect of a dependency of A on B, as A carries it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -147,21 +146,31 @@ pub enum Origin {
     /// DefaultDependencies=yes of the unit's kind.
     Default,
     /// Implied by another directive (Slice=, Sockets=, a socket's service).
-    Implied(Box<Implied>),
+    Implied(Implied),
 }
 
-/// What implies a dependency. Apart, for most dependencies are declared and there may be thousands.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// What implies a dependency. Small, for there may be thousands of dependencies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Implied {
-    /// The directive that implies it.
-    pub directive: &'static str,
+    /// The directive's row.
+    row: u16,
     /// Where it stands; `None` where the implication needs no line.
     pub position: Option<Position>,
 }
 
+impl Implied {
+    /// The directive that implies it.
+    pub fn directive(&self) -> &'static str {
+        directive::name_of(self.row)
+    }
+}
+
 impl Origin {
     pub(crate) fn implied(directive: &'static str, position: Option<Position>) -> Origin {
-        Origin::Implied(Box::new(Implied { directive, position }))
+        // A name of several rows is that of each.
+        let row = directive::row_named(directive);
+        debug_assert!(row.is_some(), "there is no directive {directive}");
+        Origin::Implied(Implied { row: row.unwrap_or(u16::MAX), position })
     }
 }
 

@@ -10,7 +10,7 @@ use crate::{
     specifier,
     syntax::Assignment,
 };
-use alloc::{format, string::String};
+use alloc::{borrow::Cow, format, string::String};
 use core::fmt;
 
 mod automount;
@@ -46,6 +46,7 @@ pub use nearest::nearest;
 pub use section::{Section, Sections};
 pub use shape::Shape;
 pub use table::{find, name_of, row_at, rows};
+pub(crate) use table::{named, row_named};
 
 /// A unit while its assignments are applied.
 pub struct Loading<'a> {
@@ -143,11 +144,16 @@ pub struct Row {
 impl Row {
     /// What the row does in one of its sections: kinds that are only loaded act on nothing.
     pub const fn support_in(&self, section: Section) -> Support {
-        match (self.support, section) {
+        Row::support(self.support, self.sections, section)
+    }
+
+    /// What a row of these sections does in one of them.
+    const fn support(support: Support, sections: Sections, section: Section) -> Support {
+        match (support, section) {
             (Support::Acted, Section::Mount | Section::Swap | Section::Automount) => Support::NotYet,
             // They are taken as text, when all files of such a unit were applied.
-            (Support::NotYet, Section::Mount) if self.sections.0 == Section::Mount.only().0 => Support::Acted,
-            (Support::NotYet, Section::Swap) if self.sections.0 == Section::Swap.only().0 => Support::Acted,
+            (Support::NotYet, Section::Mount) if sections.0 == Section::Mount.only().0 => Support::Acted,
+            (Support::NotYet, Section::Swap) if sections.0 == Section::Swap.only().0 => Support::Acted,
             (support, _) => support,
         }
     }
@@ -250,15 +256,14 @@ pub fn apply(loading: &mut Loading<'_>, assignment: &Assignment) {
         loading.diagnose_section("misplaced-section", assignment, message, None);
         return;
     }
-    let Some((index, row)) =
-        table::position(section, &assignment.key).and_then(|index| Some((index, row_at(index)?)))
-    else {
+    let index = table::position(section, &assignment.key);
+    let Some((index, row)) = index.and_then(|index| Some((index, table::brief_at(index, section)?))) else {
         unknown_directive(loading, section, assignment);
         return;
     };
     if let Some(now) = row.replaced_by {
         let fix = if now.contains(' ') { now.into() } else { format!("write {now}=") };
-        let message = format!("{}= is a former name", row.name);
+        let message = format!("{}= is a former name", assignment.key);
         loading.diagnose("former-directive", Level::Note, assignment.place.clone(), message, Some(fix));
     }
     let before = loading.config.diagnostics.len();
@@ -267,20 +272,19 @@ pub fn apply(loading: &mut Loading<'_>, assignment: &Assignment) {
         Take::Keep(shape) => shape.check(loading, assignment),
         Take::Sandbox(shape, default) => {
             let outcome = shape.check(loading, assignment);
-            shape::not_applied(loading, row.name, default, &assignment.value, outcome);
+            shape::not_applied(loading, name_of(index), default, &assignment.value, outcome);
             outcome
         }
     };
     if row.refuses {
         loading.refuse(before);
     }
-    let held = matches!(row.take, Take::Act(_)) && row.support_in(section) == Support::Acted;
-    record(loading, index, assignment, outcome, held);
+    record(loading, index, assignment, outcome, row.held);
 }
 
 fn record(loading: &mut Loading<'_>, row: u16, assignment: &Assignment, outcome: Outcome, held: bool) {
     let settings = &mut loading.config.settings;
-    if matches!(outcome, Outcome::Replaced | Outcome::Reset) {
+    if matches!(outcome, Outcome::Replaced | Outcome::Reset) && settings.iter().any(|s| s.row == row) {
         settings.retain(|s| s.row != row);
     }
     if matches!(outcome, Outcome::Replaced | Outcome::Added) {
@@ -289,7 +293,7 @@ fn record(loading: &mut Loading<'_>, row: u16, assignment: &Assignment, outcome:
             source: loading.source,
             line: assignment.place.line,
             column: assignment.value_column,
-            value: if held { None } else { Some(assignment.value.as_str().into()) },
+            value: if held { None } else { Some((&*assignment.value).into()) },
         });
     }
 }
@@ -388,11 +392,14 @@ impl Loading<'_> {
     }
 
     /// A text with its specifiers expanded; `None`, with a diagnostic, where that fails.
-    pub fn expand(&mut self, assignment: &Assignment, text: &str) -> Option<String> {
+    pub fn expand<'t>(&mut self, assignment: &Assignment, text: &'t str) -> Option<Cow<'t, str>> {
+        if crate::bytes::find(text.as_bytes(), b'%').is_none() {
+            return Some(Cow::Borrowed(text));
+        }
         let fragment = self.config.sources.iter().find(|s| s.role == SourceRole::Fragment);
         let fragment = fragment.map(|s| &*s.path);
         match specifier::expand_in(text, self.unit, self.environs, fragment) {
-            Ok(expanded) => Some(expanded),
+            Ok(expanded) => Some(Cow::Owned(expanded)),
             Err(error) => {
                 self.bad_value(assignment, format!("{}=: {error}", assignment.key), None);
                 None

@@ -52,8 +52,8 @@ enum Step {
     End,
 }
 
-struct Line<'a, 's> {
-    value: &'a str,
+struct Line<'v, 'a, 's> {
+    value: &'v str,
     at: usize,
     place: &'a Place,
     position: Position,
@@ -92,7 +92,7 @@ impl Prefixes {
     }
 }
 
-impl Line<'_, '_> {
+impl<'v> Line<'v, '_, '_> {
     fn diagnose(&mut self, rule: &'static str, message: String, fix: &str) {
         let level = if self.ignore { Level::Warning } else { Level::Error };
         self.push(rule, level, message, fix);
@@ -104,7 +104,7 @@ impl Line<'_, '_> {
     }
 
     /// The next word; `Err` where it can't be taken, with a diagnostic.
-    fn word(&mut self, first: bool) -> Result<Option<String>, ()> {
+    fn word(&mut self, first: bool) -> Result<Option<Cow<'v, str>>, ()> {
         let start = self.at;
         let mut taken = words::next(self.value, &mut self.at, Escapes::Resolve, false);
         if let Err((WordErrorKind::UnknownEscape | WordErrorKind::BackslashAtEnd, _)) = taken {
@@ -128,11 +128,12 @@ impl Line<'_, '_> {
         }
     }
 
-    fn specified(&mut self, word: String) -> Result<String, ()> {
-        if !word.contains('%') {
-            return Ok(word);
+    /// A word with its specifiers expanded.
+    fn specified(&mut self, word: &str) -> Result<Box<str>, ()> {
+        if crate::bytes::find(word.as_bytes(), b'%').is_none() {
+            return Ok(word.into());
         }
-        (self.specify)(&word).map_err(|error| {
+        (self.specify)(word).map(String::into_boxed_str).map_err(|error| {
             self.diagnose("specifier", format!("{error}, in {word:?}"), "write %% for a percent sign");
         })
     }
@@ -152,7 +153,7 @@ impl Line<'_, '_> {
             self.diagnose("command-prefix", message, "name the shell: /bin/sh -c '...'");
             return Step::End;
         }
-        let Ok(path) = self.specified(name.into()) else {
+        let Ok(path) = self.specified(name) else {
             return Step::End;
         };
         if !self.check_path(&path) {
@@ -160,7 +161,7 @@ impl Line<'_, '_> {
         }
         let mut argv: Vec<Box<str>> = Vec::with_capacity(4);
         if !prefixes.separate_argv0 {
-            argv.push(path.as_str().into());
+            argv.push(path.clone());
         }
         let Ok(more) = self.arguments(&mut argv) else {
             return Step::End;
@@ -171,7 +172,7 @@ impl Line<'_, '_> {
             return Step::End;
         }
         let command = Command {
-            path: simplify(&path),
+            path: simplify(path),
             argv,
             ignore_failure: prefixes.ignore_failure,
             no_substitution: prefixes.no_substitution,
@@ -200,7 +201,7 @@ impl Line<'_, '_> {
             let Some(word) = self.word(false)? else {
                 return Ok(false);
             };
-            argv.push(self.specified(word)?.into());
+            argv.push(self.specified(&word)?);
         }
     }
 
@@ -229,9 +230,9 @@ impl Line<'_, '_> {
 }
 
 /// The path without doubled slashes and `.` parts.
-fn simplify(path: &str) -> Box<str> {
-    if !path.contains("//") && !path.contains("/.") {
-        return path.into();
+fn simplify(path: Box<str>) -> Box<str> {
+    if !path.as_bytes().windows(2).any(|two| matches!(two, b"//" | b"/.")) {
+        return path;
     }
     let mut simple = String::with_capacity(path.len());
     for part in path.split('/').filter(|part| !part.is_empty() && *part != ".") {
@@ -266,7 +267,7 @@ pub fn expand<'e>(
             let value = look(name).unwrap_or_default();
             let mut at = 0;
             while let Ok(Some((_, part))) = words::next(&value, &mut at, Escapes::Quote, true) {
-                out.push(part);
+                out.push(part.into_owned());
             }
             continue;
         }

@@ -13,7 +13,10 @@ use crate::{
     specifier,
 };
 use DependencyKind::{After, Before, Conflicts, InSlice, Requires, TriggeredBy, Triggers, Wants};
-use alloc::{boxed::Box, collections::BTreeSet, format, vec::Vec};
+use alloc::{boxed::Box, collections::BTreeSet, format, sync::Arc, vec::Vec};
+
+/// Dependencies that are looked through rather than sorted.
+const FEW: usize = 64;
 
 /// Adds the implied and the default dependencies of a unit whose files were all applied.
 pub(crate) fn add(config: &mut Config, environs: &Environs) {
@@ -21,7 +24,9 @@ pub(crate) fn add(config: &mut Config, environs: &Environs) {
         user: environs.user,
         goes_down: !environs.user || environs.user_instance,
         defaults: config.flags.default_dependencies,
-        added: Vec::new(),
+        names: &environs.names,
+        // As many as services mostly have.
+        added: Vec::with_capacity(12),
     };
     let mut mounts: Vec<Box<str>> = Vec::new();
     match &config.kind {
@@ -88,10 +93,16 @@ pub(crate) fn add(config: &mut Config, environs: &Environs) {
         }
         Kind::Other(_) => {}
     }
-    let known: BTreeSet<(DependencyKind, &str)> =
-        config.dependencies.iter().map(|d| (d.kind, d.other.as_str())).collect();
-    adding.added.retain(|d| !known.contains(&(d.kind, d.other.as_str())));
-    config.dependencies.append(&mut adding.added);
+    let mut added = adding.added;
+    let declared = &config.dependencies;
+    if declared.len() <= FEW {
+        added.retain(|d| !declared.iter().any(|known| known.kind == d.kind && known.other == d.other));
+    } else {
+        let known: BTreeSet<(DependencyKind, &str)> =
+            declared.iter().map(|d| (d.kind, d.other.as_str())).collect();
+        added.retain(|d| !known.contains(&(d.kind, d.other.as_str())));
+    }
+    config.dependencies.append(&mut added);
     for path in mounts {
         if !config.requires_mounts_for.contains(&path) {
             config.requires_mounts_for.push(path);
@@ -103,9 +114,9 @@ pub(crate) fn add(config: &mut Config, environs: &Environs) {
 /// unit says: it has DefaultDependencies=no, isn't loaded, or is itself ordered after the target. Known
 /// only once both are loaded; whoever holds all units drops such dependencies, as systemd does.
 pub fn is_void(target: &Config, dependency: &Dependency, other: &Config) -> bool {
-    target.id().kind() == UnitKind::Target
-        && dependency.kind == After
+    dependency.kind == After
         && dependency.origin == Origin::Default
+        && target.id().kind() == UnitKind::Target
         && (!other.flags.default_dependencies
             || other.load != crate::LoadState::Loaded
             || other
@@ -114,15 +125,16 @@ pub fn is_void(target: &Config, dependency: &Dependency, other: &Config) -> bool
                 .any(|d| d.kind == After && (d.other == *target.id() || target.aliases.contains(&d.other))))
 }
 
-struct Adding {
+struct Adding<'a> {
     user: bool,
     /// There is a shutdown.target that stops it.
     goes_down: bool,
     defaults: bool,
+    names: &'a SharedNames,
     added: Vec<Dependency>,
 }
 
-impl Adding {
+impl Adding<'_> {
     fn unit(&mut self, kinds: &[DependencyKind], other: &UnitName, origin: &Origin) {
         for &kind in kinds {
             self.added.push(Dependency { kind, other: other.clone(), origin: origin.clone() });
@@ -130,7 +142,7 @@ impl Adding {
     }
 
     fn named(&mut self, kinds: &[DependencyKind], other: &str, origin: &Origin) {
-        if let Some(other) = UnitName::new(other) {
+        if let Some(other) = self.names.get(other) {
             self.unit(kinds, &other, origin);
         }
     }
@@ -229,6 +241,7 @@ impl Adding {
         let name = config.id();
         let (slice, position) = match resources.and_then(|resources| resources.slice.clone()) {
             Some(slice) => (Some(slice), position_of(config, "Slice")),
+            None if name.instance().is_none() => (self.names.get(plain_slice(self.user)), None),
             None => (default_slice(name, self.user), None),
         };
         if let Some(slice) = slice {
@@ -277,6 +290,37 @@ pub fn default_slice(name: &UnitName, user: bool) -> Option<UnitName> {
     let root = if user { "app" } else { "system" };
     match name.instance() {
         Some(_) => UnitName::new(&format!("{root}-{}.slice", specifier::escape(name.prefix()))),
-        None => UnitName::new(&format!("{root}.slice")),
+        None => UnitName::new(plain_slice(user)),
+    }
+}
+
+/// The slice of units that are no instances.
+fn plain_slice(user: bool) -> &'static str {
+    if user { "app.slice" } else { "system.slice" }
+}
+
+/// Names of units that most others are given dependencies on: they share the text.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SharedNames(Arc<[UnitName]>);
+
+impl Default for SharedNames {
+    fn default() -> Self {
+        let names = [
+            "sysinit.target",
+            "basic.target",
+            "shutdown.target",
+            "system.slice",
+            "app.slice",
+            "systemd-journald.socket",
+            "systemd-tmpfiles-setup.service",
+        ];
+        SharedNames(names.into_iter().filter_map(UnitName::new).collect())
+    }
+}
+
+impl SharedNames {
+    /// The name of this text; `None` where that is no name.
+    fn get(&self, name: &str) -> Option<UnitName> {
+        self.0.iter().find(|known| known.as_str() == name).cloned().or_else(|| UnitName::new(name))
     }
 }

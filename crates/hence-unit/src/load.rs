@@ -17,6 +17,9 @@ use alloc::{borrow::ToOwned, format, string::String, vec::Vec};
 /// Most files that one unit is loaded from; settings name their file with 16 bits.
 const SOURCES_MAX: usize = u16::MAX as usize;
 
+/// Most settings that room is made for in advance.
+const SETTINGS_EXPECTED: usize = 64;
+
 /// Loads a unit. The configuration has the unit's own name, which differs from `name` where that is an
 /// alias; `name` is then among its aliases.
 pub fn load(path: &UnitPath, files: &dyn Files, environs: &Environs, name: &UnitName) -> Config {
@@ -74,6 +77,31 @@ pub fn load(path: &UnitPath, files: &dyn Files, environs: &Environs, name: &Unit
     }
     config.shrink();
     config
+}
+
+/// Whether a unit would be loaded from the same files as it was, under the same names; what they say is not
+/// looked at. Where links beside the unit make dependencies this is never said: a link that leads elsewhere
+/// keeps its name.
+pub fn has_same_files(path: &UnitPath, config: &Config) -> bool {
+    let name = config.id();
+    if !matches!(config.load, LoadState::Loaded | LoadState::BadSetting) {
+        return false;
+    }
+    let Some((unit, fragment)) = path.resolve(name).filter(|(_, fragment)| !fragment.masked) else {
+        return false;
+    };
+    let of = config.sources.first().filter(|source| source.role == SourceRole::Fragment);
+    if unit != *name || of.is_none_or(|source| *source.path != *fragment.path) {
+        return false;
+    }
+    let beside = |role| path.beside(name, &config.aliases, role);
+    let links = [Beside::Wants, Beside::Requires, Beside::Upholds];
+    path.aliases_of(name) == config.aliases
+        && drop_ins(config)
+            .into_iter()
+            .map(|path| &**path)
+            .eq(beside(Beside::DropIns).iter().map(|f| &*f.path))
+        && links.into_iter().all(|role| beside(role).is_empty())
 }
 
 struct Loader<'a> {
@@ -152,27 +180,26 @@ impl Loader<'_> {
                 (core::str::from_utf8(&good[..end]).unwrap_or(""), false)
             }
         };
-        let (assignments, diagnostics) = syntax::parse(&path, text);
-        let broken = !valid || diagnostics.iter().any(|d| d.level == Level::Error);
-        self.config.diagnostics.extend(diagnostics);
+        let found = self.config.diagnostics.len();
+        // Once rather than bit by bit: lines are about so long.
+        self.config.settings.reserve((bytes.len() / 32).min(SETTINGS_EXPECTED));
         let mut refused = false;
-        for assignment in &assignments {
+        let diagnostics = syntax::each(&path, text, &mut |assignment| {
             let before = self.config.diagnostics.len();
             let mut loading =
                 Loading { unit: self.unit, environs: self.environs, config: &mut *self.config, source };
-            directive::apply(&mut loading, assignment);
+            directive::apply(&mut loading, &assignment);
             if assignment.continued {
                 for diagnostic in &mut self.config.diagnostics[before..] {
                     diagnostic.place.column = diagnostic.place.column.min(assignment.value_column);
                 }
             }
-            if self.config.diagnostics[before..].iter().any(|d| d.level == Level::Error) {
-                refused = true;
-                if role == SourceRole::DropIn {
-                    break;
-                }
-            }
-        }
+            refused |= self.config.diagnostics[before..].iter().any(|d| d.level == Level::Error);
+            !(refused && role == SourceRole::DropIn)
+        });
+        let broken = !valid || diagnostics.iter().any(|d| d.level == Level::Error);
+        // What is wrong with the file as a whole comes before what is wrong with its directives.
+        self.config.diagnostics.splice(found..found, diagnostics);
         match (broken, refused) {
             (true, _) => Applied::Broken,
             (false, true) => Applied::Refused,
@@ -260,8 +287,8 @@ enum Applied {
 
 /// The setting that is in effect for a directive, by its name.
 fn setting<'c>(config: &'c Config, directive: &str) -> Option<&'c Setting> {
-    let named = |s: &&Setting| directive::name_of(s.row) == directive;
-    config.settings.iter().rev().find(named)
+    let rows = directive::named(directive);
+    config.settings.iter().rev().find(|setting| rows.contains(&(setting.row + 1)))
 }
 
 /// The position of the setting that is in effect for a directive, by its name.

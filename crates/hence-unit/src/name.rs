@@ -1,6 +1,6 @@
 //! Unit names: validity, kind, template and instance. It does not look for files.
 
-use crate::Text;
+use crate::{Text, bytes};
 use alloc::{format, string::String};
 use core::{borrow::Borrow, fmt, ops::Deref};
 
@@ -81,7 +81,20 @@ impl UnitKind {
     }
 
     fn of_suffix(suffix: &str) -> Option<UnitKind> {
-        UnitKind::ALL.into_iter().find(|k| k.suffix() == suffix)
+        Some(match suffix {
+            "service" => UnitKind::Service,
+            "socket" => UnitKind::Socket,
+            "target" => UnitKind::Target,
+            "slice" => UnitKind::Slice,
+            "timer" => UnitKind::Timer,
+            "path" => UnitKind::Path,
+            "mount" => UnitKind::Mount,
+            "automount" => UnitKind::Automount,
+            "swap" => UnitKind::Swap,
+            "device" => UnitKind::Device,
+            "scope" => UnitKind::Scope,
+            _ => return None,
+        })
     }
 }
 
@@ -92,8 +105,14 @@ pub struct UnitName(Text);
 /// Longest name, in bytes, with its suffix (systemd's UNIT_NAME_MAX).
 pub const NAME_MAX: usize = 255;
 
-fn is_name_char(c: char) -> bool {
-    c.is_ascii_alphanumeric() || matches!(c, ':' | '-' | '_' | '.' | '\\' | '@')
+fn is_name_byte(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b':' | b'-' | b'_' | b'.' | b'\\' | b'@')
+}
+
+/// What stands before the last dot, and behind it.
+fn split_suffix(name: &str) -> Option<(&str, &str)> {
+    let dot = name.bytes().rposition(|byte| byte == b'.')?;
+    Some((&name[..dot], &name[dot + 1..]))
 }
 
 impl UnitName {
@@ -102,9 +121,9 @@ impl UnitName {
         if name.is_empty() || name.len() > NAME_MAX {
             return None;
         }
-        let (stem, suffix) = name.rsplit_once('.')?;
+        let (stem, suffix) = split_suffix(name)?;
         UnitKind::of_suffix(suffix)?;
-        if stem.is_empty() || stem.starts_with('@') || !stem.chars().all(is_name_char) {
+        if stem.is_empty() || stem.starts_with('@') || !stem.bytes().all(is_name_byte) {
             return None;
         }
         Some(UnitName(name.into()))
@@ -122,29 +141,29 @@ impl UnitName {
 
     /// The kind, by the suffix.
     pub fn kind(&self) -> UnitKind {
-        let suffix = self.0.rsplit_once('.').map_or("", |(_, s)| s);
+        let suffix = split_suffix(&self.0).map_or("", |(_, s)| s);
         UnitKind::of_suffix(suffix).expect("UnitName::new checked the suffix")
     }
 
     /// The name without its suffix: `foo@bar`.
     pub fn stem(&self) -> &str {
-        self.0.rsplit_once('.').map_or("", |(s, _)| s)
+        split_suffix(&self.0).map_or("", |(s, _)| s)
     }
 
     /// What stands before the first `@`, or the stem: `foo`.
     pub fn prefix(&self) -> &str {
         let stem = self.stem();
-        stem.split_once('@').map_or(stem, |(p, _)| p)
+        bytes::split_once(stem, b'@').map_or(stem, |(p, _)| p)
     }
 
     /// The instance (`%i`, escaped), `None` for plain units and templates.
     pub fn instance(&self) -> Option<&str> {
-        self.stem().split_once('@').map(|(_, i)| i).filter(|i| !i.is_empty())
+        bytes::split_once(self.stem(), b'@').map(|(_, i)| i).filter(|i| !i.is_empty())
     }
 
     /// Whether this is `foo@.service`.
     pub fn is_template(&self) -> bool {
-        self.stem().split_once('@').is_some_and(|(_, i)| i.is_empty())
+        bytes::split_once(self.stem(), b'@').is_some_and(|(_, i)| i.is_empty())
     }
 
     /// The template of an instance: `foo@.service` for `foo@bar.service`.
@@ -195,6 +214,12 @@ impl fmt::Debug for UnitName {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn kinds_have_their_suffixes() {
+        assert!(UnitKind::ALL.into_iter().all(|kind| UnitKind::of_suffix(kind.suffix()) == Some(kind)));
+        assert!(UnitName::new("ä.service").is_none() && UnitKind::of_suffix("conf").is_none());
+    }
 
     #[test]
     fn parts_of_a_name() {

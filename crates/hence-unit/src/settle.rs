@@ -277,7 +277,9 @@ pub(crate) fn dependencies(config: &mut Config) {
     let mut own = None;
     let aliases = core::mem::take(&mut config.aliases);
     config.dependencies.retain_mut(|dependency| {
-        if let Some(other) = dependency.other.with_instance(instance) {
+        if dependency.other.as_bytes().contains(&b'@')
+            && let Some(other) = dependency.other.with_instance(instance)
+        {
             dependency.other = other;
         }
         let itself = dependency.other == name || aliases.contains(&dependency.other);

@@ -3,23 +3,26 @@
 //! Behaviour: systemd.syntax(7). It knows no directive and no section, resolves no quotes and no
 //! specifiers, and opens no file.
 
-use crate::{Diagnostic, Level, Place, Text};
-use alloc::{borrow::Cow, format, string::String, vec::Vec};
+use crate::{Diagnostic, Level, Place, Text, bytes, words::is_blank};
+use alloc::{
+    borrow::{Cow, ToOwned},
+    format,
+    string::String,
+    vec::Vec,
+};
 
 /// Longest line, in bytes, after continuation lines were joined.
 pub const LINE_MAX: usize = 1 << 20;
 
-const BLANK: [char; 4] = [' ', '\t', '\n', '\r'];
-
 /// A line `Key=value` of a section.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Assignment {
+pub struct Assignment<'t> {
     /// The section it stands in.
-    pub section: Text,
+    pub section: Cow<'t, str>,
     /// The directive.
-    pub key: Text,
+    pub key: Cow<'t, str>,
     /// The value: continuation lines joined, white space around it removed, quotes still in place.
-    pub value: String,
+    pub value: Cow<'t, str>,
     /// Place of the key.
     pub place: Place,
     /// Column of the value in the key's line, from 1; that of the end of that line where the value begins
@@ -29,7 +32,7 @@ pub struct Assignment {
     pub continued: bool,
 }
 
-impl Assignment {
+impl Assignment<'_> {
     /// Place of the value.
     pub fn value_place(&self) -> Place {
         Place { column: self.value_column, ..self.place.clone() }
@@ -38,16 +41,22 @@ impl Assignment {
 
 /// Takes a file apart. What cannot be used becomes a diagnostic. Diagnostics of [`Level::Error`] are those
 /// for which systemd gives up the file: nothing after such a line is returned.
-pub fn parse(file: &Text, text: &str) -> (Vec<Assignment>, Vec<Diagnostic>) {
-    let mut reader = Reader {
-        file,
-        section: None,
-        outside_reported: false,
-        assignments: Vec::with_capacity(16),
-        diagnostics: Vec::new(),
-    };
+pub fn parse<'t>(file: &Text, text: &'t str) -> (Vec<Assignment<'t>>, Vec<Diagnostic>) {
+    let mut assignments = Vec::with_capacity(16);
+    let diagnostics = each(file, text, &mut |assignment| {
+        assignments.push(assignment);
+        true
+    });
+    (assignments, diagnostics)
+}
+
+/// As [`parse`]: hands on each assignment when it is found, for as long as `take` wants more. What is wrong
+/// behind the last one is told nevertheless.
+pub fn each<'t>(file: &Text, text: &'t str, take: &mut dyn FnMut(Assignment<'t>) -> bool) -> Vec<Diagnostic> {
+    let mut reader =
+        Reader { file, section: None, outside_reported: false, take: Some(take), diagnostics: Vec::new() };
     reader.run(text.strip_prefix('\u{feff}').unwrap_or(text));
-    (reader.assignments, reader.diagnostics)
+    reader.diagnostics
 }
 
 /// A line before continuation lines are joined.
@@ -65,6 +74,15 @@ struct Lines<'t> {
     indent: u32,
     returns: Option<u32>,
     zeros: Option<u32>,
+    /// Nothing but line feeds ends a line.
+    plain: bool,
+}
+
+impl<'t> Lines<'t> {
+    fn new(text: &'t str) -> Lines<'t> {
+        let plain = ![b'\r', 0].iter().any(|end| text.as_bytes().contains(end));
+        Lines { rest: text, line: 1, indent: 0, returns: None, zeros: None, plain }
+    }
 }
 
 impl<'t> Iterator for Lines<'t> {
@@ -73,6 +91,13 @@ impl<'t> Iterator for Lines<'t> {
     fn next(&mut self) -> Option<Raw<'t>> {
         if self.rest.is_empty() {
             return None;
+        }
+        if self.plain {
+            let (text, rest) = bytes::split_once(self.rest, b'\n').unwrap_or((self.rest, ""));
+            let raw = Raw { text, line: self.line, indent: 0 };
+            self.rest = rest;
+            self.line += 1;
+            return Some(raw);
         }
         let bytes = self.rest.as_bytes();
         let end = bytes.iter().position(|b| matches!(b, b'\n' | b'\r' | 0)).unwrap_or(bytes.len());
@@ -107,19 +132,20 @@ fn chars(text: &str) -> u32 {
 
 /// Whether the last character is a backslash that no other backslash takes away.
 fn continues(line: &str) -> bool {
-    line.bytes().rev().take_while(|&b| b == b'\\').count() % 2 == 1
+    line.ends_with('\\') && line.bytes().rev().take_while(|&b| b == b'\\').count() % 2 == 1
 }
 
-struct Reader<'t> {
-    file: &'t Text,
+struct Reader<'t, 'r> {
+    file: &'r Text,
     /// The section, and whether there is one.
-    section: Option<Text>,
+    section: Option<Cow<'t, str>>,
     outside_reported: bool,
-    assignments: Vec<Assignment>,
+    /// Who takes assignments; `None`: nobody wants more.
+    take: Option<&'r mut dyn FnMut(Assignment<'t>) -> bool>,
     diagnostics: Vec<Diagnostic>,
 }
 
-impl Reader<'_> {
+impl<'t> Reader<'t, '_> {
     fn diagnose(
         &mut self,
         rule: &'static str,
@@ -134,8 +160,8 @@ impl Reader<'_> {
         self.diagnostics.push(Diagnostic { rule, level, place, message, fix });
     }
 
-    fn run(&mut self, text: &str) {
-        let mut lines = Lines { rest: text, line: 1, indent: 0, returns: None, zeros: None };
+    fn run(&mut self, text: &'t str) {
+        let mut lines = Lines::new(text);
         while let Some(first) = lines.next() {
             if is_comment(first.text) {
                 continue;
@@ -157,7 +183,11 @@ impl Reader<'_> {
                 self.diagnose("line-too-long", Level::Error, first.line, 0, message, "");
                 break;
             }
-            if !self.line(&first, &logical, matches!(logical, Cow::Owned(_))) {
+            let goes_on = match logical {
+                Cow::Borrowed(line) => self.line(&first, line, false, Cow::Borrowed),
+                Cow::Owned(line) => self.line(&first, &line, true, |part| Cow::Owned(part.to_owned())),
+            };
+            if !goes_on {
                 break;
             }
         }
@@ -191,10 +221,16 @@ impl Reader<'_> {
     }
 
     /// Takes one joined line; false where the rest of the file is to be given up.
-    fn line(&mut self, first: &Raw<'_>, logical: &str, continued: bool) -> bool {
-        let line = logical.trim_start_matches(BLANK);
+    fn line<'l>(
+        &mut self,
+        first: &Raw<'_>,
+        logical: &'l str,
+        continued: bool,
+        keep: impl Fn(&'l str) -> Cow<'t, str>,
+    ) -> bool {
+        let line = trim_start(logical);
         let column = first.indent + chars(&logical[..logical.len() - line.len()]).min(chars(first.text)) + 1;
-        let line = line.trim_end_matches(BLANK);
+        let line = trim_end(line);
         if line.is_empty() {
             return true;
         }
@@ -205,10 +241,10 @@ impl Reader<'_> {
                 self.diagnose("section-header", Level::Error, first.line, column, message, fix);
                 return false;
             };
-            self.section = Some(name.into());
+            self.section = Some(keep(name));
             return true;
         }
-        let Some(section) = self.section.clone() else {
+        let Some(section) = &self.section else {
             if !self.outside_reported {
                 self.outside_reported = true;
                 let message = "assignment outside of a section is ignored".into();
@@ -217,40 +253,55 @@ impl Reader<'_> {
             }
             return true;
         };
-        let Some(equals) = line.find('=') else {
+        let Some(equals) = bytes::find(line.as_bytes(), b'=') else {
             let message = format!("{} has no \"=\" and is ignored", shown(line));
             let fix = "write Directive=value, or begin a comment with #";
             self.diagnose("no-assignment", Level::Warning, first.line, column, message, fix);
             return true;
         };
-        let key = line[..equals].trim_end_matches(BLANK);
+        let key = trim_end(&line[..equals]);
         if key.is_empty() {
             let message = "a line that begins with \"=\" is ignored".into();
             let fix = "write the name of a directive in front of it";
             self.diagnose("no-assignment", Level::Warning, first.line, column, message, fix);
             return true;
         }
-        let value = line[equals + 1..].trim_start_matches(BLANK);
+        let value = trim_start(&line[equals + 1..]);
         let offset = value.as_ptr() as usize - logical.as_ptr() as usize;
         let value_column = if offset <= first.text.len() {
             first.indent + chars(&logical[..offset]) + 1
         } else {
             first.indent + chars(first.text) + 1
         };
-        self.assignments.push(Assignment {
-            section,
-            key: key.into(),
-            value: value.into(),
-            place: Place { file: self.file.clone(), line: first.line, column },
-            value_column,
-            continued,
-        });
+        if let Some(take) = &mut self.take {
+            let more = take(Assignment {
+                section: section.clone(),
+                key: keep(key),
+                value: keep(value),
+                place: Place { file: self.file.clone(), line: first.line, column },
+                value_column,
+                continued,
+            });
+            if !more {
+                self.take = None;
+            }
+        }
         true
     }
 }
 
+fn trim_start(text: &str) -> &str {
+    let blank = text.bytes().take_while(|&byte| is_blank(byte)).count();
+    &text[blank..]
+}
+
+fn trim_end(text: &str) -> &str {
+    let blank = text.bytes().rev().take_while(|&byte| is_blank(byte)).count();
+    &text[..text.len() - blank]
+}
+
 fn is_comment(line: &str) -> bool {
-    line.trim_start_matches(BLANK).starts_with(['#', ';'])
+    matches!(line.bytes().find(|&byte| !is_blank(byte)), Some(b'#' | b';'))
 }
 
 /// A piece of a file as messages quote it: short, on one line.
@@ -275,7 +326,7 @@ mod tests {
             .into_iter()
             .map(|a| {
                 let (line, column) = (a.place.line, a.place.column);
-                (a.section.to_string(), a.key.to_string(), a.value, line, column, a.value_column)
+                (a.section.to_string(), a.key.to_string(), a.value.into_owned(), line, column, a.value_column)
             })
             .collect();
         (assignments, diagnostics.iter().map(ToString::to_string).collect())

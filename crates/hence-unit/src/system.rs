@@ -72,7 +72,7 @@ const ACCEPTED: [&str; 36] = [
 ];
 
 /// Settings of the whole.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct SystemConfig {
     /// A service that leaves out everything.
     defaults: Config,

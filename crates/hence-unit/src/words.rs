@@ -2,14 +2,14 @@
 //!
 //! It expands neither specifiers nor variables, and knows no directive.
 
-use alloc::{string::String, vec::Vec};
+use alloc::{borrow::Cow, string::String, vec::Vec};
 use core::fmt;
 
 /// A word of a value, quotes removed.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Word {
+pub struct Word<'v> {
     /// Its text.
-    pub text: String,
+    pub text: Cow<'v, str>,
     /// Where it begins in the value: characters, from 1.
     pub column: u32,
 }
@@ -62,17 +62,17 @@ pub enum Escapes {
 
 /// The words of a value with its C escapes resolved, as lists and Environment= have them. In front of an
 /// error stand the words that precede it.
-pub fn split(value: &str) -> (Vec<Word>, Option<WordError>) {
+pub fn split(value: &str) -> (Vec<Word<'_>>, Option<WordError>) {
     split_with(value, Escapes::Resolve)
 }
 
 /// The words of a list of unit names, URIs or the like, whose backslashes are a part of them.
-pub fn split_names(value: &str) -> (Vec<Word>, Option<WordError>) {
+pub fn split_names(value: &str) -> (Vec<Word<'_>>, Option<WordError>) {
     split_with(value, Escapes::Retain)
 }
 
 /// The words of a value.
-pub fn split_with(value: &str, escapes: Escapes) -> (Vec<Word>, Option<WordError>) {
+pub fn split_with(value: &str, escapes: Escapes) -> (Vec<Word<'_>>, Option<WordError>) {
     let mut words = Vec::new();
     let mut at = 0;
     // Counts forward, so that columns cost one pass over the value.
@@ -97,6 +97,18 @@ pub(crate) fn is_blank(byte: u8) -> bool {
     matches!(byte, b' ' | b'\t' | b'\n' | b'\r')
 }
 
+/// Bytes that end a word or begin something in it: blanks, quotation marks and backslashes.
+const MARKS: [bool; 256] = {
+    let mut marks = [false; 256];
+    let bytes = b" \t\n\r\"'\\";
+    let mut i = 0;
+    while i < bytes.len() {
+        marks[bytes[i] as usize] = true;
+        i += 1;
+    }
+    marks
+};
+
 /// Steps over white space.
 pub(crate) fn skip_blank(value: &str, at: &mut usize) {
     *at += value.as_bytes()[*at..].iter().take_while(|&&b| is_blank(b)).count();
@@ -107,24 +119,24 @@ pub(crate) type Failure = (WordErrorKind, usize);
 
 /// The word at `at` with the offset where it begins, `None` at the end. `at` moves behind it and the white
 /// space that follows. With `lenient`, open quotes and a trailing backslash end with the value.
-pub(crate) fn next(
-    value: &str,
+pub(crate) fn next<'v>(
+    value: &'v str,
     at: &mut usize,
     escapes: Escapes,
     lenient: bool,
-) -> Result<Option<(usize, String)>, Failure> {
+) -> Result<Option<(usize, Cow<'v, str>)>, Failure> {
     skip_blank(value, at);
     let bytes = value.as_bytes();
     let start = *at;
     if start == bytes.len() {
         return Ok(None);
     }
-    let plain = bytes[start..].iter().position(|&b| is_blank(b) || matches!(b, b'"' | b'\'' | b'\\'));
+    let plain = bytes[start..].iter().position(|&b| MARKS[usize::from(b)]);
     let plain = plain.map_or(bytes.len(), |n| start + n);
     if plain == bytes.len() || is_blank(bytes[plain]) {
         *at = plain;
         skip_blank(value, at);
-        return Ok(Some((start, value[start..plain].into())));
+        return Ok(Some((start, Cow::Borrowed(&value[start..plain]))));
     }
     let mut word = Vec::from(&bytes[start..plain]);
     let mut i = plain;
@@ -155,7 +167,7 @@ pub(crate) fn next(
     *at = i;
     skip_blank(value, at);
     match String::from_utf8(word) {
-        Ok(word) => Ok(Some((start, word))),
+        Ok(word) => Ok(Some((start, Cow::Owned(word)))),
         Err(_) => Err((WordErrorKind::NotUtf8, start)),
     }
 }
@@ -244,7 +256,7 @@ mod tests {
 
     fn texts(value: &str, escapes: Escapes) -> (Vec<String>, Option<(WordErrorKind, u32)>) {
         let (words, error) = split_with(value, escapes);
-        (words.into_iter().map(|w| w.text).collect(), error.map(|e| (e.kind, e.column)))
+        (words.into_iter().map(|w| w.text.into_owned()).collect(), error.map(|e| (e.kind, e.column)))
     }
 
     fn strings(list: &[&str]) -> Vec<String> {

@@ -159,7 +159,7 @@ fn files_of_any_content() {
                 let line = unmarked(&text).split('\n').nth(assignment.place.line as usize - 1).unwrap();
                 let skipped = assignment.value_column as usize - 1;
                 let rest: String = line.chars().skip(skipped).collect();
-                assert!(rest.starts_with(&assignment.value), "{assignment:?} in {line:?}");
+                assert!(rest.starts_with(&*assignment.value), "{assignment:?} in {line:?}");
             }
         }
         for diagnostic in diagnostics {

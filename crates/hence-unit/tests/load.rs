@@ -363,7 +363,7 @@ fn dependencies_of_services() {
     }
     let slice = bus.dependencies.iter().find(|d| d.other.as_str() == "big-small.slice").unwrap();
     let Origin::Implied(by) = &slice.origin else { panic!("{:?}", slice.origin) };
-    assert_eq!(by.directive, "Slice");
+    assert_eq!(by.directive(), "Slice");
     let position = by.position.unwrap();
     assert_eq!((position.line, position.column), (4, 7));
     let with = map.load("with.service");

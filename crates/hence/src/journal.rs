@@ -97,7 +97,7 @@ fn configure(options: &mut JournalOptions, intake: &mut IntakeOptions, files: &[
     for (path, text) in files {
         let (assignments, _) = hence_unit::syntax::parse(path, text);
         for line in assignments.iter().filter(|a| &*a.section == "Journal" && !a.value.is_empty()) {
-            let (key, value) = (&*line.key, line.value.as_str());
+            let (key, value) = (&*line.key, &*line.value);
             if (key, value) == ("Storage", "none") {
                 stored = false;
             } else if setting(options, intake, key, value).is_none() {

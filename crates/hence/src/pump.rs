@@ -573,6 +573,10 @@ impl Pump {
         let known: Vec<(UnitId, UnitName)> =
             self.engine.units().map(|unit| (unit.id, unit.name().clone())).collect();
         for (unit, name) in known {
+            let now = self.engine.unit(unit);
+            if units.borrow().is_unchanged(&now.config, now.files()) {
+                continue;
+            }
             let (config, files) = units.borrow().read(&name);
             self.engine.handle(Host::now(), Event::Reread { unit, config: Box::new(config), files });
         }

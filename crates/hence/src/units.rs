@@ -1,6 +1,8 @@
 //! Which units a run knows and which it starts: the search path, the loader, and the units that need no
 //! file. It knows nothing of jobs.
 
+mod unchanged;
+
 use crate::live_files::LiveFolders;
 use crate::model::files::state_of;
 use hence_host::{DiskFiles, mountinfo, swaps, version};
@@ -13,6 +15,7 @@ use hence_unit::{Config, LoadState, UnitKind, UnitName, config::Environs, load, 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use unchanged::Reading;
 
 /// Targets that default dependencies name. Where nobody brings a file for one, an empty one stands in, so
 /// that a folder of units is enough to run.
@@ -171,8 +174,11 @@ impl Sources {
             install: self.install_paths(),
             before_scan: None,
             generated: Vec::new(),
+            reading: Reading::default(),
         };
         units.rescan();
+        // Nothing was read with others.
+        units.reading.others = false;
         units
     }
 
@@ -269,15 +275,25 @@ pub struct Units {
     pub before_scan: Option<Box<dyn FnMut() -> Vec<Box<str>>>>,
     /// What environment generators said, as NAME=VALUE.
     pub generated: Vec<Box<str>>,
+    reading: Reading,
 }
 
 impl Units {
-    /// Looks anew at which unit files there are, as a reload does: what makes unit files is run first.
+    /// Looks anew at which unit files there are, as a reload does: what makes unit files is run first. All
+    /// units that are known are to be read then, but for those that are unchanged.
     pub fn refresh(&mut self) {
         if let Some(before_scan) = &mut self.before_scan {
             self.generated = before_scan();
         }
         self.rescan();
+        self.reading.begins();
+    }
+
+    /// Whether reading a unit again, after [`Units::refresh`], would show what it showed when it was read:
+    /// then that can be left out.
+    pub fn is_unchanged(&self, config: &Config, files: &[FileIdentity]) -> bool {
+        let mounts = self.machine && needs_mounts(config);
+        !mounts && self.reading.is_unchanged(&self.path, config, files)
     }
 
     /// Looks anew at which unit files there are.
@@ -286,11 +302,13 @@ impl Units {
         self.file_states.clear();
         self.scanned = self.versions();
         self.path = UnitPath::scan(&DiskFiles, &self.folders);
-        self.environs = environs(self.whose);
+        let mut environs = environs(self.whose);
         if self.whose != Whose::Folder {
-            let config = system_config(self.whose, &self.environs);
-            self.environs.system = Some(Arc::new(config));
+            let config = system_config(self.whose, &environs);
+            environs.system = Some(Arc::new(config));
         }
+        self.reading.others |= environs != self.environs;
+        self.environs = environs;
     }
 
     /// Looks anew at the files of one unit, one of which we made or removed in this folder.
@@ -374,7 +392,9 @@ impl Units {
 
     /// Reads a unit's files, of those that there were at the last scan.
     pub fn read(&self, name: &UnitName) -> (Config, Vec<FileIdentity>) {
+        let now_ns = Reading::now_ns();
         let (mut config, files) = hence_host::load(&self.path, &self.environs, name);
+        self.reading.was_read(config.id(), &files, now_ns);
         if config.load == LoadState::NotFound && BUILT_IN.contains(&name.as_str()) {
             config.load = LoadState::Loaded;
             config.description = "built in: there is no file for it".into();
@@ -405,8 +425,7 @@ impl Units {
         if let Some(built_in) = built_in {
             *config = built_in;
         }
-        let needs = !config.requires_mounts_for.is_empty() || name.kind() == UnitKind::Mount;
-        if !needs || config.load != LoadState::Loaded {
+        if !needs_mounts(config) || config.load != LoadState::Loaded {
             return;
         }
         let mounted = mountinfo::read();
@@ -442,6 +461,11 @@ impl Units {
     pub fn system(&self) -> Option<&SystemConfig> {
         self.environs.system.as_deref()
     }
+}
+
+/// Whether the unit's dependencies follow from what is mounted, too.
+fn needs_mounts(config: &Config) -> bool {
+    !config.requires_mounts_for.is_empty() || config.id().kind() == UnitKind::Mount
 }
 
 /// system.conf, or of an ordinary user's instance user.conf.

@@ -165,15 +165,14 @@ impl Engine {
             self.free.insert(UnitId(index));
         }
         for (id, name) in slots {
-            if self.names.contains_key(&name) || !self.is_vacant(id) {
+            if self.names.contains(&name) || !self.is_vacant(id) {
                 continue;
             }
-            let mut stub = Config::stub(name.clone());
-            self.alike.share(&mut stub);
+            let stub = self.alike.stub(&name);
             self.free.remove(&id);
             self.units[id.0 as usize] = Unit::new(id, stub);
             self.names.insert(name.clone(), id);
-            self.loading.insert(name.clone());
+            self.loading.insert(name.clone(), ());
             self.effect(Effect::Load(name));
         }
     }
@@ -267,7 +266,7 @@ impl Engine {
             unit.set_config(Arc::new(gone));
         }
         let name = unit.name().clone();
-        self.names.entry(name).or_insert(id);
+        self.names.insert_new(&name, id);
         for pid in section.get::<Vec<u32>>("processes")?.unwrap_or_default() {
             self.processes.insert(pid, id);
         }

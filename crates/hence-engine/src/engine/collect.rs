@@ -196,7 +196,7 @@ impl Engine {
                 *cut.entry(edge.other).or_default() += 1;
             }
             for name in unit.config.aliases.iter().chain([unit.name()]) {
-                if self.names.get(name) == Some(&id) {
+                if self.names.get(name) == Some(id) {
                     self.names.remove(name);
                 }
             }

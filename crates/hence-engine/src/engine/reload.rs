@@ -2,7 +2,7 @@
 //!
 //! Configurations are exchanged; processes, jobs, states, counters, times and open sockets stay. It comes
 //! in three steps, between which nothing is decided: [`Event::ReloadBegun`], an [`Event::Reread`] for each
-//! unit, [`Event::ReloadEnded`].
+//! unit that may be another one now, [`Event::ReloadEnded`].
 
 use super::Engine;
 use crate::unit::State;
@@ -77,12 +77,12 @@ impl Engine {
 
     fn exchange(&mut self, unit: UnitId, mut config: Config, files: Vec<FileIdentity>) {
         for alias in self.units[unit.0 as usize].config.aliases.clone() {
-            if !config.aliases.contains(&alias) && self.names.get(&alias) == Some(&unit) {
+            if !config.aliases.contains(&alias) && self.names.get(&alias) == Some(unit) {
                 self.names.remove(&alias);
             }
         }
         for alias in &config.aliases {
-            self.names.entry(alias.clone()).or_insert(unit);
+            self.names.insert_new(alias, unit);
         }
         self.alike.share(&mut config);
         let u = &mut self.units[unit.0 as usize];

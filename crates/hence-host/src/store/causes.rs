@@ -439,8 +439,10 @@ fn describe<'a>(unit: &mut Unit, name: &str, paths: impl Iterator<Item = &'a Tex
         }
         for line in syntax::parse(path, &text).0 {
             match (&*line.section, &*line.key) {
-                ("Unit", "Description") => description = Some(line.value.clone()).filter(|v| !v.is_empty()),
-                ("Service", "Type") => kind = Some(line.value.clone()).filter(|v| !v.is_empty()),
+                ("Unit", "Description") => {
+                    description = Some(line.value.clone().into_owned()).filter(|v| !v.is_empty())
+                }
+                ("Service", "Type") => kind = Some(line.value.clone().into_owned()).filter(|v| !v.is_empty()),
                 ("Service", "BusName") if kind.is_none() => kind = Some("dbus".into()),
                 ("Service", "ExecStart") => starts |= !line.value.is_empty(),
                 _ => {}

@@ -5,7 +5,7 @@ use super::{
     typed::{context, list, put},
 };
 use crate::{syntax::Assignment, value};
-use alloc::{borrow::ToOwned, boxed::Box, format, string::String};
+use alloc::{format, string::String};
 
 /// The capabilities of Linux by number, without `CAP_`; capabilities(7).
 pub const NAMES: &[&str] = &[
@@ -73,9 +73,8 @@ fn set(
 ) -> Outcome {
     let inverted = assignment.value.starts_with('~');
     let mut sum = 0;
-    let mut rest =
-        Assignment { value: assignment.value.trim_start_matches('~').into(), ..assignment.clone() };
-    rest.value = rest.value.trim_start().to_owned();
+    let value = assignment.value.trim_start_matches('~').trim_start();
+    let rest = Assignment { value: value.into(), ..assignment.clone() };
     let take = |word: String| {
         capability(&word).ok_or_else(|| format!("{word:?} is not a capability such as CAP_NET_RAW"))
     };
@@ -117,7 +116,7 @@ fn range(text: &str) -> Option<(u16, u16)> {
 
 /// CPUAffinity=; several are merged.
 pub(super) fn affinity(loading: &mut Loading<'_>, assignment: &Assignment) -> Outcome {
-    let spaced: Box<str> = assignment.value.replace(',', " ").into();
+    let spaced = assignment.value.replace(',', " ");
     let spaced = Assignment { value: spaced.into(), ..assignment.clone() };
     let take = |word: String| {
         range(&word).ok_or_else(|| format!("{word:?} is not a processor or a range of them, such as 0-3"))

@@ -73,7 +73,7 @@ fn take(loading: &mut Loading<'_>, assignment: &Assignment, prefix: &'static str
         loading.forget(|name| is_of(prefix, name));
         return Outcome::Reset;
     }
-    let rest = assignment.value.as_str();
+    let rest = &*assignment.value;
     let (trigger, rest) = marked(rest, '|');
     let (negate, rest) = marked(rest, '!');
     let Some(argument) = loading.expand(assignment, rest) else {
@@ -82,7 +82,7 @@ fn take(loading: &mut Loading<'_>, assignment: &Assignment, prefix: &'static str
     if !usable(check, &argument) {
         loading.bad_value(assignment, format!("{}= takes {}", assignment.key, value::BOOLEAN), None);
     }
-    let argument = if check.path { value::absolute_path(&argument) } else { Some(argument) };
+    let argument = if check.path { value::absolute_path(&argument) } else { Some(argument.into_owned()) };
     let Some(argument) = argument else {
         loading.bad_value(assignment, format!("{}= takes {}", assignment.key, value::ABSOLUTE), None);
         return Outcome::Rejected;

@@ -80,7 +80,7 @@ fn working_directory(loading: &mut Loading<'_>, assignment: &Assignment) -> Outc
 fn any_working_directory(loading: &mut Loading<'_>, assignment: &Assignment) -> Outcome {
     let (optional, written) = match assignment.value.strip_prefix('-') {
         Some(rest) => (true, rest),
-        None => (false, assignment.value.as_str()),
+        None => (false, &*assignment.value),
     };
     if assignment.value.is_empty() {
         put(loading, context, |c| (c.working_directory, c.working_directory_optional) = (None, false));
@@ -89,7 +89,7 @@ fn any_working_directory(loading: &mut Loading<'_>, assignment: &Assignment) -> 
     let Some(folder) = loading.expand(assignment, written) else {
         return Outcome::Rejected;
     };
-    let folder = if folder == "~" { Some(folder) } else { value::absolute_path(&folder) };
+    let folder = if folder == "~" { Some(folder.into_owned()) } else { value::absolute_path(&folder) };
     let Some(folder) = folder else {
         let message = format!("{}= takes {}, or ~ for the home folder", assignment.key, value::ABSOLUTE);
         loading.bad_value(assignment, message, None);
@@ -135,7 +135,7 @@ fn environment_file(loading: &mut Loading<'_>, assignment: &Assignment) -> Outco
     };
     let (optional, written) = match written.strip_prefix('-') {
         Some(rest) => (true, rest),
-        None => (false, written.as_str()),
+        None => (false, &*written),
     };
     let Some(path) = value::absolute_path(written) else {
         let message = format!("{}= takes {}, not {written:?}", assignment.key, value::ABSOLUTE);

@@ -23,7 +23,7 @@ fn degree(
     if matches!(outcome, Outcome::Rejected) {
         return outcome;
     }
-    let text = assignment.value.as_str();
+    let text = &*assignment.value;
     let degree = match words.iter().position(|word| *word == text) {
         Some(at) => at as u8 + 2,
         None => u8::from(value::boolean(text) == Some(true)),

@@ -54,7 +54,7 @@ fn delegate(loading: &mut Loading<'_>, assignment: &Assignment) -> Outcome {
         Some(delegate) => delegate,
         None => {
             for word in split(loading, assignment) {
-                if !CONTROLLERS.contains(&word.text.as_str()) {
+                if !CONTROLLERS.contains(&&*word.text) {
                     let column = loading.column_of(assignment, &word);
                     let message =
                         format!("Delegate= takes a boolean or controllers; {:?} is neither", word.text);

@@ -58,7 +58,21 @@ impl Section {
 
     /// The section of this name.
     pub fn parse(name: &str) -> Option<Section> {
-        Section::ALL.into_iter().find(|s| s.as_str() == name)
+        Some(match name {
+            "Unit" => Section::Unit,
+            "Service" => Section::Service,
+            "Socket" => Section::Socket,
+            "Timer" => Section::Timer,
+            "Path" => Section::Path,
+            "Slice" => Section::Slice,
+            "Scope" => Section::Scope,
+            "Mount" => Section::Mount,
+            "Automount" => Section::Automount,
+            "Swap" => Section::Swap,
+            "Install" => Section::Install,
+            "X-Hence" => Section::XHence,
+            _ => return None,
+        })
     }
 
     /// Whether it may stand in a unit of this kind.

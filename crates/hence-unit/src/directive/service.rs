@@ -96,7 +96,7 @@ fn pid_file(loading: &mut Loading<'_>, assignment: &Assignment) -> Outcome {
         "" => "/run",
         root => root,
     };
-    let path = if path.starts_with('/') { path } else { format!("{root}/{path}") };
+    let path = if path.starts_with('/') { path.into_owned() } else { format!("{root}/{path}") };
     let Some(mut path) = value::absolute_path(&path) else {
         loading.bad_value(assignment, format!("{}= takes {}", assignment.key, value::ABSOLUTE), None);
         return Outcome::Rejected;

@@ -76,7 +76,7 @@ impl Shape {
 
     /// Checks a value, with a `bad-value` diagnostic where it does not fit.
     pub(crate) fn check(self, loading: &mut Loading<'_>, assignment: &Assignment) -> Outcome {
-        let text = assignment.value.as_str();
+        let text = &*assignment.value;
         if text.is_empty() && self.empty_resets() {
             return Outcome::Reset;
         }

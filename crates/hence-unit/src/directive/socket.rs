@@ -54,8 +54,10 @@ fn listen(loading: &mut Loading<'_>, assignment: &Assignment) -> Outcome {
         ListenKind::Fifo | ListenKind::Special | ListenKind::UsbFunction => {
             (value::absolute_path(&address), value::ABSOLUTE)
         }
-        ListenKind::MessageQueue => (message_queue(address), "a name that begins with its only slash"),
-        ListenKind::Netlink => (netlink(address), "a netlink family, and a group after a space"),
+        ListenKind::MessageQueue => {
+            (message_queue(address.into_owned()), "a name that begins with its only slash")
+        }
+        ListenKind::Netlink => (netlink(address.into_owned()), "a netlink family, and a group after a space"),
     };
     let Some(address) = address else {
         let message = format!("{}= takes {allowed}, not {:?}", assignment.key, assignment.value);

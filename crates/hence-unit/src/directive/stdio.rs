@@ -67,7 +67,7 @@ fn parse(
     words: &'static [&'static str],
     fd: &str,
 ) -> Option<Stdio> {
-    let text = assignment.value.as_str();
+    let text = &*assignment.value;
     if let Some((kind, argument)) = text.split_once(':') {
         let make: Option<(Make, bool)> = match kind {
             "file" => Some((Stdio::File, true)),
@@ -153,9 +153,10 @@ pub(super) fn input_text(loading: &mut Loading<'_>, assignment: &Assignment) -> 
         loading.bad_value(assignment, message, None);
         return Outcome::Rejected;
     };
-    let Some(mut text) = loading.expand(assignment, &text) else {
+    let Some(text) = loading.expand(assignment, &text) else {
         return Outcome::Rejected;
     };
+    let mut text = text.into_owned();
     text.push('\n');
     append(loading, assignment, text.as_bytes())
 }
@@ -179,7 +180,7 @@ fn unescaped(text: &str) -> Option<alloc::string::String> {
     }
     let (mut words, error) = crate::words::split(&word);
     match (words.pop(), error) {
-        (Some(word), None) if words.is_empty() => Some(word.text),
+        (Some(word), None) if words.is_empty() => Some(word.text.into_owned()),
         _ => None,
     }
 }

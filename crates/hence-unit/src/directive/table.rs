@@ -246,15 +246,19 @@ const fn same(a: &[u8], b: &[u8]) -> bool {
 }
 
 impl Packed {
+    fn take(&self) -> Take {
+        match self.take {
+            PackedTake::Act(i) => Take::Act(ACTS[usize::from(i)]),
+            PackedTake::Keep(i) => Take::Keep(SHAPES[usize::from(i)]),
+            PackedTake::Sandbox(i) => Take::Sandbox(SHAPES[usize::from(i)], self.default.text()),
+        }
+    }
+
     fn row(&self) -> Row {
         Row {
             name: self.name.text(),
             sections: self.sections,
-            take: match self.take {
-                PackedTake::Act(i) => Take::Act(ACTS[usize::from(i)]),
-                PackedTake::Keep(i) => Take::Keep(SHAPES[usize::from(i)]),
-                PackedTake::Sandbox(i) => Take::Sandbox(SHAPES[usize::from(i)], self.default.text()),
-            },
+            take: self.take(),
             support: match self.support {
                 PackedSupport::Acted => Support::Acted,
                 PackedSupport::Accepted => Support::Accepted(self.why.text()),
@@ -284,82 +288,95 @@ pub fn name_of(index: u16) -> &'static str {
     PACKED.get(usize::from(index)).map_or("", |packed| packed.name.text())
 }
 
-/// Indices into the rows, by name.
-pub(super) static BY_NAME: [u16; COUNT] = {
-    let mut order = [0u16; COUNT];
+/// Where the rows are by [`place`] of their names, or else behind that place; 0 where none is, for the row of
+/// index 0 stands as 1. Names that differ in their meanings from section to section have several rows.
+static PLACES: [u16; PLACES_COUNT] = {
+    let mut places = [0u16; PLACES_COUNT];
     let mut i = 0;
     while i < COUNT {
-        order[i] = i as u16;
+        let mut at = place(ALL[i].name.as_bytes());
+        while places[at] != 0 {
+            at = (at + 1) % PLACES_COUNT;
+        }
+        places[at] = i as u16 + 1;
         i += 1;
     }
-    // Shell sort: the table is made by the compiler, which has no sort of its own in constants.
-    let mut gap = 364;
-    while gap > 0 {
-        let mut i = gap;
-        while i < COUNT {
-            let moved = order[i];
-            let mut j = i;
-            while j >= gap && less(ALL[moved as usize].name, ALL[order[j - gap] as usize].name) {
-                order[j] = order[j - gap];
-                j -= gap;
+    places
+};
+
+/// Enough for most rows to be where their name says.
+const PLACES_COUNT: usize = (COUNT * 2).next_power_of_two();
+
+/// A number that tells most names apart, from their first and last bytes.
+const fn place(name: &[u8]) -> usize {
+    let (first, last) = match (name.first_chunk(), name.last_chunk()) {
+        (Some(first), Some(last)) => (u64::from_le_bytes(*first), u64::from_le_bytes(*last)),
+        _ => {
+            let (mut number, mut i) = (0, 0);
+            while i < name.len() {
+                number = number << 8 | name[i] as u64;
+                i += 1;
             }
-            order[j] = moved;
-            i += 1;
+            (number, 0)
         }
-        gap /= 3;
-    }
-    order
-};
-
-const fn less(a: &str, b: &str) -> bool {
-    let (a, b) = (a.as_bytes(), b.as_bytes());
-    let mut i = 0;
-    while i < a.len() && i < b.len() {
-        if a[i] != b[i] {
-            return a[i] < b[i];
-        }
-        i += 1;
-    }
-    a.len() < b.len()
-}
-
-/// How the names begin, in the order of [`BY_NAME`]: close together, where a search touches few of them.
-static BEGINNINGS: [u64; COUNT] = {
-    let mut beginnings = [0u64; COUNT];
-    let mut i = 0;
-    while i < COUNT {
-        beginnings[i] = beginning(ALL[BY_NAME[i] as usize].name);
-        i += 1;
-    }
-    beginnings
-};
-
-/// The first eight bytes as a number of the same order.
-const fn beginning(name: &str) -> u64 {
-    let bytes = name.as_bytes();
-    let mut number = 0;
-    let mut i = 0;
-    while i < 8 {
-        number = number << 8 | if i < bytes.len() { bytes[i] as u64 } else { 0 };
-        i += 1;
-    }
-    number
-}
-
-/// The indices of the rows of this name; more than one where sections differ in its meaning.
-fn named(name: &str) -> &'static [u16] {
-    let sought = beginning(name);
-    let begin = BEGINNINGS.partition_point(|&beginning| beginning < sought);
-    let alike = BEGINNINGS[begin..].partition_point(|&beginning| beginning == sought);
-    let rows = &BY_NAME[begin..begin + alike];
-    let of = |i: &u16| name_of(*i);
-    let from = rows.partition_point(|i| of(i) < name);
-    let len = rows[from..].iter().take_while(|i| of(i) == name).count();
-    &rows[from..from + len]
+    };
+    let number = first.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ last.wrapping_mul(0xd6e8_feb8_6659_fd93);
+    let number = (number ^ number >> 32).wrapping_add(name.len() as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    (number >> 32) as usize % PLACES_COUNT
 }
 
 pub(super) fn position(section: Section, name: &str) -> Option<u16> {
-    named(name).iter().copied().find(|i| PACKED[usize::from(*i)].sections.has(section))
+    let mut at = place(name.as_bytes());
+    loop {
+        let row = PLACES[at].checked_sub(1)?;
+        if PACKED[usize::from(row)].sections.has(section) && name_of(row) == name {
+            return Some(row);
+        }
+        at = (at + 1) % PLACES_COUNT;
+    }
+}
+
+/// The first row of this name.
+pub(crate) fn row_named(name: &str) -> Option<u16> {
+    named(name)[0].checked_sub(1)
+}
+
+/// The rows of this name, one for each meaning, each one more than its index; 0 where there is none.
+pub(crate) fn named(name: &str) -> [u16; NAMED_MAX] {
+    let mut found = [0; NAMED_MAX];
+    let (mut at, mut count) = (place(name.as_bytes()), 0);
+    while let Some(row) = PLACES[at].checked_sub(1) {
+        if name_of(row) == name && count < NAMED_MAX {
+            found[count] = row + 1;
+            count += 1;
+        }
+        at = (at + 1) % PLACES_COUNT;
+    }
+    found
+}
+
+/// Most rows that have the same name.
+const NAMED_MAX: usize = 6;
+
+/// What of a row an assignment needs.
+pub(super) struct Brief {
+    pub take: Take,
+    pub replaced_by: Option<&'static str>,
+    pub refuses: bool,
+    /// A typed field holds the value, and is acted on.
+    pub held: bool,
+}
+
+/// What an assignment in this section needs of the row of this index.
+pub(super) fn brief_at(index: u16, section: Section) -> Option<Brief> {
+    let packed = PACKED.get(usize::from(index))?;
+    let acts = matches!((packed.take, packed.support), (PackedTake::Act(_), PackedSupport::Acted));
+    Some(Brief {
+        take: packed.take(),
+        replaced_by: packed.replaced_by.given(),
+        refuses: packed.refuses,
+        held: acts && Row::support(Support::Acted, packed.sections, section) == Support::Acted,
+    })
 }
 
 /// The row of a directive in a section, names as they are written.

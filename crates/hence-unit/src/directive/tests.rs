@@ -57,8 +57,12 @@ fn rows_are_sound() {
             assert!(known, "{} is replaced by an unknown {now}", row.name);
         }
     }
-    assert!(table::BY_NAME.is_sorted_by_key(|i| name_of(*i)));
     assert!(rows().len() < usize::from(u16::MAX));
+    for row in rows() {
+        let alike = rows().filter(|other| other.name == row.name).count();
+        assert_eq!(table::named(row.name).iter().filter(|found| **found > 0).count(), alike, "{}", row.name);
+    }
+    assert!(Section::ALL.iter().all(|section| Section::parse(section.as_str()) == Some(*section)));
     assert!(find("Unit", "ExecStart").is_none() && find("Nowhere", "Type").is_none());
     assert_eq!(table().count(), seen.len());
     let mounts = table().filter(|e| e.section == "Mount");
@@ -376,7 +380,7 @@ fn random_values_never_panic() {
             let assignment = Assignment {
                 section: entry.section.into(),
                 key: entry.name.into(),
-                value,
+                value: value.into(),
                 place: Place { file: file.clone(), line: 1, column: 1 },
                 value_column: u32::MAX - 1,
                 continued: false,

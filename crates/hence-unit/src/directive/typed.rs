@@ -175,7 +175,7 @@ pub(crate) fn choice<T, V: Copy>(
     table: &[(&'static str, V)],
     set: impl FnOnce(&mut T, V),
 ) -> Outcome {
-    let text = assignment.value.as_str();
+    let text = &*assignment.value;
     match value::word(text, table) {
         Some(value) => {
             put(loading, part, |p| set(p, value));
@@ -244,7 +244,7 @@ pub(crate) fn checked_text<T>(
         loading.bad_value(assignment, message, None);
         return Outcome::Rejected;
     }
-    put(loading, part, |p| set(p, Some(expanded.into())));
+    put(loading, part, |p| set(p, Some(Box::from(&*expanded))));
     Outcome::Replaced
 }
 
@@ -261,7 +261,7 @@ pub(crate) fn path<T>(
 }
 
 /// The words of the value with their quotes removed; unbalanced quotes give a diagnostic and end them.
-pub(crate) fn split(loading: &mut Loading<'_>, assignment: &Assignment) -> Vec<Word> {
+pub(crate) fn split<'v>(loading: &mut Loading<'_>, assignment: &'v Assignment) -> Vec<Word<'v>> {
     let (words, error) = crate::words::split(&assignment.value);
     if let Some(error) = error {
         loading.bad_value(assignment, format!("{}=: {error}", assignment.key), None);
@@ -286,7 +286,7 @@ pub(crate) fn list<V>(
         let Some(expanded) = loading.expand(assignment, &word.text) else {
             continue;
         };
-        match take(expanded) {
+        match take(expanded.into_owned()) {
             Ok(value) => {
                 set(loading.config, Some(value));
                 taken = true;
@@ -407,7 +407,7 @@ impl Loading<'_> {
     }
 
     /// The column of a word of the value, in the file; of the whole value where it spans lines.
-    pub(crate) fn column_of(&self, assignment: &Assignment, word: &Word) -> u32 {
+    pub(crate) fn column_of(&self, assignment: &Assignment, word: &Word<'_>) -> u32 {
         match assignment.continued {
             true => assignment.value_column,
             false => assignment.value_column.saturating_add(word.column.saturating_sub(1)),

@@ -70,7 +70,7 @@ pub(super) fn action(
     assignment: &Assignment,
     set: impl FnOnce(&mut Config, EmergencyAction),
 ) -> Outcome {
-    if LATER_ACTIONS.contains(&assignment.value.as_str()) {
+    if LATER_ACTIONS.contains(&&*assignment.value) {
         let message = format!("{}={} is not supported; none is in effect", assignment.key, assignment.value);
         loading.bad_value(assignment, message, None);
         return Outcome::Rejected;

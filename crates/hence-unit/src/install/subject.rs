@@ -353,7 +353,7 @@ impl Install<'_> {
     }
 
     fn assign(&self, subjects: &mut Subjects, at: usize, assignment: &Assignment) -> Result<(), Fault> {
-        let value = assignment.value.as_str();
+        let value = &*assignment.value;
         let subject = &mut subjects.list[at];
         let list = match &*assignment.key {
             "Alias" if !may_alias(subject.name.kind()) => return Ok(()),
@@ -379,7 +379,7 @@ impl Install<'_> {
         let (found, error) = words::split_names(value);
         // A value with an open quote is ignored as a whole.
         if error.is_none() {
-            list.extend(found.into_iter().map(|word| word.text));
+            list.extend(found.into_iter().map(|word| word.text.into_owned()));
         }
         Ok(())
     }

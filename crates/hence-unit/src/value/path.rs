@@ -11,6 +11,10 @@ const LONGEST: (usize, usize) = (4095, 255);
 
 /// The shortest spelling: no doubled slashes, no `.`, no slash at the end.
 pub fn simplify(path: &str) -> String {
+    let plain = !path.ends_with('/') && !path.as_bytes().windows(2).any(|two| matches!(two, b"//" | b"/."));
+    if plain && path.starts_with('/') {
+        return path.into();
+    }
     let mut simple = String::with_capacity(path.len());
     for part in path.split('/').filter(|p| !p.is_empty() && *p != ".") {
         if !simple.is_empty() || path.starts_with('/') {
