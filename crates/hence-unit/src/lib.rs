@@ -17,6 +17,7 @@ pub mod directive;
 pub mod exec_line;
 pub mod implied;
 pub mod install;
+pub mod lint;
 pub mod load;
 pub mod mount;
 pub mod name;

@@ -5,6 +5,7 @@ mod directives;
 mod history;
 pub mod init;
 mod leaks;
+mod lint;
 mod logs;
 mod loops;
 mod man;
@@ -44,6 +45,7 @@ enum Verb {
     Leaks(leaks::Leaks),
     Logs(logs::Logs),
     Loops(loops::Loops),
+    Lint(Box<lint::Lint>),
     Predict(Box<predict::Predict>),
     Directives(directives::Directives),
     Verify(verify::Verify),
@@ -65,6 +67,7 @@ pub fn main() -> ExitCode {
         Verb::Leaks(verb) => end(verb.run()),
         Verb::Logs(verb) => end(verb.run()),
         Verb::Loops(verb) => end(verb.run()),
+        Verb::Lint(verb) => end((*verb).run()),
         Verb::Predict(verb) => end(verb.run()),
         Verb::Directives(verb) => end(verb.run()),
         Verb::Verify(verb) => end(verb.run()),

@@ -6,6 +6,7 @@ pub mod directives;
 pub mod history;
 pub mod leaks;
 pub mod ledger;
+pub mod lint;
 pub mod logs;
 pub mod loops;
 pub mod name;
