@@ -63,6 +63,8 @@ pub struct Client {
     inbox: Inbox,
     outbox: Outbox,
     accepted: bool,
+    /// So much of the handshake isn't sent yet.
+    handshake: usize,
 }
 
 pub(crate) const HANDSHAKE: &[u8] = b"\0AUTH EXTERNAL\r\nDATA\r\nBEGIN\r\n";
@@ -107,7 +109,7 @@ impl Client {
     pub fn new() -> Client {
         let mut outbox = Outbox::default();
         outbox.raw().extend_from_slice(HANDSHAKE);
-        Client { inbox: Inbox::new(REPLY_MAX), outbox, accepted: false }
+        Client { inbox: Inbox::new(REPLY_MAX), outbox, accepted: false, handshake: HANDSHAKE.len() }
     }
 
     /// Queues a call and returns its serial.
@@ -158,13 +160,34 @@ impl Client {
         Ok(None)
     }
 
-    /// Bytes to write.
+    /// Bytes to write. Calls go out when the server has accepted us: systemd doesn't look at what comes
+    /// together with the handshake before more comes.
     pub fn outgoing(&self) -> &[u8] {
-        self.outbox.pending()
+        let pending = self.outbox.pending();
+        if self.accepted { pending } else { &pending[..self.handshake.min(pending.len())] }
     }
 
     /// The first `n` bytes of [`Client::outgoing`] were written.
     pub fn sent(&mut self, n: usize) {
+        self.handshake = self.handshake.saturating_sub(n);
         self.outbox.sent(n);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn calls_wait_until_the_server_has_accepted_us() {
+        let mut client = Client::new();
+        client.call("/", "a.b", "C", Vec::new());
+        assert_eq!(client.outgoing(), HANDSHAKE);
+        client.sent(10);
+        assert_eq!(client.outgoing(), &HANDSHAKE[10..]);
+        client.sent(HANDSHAKE.len() - 10);
+        assert_eq!(client.outgoing(), b"");
+        client.receive(b"DATA\r\nOK 0123\r\n").expect("it accepts");
+        assert_eq!(client.outgoing().first(), Some(&b'l'));
     }
 }

@@ -15,7 +15,7 @@ const NEWS_MAX: u32 = 2 * REMEMBERED as u32;
 const TRIED: usize = 2;
 
 /// The parts of the units that were loaded last.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Alike {
     units: Recent<UnitConfig>,
     services: Recent<ServiceConfig>,
@@ -62,7 +62,7 @@ pub(crate) fn fingerprint(files: &[FileIdentity]) -> u64 {
 }
 
 /// Different values, the one that was met last in front.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Recent<T> {
     values: VecDeque<Arc<T>>,
     /// How many in a row were new.

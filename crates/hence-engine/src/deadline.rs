@@ -27,7 +27,7 @@ pub(crate) struct Armed {
 carry_fields! { Armed { at_us, number } }
 
 /// An ordered set of deadlines on the monotonic clock; equal times elapse in the order they were armed.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Deadlines {
     set: BTreeMap<Armed, (DeadlineFor, u64)>,
     next: u32,

@@ -67,7 +67,7 @@ pub struct Settings {
 /// **Causes.** Every record names the records that led to it. A job's record is the cause of what its unit
 /// does for it; a state change is the cause of what other units do about it. What comes from outside (a
 /// request, the end of a process, a deadline, traffic) is a root.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Engine {
     pub(crate) settings: Settings,
     pub(crate) now: Time,
@@ -273,7 +273,7 @@ impl Engine {
             Event::Adopted { unit, token, adopted } => self.adopted(unit, token, adopted),
             Event::Froze { unit, frozen, token } => self.froze(unit, frozen, token),
             Event::Cleaning { unit, cleaner } => self.cleaning(unit, cleaner),
-            Event::Census { unit, processes } => self.census(unit, processes),
+            Event::Census { unit, processes, known } => self.census(unit, processes, known),
             Event::Gone { unit, pid, start_ticks, exit } => self.left_over_gone(unit, pid, start_ticks, exit),
             Event::Checked { unit, outcome } => self.checked(unit, outcome),
             Event::Notify { unit, pid, uid, message } => self.notified(unit, pid, uid, message),

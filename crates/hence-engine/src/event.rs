@@ -93,6 +93,9 @@ pub enum Event {
         unit: UnitId,
         /// Those not expected.
         processes: Vec<Process>,
+        /// How many more there are of whom the engine has been told, and who are on record as left behind.
+        /// A host that keeps no account of that names all in `processes`.
+        known: u32,
     },
     /// A left-over process is gone.
     Gone {

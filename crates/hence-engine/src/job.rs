@@ -35,7 +35,7 @@ impl JobState {
 carry_words! { JobState { Waiting "waiting", Running "running" } }
 
 /// A queued job.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Job {
     /// Its number.
     pub id: JobId,

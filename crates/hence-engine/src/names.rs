@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 use hence_unit::UnitName;
 
 /// Values by names.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Names<V> {
     entries: Vec<Entry<V>>,
     /// Where an entry is, from 1: at its hash, or behind that with nothing empty (0) in between. Their number
@@ -15,7 +15,7 @@ pub(crate) struct Names<V> {
     seed: u64,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Entry<V> {
     name: UnitName,
     hash: u32,

@@ -13,11 +13,11 @@ use hence_unit::name::UnitName;
 const WEIGHT: u64 = 100;
 
 /// The smallest goes first, and a heap gives its largest. Equal ones are one job's.
-#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Entry(Reverse<(u8, Reverse<u64>, i8, UnitName, JobId)>);
 
 /// The jobs that can be looked at.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct RunQueue {
     heap: BinaryHeap<Entry>,
 }

@@ -7,6 +7,7 @@
 //! It doesn't model memory, files beside PIDFile=, users, or time that processes take to be started.
 
 pub mod behaviour;
+pub mod caps;
 pub mod chance;
 pub mod check;
 pub mod files;
@@ -16,28 +17,35 @@ pub mod scenario;
 pub mod trace;
 
 use crate::carry::{Carried, Writer};
-use crate::{Checked, ConnectionId, Effect, Engine, Event, Request, RequestKind, Settings, Time, UnitId};
+use crate::deadline::DeadlineFor;
+use crate::{
+    Checked, ConnectionId, Effect, Engine, Event, Request, RequestKind, Settings, State, Time, UnitId,
+};
 use alloc::{
     borrow::ToOwned,
     boxed::Box,
     collections::{BTreeMap, BTreeSet, VecDeque},
     format,
+    rc::Rc,
     string::{String, ToString},
     vec::Vec,
 };
 use behaviour::Script;
+use caps::Caps;
 use chance::Chance;
 use check::Check;
 use files::Memory;
 use hence_ledger::{Client, Exit, Fact, Record, Verb, record::Invocation};
-use hence_unit::{JobMode, UnitName, config::Environs, unit_path::UnitPath};
+use hence_unit::{
+    Config, JobMode, UnitKind, UnitName, config::Environs, config::ExecPhase, unit_path::UnitPath,
+};
 use processes::Modelled;
 
 /// When a world begins, in microseconds of its monotonic clock.
 pub const BEGIN_US: u64 = 1_000_000;
 
 /// The wall clock when the monotonic clock is at 0.
-const EPOCH_US: u64 = 1_700_000_000_000_000;
+pub(crate) const EPOCH_US: u64 = 1_700_000_000_000_000;
 
 /// Most answers and effects that one event may lead to at once.
 const TURNS_MAX: u32 = 20_000;
@@ -90,6 +98,23 @@ pub enum Whom {
     All,
 }
 
+/// Where a world's units come from, where that isn't a list of texts.
+pub trait Source: core::fmt::Debug {
+    /// The unit as its files say it.
+    fn read(&self, name: &UnitName) -> Config;
+
+    /// What successive starts of the commands of a phase do; `None`: what is usual for the phase.
+    fn script(&self, config: &Config, phase: ExecPhase) -> Option<Script>;
+}
+
+/// The processes of a unit, by their pids.
+#[derive(Clone, Debug, Default)]
+struct Group {
+    /// Those that no record says to be left behind.
+    fresh: BTreeSet<u32>,
+    left_over: BTreeSet<u32>,
+}
+
 /// What is going to happen.
 #[derive(Clone, Debug)]
 enum Happening {
@@ -118,7 +143,7 @@ enum Happening {
 }
 
 /// Units, their modelled processes, and the engine.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct World {
     /// The engine.
     pub engine: Engine,
@@ -135,15 +160,26 @@ pub struct World {
     /// What must never be and was, with the time.
     pub violations: Vec<String>,
     check: Check,
+    /// Whether each step is checked, and its effects are kept. It costs more than the step.
+    checked: bool,
+    /// Deadlines are looked at in such slots only; systemd's are a quarter of a second, see
+    /// sd_event_add_time(3).
+    pub slot_us: Option<u64>,
+    /// What may be had of processes.
+    pub caps: Caps,
+    source: Option<Rc<dyn Source>>,
     files: Memory,
     path: UnitPath,
     environs: Environs,
     scripts: BTreeMap<(String, String), Script>,
     starts: BTreeMap<(String, String), usize>,
     processes: BTreeMap<u32, Modelled>,
+    groups: BTreeMap<UnitId, Group>,
     next_pid: u32,
     queue: BTreeMap<(u64, u64), Happening>,
     number: u64,
+    /// How much happened at this moment.
+    at_once: u32,
     chance: Chance,
     /// Whether delays vary and answers come in bundles.
     unsteady: bool,
@@ -181,15 +217,21 @@ impl World {
             finished: None,
             violations: Vec::new(),
             check: Check::default(),
+            checked: true,
+            slot_us: None,
+            caps: Caps::default(),
+            source: None,
             files,
             path,
             environs: Environs { user: true, ..Environs::default() },
             scripts: scripts.iter().map(|(u, d, s)| ((u.clone(), d.clone()), s.clone())).collect(),
             starts: BTreeMap::new(),
             processes: BTreeMap::new(),
+            groups: BTreeMap::new(),
             next_pid: 100,
             queue: BTreeMap::new(),
             number: 0,
+            at_once: 0,
             chance: Chance::new(seed),
             unsteady: seed != 0,
             tokens: 0,
@@ -223,6 +265,22 @@ impl World {
         world
     }
 
+    /// A world without chance whose units are read from `source` when they are first needed. Its steps
+    /// aren't checked, and its effects aren't kept: who drives it takes [`World::records`] as they come.
+    pub fn of(source: Rc<dyn Source>) -> World {
+        let mut world = World::new(0, &[], &[]);
+        (world.checked, world.source) = (false, Some(source));
+        world
+    }
+
+    /// These devices, mounts and swaps are there, and have been.
+    pub fn place(&mut self, present: &[UnitName]) {
+        let of = |kind: UnitKind| present.iter().filter(move |n| n.kind() == kind).cloned();
+        self.devices.extend(of(UnitKind::Device));
+        self.handle(Event::Mounts(of(UnitKind::Mount).collect()));
+        self.handle(Event::Swaps { on: of(UnitKind::Swap).collect(), aliases: Vec::new() });
+    }
+
     /// Now, on both clocks.
     pub fn time(&self) -> Time {
         Time { realtime_us: EPOCH_US + self.now_us, monotonic_us: self.now_us }
@@ -245,29 +303,61 @@ impl World {
     /// Lets the next thing happen. Returns whether there was one.
     pub fn step(&mut self) -> bool {
         let next = self.queue.first_key_value().map(|((at, _), _)| *at);
-        let deadline = self.engine.deadline();
+        let deadline = self.deadline();
         match (next, deadline) {
             (None, None) => false,
             (next, Some(at)) if next.is_none_or(|n| at <= n) => {
                 let late = if self.unsteady { self.chance.below(500) } else { 0 };
                 let late = late.min(next.map_or(late, |n| n - at.min(n)));
-                self.now_us = self.now_us.max(at + late);
+                self.advance(at + late);
                 self.handle(Event::Deadline);
                 true
             }
             _ => {
                 let Some(((at, _), happening)) = self.queue.pop_first() else { return false };
-                self.now_us = self.now_us.max(at);
+                self.advance(at);
                 self.occur(happening);
                 true
             }
         }
     }
 
+    /// It is this time now. What goes around without taking any time takes a millisecond after a while:
+    /// no real process starts and ends in none.
+    fn advance(&mut self, to_us: u64) {
+        const AT_ONCE: u32 = 500;
+        if to_us > self.now_us {
+            (self.now_us, self.at_once) = (to_us, 0);
+            return;
+        }
+        self.at_once += 1;
+        if self.at_once > AT_ONCE && !self.checked {
+            (self.now_us, self.at_once) = (self.now_us + 1_000, 0);
+        }
+    }
+
+    fn deadline(&self) -> Option<u64> {
+        match self.slot_us {
+            None => self.engine.deadline(),
+            Some(slot_us) => self.deadline_in_slots(slot_us),
+        }
+    }
+
+    /// Each deadline is put off to the end of its slot, but for those of timer units.
+    fn deadline_in_slots(&self, slot_us: u64) -> Option<u64> {
+        let of_timer = |what| match what {
+            DeadlineFor::State(unit) => matches!(self.engine.unit(unit).state, State::Timer(_)),
+            DeadlineFor::Watchdog(_) | DeadlineFor::Job(_) | DeadlineFor::RunningJob(_) => false,
+        };
+        let end = |at_us: u64| (at_us / slot_us.max(1) + 1).saturating_mul(slot_us.max(1));
+        let all = self.engine.deadlines.all();
+        all.map(|(armed, what, _)| if of_timer(what) { armed.at_us() } else { end(armed.at_us()) }).min()
+    }
+
     /// When the next thing happens.
     pub fn next_us(&self) -> Option<u64> {
         let next = self.queue.first_key_value().map(|((at, _), _)| *at);
-        next.into_iter().chain(self.engine.deadline()).min()
+        next.into_iter().chain(self.deadline()).min()
     }
 
     /// Lets everything happen up to a time; then it is that time.
@@ -315,8 +405,10 @@ impl World {
         self.settle();
         self.engine.collect(now);
         self.settle();
-        let found = check::settled(self);
-        self.violations.extend(found);
+        if self.checked {
+            let found = check::settled(self);
+            self.violations.extend(found);
+        }
     }
 
     fn settle(&mut self) {
@@ -333,8 +425,10 @@ impl World {
             }
             self.take_records();
             if let Some(effect) = self.engine.poll_effect() {
-                self.check.effect(&effect, &self.engine, &mut self.violations);
-                self.note_effect(&effect);
+                if self.checked {
+                    self.check.effect(&effect, &self.engine, &mut self.violations);
+                    self.note_effect(&effect);
+                }
                 let answer = self.perform(effect);
                 let asked = answer.is_some();
                 answers.extend(answer);
@@ -349,7 +443,10 @@ impl World {
 
     fn take_records(&mut self) {
         while let Some(record) = self.engine.poll_record() {
-            self.check.record(&record, &self.engine, &mut self.violations);
+            if self.checked {
+                self.check.record(&record, &self.engine, &mut self.violations);
+            }
+            self.set_apart(&record);
             self.records.push(record);
         }
     }
@@ -366,7 +463,7 @@ impl World {
                 }
             }
             Happening::Empty(unit) => {
-                if self.reports.contains(&unit) && self.group(unit).is_empty() {
+                if self.reports.contains(&unit) && self.is_group_empty(unit) {
                     self.reports.remove(&unit);
                     self.handle(Event::Emptied(unit));
                 }
@@ -505,7 +602,10 @@ impl World {
         self.settle();
     }
 
-    fn load(&self, name: &UnitName) -> Event {
+    fn load(&mut self, name: &UnitName) -> Event {
+        if let Some(source) = &self.source {
+            return Event::Loaded { config: Box::new(source.read(name)), files: Vec::new() };
+        }
         let config = hence_unit::load(&self.path, &self.files, &self.environs, name);
         Event::Loaded { config: Box::new(config), files: Vec::new() }
     }
@@ -543,7 +643,20 @@ impl World {
 
     /// The pids of a unit's modelled processes that are alive.
     pub fn group(&self, unit: UnitId) -> Vec<u32> {
-        self.processes.iter().filter(|(_, p)| p.unit == unit).map(|(pid, _)| *pid).collect()
+        let Some(group) = self.groups.get(&unit) else { return Vec::new() };
+        let mut all: Vec<u32> = group.fresh.iter().chain(&group.left_over).copied().collect();
+        all.sort_unstable();
+        all
+    }
+
+    /// How many processes of a unit there are.
+    pub fn group_size(&self, unit: UnitId) -> usize {
+        self.groups.get(&unit).map_or(0, |g| g.fresh.len() + g.left_over.len())
+    }
+
+    /// How many processes there are, of all units.
+    pub fn process_count(&self) -> usize {
+        self.processes.len()
     }
 
     fn connection(&mut self) -> (ConnectionId, String) {

@@ -27,7 +27,7 @@ use crate::engine::{Edge, is_resting};
 use crate::job::{Performed, is_down};
 use crate::restart::RateLimit;
 use crate::{Checked, Effect, Engine, ExecId, Freezer, JobId, Refusal, Time, UnitId};
-use alloc::{boxed::Box, format, string::String, sync::Arc, vec, vec::Vec};
+use alloc::{boxed::Box, collections::BTreeMap, format, string::String, sync::Arc, vec, vec::Vec};
 use hence_ledger::{
     ActiveState, Cause, Exit, Fact, FileIdentity, JobResult, JobType, LeftOver, RecordId, Rule, SpawnStep,
     SubState, Text, UnitResult, record::Invocation,
@@ -35,7 +35,7 @@ use hence_ledger::{
 use hence_unit::{Atom, Config, LoadState, UnitKind, UnitName, config::INFINITY};
 
 /// One unit.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Unit {
     /// Its number.
     pub id: UnitId,
@@ -54,7 +54,7 @@ pub struct Unit {
     /// When it last changed between down, on its way and up.
     pub times: Box<Times>,
     /// Its processes that outlived their invocation, by pid and start time.
-    pub left_over: Vec<LeftOver>,
+    pub left_over: BTreeMap<(u32, u64), LeftOver>,
     pub(crate) start_limit: RateLimit,
     /// Limits how often this unit is upheld, and what it makes others do without a job: see
     /// [`Engine::may_trigger`]. Of those that do either.
@@ -105,7 +105,7 @@ pub struct Times {
 }
 
 /// The state of the machine of each kind.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub enum State {
     /// systemd.service(5)
     Service(Box<Service>),
@@ -244,7 +244,7 @@ impl Unit {
             invocation: None,
             edges: Vec::new(),
             times: Box::default(),
-            left_over: Vec::new(),
+            left_over: BTreeMap::new(),
             start_limit: RateLimit::default(),
             limits: None,
             monitored: None,

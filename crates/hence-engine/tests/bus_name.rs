@@ -82,7 +82,7 @@ impl Bus {
                 self.there.map(|owned| Event::BusName { unit, name, owned })
             }
             Effect::Kill(kill) => Some(Event::Killed { unit: kill.unit, others: 0, empty: false }),
-            Effect::Census { unit, .. } => Some(Event::Census { unit, processes: Vec::new() }),
+            Effect::Census { unit, .. } => Some(Event::Census { unit, processes: Vec::new(), known: 0 }),
             _ => None,
         }
     }

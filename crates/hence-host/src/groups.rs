@@ -254,7 +254,7 @@ impl Host {
         {
             self.watch_populated(unit);
         }
-        answers.push_back(Event::Census { unit, processes });
+        answers.push_back(Event::Census { unit, processes, known: 0 });
     }
 
     /// A group has run empty: what was left of it and has no watch of its own is gone.

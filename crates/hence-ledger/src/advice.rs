@@ -25,7 +25,7 @@ const RULES: [fn(&Answer) -> Vec<Advice>; 10] = [
 ];
 
 /// What the rules have to say.
-pub(crate) fn advise(answer: &Answer) -> Vec<Advice> {
+pub fn advise(answer: &Answer) -> Vec<Advice> {
     RULES.iter().flat_map(|rule| rule(answer)).collect()
 }
 

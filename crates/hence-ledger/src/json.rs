@@ -31,6 +31,8 @@ pub enum Json {
     List(Vec<Json>),
     /// An object, its fields in this order.
     Object(Vec<(&'static str, Json)>),
+    /// An object whose fields are names of something.
+    Map(Vec<(String, Json)>),
 }
 
 impl core::fmt::Display for Json {
@@ -60,6 +62,16 @@ impl Json {
                     item.write(f, depth + 1)?;
                 }
                 write!(f, "\n{:1$}]", "", depth * 2)
+            }
+            Json::Map(fields) if fields.is_empty() => f.write_str("{}"),
+            Json::Map(fields) => {
+                for (nth, (name, value)) in fields.iter().enumerate() {
+                    write!(f, "{}\n{:indent$}", if nth == 0 { "{" } else { "," }, "")?;
+                    quoted(f, name)?;
+                    f.write_str(": ")?;
+                    value.write(f, depth + 1)?;
+                }
+                write!(f, "\n{:1$}}}", "", depth * 2)
             }
             Json::Object(fields) if fields.is_empty() => f.write_str("{}"),
             Json::Object(fields) => {

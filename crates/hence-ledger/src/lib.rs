@@ -8,7 +8,7 @@ extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
-mod advice;
+pub mod advice;
 pub mod answer;
 mod changes;
 pub mod encoding;

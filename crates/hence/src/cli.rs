@@ -9,6 +9,7 @@ mod lint;
 mod logs;
 mod loops;
 mod man;
+mod predict;
 pub mod systemctl;
 mod verify;
 mod why;
@@ -45,6 +46,7 @@ enum Verb {
     Logs(logs::Logs),
     Loops(loops::Loops),
     Lint(Box<lint::Lint>),
+    Predict(Box<predict::Predict>),
     Directives(directives::Directives),
     Verify(verify::Verify),
     Completions(completions::Completions),
@@ -66,6 +68,7 @@ pub fn main() -> ExitCode {
         Verb::Logs(verb) => end(verb.run()),
         Verb::Loops(verb) => end(verb.run()),
         Verb::Lint(verb) => end((*verb).run()),
+        Verb::Predict(verb) => end(verb.run()),
         Verb::Directives(verb) => end(verb.run()),
         Verb::Verify(verb) => end(verb.run()),
         Verb::Completions(verb) => end(verb.run()),

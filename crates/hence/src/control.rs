@@ -111,10 +111,6 @@ impl Control {
         body: Vec<Value>,
     ) -> Result<Vec<Value>, ControlError> {
         let asked = self.client.call(path, interface, member, body);
-        while !self.client.outgoing().is_empty() {
-            let length = self.stream.write(self.client.outgoing()).map_err(ControlError::Broken)?;
-            self.client.sent(length);
-        }
         let until = Instant::now() + ANSWER;
         loop {
             match self.next(Some(until))? {
@@ -208,6 +204,10 @@ impl Control {
         loop {
             if let Some(incoming) = self.client.incoming().map_err(ControlError::Protocol)? {
                 return Ok(incoming);
+            }
+            while !self.client.outgoing().is_empty() {
+                let length = self.stream.write(self.client.outgoing()).map_err(ControlError::Broken)?;
+                self.client.sent(length);
             }
             let left = until.map(|until| until.saturating_duration_since(Instant::now()));
             if left.is_some_and(|left| left.is_zero()) {

@@ -10,6 +10,7 @@ mod journal;
 mod live_files;
 mod model;
 mod narrator;
+mod predict;
 mod pump;
 mod reexec;
 mod report;

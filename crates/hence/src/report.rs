@@ -11,6 +11,7 @@ pub mod logs;
 pub mod loops;
 pub mod name;
 pub mod page;
+pub mod predict;
 pub mod style;
 pub mod time;
 

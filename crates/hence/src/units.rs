@@ -105,6 +105,11 @@ impl Sources {
         Ok(sources)
     }
 
+    /// Searches these folders, the first ones win.
+    pub fn search(&mut self, folders: Vec<String>) {
+        self.folders = folders;
+    }
+
     /// Where unit files go that clients make: for the system's own units, beside those; else into the
     /// ledger's folder, but for a user who has a folder for such things. They are searched first.
     /// `again`: those that are there are still in use.
@@ -226,6 +231,13 @@ impl Sources {
                 start.push(name.clone());
             }
         }
+        // Each is asked for by itself: what listens comes first, as basic.target has it, for a socket can't
+        // be opened any more once its service runs.
+        start.sort_by_key(|name| match name.kind() {
+            UnitKind::Socket => 0,
+            UnitKind::Path | UnitKind::Timer => 1,
+            _ => 2,
+        });
         if start.is_empty() {
             let folders = self.started.join(", ");
             return Err(format!(

@@ -18,7 +18,7 @@ use hence_unit::UnitName;
 /// and while jobs run the next event may well have the same ones walked again: in a chain that is stopped,
 /// each unit's search would pass all that went before. So a search that may be long waits until as many
 /// steps were earned, or until no job is left; what nobody refers to is looked at at once.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Candidates {
     /// Not looked at so far.
     fresh: Vec<UnitId>,

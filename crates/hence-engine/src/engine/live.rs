@@ -10,7 +10,7 @@ use hence_ledger::{Cause, FileIdentity, JobType, SubState, Text};
 use hence_unit::{Atom, Config, Kind, config::JobMode};
 
 /// A unit that a client made, waiting until all that it depends on is read.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Made {
     token: u64,
     unit: UnitId,

@@ -80,7 +80,7 @@ carry_words! { Objective {
 } }
 
 /// What is known of the end.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Power {
     objective: Objective,
     /// The exit status that was asked for, for an end that names none.
@@ -98,7 +98,7 @@ pub(crate) struct Power {
 }
 
 /// A unit that is to be started as soon as its files are read.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Later {
     unit: UnitId,
     mode: JobMode,

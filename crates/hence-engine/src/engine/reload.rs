@@ -12,7 +12,7 @@ use hence_ledger::{Cause, Client, Fact, FileIdentity, JobResult, RecordId, SubSt
 use hence_unit::{Atom, Config, LoadState, config::JobMode, implied};
 
 /// A reload that has begun.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Reload {
     /// The request.
     record: RecordId,

@@ -32,8 +32,8 @@ pub struct Behaviour {
     pub ignores: Vec<u8>,
     /// Signals that make it end in its own way.
     pub answers: Vec<(u8, u64, Exit)>,
-    /// Its children: whether only SIGKILL ends them, and after how long they end by themselves.
-    pub children: Vec<(bool, Option<u64>)>,
+    /// Its children.
+    pub children: Vec<Child>,
     /// Messages: after how long, and the assignment.
     pub says: Vec<(u64, String)>,
     /// WATCHDOG=1: how often, and for how long.
@@ -44,6 +44,15 @@ pub struct Behaviour {
     pub fails: Option<(SpawnStep, i32)>,
     /// It leaves the traffic on its sockets alone.
     pub deaf: bool,
+}
+
+/// A process that a modelled process starts.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Child {
+    /// Only SIGKILL ends it.
+    pub stubborn: bool,
+    /// It ends by itself: after how long, in microseconds, and how.
+    pub ends: Option<(u64, Exit)>,
 }
 
 /// What a command's successive starts do.
@@ -88,9 +97,9 @@ fn parse_clause(b: &mut Behaviour, words: &[&str]) -> Option<()> {
         }
         ["forks", count, rest @ ..] => {
             let child = match rest {
-                [] => (false, None),
-                ["stubborn"] => (true, None),
-                ["for", t] => (false, Some(span(t)?)),
+                [] => Child::default(),
+                ["stubborn"] => Child { stubborn: true, ends: None },
+                ["for", t] => Child { stubborn: false, ends: Some((span(t)?, exited("0")?)) },
                 _ => return None,
             };
             b.children.extend(core::iter::repeat_n(child, count.parse::<u8>().ok()?.into()));
@@ -172,7 +181,7 @@ mod tests {
         let script = Script::parse("exits 1 after 2s, forks 2 stubborn; runs").unwrap();
         let exit = Exit { kind: ExitKind::Exited, status: 1 };
         assert_eq!(script.of(0).unwrap().ends, Some((2_000_000, exit)));
-        assert_eq!(script.of(0).unwrap().children, [(true, None), (true, None)]);
+        assert_eq!(script.of(0).unwrap().children, [Child { stubborn: true, ends: None }; 2]);
         assert_eq!(script.of(7), Some(&Behaviour::default()));
         assert!(Script::parse("exits one").is_err() && Script::parse("").is_err());
         assert_eq!(

@@ -18,7 +18,7 @@ use hence_ledger::{ActiveState, Fact, JobType, Record, SubState, Verb};
 use hence_unit::{Atom, config::KillMode};
 
 /// What the records and effects so far amount to.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Check {
     last_record: u64,
     /// Of each unit: its job, the job's type, and whether it stands outside the order.
@@ -335,7 +335,7 @@ fn processes(world: &World, say: &mut impl FnMut(String)) {
         let unit = engine.unit(process.unit);
         let known = engine.unit_of_process(*pid).is_some();
         let resting = is_down(unit.active_state()) || unit.sub_state() == SubState::AutoRestart;
-        if !known && resting && !unit.left_over.iter().any(|p| p.pid == *pid) {
+        if !known && resting && !unit.left_over.keys().any(|(left, _)| left == pid) {
             say(format!("process {pid} of {} is nobody's", unit.name()));
         }
     }

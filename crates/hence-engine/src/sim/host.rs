@@ -15,10 +15,12 @@ impl World {
             Effect::Spawn(spawn) => Some(self.spawn(&spawn)),
             Effect::Kill(kill) => Some(self.kill(&kill)),
             Effect::Census { unit, expected } => {
-                let of_unit =
-                    self.processes.iter().filter(|(pid, p)| p.unit == unit && !expected.contains(pid));
-                let processes = of_unit.map(|(pid, p)| p.left_over(*pid)).collect();
-                Some(Event::Census { unit, processes })
+                let group = self.groups.get(&unit);
+                let fresh = group.into_iter().flat_map(|g| &g.fresh).filter(|pid| !expected.contains(pid));
+                let known = group.map_or(0, |g| g.left_over.len() as u32);
+                let of_pid = |pid: &u32| self.processes.get(pid).map(|p| p.left_over(*pid));
+                let processes = fresh.filter_map(of_pid).collect();
+                Some(Event::Census { unit, processes, known })
             }
             Effect::OpenSockets(unit, _) => {
                 let fails = self.sockets_fail.contains(self.engine.unit(unit).name());
@@ -82,6 +84,8 @@ impl World {
                 Some(Event::Device { unit, there: Some(there) })
             }
             Effect::Forget { unit, .. } => {
+                self.caps.forget(unit);
+                self.groups.remove(&unit);
                 self.reports.remove(&unit);
                 self.watched.remove(&unit);
                 self.waiting_traffic.remove(&unit);
@@ -119,7 +123,11 @@ impl World {
     fn kill(&mut self, kill: &Kill) -> Event {
         let known = [kill.main, kill.control];
         let is_known = |pid: &u32| known.contains(&Some(*pid));
-        let group = self.group(kill.unit);
+        // Only those that it is for are looked at: a unit may have left thousands behind.
+        let group = match kill.scope {
+            KillScope::Known => known.into_iter().flatten().filter(|p| self.is_of(*p, kill.unit)).collect(),
+            KillScope::Group | KillScope::Others => self.group(kill.unit),
+        };
         let mut others = 0;
         for pid in group {
             let (wanted, counted) = match kill.scope {
@@ -139,7 +147,7 @@ impl World {
             self.reports.insert(kill.unit);
             self.happen(self.now_us, Happening::Empty(kill.unit));
         }
-        let empty = kill.scope != KillScope::Known && self.group(kill.unit).is_empty();
+        let empty = kill.scope != KillScope::Known && self.is_group_empty(kill.unit);
         Event::Killed { unit: kill.unit, others, empty }
     }
 

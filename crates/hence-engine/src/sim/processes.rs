@@ -1,14 +1,17 @@
 //! Modelled processes: how they are started, forked, signalled and ended.
 
-use super::behaviour::{Behaviour, signal};
+use super::behaviour::{Behaviour, Child, signal};
 use super::{Act, Happening, Whom, World};
 use crate::{Event, Notification, Spawn, UnitId};
 use alloc::{string::String, vec::Vec};
-use hence_ledger::{Exit, ExitKind, LeftOver, ProcessRole, record::Invocation};
+use hence_ledger::{Exit, ExitKind, Fact, LeftOver, ProcessRole, Record, SpawnStep, record::Invocation};
 use hence_unit::{UnitName, config::ExecPhase, config::ServiceType};
 
+/// What a program takes beside what it does, in microseconds.
+const PROGRAM_US: u64 = 5_000;
+
 /// A process that is alive.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Modelled {
     pub unit: UnitId,
     pub invocation: Invocation,
@@ -51,6 +54,10 @@ impl World {
         {
             let subject = command.as_str().into();
             return Event::SpawnFailed { exec: spawn.exec, step, errno, subject };
+        }
+        if !self.caps.admit_start(spawn.unit) {
+            let (step, errno) = (SpawnStep::Fork, 11);
+            return Event::SpawnFailed { exec: spawn.exec, step, errno, subject: command.as_str().into() };
         }
         if !behaviour.deaf {
             for socket in &spawn.sockets {
@@ -95,6 +102,12 @@ impl World {
         let start = core::mem::replace(starts, *starts + 1);
         let name = self.engine.unit(spawn.unit).name();
         let key = |name: &str| (String::from(name), String::from(directive));
+        if let Some(source) = &self.source
+            && !self.scripts.contains_key(&key(name.as_str()))
+            && let Some(script) = source.script(&spawn.config, spawn.phase)
+        {
+            self.scripts.insert(key(name.as_str()), script);
+        }
         let template = name.template();
         let script = self
             .scripts
@@ -115,7 +128,7 @@ impl World {
             (ProcessRole::Main, _) => Behaviour::default(),
             (ProcessRole::Start, _) => Behaviour {
                 ends: ends(2_000),
-                children: [(false, None)].into(),
+                children: [Child::default()].into(),
                 writes_pid: Some(1_000),
                 ..Behaviour::default()
             },
@@ -138,25 +151,31 @@ impl World {
             stubborn,
             command: modelled.command.clone(),
         };
-        let children: Vec<_> = behaviour.children.iter().map(|&(s, ends)| (child(s), ends)).collect();
+        let children: Vec<_> = behaviour.children.iter().map(|c| (child(c.stubborn), c.ends)).collect();
+        self.join(pid, modelled);
         let now_us = self.now_us;
         for (child, ends) in children {
+            if !self.caps.admit(child.unit) {
+                continue;
+            }
             let child = self.begin(child, &Behaviour::default());
-            modelled.children.push(child);
-            if let Some(after_us) = ends {
-                let exit = Exit { kind: ExitKind::Exited, status: 0 };
+            if let Some(parent) = self.processes.get_mut(&pid) {
+                parent.children.push(child);
+            }
+            if let Some((after_us, exit)) = ends {
                 self.happen(now_us + after_us, Happening::End(child, exit));
             }
         }
-        self.processes.insert(pid, modelled);
         if let Some((after_us, exit)) = behaviour.ends {
+            // Where deadlines wait for a slot, it matters that no program ends in no time.
+            let after_us = after_us + if self.slot_us.is_some() { PROGRAM_US } else { 0 };
             self.happen(now_us + after_us, Happening::End(pid, exit));
         }
         for (after_us, text) in &behaviour.says {
             self.happen(now_us + after_us, Happening::Say(pid, text.clone()));
         }
         if let Some((every, lasts)) = behaviour.pings {
-            self.happen(now_us + every, Happening::Ping { pid, every, until: now_us + lasts });
+            self.happen(now_us + every, Happening::Ping { pid, every, until: now_us.saturating_add(lasts) });
         }
         if let Some(after_us) = behaviour.writes_pid {
             self.happen(now_us + after_us, Happening::WritePid(pid));
@@ -164,9 +183,48 @@ impl World {
         pid
     }
 
+    /// A process is there from now on.
+    fn join(&mut self, pid: u32, process: Modelled) {
+        let unit = process.unit;
+        self.groups.entry(unit).or_default().fresh.insert(pid);
+        self.caps.joined(unit, &self.engine, self.now_us);
+        self.processes.insert(pid, process);
+    }
+
+    /// A process is there no more.
+    fn leave(&mut self, pid: u32) -> Option<Modelled> {
+        let process = self.processes.remove(&pid)?;
+        if let Some(group) = self.groups.get_mut(&process.unit) {
+            let fresh = group.fresh.remove(&pid);
+            let _ = fresh || group.left_over.remove(&pid);
+        }
+        self.caps.left(process.unit);
+        Some(process)
+    }
+
+    pub(super) fn is_group_empty(&self, unit: UnitId) -> bool {
+        self.groups.get(&unit).is_none_or(|g| g.fresh.is_empty() && g.left_over.is_empty())
+    }
+
+    pub(super) fn is_of(&self, pid: u32, unit: UnitId) -> bool {
+        self.processes.get(&pid).is_some_and(|p| p.unit == unit)
+    }
+
+    /// A record may say that processes were left behind: from now on a census counts them only.
+    pub(super) fn set_apart(&mut self, record: &Record) {
+        let Fact::LeftBehind { processes, .. } = &record.fact else { return };
+        for process in processes {
+            let Some(unit) = self.processes.get(&process.pid).map(|p| p.unit) else { continue };
+            let group = self.groups.entry(unit).or_default();
+            if group.fresh.remove(&process.pid) {
+                group.left_over.insert(process.pid);
+            }
+        }
+    }
+
     /// A process ends. hence hears of it, and of an empty group, in either order.
     pub(super) fn end_process(&mut self, pid: u32, exit: Exit) {
-        let Some(ended) = self.processes.remove(&pid) else { return };
+        let Some(ended) = self.leave(pid) else { return };
         let (unit, start_ticks) = (ended.unit, ended.start_ticks);
         let orphan = !self.processes.contains_key(&ended.parent);
         let exit = (ended.direct || orphan).then_some(exit);

@@ -64,7 +64,7 @@ impl Traits {
 }
 
 /// The machine of a mount or a swap space.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Attached {
     pub(crate) sub: SubState,
     /// Result=

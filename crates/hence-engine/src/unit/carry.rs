@@ -6,8 +6,8 @@ use crate::carry::{Section, Unread, Writer, carry_fields, carry_words};
 use crate::unit::attached::{Attached, MOUNT, SWAP};
 use crate::unit::{Device, Scope, Service, Socket, Timer};
 use crate::{Freezer, UnitId};
-use alloc::boxed::Box;
-use hence_ledger::SubState;
+use alloc::{boxed::Box, vec::Vec};
+use hence_ledger::{LeftOver, SubState};
 
 carry_fields! { Times { state_change, inactive_exit, active_enter, active_exit, inactive_enter } }
 carry_words! { Freezer { Running "running", Freezing "freezing", Frozen "frozen", Thawing "thawing" } }
@@ -129,7 +129,7 @@ impl Unit {
         out.field("record", &self.record);
         out.field("invocation", &self.invocation);
         out.field("times", &*self.times);
-        out.field("left_over", &self.left_over);
+        out.field("left_over", &self.left_over.values().cloned().collect::<Vec<_>>());
         out.field("start_limit", &self.start_limit);
         out.field("limits", &self.limits);
         out.field("monitored", &self.monitored);
@@ -151,7 +151,8 @@ impl Unit {
         let record = from.need("record")?;
         let invocation = from.need("invocation")?;
         let times = from.need("times")?;
-        let left_over = from.get("left_over")?.unwrap_or_default();
+        let left_over: Vec<LeftOver> = from.get("left_over")?.unwrap_or_default();
+        let left_over = left_over.into_iter().map(|p| ((p.pid, p.start_ticks), p)).collect();
         let start_limit = from.get("start_limit")?.unwrap_or_default();
         let limits = from.get("limits")?.unwrap_or_default();
         let monitored: Option<UnitId> = from.get("monitored")?.unwrap_or_default();

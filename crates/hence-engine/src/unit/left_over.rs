@@ -13,18 +13,19 @@ const TOLD_AT_ONCE: usize = 256;
 impl Engine {
     /// Who is left in a unit's group: either a kill waits for this, or the unit is down and whoever is
     /// there was left behind.
-    pub(crate) fn census(&mut self, unit: UnitId, processes: Vec<Process>) {
+    pub(crate) fn census(&mut self, unit: UnitId, processes: Vec<Process>, known: u32) {
+        let all = known.saturating_add(processes.len() as u32);
         if let State::Service(s) = &mut self.units[unit.0 as usize].state {
             // A start that was asked for meanwhile isn't in the count.
-            s.group_empty = processes.is_empty() && s.is_alone();
+            s.group_empty = all == 0 && s.is_alone();
             if let Some(awaited) = s.awaiting.take() {
-                self.kill_after_census(unit, *awaited, processes.len() as u32);
+                self.kill_after_census(unit, *awaited, all);
                 return;
             }
         }
         let left_by = match &mut self.units[unit.0 as usize].state {
             State::Service(s) => s.left_by.take().map(|left_by| *left_by),
-            State::Socket(_) => self.socket_census(unit, processes.len() as u32),
+            State::Socket(_) => self.socket_census(unit, all),
             State::Scope(_) => {
                 let u = &mut self.units[unit.0 as usize];
                 u.adopting.take().map(|record| (u.invocation, record))
@@ -51,7 +52,7 @@ impl Engine {
         cause: Cause,
     ) {
         let u = &mut self.units[unit.0 as usize];
-        let known = |p: &LeftOver| u.left_over.iter().any(|k| same(k, p));
+        let known = |p: &LeftOver| u.left_over.contains_key(&(p.pid, p.start_ticks));
         let new: Vec<LeftOver> = processes.into_iter().map(|p| p.process).filter(|p| !known(p)).collect();
         if new.is_empty() {
             return;
@@ -61,7 +62,7 @@ impl Engine {
         let current = core::mem::replace(&mut u.invocation, invocation);
         for part in new.chunks(TOLD_AT_ONCE) {
             let u = &mut self.units[unit.0 as usize];
-            u.left_over.extend(part.iter().cloned());
+            u.left_over.extend(part.iter().map(|p| ((p.pid, p.start_ticks), p.clone())));
             let total = u.left_over.len() as u32;
             let fact = Fact::LeftBehind { processes: part.to_vec(), total, allowed };
             self.record(Some(unit), vec![cause.clone()], fact);
@@ -83,9 +84,7 @@ impl Engine {
 
     pub(crate) fn left_over_gone(&mut self, unit: UnitId, pid: u32, start_ticks: u64, exit: Option<Exit>) {
         let u = &mut self.units[unit.0 as usize];
-        let before = u.left_over.len();
-        u.left_over.retain(|p| p.pid != pid || p.start_ticks != start_ticks);
-        if u.left_over.len() == before {
+        if u.left_over.remove(&(pid, start_ticks)).is_none() {
             return;
         }
         let signal = u.service().and_then(|s| s.signal_record);
@@ -93,8 +92,4 @@ impl Engine {
         self.record(Some(unit), causes, Fact::LeftOverGone { pid, start_ticks, exit });
         self.may_go(unit);
     }
-}
-
-fn same(a: &LeftOver, b: &LeftOver) -> bool {
-    a.pid == b.pid && a.start_ticks == b.start_ticks
 }

@@ -10,7 +10,7 @@ use hence_ledger::{Cause, DeadlineKind, Fact, JobResult, JobType, RecordId, SubS
 use hence_unit::{Atom, Kind, config::JobMode};
 
 /// The machine of a path unit.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Path {
     pub(crate) sub: SubState,
     pub(crate) result: UnitResult,

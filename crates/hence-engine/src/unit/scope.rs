@@ -16,7 +16,7 @@ use hence_unit::{
 };
 
 /// The machine of a scope.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Scope {
     pub(crate) sub: SubState,
     /// Result=

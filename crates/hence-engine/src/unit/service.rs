@@ -57,7 +57,7 @@ enum Said {
 }
 
 /// The machine of a service.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Service {
     pub(crate) sub: SubState,
     /// Result=

@@ -15,7 +15,7 @@ use hence_ledger::{Cause, DeadlineKind, Fact, JobResult, JobType, RecordId, SubS
 use hence_unit::{Atom, UnitKind, UnitName, config::JobMode, config::SocketConfig};
 
 /// The machine of a socket.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Socket {
     pub(crate) sub: SubState,
     /// Result=

@@ -10,7 +10,7 @@ use hence_ledger::{Cause, DeadlineKind, Fact, JobResult, JobType, RecordId, Rule
 use hence_unit::{Atom, Kind, config::JobMode, config::TimerBase};
 
 /// The machine of a timer.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Timer {
     pub(crate) sub: SubState,
     pub(crate) result: UnitResult,

@@ -236,7 +236,7 @@ fn small(path: &Path) -> Option<String> {
 /// Main and control process, then what earlier runs left.
 fn known_processes(engine: &Engine, unit: UnitId) -> Vec<u32> {
     let (main, control) = engine.known_processes(unit);
-    let left_over = engine.unit(unit).left_over.iter().map(|process| process.pid);
+    let left_over = engine.unit(unit).left_over.keys().map(|(pid, _)| *pid);
     main.into_iter().chain(control).chain(left_over).collect()
 }
 

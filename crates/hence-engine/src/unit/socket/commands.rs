@@ -19,7 +19,7 @@ use hence_ledger::{
 use hence_unit::config::{ExecPhase, ExitStatusSet, SocketConfig};
 
 /// What is known of a socket's processes.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Commands {
     /// The control process, from the moment its start is asked for.
     pub control: Option<ControlProcess>,

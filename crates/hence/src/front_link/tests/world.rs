@@ -134,7 +134,7 @@ impl World {
                     }
                 }
                 Effect::Census { unit, .. } => {
-                    self.engine.handle(now, Event::Census { unit, processes: Vec::new() });
+                    self.engine.handle(now, Event::Census { unit, processes: Vec::new(), known: 0 });
                 }
                 Effect::ReportEmpty(unit) => self.engine.handle(now, Event::Emptied(unit)),
                 _ => {}
