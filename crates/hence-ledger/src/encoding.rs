@@ -189,6 +189,7 @@ facts! {
     37 Reexecuted { version, units, unread }
     38 TakenUp { main, processes, evidence }
     39 Device { path, there }
+    40 Signalled { signal, pid, sender }
 }
 
 /// What is left to decode.
