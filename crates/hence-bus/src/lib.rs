@@ -8,6 +8,7 @@ pub mod auth;
 pub mod bus;
 pub mod client;
 pub mod front;
+pub mod observer;
 mod interface;
 pub mod peer;
 mod stream;

@@ -43,6 +43,7 @@ pub mod carry;
 mod deadline;
 pub mod engine;
 mod job;
+pub mod observe;
 mod restart;
 pub mod sim;
 mod transaction;

@@ -1,0 +1,1 @@
+//! Sequences as sources see them, and what is concluded.
