@@ -13,7 +13,7 @@ use crate::wire::{Message, Value};
 use hence_engine::Time;
 use hence_engine::observe::seen::{Change, Portrait, Seen, What};
 use hence_ledger::{JobResult, JobType, Text};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 const MANAGER: &str = "org.freedesktop.systemd1.Manager";
 const PROPERTIES: &str = "org.freedesktop.DBus.Properties";
@@ -44,6 +44,8 @@ pub struct Observer {
     unread: VecDeque<Text>,
     /// How many are being read.
     reading: usize,
+    /// Units that were read.
+    known: BTreeSet<Text>,
     /// Changes of the unit's own kind, which come before those of all units.
     halves: BTreeMap<String, Change>,
     seen: VecDeque<What>,
@@ -106,6 +108,14 @@ impl Observer {
         }
     }
 
+    /// A unit that nothing was known of does something. That there is one is no reason to ask for it: to ask
+    /// for one that is being forgotten would have it loaded again.
+    fn want_new(&mut self, unit: &str) {
+        if !self.known.contains(unit) {
+            self.want(unit);
+        }
+    }
+
     fn read_on(&mut self) {
         while self.reading < AT_ONCE
             && let Some(unit) = self.unread.pop_front()
@@ -131,6 +141,7 @@ impl Observer {
             "JobNew" => {
                 let Some(Value::Uint32(id)) = signal.body.first() else { return };
                 let unit: Text = text(2).into();
+                self.want_new(&unit);
                 self.seen.push_back(What::JobNew(*id, unit));
                 let body = vec![JOB.into(), "JobType".into()];
                 let serial = self.client.call(job_path(*id), PROPERTIES, "Get", body);
@@ -141,10 +152,10 @@ impl Observer {
                 let result = JobResult::parse(text(3)).unwrap_or(JobResult::Failed);
                 self.seen.push_back(What::JobRemoved(*id, text(2).into(), result));
             }
-            "UnitNew" => self.want(text(0)),
             "UnitRemoved" => {
                 let name: Text = text(0).into();
-                self.halves.remove(path);
+                self.halves.remove(&unit_path(&name));
+                self.known.remove(&name);
                 self.unread.retain(|known| *known != name);
                 self.seen.push_back(What::Forgotten(name));
             }
@@ -167,6 +178,7 @@ impl Observer {
         let change = properties::change(known, properties);
         // Those of the kind come first, those that all units have follow at once.
         if interface == UNIT {
+            self.want_new(&name);
             self.seen.push_back(What::Changed(name.as_str().into(), Box::new(change)));
         } else {
             if self.halves.len() >= HALVES_MAX {
@@ -199,6 +211,7 @@ impl Observer {
             Question::Unit(name) => {
                 self.reading = self.reading.saturating_sub(1);
                 if let Some(all) = body.first() {
+                    self.known.insert(name.clone());
                     let state = properties::change(Change::default(), all);
                     let edges = properties::edges(all);
                     let portrait = Portrait { name, edges, state, config: None, files: Vec::new() };

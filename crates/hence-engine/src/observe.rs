@@ -238,9 +238,9 @@ impl Observer {
         }
     }
 
-    /// The units that are known, with their control groups.
-    pub fn groups(&self) -> impl Iterator<Item = (&Text, &Text)> {
-        self.units.iter().filter_map(|(name, unit)| Some((name, unit.cgroup.as_ref()?)))
+    /// The control group of a unit.
+    pub fn group(&self, unit: &str) -> Option<&Text> {
+        self.units.get(unit)?.cgroup.as_ref()
     }
 
     /// The program and arguments that a unit's main process is started with.

@@ -16,6 +16,7 @@ mod report;
 mod run;
 mod survivors;
 mod units;
+mod watch;
 
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
