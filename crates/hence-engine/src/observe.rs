@@ -140,6 +140,8 @@ pub struct Observer {
     started: RecordId,
     /// The manager reads its configuration again since this record.
     reloading: Option<RecordId>,
+    /// What there was when the connection began has been told.
+    attached: bool,
     /// Jobs that are queued now began before anybody looked.
     booting: bool,
     now: Time,
@@ -159,6 +161,7 @@ impl Observer {
             sources: settings.sources,
             started: RecordId(settings.first_record),
             reloading: None,
+            attached: false,
             booting: true,
             now,
         };
@@ -177,6 +180,12 @@ impl Observer {
 
     /// Takes what was seen.
     pub fn see(&mut self, seen: Seen) {
+        // What a unit's files say holds for whatever happened to it that waits to be concluded from.
+        let seen = match seen.what {
+            What::Known(portrait) => return self.known(seen.at, *portrait),
+            what => Seen { what, ..seen },
+        };
+        self.attached |= matches!(seen.what, What::Attached);
         if let Some(seen) = self.store.keep(seen, &self.units) {
             self.waiting.push_back(seen);
             while self.waiting.len() > WAITING_MAX {
@@ -256,9 +265,10 @@ impl Observer {
     fn next(&mut self) {
         let Some(Seen { at, what }) = self.waiting.pop_front() else { return };
         match what {
-            What::Known(portrait) => self.known(at, *portrait),
             What::Forgotten(name) => {
-                self.units.remove(&name);
+                if self.units.get(&name).is_some_and(|unit| unit.left_over.is_empty()) {
+                    self.units.remove(&name);
+                }
             }
             What::Changed(name, change) => {
                 self.jobs_before(at, &name, &change);
@@ -282,7 +292,8 @@ impl Observer {
                 self.record(at, None, Vec::new(), Certainty::Observed, lost);
             }
             // Evidence is kept elsewhere.
-            What::JobIs(..)
+            What::Known(_)
+            | What::JobIs(..)
             | What::Asked(_)
             | What::Signalled { .. }
             | What::OomKill { .. }

@@ -129,7 +129,8 @@ impl Observer {
         unit.config = portrait.config;
         unit.cgroup = portrait.state.cgroup.clone().filter(|c| !c.is_empty()).or(unit.cgroup.take());
         unit.command = portrait.state.command.clone().or(unit.command.take());
-        if fresh {
+        // Later its state is told by what changes: it was not loaded before, and so it was down.
+        if fresh && !self.attached {
             unit.take(&name, &portrait.state);
         }
         if changed {
