@@ -31,9 +31,9 @@ use hence_ledger::{
 use seen::{Seen, What};
 use unit::Unit;
 
-/// How long slower sources may take to tell their part, in microseconds: the journal is told a quarter of a
-/// second after something was written to it.
-pub const PATIENCE_US: u64 = 400_000;
+/// How long slower sources may take to tell their part, in microseconds: that something was written to the
+/// journal is told a quarter of a second later, and longer on a busy machine.
+pub const PATIENCE_US: u64 = 800_000;
 /// Most of what was seen that waits to be concluded from; the rest is taken at once, without patience.
 const WAITING_MAX: usize = 20_000;
 /// Jobs that are over are remembered this long, for states that follow from them.

@@ -369,6 +369,9 @@ pub(crate) fn steps(index: &Index, path: &Path, event: &str) -> Vec<Step> {
                 rule: None,
                 other_rules: Vec::new(),
             });
+        } else if let Some(step) = steps.last_mut().filter(|_| record.certainty == Certainty::Inferred) {
+            // The way to the next step that is told leads through something that was concluded.
+            step.certainty = Certainty::Inferred;
         }
         if let (Some(rule), Some(step)) = (&path.rules[nth], steps.last_mut())
             && step.rule.as_ref() != Some(rule)

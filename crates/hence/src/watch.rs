@@ -368,7 +368,7 @@ impl Watch {
             return;
         }
         let arguments = people::arguments(pid);
-        let Some(client) = people::client(&self.place, pid) else { return };
+        let Some(client) = people::client_with(&self.place, pid, &arguments) else { return };
         if self.clients.len() >= CLIENTS {
             self.clients.clear();
         }

@@ -4,10 +4,10 @@
 //! the one that was asked for first, and each of the others follows from an earlier one by a dependency.
 
 use super::evidence::came_to_nothing;
-use super::seen::{Change, What};
+use super::seen::{Change, Seen, What};
 use super::{Job, Observer};
 use crate::Time;
-use alloc::{vec, vec::Vec};
+use alloc::{collections::BTreeSet, vec, vec::Vec};
 use hence_ledger::{ActiveState, Cause, Certainty, Fact, JobResult, JobType, RecordId, Rule, SubState, Text};
 use hence_unit::{Atom, DependencyKind};
 
@@ -65,29 +65,62 @@ impl Observer {
     /// Jobs were queued: this one, and those that come at once with it.
     pub(super) fn jobs_new(&mut self, at: Time, job: u32, unit: Text) {
         let until = at.monotonic_us + TOGETHER_US;
-        let mut found = vec![(at, job, unit)];
-        self.waiting.retain(|seen| match &seen.what {
-            What::JobNew(job, unit) if seen.at.monotonic_us <= until => {
-                found.push((seen.at, *job, unit.clone()));
-                false
+        let fresh = |seen: &Seen| match &seen.what {
+            What::JobNew(job, unit) if seen.at.monotonic_us <= until => Some((seen.at, *job, unit.clone())),
+            _ => None,
+        };
+        let mut near: Vec<New> = Vec::new();
+        let all = [(at, job, unit)].into_iter().chain(self.waiting.iter().filter_map(fresh));
+        for (at, id, unit) in all.collect::<Vec<_>>() {
+            if !self.jobs.contains_key(&id) && near.iter().all(|n| n.id != id) {
+                let told = self.store.type_of(id);
+                let job_type = told.unwrap_or_else(|| self.likely_type(&unit));
+                near.push(New { id, at, unit, job_type, guessed: told.is_none(), record: RecordId(0) });
             }
-            _ => true,
-        });
-        found.sort_by_key(|(_, job, _)| *job);
+        }
+        near.sort_by_key(|new| new.id);
+        let taken = self.tied_to(&near, job);
+        self.waiting.retain(|seen| !matches!(&seen.what, What::JobNew(id, _) if taken.contains(id)));
         let mut batch: Vec<New> = Vec::new();
-        for (at, id, unit) in found {
-            if self.jobs.contains_key(&id) {
-                continue;
-            }
-            let told = self.store.type_of(id);
-            let job_type = told.unwrap_or_else(|| self.likely_type(&unit));
-            let mut new = New { id, at, unit, job_type, guessed: told.is_none(), record: RecordId(0) };
+        for mut new in near.into_iter().filter(|new| taken.contains(&new.id)) {
             let (causes, certainty) = self.causes_of_job(&batch, &new);
+            let (id, at, job_type) = (new.id, new.at, new.job_type);
             let fact = Fact::JobQueued { job: id, job_type };
             new.record = self.record(at, Some(&new.unit), causes, certainty, fact);
             let (unit, record, at_us) = (new.unit.clone(), new.record, at.monotonic_us);
             self.jobs.insert(id, Job { unit, job_type, record, at_us, over: None });
             batch.push(new);
+        }
+    }
+
+    /// The jobs that one led to, or that led to it, as far as dependencies tell: those that were only queued
+    /// at the same time follow from what happened meanwhile.
+    fn tied_to(&self, near: &[New], job: u32) -> BTreeSet<u32> {
+        let mut taken = BTreeSet::from([job]);
+        loop {
+            let before = taken.len();
+            for (nth, child) in near.iter().enumerate() {
+                for parent in &near[..nth] {
+                    let one = taken.contains(&parent.id) || taken.contains(&child.id);
+                    let both = taken.contains(&parent.id) && taken.contains(&child.id);
+                    if one && !both && self.leads(parent, child) {
+                        taken.extend([parent.id, child.id]);
+                    }
+                }
+            }
+            if taken.len() == before {
+                return taken;
+            }
+        }
+    }
+
+    fn leads(&self, parent: &New, child: &New) -> bool {
+        let isolated = child.job_type == JobType::Stop
+            && parent.job_type == JobType::Start
+            && self.may_isolate(&parent.unit, parent.at);
+        match self.store.together(parent.id, child.id) {
+            Some(together) => together,
+            None => isolated || self.edge(parent, child).is_some(),
         }
     }
 
@@ -195,8 +228,11 @@ impl Observer {
                 }
             }
             JobResult::Failed | JobResult::Timeout => {
+                // What became of the unit says more than that it was asked for.
                 let state = self.units.get(unit).and_then(|u| u.record).filter(|r| *r > record);
-                causes.extend(state.map(|record| Cause { record, rule: None }));
+                if let Some(record) = state {
+                    causes = vec![Cause { record, rule: None }];
+                }
             }
             JobResult::Canceled => {
                 let other = self.jobs.iter().filter(|(other, job)| **other > id && job.unit == *unit);

@@ -43,8 +43,8 @@ impl Observer {
         let waits = self.units.get(unit).is_some_and(|u| u.sub == SubState::AutoRestart);
         let said = self.store.scheduled(unit, at_us);
         let starts = matches!(job_type, JobType::Start | JobType::Restart | JobType::TryRestart);
-        if waits && starts && (said || !self.sources.journal) {
-            return Some((vec![self.restart_delay(unit, at, said)], self.by(said)));
+        if waits && starts && said {
+            return Some((vec![self.restart_delay(unit, at, said)], Certainty::Observed));
         }
         let mut causes = Vec::new();
         let mut sure = true;
@@ -61,6 +61,10 @@ impl Observer {
         }
         if job_type == JobType::Start {
             causes.extend(self.triggers(unit, at, true));
+        }
+        // Nobody else having asked, the delay before the restart is over.
+        if causes.is_empty() && waits && starts {
+            causes.push(self.restart_delay(unit, at, false));
         }
         (!causes.is_empty()).then_some((causes, Certainty::Inferred))
     }
@@ -146,7 +150,7 @@ impl Observer {
     /// What was ruled out, and what could not be looked at.
     pub(super) fn ruled_out(&self, what: &str) -> String {
         let mut text = format!(
-            "{what}; no timer, socket, path or dependency led to that, and no client was seen that asked"
+            "a timer, a socket, a path, another unit or a client that was seen when {what}"
         );
         for limit in self.sources.limits() {
             text.push_str("; ");

@@ -159,7 +159,8 @@ impl Observer {
         let delay_us = service.map_or(100_000, |s| s.restart_delay);
         let reason = RestartReason::Policy;
         let fact = Fact::RestartScheduled { reason, delay_us, restarts: unit.restarts };
-        let causes = vec![Cause { record, rule: unit.rule("Restart") }];
+        let rule = service.and_then(|s| unit.rule_with("Restart", s.restart.as_str()));
+        let causes = vec![Cause { record, rule: rule.filter(|rule| rule.line != 0) }];
         let scheduled = self.record(at, Some(name), causes, Certainty::Observed, fact);
         self.units.get_mut(name)?.scheduled = Some(scheduled);
         Some(scheduled)

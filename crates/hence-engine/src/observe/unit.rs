@@ -133,8 +133,19 @@ impl Observer {
         if fresh && !self.attached {
             unit.take(&name, &portrait.state);
         }
+        let edges = unit.edges.clone();
+        for (kind, other) in edges {
+            // Units that were read before don't know of this one yet.
+            if let Some(other) = self.units.get_mut(&other) {
+                let edge = (kind.inverse(), name.clone());
+                if !other.edges.contains(&edge) {
+                    other.edges.push(edge);
+                }
+            }
+        }
         if changed {
-            let load = unit.config.as_ref().map_or("loaded", |config| config.load.as_str());
+            let unit = self.units.get(&name);
+            let load = unit.and_then(|u| u.config.as_ref()).map_or("loaded", |config| config.load.as_str());
             let fact = Fact::Loaded { load: load.into(), files: portrait.files, diagnostics: Vec::new() };
             let causes = self.reloading.map(|record| Cause { record, rule: None }).into_iter().collect();
             self.record(at, Some(&name), causes, Certainty::Observed, fact);

@@ -64,14 +64,18 @@ fn shown(arguments: &[String], most: usize) -> Text {
 
 /// Who a process is; `None` where it is gone or belongs to another machine.
 pub fn client(place: &Place, pid: u32) -> Option<Client> {
+    client_with(place, pid, &arguments(pid))
+}
+
+/// The same, where its arguments were read already.
+pub fn client_with(place: &Place, pid: u32, arguments: &[String]) -> Option<Client> {
     let there = place.pid_there(pid)?;
     let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
     let uid = status.lines().find_map(|line| line.strip_prefix("Uid:"))?;
     let uid = uid.split_ascii_whitespace().next()?.parse().ok()?;
     let login = fs::read_to_string(format!("/proc/{pid}/loginuid")).ok();
     let login = login.and_then(|text| text.trim().parse().ok()).filter(|&l| l != u32::MAX && l != uid);
-    let arguments = arguments(pid);
-    let command = if arguments.is_empty() { name(pid)?.into() } else { shown(&arguments, COMMAND_MAX) };
+    let command = if arguments.is_empty() { name(pid)?.into() } else { shown(arguments, COMMAND_MAX) };
     let unit = place.groups.as_ref().and_then(|root| unit_of(root, pid));
     Some(Client { pid: there, uid, command, unit, parent: parent(place, pid), login_uid: login })
 }

@@ -21,22 +21,22 @@ def incident(name, files, do, ask, kind, *, unit=None, command=None, rule=None, 
 
 COLLECTOR = """[Unit]
 Description=AWS OTEL collector
+StartLimitIntervalSec=0
 [Service]
 ExecStart=/bin/sh -c 'sleep 0.7; echo "Error: failed to get config: has invalid keys: address" >&2; exit 1'
 Restart=always
 RestartSec=0.6
-StartLimitIntervalSec=0
 """
 FOO = """[Unit]
 Description=foo
 Requires=aws-otel-collector.service
+StartLimitIntervalSec=0
 [Service]
 Type=simple
 ExecStart=/bin/sh -c 'sleep 4000 & exec sleep 3000'
 Restart=always
 KillMode=process
 RestartSec=3
-StartLimitIntervalSec=0
 """
 
 
@@ -92,8 +92,8 @@ ALL = [
     incident("crash by a fault", service("c3", "ExecStart=\nExecStart=/bin/sh -c 'sleep 0.5; kill -SEGV $$$$'\n"),
              "systemctl start c3; sleep 1", "c3", ("exit", "signal"), unit="c3.service", event="failed"),
     incident("restart after a crash", service(
-        "c4", "ExecStart=\nExecStart=/bin/sh -c 'sleep 0.5; exit 1'\nRestart=on-failure\nRestartSec=0.5\n"
-              "StartLimitIntervalSec=0\n"), "systemctl start c4; sleep 3", "c4", "exit", unit="c4.service",
+        "c4", "ExecStart=\nExecStart=/bin/sh -c 'sleep 0.5; exit 1'\nRestart=on-failure\nRestartSec=0.5\n",
+        unit="StartLimitIntervalSec=0"), "systemctl start c4; sleep 3", "c4", "exit", unit="c4.service",
         rule="Restart=on-failure"),
     incident("a program that isn't there", service("c5", "ExecStart=\nExecStart=/opt/not-there\n"),
              "systemctl start c5; true", "c5", ("file", "exit"), unit="c5.service"),
@@ -102,8 +102,8 @@ ALL = [
     incident("oneshot fails", service("c7", "Type=oneshot\nExecStart=\nExecStart=/bin/sh -c 'exit 4'\n"),
              "systemctl start c7; true", "c7", "exit", unit="c7.service", event="failed"),
     incident("restart at once", service(
-        "c8", "ExecStart=\nExecStart=/bin/sh -c 'sleep 0.8; exit 1'\nRestart=always\nRestartSec=0\n"
-              "StartLimitIntervalSec=0\n"), "systemctl start c8; sleep 4", "c8", "exit", unit="c8.service",
+        "c8", "ExecStart=\nExecStart=/bin/sh -c 'sleep 0.8; exit 1'\nRestart=always\nRestartSec=0\n",
+        unit="StartLimitIntervalSec=0"), "systemctl start c8; sleep 4", "c8", "exit", unit="c8.service",
         rule="Restart=always"),
     incident("kill -9 by another process", service("k1"),
              start("k1") + "/bin/kill -9 $(systemctl show -P MainPID k1)", "k1", ("signal", "exit"),
@@ -189,17 +189,17 @@ ALL = [
              "touch /run/p2-file; systemctl start p2.path; sleep 0.3; echo x > /run/p2-file; sleep 0.6",
              "p2.service", "file", unit="p2.path"),
     incident("watchdog", service("w1", "WatchdogSec=1\n"), "systemctl start w1; sleep 2.2", "w1", "deadline",
-             unit="w1.service", rule="WatchdogSec=1", event="failed"),
+             unit="w1.service", rule="WatchdogSec", event="failed"),
     incident("runtime limit", service("w2", "RuntimeMaxSec=1\n"), "systemctl start w2; sleep 2", "w2",
-             "deadline", unit="w2.service", rule="RuntimeMaxSec=1", event="failed"),
+             "deadline", unit="w2.service", rule="RuntimeMaxSec", event="failed"),
     incident("start takes too long", service("w3", "Type=notify\nTimeoutStartSec=1\n"),
-             "systemctl start w3; true", "w3", "deadline", unit="w3.service", rule="TimeoutStartSec=1"),
+             "systemctl start w3; true", "w3", "deadline", unit="w3.service", rule="TimeoutStartSec"),
     incident("stop takes too long", service("w4", "ExecStart=\nExecStart=/bin/sh -c 'trap \"\" TERM; "
              "while :; do sleep 0.2; done'\nTimeoutStopSec=1\n"), start("w4") + "systemctl stop w4", "w4",
              "request", command="stop w4"),
     incident("start limit", service("w5", "ExecStart=\nExecStart=/bin/sh -c 'sleep 0.1; exit 1'\nRestart=always\n"
              "RestartSec=0.1\n", unit="StartLimitBurst=3\nStartLimitIntervalSec=30\n"),
-             "systemctl start w5; sleep 3", "w5", "exit", unit="w5.service", rule="StartLimitBurst=3"),
+             "systemctl start w5; sleep 3", "w5", "exit", unit="w5.service", rule="StartLimitBurst"),
     incident("condition", service("w6", unit="ConditionPathExists=/opt/nothing"),
              "systemctl start w6; true", "w6", "request", command="start w6", event="not started"),
     incident("OOM in its group", service("o1", "ExecStart=\nExecStart=/usr/bin/python3 -Sc 'import time; "
@@ -211,7 +211,7 @@ ALL = [
              "e1", "request", command="restart e1"),
     incident("a new unit after daemon-reload", {}, "printf '[Service]\\nExecStart=/bin/sleep 2000\\n"
              "RuntimeMaxSec=1\\n' > /etc/systemd/system/e2.service; systemctl daemon-reload; "
-             "systemctl start e2; sleep 2.2", "e2", "deadline", unit="e2.service", rule="RuntimeMaxSec=1"),
+             "systemctl start e2; sleep 2.2", "e2", "deadline", unit="e2.service", rule="RuntimeMaxSec"),
     incident("left over by a double fork", service("l1", "ExecStart=\nExecStart=/bin/sh -c '"
              "setsid -f sleep 5000; exec sleep 3000'\nKillMode=process\n"), start("l1") + "systemctl stop l1",
              "l1", "request", command="stop l1", left=1),
@@ -222,8 +222,9 @@ ALL = [
     incident("control group emptied by hand", service("g1"), start("g1") +
              "echo 1 > /sys/fs/cgroup/unified/system.slice/g1.service/cgroup.kill", "g1", ("exit", "signal"),
              unit="g1.service", event="failed"),
-    incident("apt's maintainer script", {**service("a1"), "/opt/a1.postinst":
-             "#!/bin/sh\nset -e\ndeb-systemd-invoke restart a1.service >/dev/null || true\n"},
+    incident("a package's maintainer script", {**service("a1"), "/opt/a1.postinst":
+             "#!/bin/sh\nset -e\nsystemctl --system daemon-reload >/dev/null || true\n"
+             "systemctl try-restart a1.service >/dev/null || true\n"},
              start("a1") + "sh /opt/a1.postinst", "a1", "request", command="restart"),
 ]
 LAST = [

@@ -29,7 +29,7 @@ class Watch:
             argv = ["unshare", "-m", "bash", "-c", script, "-", str(hence), "watch", "--machine",
                     str(machine.pid), "--ledger", str(self.ledger), *options]
         else:
-            argv = machine.enter() + ["/run/hence-bin", "watch", "--ledger", "/var/lib/hence", *options]
+            argv = machine.enter() + ["/run/hence-bin", "watch", "--ledger", str(self.ledger), *options]
         self.proc = subprocess.Popen(argv, stdout=out, stderr=out, stdin=subprocess.DEVNULL, cwd="/")
         self.hence = hence
         time.sleep(0.5)
@@ -38,10 +38,9 @@ class Watch:
         self.pid = int(words[0]) if words else self.proc.pid
 
     def why(self, unit):
-        if self.outside:
-            argv = [str(self.hence), "why", "--json", "--ledger", str(self.ledger), unit]
-        else:
-            argv = self.machine.enter() + ["/run/hence-bin", "why", "--json", "--ledger", "/var/lib/hence", unit]
+        argv = [str(self.hence), "why", "--json", "--ledger", str(self.ledger), unit]
+        if not self.outside and self.machine.alive():
+            argv = self.machine.enter() + ["/run/hence-bin"] + argv[1:]
         done = subprocess.run(argv, capture_output=True, text=True, cwd="/", timeout=60)
         try:
             return json.loads(done.stdout)
@@ -115,13 +114,13 @@ def run(cases, args, last):
         for case in cases:
             began = time.time()
             machine.call(case["do"], timeout=60)
-            time.sleep(1.4)
+            time.sleep(1.8)
             ask = case["ask"]
             if ask.startswith("@"):
                 ask = machine.call(f"cat {ask[1:]}").stdout.strip() or "none"
-            if last and not args.outside and not machine.alive():
-                results.append((case, "partial", False, "the machine is gone, and its ledger"))
-                continue
+            until = time.monotonic() + 20
+            while case["name"] == "shutdown" and machine.alive() and time.monotonic() < until:
+                time.sleep(0.2)
             answer = watch.why(ask)
             results.append((case, *judge(case, answer)))
             if args.keep:
