@@ -9,9 +9,12 @@ pub mod trace;
 
 use rustix::event::epoll;
 use rustix::io::Errno;
+use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 /// What a descriptor is waited for.
@@ -131,6 +134,29 @@ impl Place {
         if self.depth == 0 { PathBuf::from(path) } else { self.root.join(path.trim_start_matches('/')) }
     }
 
+    /// Connects to a socket of that machine. A manager takes nobody whose process it can't see: into another pid
+    /// namespace the connection is made by a process of ours there, which hands on what is said.
+    ///
+    /// # Errors
+    /// Nobody listens there, or we may not.
+    pub fn connect(&self, path: &str) -> io::Result<UnixStream> {
+        let path = self.path(path);
+        if self.depth == 0 {
+            return UnixStream::connect(path);
+        }
+        let (ours, theirs) = UnixStream::pair()?;
+        let own = File::open("/proc/self/ns/pid")?;
+        let their_own = File::open(self.root.with_file_name("ns/pid"))?;
+        let kind = Some(rustix::thread::LinkNameSpaceType::ProcessID);
+        rustix::thread::move_into_link_name_space(their_own.as_fd(), kind)?;
+        let program = std::env::current_exe().unwrap_or_else(|_| PathBuf::from("/proc/self/exe"));
+        let mut command = Command::new(program);
+        command.arg("relay").arg(path).stdin(OwnedFd::from(theirs)).stdout(Stdio::null());
+        let spawned = command.spawn();
+        rustix::thread::move_into_link_name_space(own.as_fd(), kind)?;
+        spawned.map(|_| ours)
+    }
+
     /// What that machine calls a process that we call so; `None`: it isn't there, or not in that machine.
     pub fn pid_there(&self, pid: u32) -> Option<u32> {
         if self.depth == 0 {
@@ -144,6 +170,23 @@ impl Place {
     pub fn group(&self, cgroup: &str) -> Option<PathBuf> {
         Some(self.groups.as_ref()?.join(cgroup.trim_start_matches('/')))
     }
+}
+
+/// The process that hands on what is said between its standard input, a socket, and the socket at `path`.
+pub fn relay(path: &Path) -> io::Result<()> {
+    use std::net::Shutdown;
+    let near = UnixStream::from(io::stdin().as_fd().try_clone_to_owned()?);
+    let far = UnixStream::connect(path)?;
+    let (mut from_far, mut to_near) = (far.try_clone()?, near.try_clone()?);
+    let back = std::thread::spawn(move || {
+        let _ = io::copy(&mut from_far, &mut to_near);
+        let _ = to_near.shutdown(Shutdown::Both);
+    });
+    let (mut from_near, mut to_far) = (near, far);
+    let _ = io::copy(&mut from_near, &mut to_far);
+    let _ = to_far.shutdown(Shutdown::Both);
+    let _ = back.join();
+    Ok(())
 }
 
 /// Opens a process, so that its end can be waited for; `None`: it is gone, or another one has its pid.

@@ -27,7 +27,7 @@ use hence_unit::UnitName;
 use link::Link;
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -132,7 +132,7 @@ impl Watch {
         if with(Source::Trace) {
             trace = Trace::open().map_err(|e| tell("tracepoints", &e)).ok();
         }
-        let link = Link::open(&place.path("/run/systemd/private"));
+        let link = Link::open(&place);
         let bus = with(Source::Bus).then(|| Bus::new(place.path("/run/dbus/system_bus_socket")));
         let groups = with(Source::Cgroups) && place.groups.is_some();
         let running = ledger.join("watching");
@@ -543,9 +543,4 @@ fn exit_of(status: i32) -> Exit {
         signal if status & 0x80 != 0 => Exit { kind: ExitKind::Dumped, status: signal },
         signal => Exit { kind: ExitKind::Killed, status: signal },
     }
-}
-
-/// Whether a socket can be there at all.
-fn is_there(path: &Path) -> bool {
-    path.exists()
 }

@@ -51,6 +51,11 @@ impl Observer {
         if !changes || ended || self.job_of(name).is_some() {
             return;
         }
+        self.job_ahead(at, name);
+    }
+
+    /// Takes a job of this unit that is told just after this.
+    pub(super) fn job_ahead(&mut self, at: Time, name: &Text) {
         let until = at.monotonic_us + BEFORE_US;
         let next = self.waiting.iter().position(|s| {
             s.at.monotonic_us <= until && matches!(&s.what, What::JobNew(_, of) if of == name)

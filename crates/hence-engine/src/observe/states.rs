@@ -8,8 +8,8 @@ use crate::Time;
 use crate::job::{is_down, is_up};
 use alloc::{vec, vec::Vec};
 use hence_ledger::{
-    ActiveState, Cause, Certainty, DeadlineKind, Fact, JobType, ProcessRole, RecordId, RestartReason,
-    SubState, Text, UnitResult,
+    ActiveState, Cause, Certainty, DeadlineKind, Exit, ExitKind, Fact, JobType, ProcessRole, RecordId,
+    RestartReason, SubState, Text, UnitResult,
 };
 use hence_unit::{DependencyKind as K, config::INFINITY};
 
@@ -21,6 +21,8 @@ pub(super) struct Step {
     pub to_active: ActiveState,
     pub to: SubState,
     pub result: UnitResult,
+    /// It was told, rather than concluded.
+    pub told: bool,
 }
 
 impl Step {
@@ -75,7 +77,7 @@ impl Observer {
         let (main_before, exit_before) = (unit.main_pid, unit.exit_at_us);
         let before = unit.invocation;
         unit.take(name, change);
-        let now = Step { from_active, from, to_active: unit.active, to: unit.sub, result: unit.result };
+        let now = Step { from_active, from, to_active: unit.active, to: unit.sub, result: unit.result, told: true };
         let began = unit.main_pid != 0 && unit.main_pid != main_before;
         let pid = unit.main_pid;
         let exit = change.main_exit.filter(|(_, at_us, _)| *at_us > exit_before);
@@ -89,11 +91,34 @@ impl Observer {
         if started_anew && let Some(unit) = self.units.get_mut(name) {
             unit.invocation = after;
         }
+        if let Some(record) = ended.filter(|_| began && !now.changes() && is_up(now.to_active)) {
+            self.bounced(at, name, &now, record, exit.is_some_and(|(.., exit)| is_good(exit)));
+            return self.main_started(at, name, pid);
+        }
         if began {
             self.main_started(at, name, pid);
         }
         if now.changes() {
             self.state_changed(at, name, now, ended);
+        }
+    }
+
+    /// The unit went down and came up again before anything of that could be told.
+    fn bounced(&mut self, at: Time, name: &Text, now: &Step, ended: RecordId, well: bool) {
+        let (to_active, to) = (ActiveState::Activating, SubState::AutoRestart);
+        let result = if well { UnitResult::Success } else { UnitResult::ExitCode };
+        let down = Step { to_active, to, result, told: false, ..*now };
+        self.set(name, to_active, to);
+        self.state_changed(at, name, down, Some(ended));
+        self.job_ahead(at, name);
+        self.set(name, now.to_active, now.to);
+        let up = Step { from_active: to_active, from: to, told: false, ..*now };
+        self.state_changed(at, name, up, None);
+    }
+
+    fn set(&mut self, name: &Text, active: ActiveState, sub: SubState) {
+        if let Some(unit) = self.units.get_mut(name) {
+            (unit.active, unit.sub) = (active, sub);
         }
     }
 
@@ -126,6 +151,7 @@ impl Observer {
             to: now.to,
             result: now.result,
         };
+        let certainty = if now.told { certainty } else { Certainty::Inferred };
         let record = self.record(at, Some(name), causes, certainty, fact);
         let us = at.monotonic_us;
         let Some(unit) = self.units.get_mut(name) else { return };
@@ -306,4 +332,8 @@ impl Observer {
             unit.record = Some(record);
         }
     }
+}
+
+fn is_good(exit: Exit) -> bool {
+    exit == Exit { kind: ExitKind::Exited, status: 0 }
 }

@@ -1,22 +1,22 @@
 //! The connection to the manager's private socket. It is there again soon after the manager has executed
 //! itself anew; until then it is tried now and then, at growing distances.
 
-use super::is_there;
 use hence_bus::observer::Observer;
 use hence_engine::Time;
 use hence_engine::observe::seen::{Seen, What};
-use hence_host::watch::Turns;
+use hence_host::watch::{Place, Turns};
 use std::io::{ErrorKind, Read, Write};
 use std::os::unix::net::UnixStream;
-use std::path::{Path, PathBuf};
 
 /// The first and the longest distance between two tries, in microseconds.
 const FIRST_US: u64 = 50_000;
 const LONGEST_US: u64 = 5_000_000;
+/// Where a manager is reached by root, whether or not there is a bus.
+const SOCKET: &str = "/run/systemd/private";
 
 /// The manager's end of what is watched.
 pub struct Link {
-    path: PathBuf,
+    place: Place,
     open: Option<(UnixStream, Observer)>,
     /// For what it is waited for; `None`: not yet.
     known: Option<bool>,
@@ -27,9 +27,9 @@ pub struct Link {
 
 impl Link {
     /// Connects, if there is somebody.
-    pub fn open(path: &Path) -> Link {
+    pub fn open(place: &Place) -> Link {
         let mut link = Link {
-            path: path.to_owned(),
+            place: place.clone(),
             open: None,
             known: None,
             retry_us: None,
@@ -41,7 +41,7 @@ impl Link {
     }
 
     fn connect(&mut self) {
-        let stream = is_there(&self.path).then(|| UnixStream::connect(&self.path).ok()).flatten();
+        let stream = self.place.connect(SOCKET).ok();
         let stream = stream.filter(|s| s.set_nonblocking(true).is_ok());
         self.open = stream.map(|stream| (stream, Observer::new()));
         self.known = None;

@@ -93,8 +93,7 @@ ALL = [
              "systemctl start c3; sleep 1", "c3", ("exit", "signal"), unit="c3.service", event="failed"),
     incident("restart after a crash", service(
         "c4", "ExecStart=\nExecStart=/bin/sh -c 'sleep 0.5; exit 1'\nRestart=on-failure\nRestartSec=0.5\n",
-        unit="StartLimitIntervalSec=0"), "systemctl start c4; sleep 3", "c4", "exit", unit="c4.service",
-        rule="Restart=on-failure"),
+        unit="StartLimitIntervalSec=0"), "systemctl start c4; sleep 3", "c4", "exit", unit="c4.service"),
     incident("a program that isn't there", service("c5", "ExecStart=\nExecStart=/opt/not-there\n"),
              "systemctl start c5; true", "c5", ("file", "exit"), unit="c5.service"),
     incident("ExecStartPre fails", service("c6", "ExecStartPre=/bin/sh -c 'sleep 0.2; exit 7'\n"),
@@ -103,8 +102,7 @@ ALL = [
              "systemctl start c7; true", "c7", "exit", unit="c7.service", event="failed"),
     incident("restart at once", service(
         "c8", "ExecStart=\nExecStart=/bin/sh -c 'sleep 0.8; exit 1'\nRestart=always\nRestartSec=0\n",
-        unit="StartLimitIntervalSec=0"), "systemctl start c8; sleep 4", "c8", "exit", unit="c8.service",
-        rule="Restart=always"),
+        unit="StartLimitIntervalSec=0"), "systemctl start c8; sleep 4", "c8", "exit", unit="c8.service"),
     incident("kill -9 by another process", service("k1"),
              start("k1") + "/bin/kill -9 $(systemctl show -P MainPID k1)", "k1", ("signal", "exit"),
              unit="k1.service", event="failed", command="kill -9"),
@@ -117,7 +115,7 @@ ALL = [
              start("k4") + "pkill -9 -f 'sleep 4321'", "k4", ("signal", "exit"), unit="k4.service"),
     incident("killed and started again", service("k5", "Restart=always\nRestartSec=0.3\n"),
              start("k5") + "/bin/kill -9 $(systemctl show -P MainPID k5); sleep 1", "k5", ("signal", "exit"),
-             unit="k5.service", rule="Restart=always"),
+             unit="k5.service"),
     incident("Requires=, stop", pair("d1", "Requires"), start("d1-a") + "systemctl stop d1-b", "d1-a",
              "request", unit="d1-b.service", command="stop d1-b", rule="Requires=d1-b.service"),
     incident("Requires=, restart", pair("d2", "Requires", after=True),
