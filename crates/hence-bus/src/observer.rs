@@ -49,6 +49,8 @@ pub struct Observer {
     /// Changes of the unit's own kind, which come before those of all units.
     halves: BTreeMap<String, Change>,
     seen: VecDeque<What>,
+    /// The manager reads its configuration again.
+    reloading: bool,
     /// The first reading is over.
     attached: bool,
 }
@@ -152,6 +154,8 @@ impl Observer {
                 let result = JobResult::parse(text(3)).unwrap_or(JobResult::Failed);
                 self.seen.push_back(What::JobRemoved(*id, text(2).into(), result));
             }
+            // A reload forgets all units and makes them anew: what is left of them is read afterwards.
+            "UnitRemoved" if self.reloading => {}
             "UnitRemoved" => {
                 let name: Text = text(0).into();
                 self.halves.remove(&unit_path(&name));
@@ -162,6 +166,7 @@ impl Observer {
             "Reloading" => {
                 let begins = matches!(signal.body.first(), Some(Value::Bool(true)));
                 self.seen.push_back(What::Reloading(begins));
+                self.reloading = begins;
                 if !begins {
                     self.ask_manager("ListUnits", Question::Units);
                 }
@@ -191,6 +196,13 @@ impl Observer {
     fn answer(&mut self, question: Question, body: Vec<Value>) {
         match question {
             Question::Units => {
+                let before = std::mem::take(&mut self.known);
+                let listed = |name: &Text| {
+                    let rows = body.first().map(Value::items).unwrap_or_default();
+                    rows.iter().any(|row| row.items().first().and_then(Value::as_str) == Some(name))
+                };
+                let gone = before.into_iter().filter(|name| !listed(name));
+                self.seen.extend(gone.map(What::Forgotten));
                 for row in body.first().map(Value::items).unwrap_or_default() {
                     if let Some(name) = row.items().first().and_then(Value::as_str) {
                         self.want(name);

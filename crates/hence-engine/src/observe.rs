@@ -202,6 +202,10 @@ impl Observer {
         }
         self.store.forget(now.monotonic_us);
         let old = now.monotonic_us.saturating_sub(JOB_MEMORY_US);
+        // What is told later than by the manager's signals may still be about them.
+        self.units.retain(|_, unit| {
+            unit.forgotten_us.is_none_or(|at| at >= old) || !unit.left_over.is_empty()
+        });
         self.jobs.retain(|_, job| job.over.is_none_or(|(at, _)| at >= old));
     }
 
@@ -266,8 +270,8 @@ impl Observer {
         let Some(Seen { at, what }) = self.waiting.pop_front() else { return };
         match what {
             What::Forgotten(name) => {
-                if self.units.get(&name).is_some_and(|unit| unit.left_over.is_empty()) {
-                    self.units.remove(&name);
+                if let Some(unit) = self.units.get_mut(&name) {
+                    unit.forgotten_us = Some(at.monotonic_us);
                 }
             }
             What::Changed(name, change) => {

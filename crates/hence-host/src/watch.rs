@@ -166,6 +166,14 @@ impl Place {
         namespaced(&status).get(self.depth).copied()
     }
 
+    /// What we call a process that the machine calls so.
+    pub fn pid_here(&self, there: u32) -> Option<u32> {
+        if self.depth == 0 {
+            return Some(there);
+        }
+        crate::process::processes().into_iter().find(|pid| self.pid_there(*pid) == Some(there))
+    }
+
     /// The folder of a unit's control group.
     pub fn group(&self, cgroup: &str) -> Option<PathBuf> {
         Some(self.groups.as_ref()?.join(cgroup.trim_start_matches('/')))

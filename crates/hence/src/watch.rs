@@ -82,7 +82,7 @@ struct Watch {
     /// What paths of unit files begin with where they are another machine's.
     prefix: String,
     inputs: Inputs,
-    left_over: BTreeMap<u64, (u32, u64, OwnedFd)>,
+    left_over: BTreeMap<u64, LeftOver>,
     next_token: u64,
     /// What we call processes of the machine that were seen in control groups.
     here: BTreeMap<u32, u32>,
@@ -91,6 +91,16 @@ struct Watch {
     running: PathBuf,
     more: bool,
     ended: bool,
+}
+
+/// A process that was left behind and whose end is waited for.
+struct LeftOver {
+    /// What its machine calls it.
+    there: u32,
+    /// What we call it.
+    here: u32,
+    start_ticks: u64,
+    fd: OwnedFd,
 }
 
 fn failed(what: &str) -> impl Fn(std::io::Error) -> Refused + '_ {
@@ -205,6 +215,9 @@ impl Watch {
     fn run(&mut self) {
         let mut said = false;
         while !self.ended {
+            if std::mem::take(&mut self.more) {
+                self.read_lines();
+            }
             let now = Host::now();
             self.link.keep(&self.turns, MANAGER, now.monotonic_us);
             if let Some(bus) = &mut self.bus {
@@ -219,7 +232,6 @@ impl Watch {
                 hence_host::machine::notify("READY=1\nSTATUS=Watching.");
             }
             let most = if self.more { Some(Duration::ZERO) } else { self.rest(now.monotonic_us) };
-            self.more = false;
             match self.turns.wait(most) {
                 Ok(turns) => turns.iter().for_each(|turn| self.turn(turn.token)),
                 Err(error) => {
@@ -250,7 +262,7 @@ impl Watch {
             EAR | MOUTH => {
                 if let Some(bus) = &mut self.bus {
                     let place = &self.place;
-                    let found = bus.turn(now, |pid| people::client(place, pid));
+                    let found = bus.turn(now, |pid| people::client(place, place.pid_here(pid)?));
                     found.into_iter().for_each(|seen| self.observer.see(seen));
                 }
             }
@@ -405,9 +417,8 @@ impl Watch {
                     }
                 }
                 Did::End { pid, status } => {
-                    let there = self.left_over.values().find(|(_, here, _)| *here == u64::from(pid));
-                    if let Some((there, ..)) = there {
-                        let what = What::Ended { pid: *there, exit: exit_of(status) };
+                    if let Some(left) = self.left_over.values().find(|left| left.here == pid) {
+                        let what = What::Ended { pid: left.there, exit: exit_of(status) };
                         self.observer.see(Seen { at: now, what });
                     }
                 }
@@ -456,8 +467,9 @@ impl Watch {
     }
 
     fn gone(&mut self, now: Time, token: u64) {
-        if let Some((pid, start_ticks, fd)) = self.left_over.remove(&token) {
-            self.turns.remove(&fd);
+        if let Some(left) = self.left_over.remove(&token) {
+            self.turns.remove(&left.fd);
+            let (pid, start_ticks) = (left.there, left.start_ticks);
             self.observer.see(Seen { at: now, what: What::Gone { pid, start_ticks, exit: None } });
         }
     }
@@ -487,7 +499,7 @@ impl Watch {
         self.next_token += 1;
         match opened {
             Some(fd) if self.turns.add(&fd, token, false).is_ok() => {
-                self.left_over.insert(token, (pid, start_ticks, fd));
+                self.left_over.insert(token, LeftOver { there: pid, here, start_ticks, fd });
             }
             Some(_) => {}
             None => {

@@ -73,6 +73,7 @@ impl Observer {
     /// Properties of a unit changed.
     pub(super) fn changed(&mut self, at: Time, name: &Text, change: &Change) {
         let unit = self.units.entry(name.clone()).or_insert_with(Unit::new);
+        unit.forgotten_us = None;
         let (from_active, from) = (unit.active, unit.sub);
         let (main_before, exit_before) = (unit.main_pid, unit.exit_at_us);
         let before = unit.invocation;

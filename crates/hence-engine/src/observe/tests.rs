@@ -161,3 +161,199 @@ fn the_incident() {
          it ended < main process 103 exited with status 1"
     );
 }
+
+/// A unit that is up, in a machine that was looked at.
+fn one(edges: &[(K, &str)]) -> Scene {
+    let mut scene = Scene::new();
+    scene.known("a.service", edges, true).see(What::Attached);
+    scene.wait(1_000);
+    scene
+}
+
+fn killed(scene: &mut Scene, name: &str, pid: u32, signal: i32, result: UnitResult) {
+    let exit = Exit { kind: ExitKind::Killed, status: signal };
+    let change = Change {
+        active: Some(ActiveState::Failed),
+        sub: Some("failed".into()),
+        result: Some(result),
+        main_exit: Some((pid, scene.now, exit)),
+        ..Change::default()
+    };
+    scene.change(name, change);
+}
+
+fn stopped(scene: &mut Scene, id: u32, name: &str) {
+    scene.job(id, name, JobType::Stop);
+    scene.state(name, ActiveState::Deactivating, "stop-sigterm");
+    scene.state(name, ActiveState::Inactive, "dead").done(id, name, JobResult::Done);
+}
+
+#[test]
+fn a_command_line_is_concluded_from_and_a_call_is_seen() {
+    let mut scene = one(&[]);
+    scene.asked(Verb::Stop, "a", 12, Evidence::CommandLine);
+    stopped(&mut scene, 5, "a.service");
+    let told = scene.answer("a.service");
+    assert!(told.starts_with("stopped <- request a.service: stopped? < "), "{told}");
+    let mut scene = one(&[]);
+    // The same client is seen twice: the call counts.
+    scene.asked(Verb::Stop, "a", 12, Evidence::CommandLine);
+    scene.asked(Verb::Stop, "a.service", 12, Evidence::Call);
+    stopped(&mut scene, 5, "a.service");
+    let told = scene.answer("a.service");
+    assert!(told.starts_with("stopped <- request a.service: stopped < "), "{told}");
+}
+
+#[test]
+fn all_that_fits_is_told() {
+    let mut scene = one(&[]);
+    scene.asked(Verb::Stop, "a", 12, Evidence::CommandLine);
+    scene.asked(Verb::Stop, "a.service", 13, Evidence::CommandLine);
+    stopped(&mut scene, 5, "a.service");
+    let told = scene.answer("a.service");
+    assert!(told.starts_with("stopped <- request a.service, request a.service: "), "{told}");
+}
+
+#[test]
+fn a_client_that_asked_for_something_else_is_none() {
+    let mut scene = one(&[]);
+    scene.asked(Verb::Start, "a", 12, Evidence::CommandLine);
+    scene.asked(Verb::Stop, "b", 13, Evidence::CommandLine);
+    stopped(&mut scene, 5, "a.service");
+    let told = scene.answer("a.service");
+    assert_eq!(told, "stopped <- unknown a.service: stopped < no cause is known");
+    let unknown = scene.records.iter().find_map(|record| match &record.fact {
+        Fact::Unknown { ruled_out } => Some(ruled_out.clone()),
+        _ => None,
+    });
+    let said = unknown.as_deref().unwrap_or_default();
+    assert!(said.contains("a client that was seen") && said.contains("process connector"), "{said}");
+}
+
+#[test]
+fn a_kill_has_a_sender_where_one_was_seen() {
+    let mut scene = one(&[]);
+    killed(&mut scene, "a.service", 40, 9, UnitResult::Signal);
+    assert!(scene.answer("a.service").starts_with("failed <- exit a.service: failed < main process 40"));
+    let mut scene = one(&[]);
+    let sender = Box::new(Client { pid: 77, command: "kill -9 40".into(), ..Client::default() });
+    scene.see(What::Signalled { signal: 9, pid: 40, sender });
+    killed(&mut scene, "a.service", 40, 9, UnitResult::Signal);
+    let told = scene.answer("a.service");
+    assert!(told.starts_with("failed <- signal a.service: failed < main process 40 was killed"), "{told}");
+    assert!(told.contains("kill -9 40"), "{told}");
+}
+
+#[test]
+fn the_kernel_kills_for_memory() {
+    let mut scene = one(&[]);
+    killed(&mut scene, "a.service", 40, 9, UnitResult::Signal);
+    // The kernel's line comes later than what the manager tells.
+    scene.wait(200).see(What::OomKill { pid: None, unit: Some("a.service".into()) });
+    let told = scene.answer("a.service");
+    assert!(told.starts_with("failed <- kernel a.service: failed"), "{told}");
+}
+
+#[test]
+fn what_was_queued_at_once_by_chance_is_not_tied() {
+    let mut scene = Scene::new();
+    scene.known("a.service", &[], true).known("b.service", &[], true).see(What::Attached).wait(1_000);
+    scene.asked(Verb::Stop, "a", 12, Evidence::CommandLine);
+    scene.see(What::JobNew(5, "a.service".into())).see(What::JobNew(6, "b.service".into()));
+    scene.see(What::JobIs(5, JobType::Stop)).see(What::JobIs(6, JobType::Stop));
+    scene.state("a.service", ActiveState::Inactive, "dead");
+    scene.state("b.service", ActiveState::Inactive, "dead");
+    assert!(scene.answer("a.service").starts_with("stopped <- request a.service"));
+    assert!(scene.answer("b.service").starts_with("stopped <- unknown b.service"));
+}
+
+#[test]
+fn a_bound_unit_follows_a_crash() {
+    let mut scene = Scene::new();
+    scene.known("b.service", &[], true);
+    scene.known("a.service", &[(K::BindsTo, "b.service")], true).see(What::Attached).wait(1_000);
+    killed(&mut scene, "b.service", 40, 11, UnitResult::CoreDump);
+    stopped(&mut scene, 5, "a.service");
+    let told = scene.answer("a.service");
+    assert!(told.starts_with("stopped <- exit b.service: stopped? [BindsTo=b.service] < failed"), "{told}");
+}
+
+#[test]
+fn processes_stay_behind_and_go() {
+    let mut scene = one(&[]);
+    let run = Invocation([3; 16]);
+    scene.change("a.service", Change { invocation: Some(run), ..Change::default() });
+    scene.asked(Verb::Stop, "a", 12, Evidence::CommandLine);
+    stopped(&mut scene, 5, "a.service");
+    let process = LeftOver { pid: 66, start_ticks: 9, command: "sleep".into(), bytes: Some(1) };
+    let member = Member { process, started_us: 1, invocation: Some(run) };
+    scene.see(What::Members("a.service".into(), vec![member.clone()]));
+    scene.see(What::Members("a.service".into(), vec![member]));
+    scene.answer("a.service");
+    let left = |scene: &Scene| {
+        scene.records.iter().filter(|r| matches!(r.fact, Fact::LeftBehind { .. })).count()
+    };
+    assert_eq!(left(&scene), 1, "it is told once");
+    let wanted = core::iter::from_fn(|| scene.observer.poll_wanted());
+    let watched: Vec<Wanted> = wanted.filter(|w| matches!(w, Wanted::Watch { .. })).collect();
+    assert_eq!(watched, [Wanted::Watch { pid: 66, start_ticks: 9 }]);
+    scene.see(What::Gone { pid: 66, start_ticks: 9, exit: None });
+    scene.answer("a.service");
+    assert!(scene.records.iter().any(|r| matches!(r.fact, Fact::LeftOverGone { pid: 66, .. })));
+}
+
+#[test]
+fn records_come_after_their_causes_whatever_is_seen() {
+    // Sequences that no manager tells: nothing panics, and no record names a later one.
+    let mut number = 0x9e37_79b9_u64;
+    let mut next = |below: u64| {
+        number = number.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        (number >> 33) % below
+    };
+    let names = ["a.service", "b.service", "c.socket", "d.timer", "e.target", "f.device", "g.path"];
+    let subs = ["dead", "running", "auto-restart", "failed", "stop-sigterm", "listening", "nonsense"];
+    for _ in 0..300 {
+        let mut scene = Scene::new();
+        for _ in 0..40 {
+            let name = names[next(7) as usize];
+            let other = names[next(7) as usize];
+            match next(9) {
+                0 => drop(scene.known(name, &[(K::ALL[next(20) as usize], other)], next(2) == 0)),
+                1 => {
+                    let job_type = JobType::ALL[next(9) as usize];
+                    scene.job(next(30) as u32, name, job_type);
+                }
+                2 => drop(scene.done(next(30) as u32, name, JobResult::ALL[next(11) as usize])),
+                3 => drop(scene.state(
+                    name,
+                    ActiveState::ALL[next(7) as usize],
+                    subs[next(7) as usize],
+                )),
+                4 => drop(scene.fails(name, next(9) as u32, next(250) as i32)),
+                5 => drop(scene.asked(Verb::ALL[next(30) as usize], name, next(9) as u32, Evidence::Call)),
+                6 => drop(scene.said(name, "Start request repeated too quickly.", Some(1))),
+                7 => drop(scene.see(What::Forgotten(name.into()))),
+                _ => drop(scene.wait(next(3_000)).see(What::Reloading(next(2) == 0))),
+            }
+        }
+        scene.answer(names[0]);
+        let mut known = alloc::collections::BTreeSet::new();
+        for record in &scene.records {
+            assert!(record.causes.iter().all(|c| known.contains(&c.record)), "{record:?}");
+            let stands = record.fact.is_root() || !record.causes.is_empty() || may_stand_alone(&record.fact);
+            assert!(stands, "{record:?}");
+            known.insert(record.id);
+        }
+    }
+}
+
+fn may_stand_alone(fact: &Fact) -> bool {
+    matches!(
+        fact,
+        Fact::Gap { .. }
+            | Fact::Starting { .. }
+            | Fact::StartLimitHit { .. }
+            | Fact::Inputs { .. }
+            | Fact::LeftOverGone { .. }
+    )
+}

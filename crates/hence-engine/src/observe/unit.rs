@@ -45,6 +45,8 @@ pub(super) struct Unit {
     /// The last job of it that came to nothing.
     pub refused: Option<(u64, RecordId)>,
     pub left_over: BTreeMap<(u32, u64), LeftOver>,
+    /// When the manager forgot it.
+    pub forgotten_us: Option<u64>,
 }
 
 impl Unit {
@@ -73,6 +75,7 @@ impl Unit {
             scheduled: None,
             refused: None,
             left_over: BTreeMap::new(),
+            forgotten_us: None,
         }
     }
 
@@ -124,6 +127,7 @@ impl Observer {
         let fresh = !self.units.contains_key(&name);
         let unit = self.units.entry(name.clone()).or_insert_with(Unit::new);
         unit.edges = portrait.edges;
+        unit.forgotten_us = None;
         let changed = !fresh && unit.files != portrait.files;
         unit.files.clone_from(&portrait.files);
         unit.config = portrait.config;
