@@ -25,8 +25,8 @@ use alloc::{
 };
 use evidence::Store;
 use hence_ledger::{
-    Cause, Certainty, Fact, GapReason, Invocation, JobResult, JobType, Record, RecordId, Stream,
-    Text, Tracking, Verb,
+    Cause, Certainty, Fact, GapReason, Invocation, JobResult, JobType, Record, RecordId, Stream, Text,
+    Tracking, Verb,
 };
 use seen::{Seen, What};
 use unit::Unit;
@@ -203,9 +203,8 @@ impl Observer {
         self.store.forget(now.monotonic_us);
         let old = now.monotonic_us.saturating_sub(JOB_MEMORY_US);
         // What is told later than by the manager's signals may still be about them.
-        self.units.retain(|_, unit| {
-            unit.forgotten_us.is_none_or(|at| at >= old) || !unit.left_over.is_empty()
-        });
+        self.units
+            .retain(|_, unit| unit.forgotten_us.is_none_or(|at| at >= old) || !unit.left_over.is_empty());
         self.jobs.retain(|_, job| job.over.is_none_or(|(at, _)| at >= old));
     }
 

@@ -68,10 +68,8 @@ impl Turns {
     /// # Errors
     /// What epoll_wait(2) says.
     pub fn wait(&mut self, most: Option<Duration>) -> io::Result<Vec<Turn>> {
-        let timeout = most.map(|d| rustix::event::Timespec {
-            tv_sec: d.as_secs() as _,
-            tv_nsec: d.subsec_nanos() as _,
-        });
+        let timeout = most
+            .map(|d| rustix::event::Timespec { tv_sec: d.as_secs() as _, tv_nsec: d.subsec_nanos() as _ });
         self.events.clear();
         match epoll::wait(&self.epoll, rustix::buffer::spare_capacity(&mut self.events), timeout.as_ref()) {
             Ok(_) | Err(Errno::INTR) => {}
@@ -81,9 +79,8 @@ impl Turns {
             let flags = event.flags;
             Turn {
                 token: event.data.u64(),
-                readable: flags.intersects(
-                    epoll::EventFlags::IN | epoll::EventFlags::HUP | epoll::EventFlags::ERR,
-                ),
+                readable: flags
+                    .intersects(epoll::EventFlags::IN | epoll::EventFlags::HUP | epoll::EventFlags::ERR),
                 writable: flags.contains(epoll::EventFlags::OUT),
             }
         };

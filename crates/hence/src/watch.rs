@@ -294,7 +294,8 @@ impl Watch {
                 What::Known(portrait) => {
                     self.portrait(portrait);
                     let name = portrait.name.clone();
-                    let up = matches!(portrait.state.active, Some(ActiveState::Active | ActiveState::Activating));
+                    let up =
+                        matches!(portrait.state.active, Some(ActiveState::Active | ActiveState::Activating));
                     let cgroup = portrait.state.cgroup.clone();
                     self.observer.see(seen);
                     self.observer.settle(now);
@@ -338,7 +339,8 @@ impl Watch {
         let down = matches!(change.active, Some(ActiveState::Inactive | ActiveState::Failed));
         let waits = change.sub.as_deref().is_some_and(|sub| sub.starts_with("auto-restart"));
         let began = change.main_pid.is_some_and(|pid| pid != 0);
-        let group = change.cgroup.clone().filter(|c| !c.is_empty()).or_else(|| self.observer.group(name).cloned());
+        let group =
+            change.cgroup.clone().filter(|c| !c.is_empty()).or_else(|| self.observer.group(name).cloned());
         if let Some(cgroup) = group.filter(|_| down || waits || began) {
             self.members(now, name, &cgroup);
         }
@@ -437,12 +439,12 @@ impl Watch {
             };
             let seen = match traced {
                 Traced::Signal { at_us, signal, to, from, name } => {
-                    let Some(pid) = self.place.pid_there(to).or_else(|| self.there(to)) else { continue };
+                    let Some(pid) = self.there(to).or_else(|| self.place.pid_there(to)) else { continue };
                     let sender = Box::new(self.sender(from, &name));
                     Seen { at: back(at_us), what: What::Signalled { signal, pid, sender } }
                 }
                 Traced::OomKill { at_us, pid } => {
-                    let Some(pid) = self.place.pid_there(pid).or_else(|| self.there(pid)) else { continue };
+                    let Some(pid) = self.there(pid).or_else(|| self.place.pid_there(pid)) else { continue };
                     Seen { at: back(at_us), what: What::OomKill { pid: Some(pid), unit: None } }
                 }
                 Traced::Lost { events } => Seen { at: now, what: What::Lost { count: events } },

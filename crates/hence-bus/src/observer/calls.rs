@@ -206,7 +206,8 @@ fn call_of(message: &Message) -> Option<Call> {
         Some(Call { sender: sender.clone(), verb, mode, units: unit.into_iter().collect() })
     };
     if interface.ends_with(".Activator") {
-        return (member == "ActivationRequest").then(|| job(Verb::Start, text(0).map(str::to_owned), JobMode::default()))?;
+        return (member == "ActivationRequest")
+            .then(|| job(Verb::Start, text(0).map(str::to_owned), JobMode::default()))?;
     }
     if interface.ends_with(".login1.Manager") {
         let verb = match member {

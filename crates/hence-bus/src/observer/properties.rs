@@ -34,9 +34,9 @@ pub(super) fn edges(properties: &Value) -> Vec<(DependencyKind, Text)> {
     let mut found = Vec::new();
     for (name, value) in rows(properties) {
         let kind = K::ALL.iter().copied().find(|kind| kind.name() == name);
-        let Some(kind) = kind.filter(|k| {
-            !matches!(k, K::Before | K::After | K::InSlice | K::SliceOf | K::JoinsNamespaceOf)
-        }) else {
+        let Some(kind) = kind
+            .filter(|k| !matches!(k, K::Before | K::After | K::InSlice | K::SliceOf | K::JoinsNamespaceOf))
+        else {
             continue;
         };
         found.extend(value.items().iter().filter_map(Value::as_str).map(|other| (kind, other.into())));

@@ -164,7 +164,8 @@ impl Store {
         if let Some(job) = message.job {
             // A restart is called a stop while it stops.
             let first_half = message.job_type == Some(JobType::Stop) && message.job_result.is_none();
-            if let Some(job_type) = message.job_type.filter(|_| !first_half || !self.types.contains_key(&job)) {
+            if let Some(job_type) = message.job_type.filter(|_| !first_half || !self.types.contains_key(&job))
+            {
                 self.is(job, job_type);
             }
             if let Some(transaction) = message.transaction {
@@ -230,6 +231,14 @@ impl Store {
                 }
             }
         }
+        // A caller that was gone when it was looked for may have been seen before.
+        for (_, asked) in found.iter_mut().filter(|(_, asked)| asked.client.command.is_empty()) {
+            let known =
+                |r: &&Request| r.asked.client.pid == asked.client.pid && !r.asked.client.command.is_empty();
+            if let Some(known) = self.requests.iter().find(known) {
+                asked.client = known.asked.client.clone();
+            }
+        }
         // A command line that was seen as a call as well explains nothing else.
         if called {
             let pids: alloc::vec::Vec<u32> = found.iter().map(|(_, a)| a.client.pid).collect();
@@ -253,9 +262,8 @@ impl Store {
 
     /// A request that is for no unit.
     pub fn asked_of_whole(&self, verb: Verb, at_us: u64) -> Option<&Asked> {
-        let fits = |r: &&Request| {
-            r.asked.verb == verb && r.at_us <= at_us + SKEW_US && r.at_us + CLIENT_US >= at_us
-        };
+        let fits =
+            |r: &&Request| r.asked.verb == verb && r.at_us <= at_us + SKEW_US && r.at_us + CLIENT_US >= at_us;
         let called = self.requests.iter().rev().filter(|r| r.asked.evidence == Evidence::Call).find(fits);
         called.or_else(|| self.requests.iter().rev().find(fits)).map(|r| &r.asked)
     }

@@ -7,8 +7,8 @@ use super::states::Step;
 use crate::Time;
 use alloc::{vec, vec::Vec};
 use hence_ledger::{
-    Cause, Certainty, Exit, ExitKind, Fact, JobType, ProcessRole, RecordId, SignalReason, SpawnStep, SubState,
-    Text, UnitResult,
+    Cause, Certainty, Exit, ExitKind, Fact, JobType, ProcessRole, RecordId, SignalReason, SpawnStep,
+    SubState, Text, UnitResult,
 };
 
 /// Signals that programs are asked to end by, and that many turn into an exit status.
@@ -83,10 +83,15 @@ impl Observer {
         let at_us = at.monotonic_us;
         let killed = exit.kind != ExitKind::Exited;
         let by_signal = killed.then_some(exit.status as u8);
-        if killed && exit.status == SIGKILL && (now.result == UnitResult::OomKill || self.store.oom(name, pid, at_us))
+        if killed
+            && exit.status == SIGKILL
+            && (now.result == UnitResult::OomKill || self.store.oom(name, pid, at_us))
         {
             let fact = Fact::OomKill { kills: 1 };
-            return vec![(self.record(at, Some(name), Vec::new(), Certainty::Observed, fact), Certainty::Observed)];
+            return vec![(
+                self.record(at, Some(name), Vec::new(), Certainty::Observed, fact),
+                Certainty::Observed,
+            )];
         }
         let on_its_way = matches!(
             now.from,
@@ -104,7 +109,10 @@ impl Observer {
         let job = job.filter(|job| stops(job.job_type) && job.at_us <= at_us + 1_000).map(|job| job.record);
         if now.result == UnitResult::Watchdog && killed && exit.status == SIGABRT && !on_its_way {
             let deadline = self.deadline_reached(at, name, now);
-            return deadline.map(|record| self.signal_sent(at, name, record, exit, SignalReason::Watchdog)).into_iter().collect();
+            return deadline
+                .map(|record| self.signal_sent(at, name, record, exit, SignalReason::Watchdog))
+                .into_iter()
+                .collect();
         }
         // Whoever was seen to send it did.
         let sender = self.store.sender(pid, by_signal, at_us).map(|s| (s.signal, s.sender.clone()));

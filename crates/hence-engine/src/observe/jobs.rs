@@ -57,9 +57,10 @@ impl Observer {
     /// Takes a job of this unit that is told just after this.
     pub(super) fn job_ahead(&mut self, at: Time, name: &Text) {
         let until = at.monotonic_us + BEFORE_US;
-        let next = self.waiting.iter().position(|s| {
-            s.at.monotonic_us <= until && matches!(&s.what, What::JobNew(_, of) if of == name)
-        });
+        let next = self
+            .waiting
+            .iter()
+            .position(|s| s.at.monotonic_us <= until && matches!(&s.what, What::JobNew(_, of) if of == name));
         if let Some(found) = next.and_then(|at| self.waiting.remove(at))
             && let What::JobNew(job, unit) = found.what
         {
@@ -69,6 +70,13 @@ impl Observer {
 
     /// Jobs were queued: this one, and those that come at once with it.
     pub(super) fn jobs_new(&mut self, at: Time, job: u32, unit: Text) {
+        if let Some(ended) = self.end_before(at, job, &unit) {
+            self.waiting.push_front(Seen { at, what: What::JobNew(job, unit.clone()) });
+            if let What::Changed(name, change) = ended.what {
+                self.changed(ended.at, &name, &change);
+            }
+            return;
+        }
         let until = at.monotonic_us + TOGETHER_US;
         let fresh = |seen: &Seen| match &seen.what {
             What::JobNew(job, unit) if seen.at.monotonic_us <= until => Some((seen.at, *job, unit.clone())),
@@ -96,6 +104,24 @@ impl Observer {
             self.jobs.insert(id, Job { unit, job_type, record, at_us, over: None });
             batch.push(new);
         }
+    }
+
+    /// The end of a unit's process that is told only after the restart that follows from it was queued.
+    fn end_before(&mut self, at: Time, job: u32, name: &Text) -> Option<Seen> {
+        let unit = self.units.get(name)?;
+        let waits = unit.sub == SubState::AutoRestart;
+        if waits || self.jobs.contains_key(&job) || !self.store.scheduled(name, at.monotonic_us) {
+            return None;
+        }
+        let until = at.monotonic_us + 5 * BEFORE_US;
+        let found = self.waiting.iter().position(|seen| match &seen.what {
+            What::Changed(of, change) => {
+                let ended = change.main_exit.is_some_and(|(_, at_us, _)| at_us > unit.exit_at_us);
+                of == name && ended && seen.at.monotonic_us <= until
+            }
+            _ => false,
+        })?;
+        self.waiting.remove(found)
     }
 
     /// The jobs that one led to, or that led to it, as far as dependencies tell: those that were only queued
@@ -258,8 +284,7 @@ impl Observer {
         use DependencyKind as K;
         let Some(unit) = self.units.get(name) else { return Vec::new() };
         let required = unit.edges.iter().filter(|(kind, _)| {
-            matches!(kind, K::Requires | K::Requisite | K::BindsTo)
-                || *kind == K::Conflicts
+            matches!(kind, K::Requires | K::Requisite | K::BindsTo) || *kind == K::Conflicts
         });
         let recent = |at: u64| at + 1_000_000 >= at_us;
         required

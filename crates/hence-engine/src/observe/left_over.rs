@@ -64,9 +64,10 @@ impl Observer {
     /// A process that was left behind has ended.
     pub(super) fn gone(&mut self, at: Time, pid: u32, start_ticks: u64, exit: Option<Exit>) {
         let exit = exit.or_else(|| self.store.exit_of(pid));
-        let held = self.units.iter_mut().find_map(|(name, unit)| {
-            unit.left_over.remove(&(pid, start_ticks)).map(|_| name.clone())
-        });
+        let held = self
+            .units
+            .iter_mut()
+            .find_map(|(name, unit)| unit.left_over.remove(&(pid, start_ticks)).map(|_| name.clone()));
         let Some(name) = held else { return };
         let fact = Fact::LeftOverGone { pid, start_ticks, exit };
         self.record(at, Some(&name), Vec::new(), Certainty::Observed, fact);

@@ -43,7 +43,7 @@ impl Observer {
         let waits = self.units.get(unit).is_some_and(|u| u.sub == SubState::AutoRestart);
         let said = self.store.scheduled(unit, at_us);
         let starts = matches!(job_type, JobType::Start | JobType::Restart | JobType::TryRestart);
-        if waits && starts && said {
+        if starts && said {
             return Some((vec![self.restart_delay(unit, at, said)], Certainty::Observed));
         }
         let mut causes = Vec::new();
@@ -125,12 +125,7 @@ impl Observer {
     }
 
     /// What led to a job that nobody asked for: another unit's fate, the boot; else nobody knows.
-    pub(super) fn far_origin(
-        &mut self,
-        name: &Text,
-        job_type: JobType,
-        at: Time,
-    ) -> (Vec<Cause>, Certainty) {
+    pub(super) fn far_origin(&mut self, name: &Text, job_type: JobType, at: Time) -> (Vec<Cause>, Certainty) {
         let mut causes = self.followed(name, job_type, at.monotonic_us);
         if causes.is_empty() && job_type == JobType::Start {
             causes = self.triggers(name, at, false);
@@ -149,9 +144,8 @@ impl Observer {
 
     /// What was ruled out, and what could not be looked at.
     pub(super) fn ruled_out(&self, what: &str) -> String {
-        let mut text = format!(
-            "a timer, a socket, a path, another unit or a client that was seen when {what}"
-        );
+        let mut text =
+            format!("a timer, a socket, a path, another unit or a client that was seen when {what}");
         for limit in self.sources.limits() {
             text.push_str("; ");
             text.push_str(limit);

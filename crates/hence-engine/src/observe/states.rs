@@ -78,13 +78,15 @@ impl Observer {
         let (main_before, exit_before) = (unit.main_pid, unit.exit_at_us);
         let before = unit.invocation;
         unit.take(name, change);
-        let now = Step { from_active, from, to_active: unit.active, to: unit.sub, result: unit.result, told: true };
+        let now =
+            Step { from_active, from, to_active: unit.active, to: unit.sub, result: unit.result, told: true };
         let began = unit.main_pid != 0 && unit.main_pid != main_before;
         let pid = unit.main_pid;
         let exit = change.main_exit.filter(|(_, at_us, _)| *at_us > exit_before);
         // The end that is told is that of the run before, where the next has begun meanwhile.
         let after = unit.invocation;
-        let started_anew = before != after && exit.is_some_and(|(ended, ..)| ended == main_before && ended != 0);
+        let started_anew =
+            before != after && exit.is_some_and(|(ended, ..)| ended == main_before && ended != 0);
         if started_anew {
             unit.invocation = before;
         }
@@ -232,11 +234,15 @@ impl Observer {
         if name.ends_with(".device") {
             let there = is_up(now.to_active);
             let fact = Fact::Device { path: name.clone(), there };
-            return (one(self.record(at, Some(name), Vec::new(), Certainty::Observed, fact)), Certainty::Observed);
+            return (
+                one(self.record(at, Some(name), Vec::new(), Certainty::Observed, fact)),
+                Certainty::Observed,
+            );
         }
         // A state that follows from the one before it.
         let before = self.units.get(name).and_then(|u| u.record);
-        if let Some(record) = before.filter(|_| !now.was_down() && !now.goes_down() || !is_up(now.to_active)) {
+        if let Some(record) = before.filter(|_| !now.was_down() && !now.goes_down() || !is_up(now.to_active))
+        {
             return (one(record), Certainty::Inferred);
         }
         let what = alloc::format!("{name} became {} ({}) without a job", now.to_active, now.to);
@@ -263,13 +269,8 @@ impl Observer {
         }
         if let Some(control) = self.store.control(name, at.monotonic_us) {
             let role = super::exits::role(&control.command);
-            let fact = Fact::ProcessExited {
-                pid: control.pid,
-                role,
-                exit: control.exit,
-                cpu_us: 0,
-                peak_bytes: 0,
-            };
+            let fact =
+                Fact::ProcessExited { pid: control.pid, role, exit: control.exit, cpu_us: 0, peak_bytes: 0 };
             let rule = self.units.get(name).and_then(|u| u.rule(&control.command));
             let causes = self.units.get(name).and_then(|u| u.record).filter(|_| rule.is_some());
             let causes = causes.map(|record| Cause { record, rule }).into_iter().collect();
@@ -287,7 +288,8 @@ impl Observer {
         let text = self.store.timeout(name, at.monotonic_us).unwrap_or("");
         let unit = self.units.get(name)?;
         let service = unit.config.as_ref().and_then(|c| c.service());
-        let (deadline, directive, after) = if now.result == UnitResult::Watchdog || text.contains("Watchdog") {
+        let (deadline, directive, after) = if now.result == UnitResult::Watchdog || text.contains("Watchdog")
+        {
             (DeadlineKind::Watchdog, "WatchdogSec", service.map(|s| s.watchdog))
         } else if text.contains("runtime time limit") || text.contains("maximum runtime") {
             (DeadlineKind::RuntimeMax, "RuntimeMaxSec", service.map(|s| s.runtime_max))
@@ -299,7 +301,8 @@ impl Observer {
             (DeadlineKind::RuntimeMax, "RuntimeMaxSec", service.map(|s| s.runtime_max))
         };
         let rule = unit.rule(directive);
-        let rule = rule.or_else(|| directive.starts_with("Timeout").then(|| unit.rule("TimeoutSec")).flatten());
+        let rule =
+            rule.or_else(|| directive.starts_with("Timeout").then(|| unit.rule("TimeoutSec")).flatten());
         let armed = unit.record.or(self.jobs.values().find(|j| j.unit == *name).map(|j| j.record));
         let record = armed.unwrap_or(self.started);
         let after_us = after.filter(|after| *after != INFINITY).unwrap_or(0);

@@ -205,6 +205,27 @@ fn a_command_line_is_concluded_from_and_a_call_is_seen() {
 }
 
 #[test]
+fn a_restart_without_delay_is_told_after_its_job() {
+    let mut scene = one(&[]);
+    let change = Change { main_pid: Some(40), ..Change::default() };
+    scene.change("a.service", change).wait(2_000);
+    let exit = Exit { kind: ExitKind::Exited, status: 3 };
+    let ended = scene.now;
+    scene.said("a.service", "Scheduled restart job, restart counter is at 1.", Some(1));
+    scene.job(5, "a.service", JobType::Restart);
+    let change = Change {
+        active: Some(ActiveState::Active),
+        sub: Some("running".into()),
+        main_pid: Some(41),
+        main_exit: Some((40, ended, exit)),
+        ..Change::default()
+    };
+    scene.change("a.service", change).done(5, "a.service", JobResult::Done);
+    let told = scene.answer("a.service");
+    assert!(told.starts_with("failed <- exit a.service: failed? < main process 40 exited"), "{told}");
+}
+
+#[test]
 fn all_that_fits_is_told() {
     let mut scene = one(&[]);
     scene.asked(Verb::Stop, "a", 12, Evidence::CommandLine);
@@ -290,9 +311,8 @@ fn processes_stay_behind_and_go() {
     scene.see(What::Members("a.service".into(), vec![member.clone()]));
     scene.see(What::Members("a.service".into(), vec![member]));
     scene.answer("a.service");
-    let left = |scene: &Scene| {
-        scene.records.iter().filter(|r| matches!(r.fact, Fact::LeftBehind { .. })).count()
-    };
+    let left =
+        |scene: &Scene| scene.records.iter().filter(|r| matches!(r.fact, Fact::LeftBehind { .. })).count();
     assert_eq!(left(&scene), 1, "it is told once");
     let wanted = core::iter::from_fn(|| scene.observer.poll_wanted());
     let watched: Vec<Wanted> = wanted.filter(|w| matches!(w, Wanted::Watch { .. })).collect();
@@ -324,11 +344,7 @@ fn records_come_after_their_causes_whatever_is_seen() {
                     scene.job(next(30) as u32, name, job_type);
                 }
                 2 => drop(scene.done(next(30) as u32, name, JobResult::ALL[next(11) as usize])),
-                3 => drop(scene.state(
-                    name,
-                    ActiveState::ALL[next(7) as usize],
-                    subs[next(7) as usize],
-                )),
+                3 => drop(scene.state(name, ActiveState::ALL[next(7) as usize], subs[next(7) as usize])),
                 4 => drop(scene.fails(name, next(9) as u32, next(250) as i32)),
                 5 => drop(scene.asked(Verb::ALL[next(30) as usize], name, next(9) as u32, Evidence::Call)),
                 6 => drop(scene.said(name, "Start request repeated too quickly.", Some(1))),
@@ -352,6 +368,8 @@ fn may_stand_alone(fact: &Fact) -> bool {
         fact,
         Fact::Gap { .. }
             | Fact::Starting { .. }
+            | Fact::SpawnFailed { .. }
+            | Fact::RestartScheduled { .. }
             | Fact::StartLimitHit { .. }
             | Fact::Inputs { .. }
             | Fact::LeftOverGone { .. }

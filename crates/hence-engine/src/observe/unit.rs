@@ -1,7 +1,7 @@
 //! What is known of a unit, and the rules that its files state.
 
-use super::seen::Portrait;
 use super::Observer;
+use super::seen::Portrait;
 use crate::Time;
 use crate::unit::{Rules, rule_of_dependency};
 use alloc::{collections::BTreeMap, string::String, sync::Arc, vec::Vec};

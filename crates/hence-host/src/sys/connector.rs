@@ -111,7 +111,8 @@ fn parse(mut bytes: &[u8], found: &mut Vec<Did>) {
     let word = |bytes: &[u8], at: usize| {
         bytes.get(at..at + 4).and_then(|b| b.try_into().ok()).map(u32::from_ne_bytes)
     };
-    while let Some(length) = word(bytes, 0).map(|n| n as usize).filter(|n| *n >= HEADERS && *n <= bytes.len()) {
+    while let Some(length) = word(bytes, 0).map(|n| n as usize).filter(|n| *n >= HEADERS && *n <= bytes.len())
+    {
         let event = &bytes[HEADERS..length];
         // what, cpu, a time of eight bytes, then the data.
         match (word(event, 0), word(event, 16), word(event, 20)) {

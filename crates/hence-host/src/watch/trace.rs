@@ -80,7 +80,8 @@ impl Trace {
         write("events/signal/signal_generate/enable", "1")?;
         let _ = write("events/oom/mark_victim/enable", "1");
         let nonblock = rustix::fs::OFlags::NONBLOCK.bits() as i32;
-        let pipe = fs::OpenOptions::new().read(true).custom_flags(nonblock).open(folder.join("trace_pipe"))?;
+        let pipe =
+            fs::OpenOptions::new().read(true).custom_flags(nonblock).open(folder.join("trace_pipe"))?;
         Ok(Trace { folder: folder.to_owned(), pipe, pending: Vec::new() })
     }
 

@@ -39,7 +39,8 @@ pub struct Watch {
 impl Watch {
     /// Runs until it is asked to end.
     pub fn run(self) -> ExitCode {
-        let done = if self.install { crate::watch::install::install(&self) } else { crate::watch::main(&self) };
+        let done =
+            if self.install { crate::watch::install::install(&self) } else { crate::watch::main(&self) };
         match done {
             Ok(()) => ExitCode::SUCCESS,
             Err((status, text)) => {

@@ -20,7 +20,10 @@ fn text(program: &str, ledger: Option<&Path>) -> String {
     if let Some(ledger) = ledger {
         command.push_str(&format!(" --ledger {}", ledger.display()));
         unit = unit.replace("/var/lib/hence", &ledger.display().to_string());
-        unit = unit.replace("ProtectSystem=strict\n", &format!("ProtectSystem=strict\nReadWritePaths={}\n", ledger.display()));
+        unit = unit.replace(
+            "ProtectSystem=strict\n",
+            &format!("ProtectSystem=strict\nReadWritePaths={}\n", ledger.display()),
+        );
     }
     unit.replace(&format!("{PROGRAM} watch"), &command)
 }

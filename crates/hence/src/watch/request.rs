@@ -119,9 +119,10 @@ fn call(arguments: &[String]) -> Option<Request> {
         _ => None,
     };
     let verb = arguments.iter().find_map(|word| method(word))?;
-    let unit = arguments.iter().map(|word| word.strip_prefix("string:").unwrap_or(word)).find(|word| {
-        SUFFIXES.iter().any(|suffix| word.ends_with(suffix)) && !word.contains('/')
-    })?;
+    let unit = arguments
+        .iter()
+        .map(|word| word.strip_prefix("string:").unwrap_or(word))
+        .find(|word| SUFFIXES.iter().any(|suffix| word.ends_with(suffix)) && !word.contains('/'))?;
     Some((verb, JobMode::default(), vec![unit.into()]))
 }
 
@@ -158,7 +159,9 @@ mod tests {
         ] {
             assert_eq!(request(line).as_deref(), Some(asked), "{line}");
         }
-        for line in ["systemctl status foo", "systemctl --user stop foo", "systemctl", "sleep 1", "shutdown -c"] {
+        for line in
+            ["systemctl status foo", "systemctl --user stop foo", "systemctl", "sleep 1", "shutdown -c"]
+        {
             assert_eq!(request(line), None, "{line}");
         }
     }
