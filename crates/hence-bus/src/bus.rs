@@ -573,10 +573,11 @@ impl Bus {
         match (interface, member) {
             (DRIVER, "NameOwnerChanged") => {
                 let (name, owned) = (text(0), !text(2).is_empty());
+                if !owned {
+                    self.gone(&name);
+                }
                 if self.names.contains(&name) {
                     self.news.push_back(News::NameOwner { name, owned });
-                } else if !owned {
-                    self.gone(&name);
                 }
             }
             (DRIVER, "NameLost") if text(0) == OWN_NAME => {

@@ -33,7 +33,7 @@ use crate::bus::{Bus, Call};
 pub use crate::interface::configured::setting_value;
 use crate::interface::{self, Emits, Interface};
 use crate::peer::Peer;
-use crate::wire::{Kind, Message, NO_REPLY_EXPECTED, Value};
+use crate::wire::{Entries, Kind, Message, NO_REPLY_EXPECTED, Value};
 use dispatch::{Standing, Step};
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -87,6 +87,8 @@ struct Pending {
 pub struct Front {
     guid: [u8; 16],
     owner: u32,
+    /// Others than root and the owner may not even look.
+    owner_only: bool,
     peers: BTreeMap<PeerId, Entry>,
     bus: Option<Bus>,
     /// Jobs that callers on the bus asked for.
@@ -107,6 +109,7 @@ impl Front {
         Front {
             guid,
             owner,
+            owner_only: false,
             peers: BTreeMap::new(),
             bus: None,
             bus_jobs: BTreeSet::new(),
@@ -117,6 +120,12 @@ impl Front {
             last_peer: 0,
             last_token: 0,
         }
+    }
+
+    /// Refuses others than root and the owner, also on a bus: they may not even look, and nobody else is
+    /// asked about them.
+    pub fn serve_owner_only(&mut self) {
+        self.owner_only = true;
     }
 
     /// A connection was accepted; `None` when there are too many and it has to be closed.
@@ -229,6 +238,10 @@ impl Front {
     ) -> Option<Result<Vec<Value>, Refusal>> {
         let standing = match granted || caller.uid == 0 || caller.uid == self.owner {
             true => Standing::Privileged,
+            false if self.owner_only => {
+                let text = "Access denied: this service manager serves its own user only.";
+                return Some(Err(Refusal::new(ErrorName::AccessDenied, text)));
+            }
             false => Standing::Guest { loads: &mut self.guest_loads },
         };
         Some(match dispatch::dispatch(message, descriptors, caller, standing, model) {
@@ -337,24 +350,24 @@ impl Front {
 
     /// Tells all peers that a unit was loaded.
     pub fn unit_new(&mut self, unit: &str) {
-        self.announce("UnitNew", || vec![interface::text(unit), Value::path(unit_path(unit))]);
+        self.announce("UnitNew", || vec![interface::owned(unit), Value::path(unit_path(unit))]);
     }
 
     /// Tells all peers that a unit was unloaded.
     pub fn unit_removed(&mut self, unit: &str) {
-        self.announce("UnitRemoved", || vec![interface::text(unit), Value::path(unit_path(unit))]);
+        self.announce("UnitRemoved", || vec![interface::owned(unit), Value::path(unit_path(unit))]);
     }
 
     /// Tells all peers that a job was installed.
     pub fn job_new(&mut self, id: u32, unit: &str) {
-        self.announce("JobNew", || vec![id.into(), Value::path(job_path(id)), interface::text(unit)]);
+        self.announce("JobNew", || vec![id.into(), Value::path(job_path(id)), interface::owned(unit)]);
     }
 
     /// Tells all peers that a job ended: `done`, `canceled`, `timeout`, `failed`, `dependency`, `skipped`,
     /// `invalid`, `assert`, `unsupported`, `collected`, `once`. Has to come after the reply that named the
     /// job, for systemctl waits for it only from then on.
     pub fn job_removed(&mut self, id: u32, unit: &str, result: &'static str) {
-        let body = || vec![id.into(), Value::path(job_path(id)), interface::text(unit), result.into()];
+        let body = || vec![id.into(), Value::path(job_path(id)), interface::owned(unit), result.into()];
         self.job_removed_on_bus(id, result, body);
         self.announce("JobRemoved", body);
     }
@@ -385,14 +398,14 @@ impl Front {
     }
 
     fn changed(&mut self, path: String, interface: &Interface<UnitView>, view: &UnitView) {
-        let live = interface.rows().filter(|row| row.emits == Emits::Change);
-        let live: Vec<Value> = live.map(|row| Value::property(row.name, (row.value)(view))).collect();
-        let stale = interface.rows().filter(|row| row.emits == Emits::Invalidation);
-        let stale: Vec<Value> = stale.map(|row| Value::from(row.name)).collect();
+        let mut live = Entries::default();
+        interface.tell_live(view, &mut live);
+        let stale = interface.rows().filter(|row| row.emits() == Emits::Invalidation);
+        let stale: Vec<Value> = stale.map(|row| Value::from(row.name())).collect();
         if live.is_empty() && stale.is_empty() {
             return;
         }
-        let body = vec![interface.name.into(), Value::array("{sv}", live), Value::array("s", stale)];
+        let body = vec![interface.name.into(), live.into_value(), Value::array("s", stale)];
         let signal = Message::signal(path, PROPERTIES, "PropertiesChanged").with(body);
         self.broadcast(signal, Some(&view.row.id));
     }

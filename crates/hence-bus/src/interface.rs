@@ -7,8 +7,11 @@ pub mod kinds;
 pub mod manager;
 pub mod manager_files;
 pub mod manager_settings;
+pub mod method;
+pub mod row;
 pub mod scope;
 pub mod service;
+pub mod shown;
 pub mod slice;
 pub mod socket;
 pub mod target;
@@ -18,68 +21,14 @@ pub mod timer;
 pub mod unit;
 
 use crate::front::{
-    Answer, Caller, Command, Descriptor, ErrorName, JobView, Model, Object, Properties, Refusal, Timestamp,
+    Answer, Caller, Command, Descriptor, ErrorName, JobView, ManagerView, Model, Object, Properties, Refusal,
     UnitView,
 };
 use crate::front::{job_path, unit_path};
-use crate::wire::Value;
-
-/// What a change of a property sends.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Emits {
-    /// Never changes while loaded.
-    Const,
-    /// The new value.
-    Change,
-    /// Its name.
-    Invalidation,
-    /// Nothing.
-    Nothing,
-}
-
-impl Emits {
-    /// As introspection says it; changes are the default there.
-    pub fn annotation(self) -> Option<&'static str> {
-        match self {
-            Emits::Const => Some("const"),
-            Emits::Change => None,
-            Emits::Invalidation => Some("invalidates"),
-            Emits::Nothing => Some("false"),
-        }
-    }
-}
-
-/// A property of a snapshot.
-pub struct Property<V> {
-    /// Name.
-    pub name: &'static str,
-    /// Signature of its value.
-    pub signature: &'static str,
-    /// What its change sends.
-    pub emits: Emits,
-    /// Its value.
-    pub value: fn(&V) -> Value,
-}
-
-/// A row that never changes while loaded.
-pub const fn fixed<V>(name: &'static str, signature: &'static str, value: fn(&V) -> Value) -> Property<V> {
-    Property { name, signature, emits: Emits::Const, value }
-}
-
-/// A row whose changes are sent.
-pub const fn live<V>(name: &'static str, signature: &'static str, value: fn(&V) -> Value) -> Property<V> {
-    Property { name, signature, emits: Emits::Change, value }
-}
-
-/// A row whose changes invalidate it.
-pub const fn stale<V>(name: &'static str, signature: &'static str, value: fn(&V) -> Value) -> Property<V> {
-    Property { name, signature, emits: Emits::Invalidation, value }
-}
-
-/// A row whose changes nobody is told of.
-pub const fn quiet<V>(name: &'static str, signature: &'static str, value: fn(&V) -> Value) -> Property<V> {
-    Property { name, signature, emits: Emits::Nothing, value }
-}
+use crate::wire::{Entries, Value};
+pub use method::{Method, Methods};
+pub use row::Emits;
+use row::{Given, Group, Property, View};
 
 /// A call on its way to an answer.
 pub struct Call<'a> {
@@ -222,24 +171,7 @@ pub enum Turn {
 }
 
 /// What a method does.
-pub type Act = fn(&mut Call<'_>) -> Result<Turn, Refusal>;
-
-/// A method.
-pub struct Method {
-    /// Name.
-    pub name: &'static str,
-    /// Signature of its arguments.
-    pub input: &'static str,
-    /// Signature of its answer.
-    pub output: &'static str,
-    /// What it does.
-    pub act: Act,
-}
-
-/// A row.
-pub const fn method(name: &'static str, input: &'static str, output: &'static str, act: Act) -> Method {
-    Method { name, input, output, act }
-}
+pub type Act = fn(&mut Call<'_>) -> method::Acted;
 
 /// A signal: name and signature.
 pub type Signal = (&'static str, &'static str);
@@ -249,60 +181,66 @@ pub struct Interface<V: 'static> {
     /// Full name.
     pub name: &'static str,
     /// Groups of properties.
-    pub properties: &'static [&'static [Property<V>]],
+    pub properties: &'static [&'static Group<V>],
     /// Methods.
-    pub methods: &'static [Method],
+    pub methods: &'static [&'static Methods],
     /// Signals.
     pub signals: &'static [Signal],
 }
 
-impl<V> Interface<V> {
+impl<V: View> Interface<V> {
     /// All properties.
-    pub fn rows(&self) -> impl Iterator<Item = &'static Property<V>> {
-        self.properties.iter().flat_map(|group| group.iter())
+    pub fn rows(&self) -> impl Iterator<Item = Property<V>> {
+        self.properties.iter().flat_map(|group| group.rows())
     }
 
     /// The property of this name.
-    pub fn property(&self, name: &str) -> Option<&'static Property<V>> {
-        self.rows().find(|row| row.name == name)
+    pub fn property(&self, name: &str) -> Option<Property<V>> {
+        self.rows().find(|row| row.is(name))
+    }
+
+    /// Appends the entries of all properties.
+    pub fn tell(&self, view: &V, to: &mut Entries) {
+        let given = view.given();
+        self.properties.iter().for_each(|group| group.tell(view, given, to));
+    }
+
+    /// Appends the entries of the properties whose changes are sent.
+    pub fn tell_live(&self, view: &V, to: &mut Entries) {
+        let given = view.given();
+        let live = self.rows().filter(|row| row.emits() == Emits::Change);
+        live.for_each(|row| row.tell(view, given, to));
     }
 
     /// The method of this name.
-    pub fn method(&self, name: &str) -> Option<&'static Method> {
-        self.methods.iter().find(|method| method.name == name)
+    pub fn method(&self, name: &str) -> Option<Method> {
+        self.methods().find(|method| method.name() == name)
+    }
+
+    /// All methods.
+    pub fn methods(&self) -> impl Iterator<Item = Method> {
+        self.methods.iter().flat_map(|group| group.rows())
+    }
+}
+
+impl View for JobView {}
+impl View for ManagerView {}
+impl View for UnitView {
+    fn given(&self) -> Given {
+        configured::given(self)
     }
 }
 
 /// `s` of a text that may change.
-pub(crate) fn text(text: &str) -> Value {
+pub(crate) fn owned(text: &str) -> Value {
     Value::from(text.to_owned())
-}
-
-/// `as`
-pub(crate) fn texts(texts: &[String]) -> Value {
-    Value::strings(texts.iter().cloned())
-}
-
-/// `t` where unknown and unlimited are the largest number.
-pub(crate) fn or_max(number: Option<u64>) -> Value {
-    Value::Uint64(number.unwrap_or(u64::MAX))
-}
-
-/// `t`
-pub(crate) fn realtime(at: Timestamp) -> Value {
-    Value::Uint64(at.realtime_us)
-}
-
-/// `t`
-pub(crate) fn monotonic(at: Timestamp) -> Value {
-    Value::Uint64(at.monotonic_us)
 }
 
 /// `(usssoo)` of the lists of jobs.
 pub(crate) fn job_row(job: &JobView) -> Value {
     Value::Struct(vec![
         Value::Uint32(job.id),
-        text(&job.unit),
+        owned(&job.unit),
         Value::from(job.job_type),
         Value::from(job.state),
         Value::path(job_path(job.id)),
@@ -316,7 +254,7 @@ pub(crate) fn body(answer: &Answer, output: &str) -> Result<Vec<Value>, Refusal>
         vec![
             Value::Uint32(job.id),
             Value::path(job_path(job.id)),
-            text(&job.unit),
+            owned(&job.unit),
             Value::path(unit_path(&job.unit)),
             Value::from(job.job_type),
         ]
@@ -332,7 +270,7 @@ pub(crate) fn body(answer: &Answer, output: &str) -> Result<Vec<Value>, Refusal>
         }
         (Answer::Files { installable, changes }, "ba(sss)" | "a(sss)") => {
             let change = |change: &crate::front::FileChange| {
-                Value::Struct(vec![Value::from(change.kind), text(&change.path), text(&change.source)])
+                Value::Struct(vec![Value::from(change.kind), owned(&change.path), owned(&change.source)])
             };
             let changes = Value::array("(sss)", changes.iter().map(change).collect());
             Ok(if output == "a(sss)" { vec![changes] } else { vec![Value::Bool(*installable), changes] })

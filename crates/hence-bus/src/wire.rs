@@ -4,6 +4,7 @@
 //! Nothing here allocates from a length that the peer declares: buffers grow only with bytes that arrived.
 //! A decoded message costs at most about 64 times its encoded size.
 
+mod entries;
 mod message;
 mod names;
 mod reader;
@@ -13,9 +14,10 @@ mod tests;
 mod value;
 mod writer;
 
+pub use entries::Entries;
 pub use message::{ALLOW_INTERACTIVE, Fields, Kind, Message, NO_REPLY_EXPECTED, frame_length};
 pub use names::{is_bus_name, is_error_name, is_interface, is_member, is_object_path};
-pub use signature::{complete_types, is_signature};
+pub use signature::{alignment, complete_types, is_signature};
 pub use value::{Array, Value};
 
 use std::fmt;

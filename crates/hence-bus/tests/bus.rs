@@ -292,6 +292,35 @@ fn every_method_is_for_the_callers_that_it_is_for() {
     assert!(checked > 300, "{checked}");
 }
 
+/// A user's own front: the same methods, of which others than that user and root may call none.
+#[test]
+fn a_users_own_front_serves_nobody_else() {
+    let mut bus = Bus::new();
+    let objects = objects(&mut bus);
+    bus.front.serve_owner_only();
+    bus.polkit = Polkit::Says(true, false);
+    let mut checked = 0;
+    for (path, methods) in objects {
+        for (interface, method) in methods {
+            for (sender, may) in [(":1.10", true), (":1.20", true), (":1.30", false)] {
+                if bus.toy.jobs.is_empty() {
+                    bus.toy.jobs.push(JobView { id: 5, unit: "foo.service".into(), ..JobView::default() });
+                }
+                let asked = bus.toy.asked.len();
+                let denied = bus.ask(sender, &path, &interface, &method, Vec::new()) == Err(DENIED.into());
+                assert_eq!(denied, !may, "{interface}.{method} by {sender}");
+                assert!(may || bus.toy.asked.len() == asked, "{interface}.{method} changes nothing");
+                checked += 1;
+            }
+        }
+    }
+    assert!(checked > 300, "{checked}");
+    assert!(!bus.front.waits_for_polkit());
+    assert!(!bus.sent.iter().any(|message| message.fields.destination.as_deref() == Some(POLKIT)));
+    bus.front.job_new(1, "foo.service");
+    assert!(bus.signals("JobNew").iter().all(|told| told.fields.destination.as_deref() != Some(":1.30")));
+}
+
 /// What is open here has to be open on a machine whose bus has systemd's policy, and none of it may be what
 /// systemd itself keeps for the privileged.
 #[test]

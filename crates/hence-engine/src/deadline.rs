@@ -50,6 +50,11 @@ impl Deadlines {
         }
     }
 
+    /// From when one counts.
+    pub fn since_us(&self, armed: Armed) -> Option<u64> {
+        self.set.get(&armed).map(|(_, after_us)| armed.at_us.saturating_sub(*after_us))
+    }
+
     /// When the next one elapses, in microseconds of the monotonic clock.
     pub fn next_us(&self) -> Option<u64> {
         self.set.first_key_value().map(|(a, _)| a.at_us)

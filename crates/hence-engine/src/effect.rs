@@ -116,6 +116,14 @@ pub enum Effect {
         /// BusName=
         name: Box<str>,
     },
+    /// Ask the controller of a scope to stop it, by a signal on the message bus. Where that can't be said,
+    /// the answer is [`crate::Event::BusName`] without an owner.
+    RequestStop {
+        /// Which scope.
+        unit: UnitId,
+        /// Controller=
+        controller: Box<str>,
+    },
     /// A job is queued, for clients that follow jobs.
     JobNew {
         /// Which.

@@ -15,6 +15,7 @@ pub use power::{Objective, Role};
 use crate::alike::Alike;
 use crate::deadline::{DeadlineFor, Deadlines};
 use crate::job::{Job, is_down, is_up};
+use crate::queue::RunQueue;
 use crate::unit::{Keep, Rules, State, Unit, rule_of_dependency};
 use crate::{Effect, Event, ExecId, JobId, Time, UnitId};
 use alloc::{
@@ -71,7 +72,7 @@ pub struct Engine {
     pub(crate) units: Vec<Unit>,
     pub(crate) names: BTreeMap<UnitName, UnitId>,
     pub(crate) jobs: BTreeMap<JobId, Job>,
-    pub(crate) run_queue: VecDeque<JobId>,
+    pub(crate) run_queue: RunQueue,
     pub(crate) deadlines: Deadlines,
     /// Main and control processes.
     pub(crate) processes: BTreeMap<u32, UnitId>,
@@ -130,7 +131,7 @@ impl Engine {
             units: Vec::new(),
             names: BTreeMap::new(),
             jobs: BTreeMap::new(),
-            run_queue: VecDeque::new(),
+            run_queue: RunQueue::default(),
             deadlines: Deadlines::default(),
             processes: BTreeMap::new(),
             starts: BTreeMap::new(),
@@ -330,7 +331,7 @@ impl Engine {
     /// Runs what can run until nothing changes any more.
     fn settle(&mut self) {
         loop {
-            if let Some(id) = self.run_queue.pop_front() {
+            if let Some(id) = self.run_queue.pop() {
                 self.run_job(id);
             } else if let Some(unit) = self.unneeded.pop() {
                 self.stop_if_unneeded(unit);

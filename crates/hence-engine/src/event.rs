@@ -203,7 +203,7 @@ pub enum Event {
     Deadline,
     /// Whether the bus name of a service is owned; `None`: there is no bus to ask.
     BusName {
-        /// Which service.
+        /// Which service, or the scope whose controller has the name.
         unit: UnitId,
         /// The name.
         name: Box<str>,
@@ -453,6 +453,8 @@ pub struct Transient {
     pub units: Vec<(Box<Config>, Vec<FileIdentity>)>,
     /// The processes of a scope.
     pub processes: Vec<u32>,
+    /// Controller= of a scope: who is asked to stop it, by a name on the bus.
+    pub controller: Option<Text>,
 }
 
 /// What came of moving processes into a group.

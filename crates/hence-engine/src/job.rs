@@ -61,6 +61,8 @@ pub struct Job {
     pub(crate) timeout: Option<Armed>,
     /// JobRunningTimeoutSec=
     pub(crate) running_timeout: Option<Armed>,
+    /// When it was queued, and when it began to run; both timeouts count from these.
+    pub(crate) began_us: (u64, Option<u64>),
 }
 
 /// What a unit answers when a job calls into it.
@@ -150,7 +152,8 @@ impl Engine {
             && !job.queued
         {
             job.queued = true;
-            self.run_queue.push_back(id);
+            let unit = &self.units[job.unit.0 as usize];
+            self.run_queue.push(id, unit.name(), &unit.config);
         }
     }
 
@@ -203,12 +206,28 @@ impl Engine {
             resume_at: 0,
             timeout,
             running_timeout: None,
+            began_us: (self.now.monotonic_us, None),
         };
         self.jobs.insert(id, job);
         self.units[unit.0 as usize].job = Some(id);
         self.effect(Effect::JobNew { job: id, unit });
         self.enqueue_job(id);
         record
+    }
+
+    /// The unit's lines are others now: its job has as long as they say, from when it was queued and when it
+    /// began to run.
+    pub(crate) fn rearm_job(&mut self, unit: UnitId) {
+        let u = &self.units[unit.0 as usize];
+        let (whole, running) = (u.config.job_timeout, u.config.job_running_timeout);
+        let Some(job) = u.job.and_then(|id| self.jobs.get_mut(&id)) else { return };
+        let (id, (queued_us, running_us)) = (job.id, job.began_us);
+        let mut old = [job.timeout.take(), job.running_timeout.take()];
+        old.iter_mut().for_each(|armed| self.deadlines.disarm(armed));
+        job.timeout = self.deadlines.arm(queued_us, whole, DeadlineFor::Job(id));
+        let running_us = running_us.filter(|_| job.state == JobState::Running);
+        job.running_timeout =
+            running_us.and_then(|since| self.deadlines.arm(since, running, DeadlineFor::RunningJob(id)));
     }
 
     fn merge_job(
@@ -292,6 +311,7 @@ impl Engine {
         }
         let Some(job) = self.jobs.get_mut(&id) else { return };
         job.state = JobState::Running;
+        job.began_us.1 = Some(self.now.monotonic_us);
         let (unit, job_type, record) = (job.unit, job.job_type, job.record);
         let limit = self.units[unit.0 as usize].config.job_running_timeout;
         if limit != INFINITY {
@@ -389,7 +409,9 @@ impl Engine {
     fn fail_dependents(&mut self, unit: UnitId, atom: Atom, record: RecordId) {
         for (other, rule) in self.linked(unit, atom) {
             let Some(job) = self.units[other.0 as usize].job else { continue };
-            if matches!(self.jobs[&job].job_type, JobType::Start | JobType::VerifyActive) {
+            if matches!(self.jobs[&job].job_type, JobType::Start | JobType::VerifyActive)
+                && !self.is_being_born(other)
+            {
                 let own = self.jobs[&job].record;
                 let causes = vec![Cause { record, rule }, Cause { record: own, rule: None }];
                 self.finish_job(job, JobResult::Dependency, true, causes);

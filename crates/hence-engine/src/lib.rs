@@ -44,6 +44,7 @@ mod deadline;
 pub mod engine;
 mod job;
 pub mod observe;
+mod queue;
 mod restart;
 pub mod sim;
 mod transaction;

@@ -2,37 +2,35 @@
 //!
 //! What each machine does is in the files below `unit/`, one per kind; a service's is split by phase.
 
+mod attached;
 mod carry;
 mod device;
 mod kill;
 mod left_over;
-mod mount;
 mod path;
 mod scope;
 mod service;
 mod simple;
 mod socket;
-mod swap;
 mod timer;
 
+pub use attached::Attached;
 pub use device::Device;
-pub use mount::Mount;
 pub use path::Path;
 pub use scope::Scope;
 pub use service::{ControlProcess, MainProcess, Service};
 pub use socket::Socket;
-pub use swap::Swap;
 pub use timer::Timer;
 
 use crate::alike::fingerprint;
 use crate::engine::{Edge, is_resting};
 use crate::job::{Performed, is_down};
 use crate::restart::RateLimit;
-use crate::{Checked, Effect, Engine, ExecId, Freezer, JobId, Time, UnitId};
+use crate::{Checked, Effect, Engine, ExecId, Freezer, JobId, Refusal, Time, UnitId};
 use alloc::{boxed::Box, format, string::String, sync::Arc, vec, vec::Vec};
 use hence_ledger::{
-    ActiveState, Cause, Exit, Fact, FileIdentity, JobResult, LeftOver, RecordId, Rule, SpawnStep, SubState,
-    Text, UnitResult, record::Invocation,
+    ActiveState, Cause, Exit, Fact, FileIdentity, JobResult, JobType, LeftOver, RecordId, Rule, SpawnStep,
+    SubState, Text, UnitResult, record::Invocation,
 };
 use hence_unit::{Atom, Config, Dependency, LoadState, Origin, UnitKind, UnitName, config::INFINITY};
 
@@ -124,11 +122,11 @@ pub enum State {
         up: bool,
     },
     /// systemd.mount(5)
-    Mount(Box<Mount>),
+    Mount(Box<Attached>),
     /// systemd.device(5): there is a node for it.
     Device(Device),
     /// systemd.swap(5)
-    Swap(Box<Swap>),
+    Swap(Box<Attached>),
     /// systemd.timer(5)
     Timer(Box<Timer>),
     /// systemd.path(5)
@@ -165,10 +163,9 @@ impl State {
             State::Target { up } | State::Slice { up } => simple(*up),
             State::Timer(t) => t.sub,
             State::Path(p) => p.sub,
-            State::Mount(m) => m.sub,
+            State::Mount(a) | State::Swap(a) => a.sub,
             State::Device(device) if device.up => SubState::Plugged,
             State::Device(_) => SubState::Dead,
-            State::Swap(s) => s.sub,
             State::Scope(s) => s.sub,
             State::Other => SubState::Dead,
         }
@@ -185,19 +182,18 @@ impl State {
                 s.sub = SubState::Dead;
                 s.result = UnitResult::Success;
             }
-            State::Mount(m) if m.sub == SubState::Failed => {
-                m.sub = SubState::Dead;
-                m.result = UnitResult::Success;
-            }
-            State::Swap(s) if s.sub == SubState::Failed => {
-                s.sub = SubState::Dead;
-                s.result = UnitResult::Success;
+            State::Mount(a) | State::Swap(a) if a.sub == SubState::Failed => {
+                a.sub = SubState::Dead;
+                a.result = UnitResult::Success;
             }
             State::Scope(s) if s.sub == SubState::Failed => {
                 s.sub = SubState::Dead;
                 s.result = UnitResult::Success;
             }
-            State::Timer(t) if t.sub == SubState::Failed => t.sub = SubState::Dead,
+            State::Timer(t) if t.sub == SubState::Failed => {
+                t.sub = SubState::Dead;
+                t.result = UnitResult::Success;
+            }
             State::Path(p) if p.sub == SubState::Failed => {
                 p.sub = SubState::Dead;
                 p.result = UnitResult::Success;
@@ -321,8 +317,8 @@ impl Unit {
             State::Service(s) => s.result,
             State::Socket(s) => s.result,
             State::Path(p) => p.result,
-            State::Mount(m) => m.result,
-            State::Swap(s) => s.result,
+            State::Timer(t) => t.result,
+            State::Mount(a) | State::Swap(a) => a.result,
             State::Scope(s) => s.result,
             _ => UnitResult::Success,
         }
@@ -484,7 +480,15 @@ impl Engine {
             return;
         }
         let Some(id) = self.units[unit.0 as usize].job else { return };
-        let cause = Cause { record: self.jobs[&id].record, rule: None };
+        let job = &self.jobs[&id];
+        let cause = Cause { record: job.record, rule: None };
+        match (job.job_type, job.state) {
+            (JobType::Start, crate::JobState::Running) => {}
+            // Another one by now, that was put off until this answer.
+            (JobType::Start, crate::JobState::Waiting) => return self.enqueue_job(id),
+            // The start that asked is gone.
+            _ => return,
+        }
         let (condition, assert) = match outcome {
             Checked::Holds => {
                 let performed = self.start_checked(unit, &cause);
@@ -519,8 +523,7 @@ impl Engine {
             State::Socket(_) => self.start_socket(unit, cause),
             State::Target { .. } | State::Slice { .. } => self.start_simple(unit, cause),
             State::Device(_) => self.start_device(unit),
-            State::Swap(_) => self.start_swap(unit, cause),
-            State::Mount(_) => self.start_mount(unit, cause),
+            State::Mount(_) | State::Swap(_) => self.attach(unit, cause),
             State::Timer(_) => self.start_timer(unit, cause),
             State::Path(_) => self.start_path(unit, cause),
             State::Scope(_) => self.start_scope(unit),
@@ -540,8 +543,7 @@ impl Engine {
             State::Target { .. } | State::Slice { .. } => self.stop_simple(unit, cause),
             // It waits for its node to go.
             State::Device(_) => Performed::Begun,
-            State::Swap(_) => self.stop_swap(unit, cause),
-            State::Mount(_) => self.stop_mount(unit, cause),
+            State::Mount(_) | State::Swap(_) => self.detach(unit, cause),
             State::Timer(_) => self.stop_timer(unit, cause),
             State::Path(_) => self.stop_path(unit, cause),
             State::Scope(_) => self.stop_scope(unit, cause),
@@ -559,6 +561,20 @@ impl Engine {
             ActiveState::Active => Performed::End(JobResult::Skipped),
             _ => Performed::End(JobResult::Invalid),
         }
+    }
+
+    /// Whether what it is to start isn't there, which refuses its own start.
+    pub(crate) fn refuses_trigger(&mut self, unit: UnitId, cause: &Cause) -> bool {
+        for (other, rule) in self.linked(unit, Atom::Triggers) {
+            let other = &self.units[other.0 as usize];
+            if other.config.load != LoadState::Loaded {
+                let text = format!("Refusing to start, unit {} to trigger not loaded.", other.name());
+                let causes = vec![Cause { rule, ..cause.clone() }];
+                self.refused(Some(unit), causes, &Refusal::NoSuchUnit(text.into()));
+                return true;
+            }
+        }
+        false
     }
 
     /// Counts a start against StartLimitBurst=. On a hit, records it and returns the record.
@@ -613,8 +629,7 @@ impl Engine {
         }
         match self.units[unit.0 as usize].state {
             State::Socket(_) => self.socket_spawned(unit, exec, pid, start_ticks),
-            State::Mount(_) => self.mount_spawned(unit, pid, start_ticks),
-            State::Swap(_) => self.swap_spawned(unit, pid, start_ticks),
+            State::Mount(_) | State::Swap(_) => self.command_spawned(unit, pid, start_ticks),
             _ => self.service_spawned(unit, exec, pid, start_ticks),
         }
     }
@@ -624,8 +639,7 @@ impl Engine {
         let Some(unit) = self.starts.remove(&exec) else { return };
         match self.units[unit.0 as usize].state {
             State::Socket(_) => self.socket_spawn_failed(unit, exec, step, errno, subject),
-            State::Mount(_) => self.mount_spawn_failed(unit, step, errno, subject),
-            State::Swap(_) => self.swap_spawn_failed(unit, step, errno, subject),
+            State::Mount(_) | State::Swap(_) => self.command_spawn_failed(unit, step, errno, subject),
             _ => self.service_spawn_failed(unit, exec, step, errno, subject),
         }
     }
@@ -645,8 +659,7 @@ impl Engine {
         }
         match self.units[unit.0 as usize].state {
             State::Socket(_) => self.socket_exited(unit, pid, exit, (cpu_us, peak_bytes), spawn_error),
-            State::Mount(_) => self.mount_exited(unit, pid, exit, cpu_us, peak_bytes),
-            State::Swap(_) => self.swap_exited(unit, pid, exit, cpu_us, peak_bytes),
+            State::Mount(_) | State::Swap(_) => self.command_exited(unit, pid, exit, (cpu_us, peak_bytes)),
             _ => self.service_exited(unit, pid, exit, cpu_us, peak_bytes, spawn_error),
         }
     }
@@ -658,8 +671,7 @@ impl Engine {
             State::Timer(_) => self.timer_deadline(unit, after_us),
             State::Scope(_) => self.scope_deadline(unit, after_us),
             State::Socket(_) => self.socket_deadline(unit, after_us),
-            State::Mount(_) => self.mount_deadline(unit, after_us),
-            State::Swap(_) => self.swap_deadline(unit, after_us),
+            State::Mount(_) | State::Swap(_) => self.command_deadline(unit, after_us),
             State::Path(_) => {}
             State::Target { .. } | State::Slice { .. } | State::Device(_) | State::Other => {}
         }
@@ -726,8 +738,7 @@ impl Engine {
         match &self.units[unit.0 as usize].state {
             State::Service(s) => (s.main_pid(), s.control_pid()),
             State::Socket(s) => (None, s.control_pid()),
-            State::Mount(m) => (None, m.control_pid()),
-            State::Swap(s) => (None, s.control_pid()),
+            State::Mount(a) | State::Swap(a) => (None, a.control_pid()),
             _ => (None, None),
         }
     }

@@ -1,7 +1,7 @@
 //! What a reload of all unit files changes, and what it leaves as it is; systemctl(1), daemon-reload.
 
 use hence_engine::sim::{Act, World, behaviour::Script};
-use hence_ledger::{ActiveState, Fact, Record, Verb};
+use hence_ledger::{ActiveState, Fact, JobResult, Record, Verb};
 use hence_unit::{LoadState, UnitName, config::JobMode};
 
 fn name(text: &str) -> UnitName {
@@ -131,4 +131,66 @@ fn armed_timeouts_follow_their_new_lines_from_when_they_began() {
     edit(&mut w, "b.service", "Service", "TimeoutStartSec=2h");
     reload(&mut w);
     assert_eq!(w.engine.deadline(), Some(began + 7_200_000_000));
+}
+
+#[test]
+fn timeouts_of_jobs_follow_their_new_lines() {
+    let slow = "[Unit]\nJobTimeoutSec=1h\n[Service]\nType=notify\nTimeoutStartSec=infinity\n";
+    let mut w = world(&[("a.service", slow), ("b.service", "[Unit]\nAfter=a.service\n")]);
+    w.act(Act::Job(Verb::Start, name("a.service"), JobMode::Replace));
+    let began = w.now_us;
+    assert_eq!(w.engine.deadline(), Some(began + 3_600_000_000));
+    w.run_until(began + 5_000_000);
+    w.act(Act::Job(Verb::Start, name("b.service"), JobMode::Replace));
+    edit(&mut w, "a.service", "Unit", "JobTimeoutSec=60");
+    reload(&mut w);
+    assert_eq!(w.engine.deadline(), Some(began + 60_000_000));
+    // A job that had none counts from when it was queued; one that waits doesn't run.
+    edit(&mut w, "b.service", "Unit", "JobTimeoutSec=20\nJobRunningTimeoutSec=1");
+    reload(&mut w);
+    assert_eq!(w.engine.deadline(), Some(began + 25_000_000));
+    edit(&mut w, "a.service", "Unit", "JobRunningTimeoutSec=7");
+    reload(&mut w);
+    assert_eq!(w.engine.deadline(), Some(began + 7_000_000));
+    w.run_until(began + 7_000_000);
+    let timeout = |r: &&Record| matches!(r.fact, Fact::JobFinished { result: JobResult::Timeout, .. });
+    assert_eq!(w.records.iter().find(timeout).and_then(|r| r.unit.as_deref()), Some("a.service"));
+}
+
+#[test]
+fn a_watchdog_follows_its_new_line_from_the_last_sign_of_life() {
+    let mut w = world(&[("a.service", "[Service]\nWatchdogSec=1h\n"), ("b.service", "")]);
+    for unit in ["a.service", "b.service"] {
+        w.request(Verb::Start, unit).expect("a job");
+    }
+    let a = w.engine.find("a.service").expect("it is up");
+    let began = w.engine.unit(a).times.active_enter.monotonic_us;
+    let armed = w.engine.deadline().expect("a watchdog");
+    w.run_until(began + 5_000_000);
+    edit(&mut w, "a.service", "Service", "WatchdogSec=10");
+    // It was started without one, and does not know that it has to say anything.
+    edit(&mut w, "b.service", "Service", "WatchdogSec=1");
+    reload(&mut w);
+    assert_eq!(w.engine.deadline(), Some(armed - 3_600_000_000 + 10_000_000));
+    edit(&mut w, "a.service", "Service", "WatchdogSec=0");
+    reload(&mut w);
+    assert_eq!(w.engine.deadline(), None);
+}
+
+#[test]
+fn a_command_that_mounts_has_as_long_as_its_new_line_says() {
+    let unit = "[Unit]\nDefaultDependencies=no\n[Mount]\nWhat=tmpfs\nWhere=/srv\nTimeoutSec=1h\n";
+    let script = Script::parse("exits 0 after 7200s").expect("a script");
+    let scripts = [("srv.mount".to_owned(), "ExecStart".to_owned(), script)];
+    let mut w = World::new(0, &[("srv.mount".to_owned(), unit.to_owned())], &scripts);
+    w.act(Act::Job(Verb::Start, name("srv.mount"), JobMode::Replace));
+    let began = w.now_us;
+    assert_eq!(w.engine.deadline(), Some(began + 3_600_000_000));
+    edit(&mut w, "srv.mount", "Mount", "TimeoutSec=9");
+    reload(&mut w);
+    assert_eq!(w.engine.deadline(), Some(began + 9_000_000));
+    w.run_until(began + 10_000_000);
+    let id = w.engine.find("srv.mount").expect("it failed");
+    assert_eq!(w.engine.active_state(id), ActiveState::Failed);
+    assert_eq!(w.engine.deadline(), None);
 }

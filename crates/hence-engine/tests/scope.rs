@@ -52,13 +52,24 @@ impl World {
 
     /// A scope of one process that wants to take it up.
     fn made(change: impl FnOnce(&mut hence_unit::config::ScopeConfig)) -> World {
+        World::made_by(None, change)
+    }
+
+    /// The same with a controller.
+    fn made_by(controller: Option<&str>, change: impl FnOnce(&mut hence_unit::config::ScopeConfig)) -> World {
         let mut world = World::new();
         let mut config = Config::stub(name("s.scope"));
         config.load = LoadState::Loaded;
         let Kind::Scope(scope) = &mut config.kind else { panic!("a scope's configuration") };
         change(scope);
         let units = vec![(Box::new(config), Vec::new())];
-        let transient = Transient { unit: name("s.scope"), mode: JobMode::Fail, units, processes: vec![42] };
+        let transient = Transient {
+            unit: name("s.scope"),
+            mode: JobMode::Fail,
+            units,
+            processes: vec![42],
+            controller: controller.map(Into::into),
+        };
         let live = LiveRequest::Transient(Box::new(transient));
         world.request(live.verb(), RequestKind::Live(live));
         world
@@ -86,6 +97,11 @@ impl World {
             _ => None,
         };
         self.effects.iter().filter_map(signal).collect()
+    }
+
+    fn controller(&mut self, owned: Option<bool>) {
+        let unit = self.engine.find("s.scope").expect("it is known");
+        self.handle(Event::BusName { unit, name: CONTROLLER.into(), owned });
     }
 
     fn emptied(&mut self) {
@@ -160,6 +176,59 @@ fn a_stop_signals_all_and_kills_who_stays() {
     assert_eq!(world.state(), (ActiveState::Failed, SubState::Failed, UnitResult::Timeout));
     assert_eq!(world.job_result(), Some(JobResult::Done));
     world.causes_are_whole();
+}
+
+const CONTROLLER: &str = ":1.7";
+
+#[test]
+fn its_controller_is_asked_to_stop_it_before_it_is_killed() {
+    let mut world = World::made_by(Some(CONTROLLER), |scope| scope.timeout_stop = 1_000_000);
+    world.adopted(None);
+    let watched = |e: &Effect| matches!(e, Effect::WatchName { name, .. } if &**name == CONTROLLER);
+    assert!(world.effects.iter().any(watched));
+    world.controller(Some(true));
+    let stop = || RequestKind::Job { unit: name("s.scope"), mode: JobMode::Replace };
+    world.request(Verb::Stop, stop());
+    let asked =
+        |e: &Effect| matches!(e, Effect::RequestStop { controller, .. } if &**controller == CONTROLLER);
+    assert_eq!((world.state().1, world.signals()), (SubState::StopSigterm, vec![]));
+    assert_eq!(world.effects.iter().filter(|e| asked(e)).count(), 1);
+    let said = |r: &Record| matches!(&r.fact, Fact::StopAsked { controller } if &**controller == CONTROLLER);
+    let asked = world.records.iter().find(|r| said(r)).expect("it is on record").id;
+    let mut obedient = World::made_by(Some(CONTROLLER), |_| {});
+    obedient.adopted(None);
+    obedient.request(Verb::Stop, stop());
+    obedient.emptied();
+    assert_eq!(obedient.state(), (ActiveState::Inactive, SubState::Dead, UnitResult::Success));
+    assert_eq!(obedient.signals(), [0u8; 0]);
+    let dead = |r: &&Record| matches!(r.fact, Fact::StateChanged { to: SubState::Dead, .. });
+    assert_eq!(obedient.records.iter().rev().find(dead).expect("its end").causes[0].record, asked);
+    // One that does nothing has as long as the processes would have had.
+    world.wait(1_000_000);
+    assert_eq!((world.state().1, world.signals()), (SubState::StopSigkill, vec![9]));
+    world.emptied();
+    assert_eq!(world.state(), (ActiveState::Failed, SubState::Failed, UnitResult::Timeout));
+    world.causes_are_whole();
+    obedient.causes_are_whole();
+}
+
+#[test]
+fn where_no_controller_can_be_asked_its_processes_are_signalled() {
+    let stop = || RequestKind::Job { unit: name("s.scope"), mode: JobMode::Replace };
+    // It has left the bus before, or nobody can be told on it.
+    for (before, after) in [(Some(Some(false)), None), (None, Some(None))] {
+        let mut world = World::made_by(Some(CONTROLLER), |_| {});
+        world.adopted(None);
+        before.into_iter().for_each(|owned| world.controller(owned));
+        world.request(Verb::Stop, stop());
+        after.into_iter().for_each(|owned| world.controller(owned));
+        assert_eq!((world.state().1, world.signals()), (SubState::StopSigterm, vec![15]), "{before:?}");
+        world.controller(None);
+        assert_eq!(world.signals(), [15], "once");
+        world.emptied();
+        assert_eq!(world.state().1, SubState::Dead);
+        world.causes_are_whole();
+    }
 }
 
 #[test]

@@ -15,7 +15,7 @@ use rustix::fs::{AtFlags, Mode, OFlags};
 use std::{
     collections::{BTreeSet, HashMap},
     fs, io,
-    os::fd::OwnedFd,
+    os::fd::{AsFd, OwnedFd},
     path::{Path, PathBuf},
 };
 
@@ -96,11 +96,12 @@ fn layout(mounts: &str, own: &str) -> Layout {
 
 impl Groups {
     /// Makes our root. As pid 1 it is the root of the namespace, otherwise a group below our own: that of an
-    /// earlier hence, where there is one at the same place, else a new one.
+    /// earlier hence, where there is one at the same place, else a new one. `user`: a user's own hence
+    /// has the whole of a group that it was started in by itself.
     ///
     /// # Errors
     /// Why there is no group to be had, as a sentence.
-    pub fn new(earlier: Option<&Path>) -> Result<Groups, String> {
+    pub fn new(earlier: Option<&Path>, user: bool) -> Result<Groups, String> {
         let read = |path| fs::read_to_string(path).map_err(|e| format!("{path} can't be read: {e}"));
         let found = layout(&read("/proc/self/mountinfo")?, &read("/proc/self/cgroup")?);
         let mut prefix = found.own;
@@ -108,20 +109,25 @@ impl Groups {
             return Err("no cgroup version 2 hierarchy is mounted where this process is in one".into());
         };
         let pid = std::process::id();
-        let own = if pid == 1 { without_init(own) } else { own };
-        if pid == 1 {
+        let whole = pid == 1 || (user && is_all_ours(&own));
+        let own = if whole { without_init(own) } else { own };
+        if whole {
             prefix = without_init(PathBuf::from(prefix)).display().to_string();
         }
         let same_place = |folder: &&Path| folder.parent() == Some(&*own) && folder.is_dir();
         let kept = earlier.filter(same_place).and_then(|folder| folder.file_name()?.to_str());
         let name = kept.map_or_else(|| format!("hence-{pid}"), str::to_owned);
-        let below = |own: &Path| if pid == 1 { own.to_path_buf() } else { own.join(&name) };
+        let below = |own: &Path| if whole { own.to_path_buf() } else { own.join(&name) };
         let root = below(&own);
         let refused = |e: io::Error| format!("{} can't be used: {e}", root.display());
-        if pid == 1 {
+        if whole {
             // Only groups without processes may hand controllers on.
             let init = root.join("init.scope");
             make(&init).and_then(|()| fs::write(init.join("cgroup.procs"), "0")).map_err(refused)?;
+            for other in children_in(&root).into_iter().filter(|_| user) {
+                // It has ended meanwhile.
+                let _ = fs::write(init.join("cgroup.procs"), other.to_string());
+            }
         } else {
             prefix = Path::new(&prefix).join(&name).display().to_string();
             make(&root).map_err(refused)?;
@@ -393,23 +399,33 @@ impl Groups {
         Ok(())
     }
 
-    fn group_at(&self, path: &str, pids_folder: Option<PathBuf>) -> UnitGroup {
+    fn group_at(&self, path: &str, slice: SliceId, name: &str) -> UnitGroup<'_> {
         let own = Path::new("/").join(&self.prefix).join(path);
-        UnitGroup { path: own.display().to_string(), folder: self.root.join(path), pids_folder }
+        let way = if name.is_empty() { String::new() } else { format!("{name}/") };
+        // Before our root there is made, nothing is in it.
+        let made = self.pids.as_ref().is_some_and(|(_, made)| *made);
+        let counts = |controller: &str| self.controllers.iter().any(|c| c == controller);
+        UnitGroup {
+            path: own.display().to_string(),
+            folder: self.root.join(path),
+            pids_folder: self.v1_folder(slice, name).filter(|_| made),
+            from: (self.slices[usize::from(slice)].fd.as_fd(), way),
+            counts: (counts("pids"), counts("memory")),
+        }
     }
 
     /// A unit's group.
-    pub fn unit_group(&self, slice: SliceId, name: &str) -> UnitGroup {
+    pub fn unit_group(&self, slice: SliceId, name: &str) -> UnitGroup<'_> {
         let above = &self.slices[usize::from(slice)].path;
         let path = if above.is_empty() { name.to_owned() } else { format!("{above}/{name}") };
-        self.group_at(&path, self.v1_folder(slice, name))
+        self.group_at(&path, slice, name)
     }
 
     /// The group of a slice that has been made.
-    pub fn slice_group(&self, name: &str) -> Option<UnitGroup> {
+    pub fn slice_group(&self, name: &str) -> Option<UnitGroup<'_>> {
         let id = if name == "-.slice" { 0 } else { *self.by_name.get(name)? };
         let path = &self.slices[usize::from(id)].path;
-        Some(self.group_at(path, self.v1_folder(id, "")))
+        Some(self.group_at(path, id, ""))
     }
 
     /// A unit's folder.
@@ -584,6 +600,34 @@ pub fn remove_empty_groups(folder: &Path) -> bool {
 /// Without the group that process 1 has made for itself: it is in there when it is executed anew.
 fn without_init(path: PathBuf) -> PathBuf {
     if path.ends_with("init.scope") { path.parent().map(Path::to_path_buf).unwrap_or_default() } else { path }
+}
+
+/// Whether a group, or the one above an `init.scope` of ours, may be written and has no processes but us and
+/// our children.
+fn is_all_ours(own: &Path) -> bool {
+    let above = without_init(own.to_owned());
+    let file = above.join("cgroup.procs");
+    let ours = std::process::id();
+    let is_ours = |pid: u32| pid == ours || crate::process::stat(pid).is_none_or(|s| s.parent == ours);
+    let all = |folder: &Path| members_of(folder).is_some_and(|all| all.into_iter().all(is_ours));
+    fs::OpenOptions::new().write(true).open(file).is_ok()
+        && rustix::fs::access(&above, rustix::fs::Access::WRITE_OK).is_ok()
+        && all(own)
+        && all(&above)
+}
+
+/// Processes in a group itself. `None`: it can't be read.
+fn members_of(folder: &Path) -> Option<Vec<u32>> {
+    let text = fs::read_to_string(folder.join("cgroup.procs")).ok()?;
+    text.lines().map(|line| line.parse().ok()).collect()
+}
+
+/// Children of ours in a group itself.
+fn children_in(folder: &Path) -> Vec<u32> {
+    let ours = std::process::id();
+    let mut all = members_of(folder).unwrap_or_default();
+    all.retain(|pid| crate::process::stat(*pid).is_some_and(|s| s.parent == ours));
+    all
 }
 
 fn make(folder: &Path) -> io::Result<()> {

@@ -43,6 +43,8 @@ pub struct Plan {
     pub switch: bool,
     /// `+`: everything but the program itself is left out.
     pub full: bool,
+    /// The control group that is handed to the user: Delegate=.
+    pub delegated: Option<String>,
     /// Folders: kind, mode, path.
     pub directories: Vec<(u8, u32, String)>,
     /// `~` for the user's home.
@@ -95,6 +97,7 @@ impl Plan {
         for list in [
             one(&self.owner),
             one(&self.owner_group),
+            one(&self.delegated),
             self.supplementary.clone(),
             folders.collect(),
             vec![self.working_directory.clone()],
@@ -118,14 +121,14 @@ impl Plan {
 
     fn decode(mut bytes: &[u8]) -> Option<Plan> {
         let flags = bytes.split_off(..4)?;
-        let mut lists = [const { Vec::new() }; 13];
+        let mut lists = [const { Vec::new() }; 14];
         for list in &mut lists {
             for _ in 0..number(&mut bytes)? {
                 let length = number(&mut bytes)? as usize;
                 list.push(String::from_utf8(bytes.split_off(..length)?.to_vec()).ok()?);
             }
         }
-        let [owner, owner_group, supplementary, folders, working, root, unset, rest @ ..] = lists;
+        let [owner, owner_group, delegated, supplementary, folders, working, root, unset, rest @ ..] = lists;
         let [protection, affinity, bounding, ambient, program, arguments] = rest;
         let folder = |text: &String| {
             let mut parts = text.splitn(3, ' ');
@@ -134,6 +137,7 @@ impl Plan {
         Some(Plan {
             owner: owner.into_iter().next(),
             owner_group: owner_group.into_iter().next(),
+            delegated: delegated.into_iter().next(),
             supplementary,
             switch: flags[0] == 1,
             full: flags[1] == 1,
@@ -239,6 +243,10 @@ fn execute(plan: &Plan) -> Result<std::convert::Infallible, Failure> {
         Some(name) => Some(group_of(name)?),
         None => user.as_ref().map(|u| u.gid),
     };
+    if let (Some(group), Some(user)) = (&plan.delegated, &user) {
+        let failed = |e| (SpawnStep::Cgroup, status::CGROUP, group.clone(), e);
+        delegate(Path::new(group), user.uid, gid).map_err(failed)?;
+    }
     for (kind, mode, path) in &plan.directories {
         let failed = |e| (SpawnStep::Directories, directory_status(*kind), path.clone(), e);
         make_directory(Path::new(path), *mode, user.as_ref().map(|u| u.uid), gid).map_err(failed)?;
@@ -336,6 +344,18 @@ fn make_directory(path: &Path, mode: u32, uid: Option<u32>, gid: Option<u32>) ->
     Ok(())
 }
 
+/// Lets a user make groups below this one and move its processes there; cgroups(7), "Cgroups delegation".
+fn delegate(group: &Path, uid: u32, gid: Option<u32>) -> io::Result<()> {
+    for file in ["", "cgroup.procs", "cgroup.subtree_control", "cgroup.threads"] {
+        match std::os::unix::fs::chown(group.join(file), Some(uid), gid) {
+            // Not every kernel has all of them.
+            Err(e) if !file.is_empty() && e.kind() == io::ErrorKind::NotFound => {}
+            other => other?,
+        }
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -344,6 +364,7 @@ mod tests {
     fn a_plan_survives_its_encoding() {
         let plan = Plan {
             owner: Some("nobody".into()),
+            delegated: Some("/sys/fs/cgroup/a".into()),
             supplementary: vec!["a".into(), "b".into()],
             switch: true,
             directories: vec![(0, 0o700, "/run/with a space".into())],

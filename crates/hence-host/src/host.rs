@@ -74,6 +74,9 @@ pub struct HostOptions {
     pub reported_to: Vec<String>,
     /// The level of tracking to use; `None`: the best there is.
     pub tracking: Option<Tracking>,
+    /// A user's own hence, in whose group nobody else is: units' groups are made right there, and services
+    /// are told by MANAGERPID= whose they are.
+    pub user_instance: bool,
     /// Whether this process is hence's alone: signals, working directory, umask and limits are taken over.
     pub take_over: bool,
 }
@@ -91,6 +94,7 @@ impl Default for HostOptions {
             groups: None,
             reported_to: Vec::new(),
             tracking: None,
+            user_instance: false,
             take_over: true,
         }
     }
@@ -223,7 +227,7 @@ impl Host {
             let _ = std::env::set_current_dir("/");
         }
         let signals = signal::take_over().map_err(failed(HostStep::Signals, "signalfd"))?;
-        let (tracker, report) = tracking(options.tracking, options.groups.as_deref());
+        let (tracker, report) = tracking(options.tracking, options.groups.as_deref(), options.user_instance);
         let earlier = std::mem::take(&mut options.descriptors);
         let (notify, notify_address) = match earlier.notify {
             Some(notify) => notify,
@@ -434,11 +438,11 @@ fn raise_descriptor_limit() {
     let _ = setrlimit(Resource::Nofile, wanted);
 }
 
-fn tracking(wanted: Option<Tracking>, earlier: Option<&Path>) -> (Tracker, TrackingReport) {
+fn tracking(wanted: Option<Tracking>, earlier: Option<&Path>, user: bool) -> (Tracker, TrackingReport) {
     let why = if wanted == Some(Tracking::Ancestry) {
         "Control groups are not used because tracking by ancestry was asked for.".to_owned()
     } else {
-        match Groups::new(earlier) {
+        match Groups::new(earlier, user) {
             Ok(groups) => {
                 let mut limits = Vec::new();
                 for (controller, what) in [

@@ -21,6 +21,7 @@ mod groups;
 mod host;
 mod inputs;
 pub mod journal;
+pub mod limited;
 mod live;
 pub mod machine;
 pub mod mountinfo;

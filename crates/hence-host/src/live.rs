@@ -9,10 +9,11 @@ use crate::{
 use hence_engine::{Adopted, Event, UnitId};
 use hence_ledger::{Text, record::Invocation};
 use hence_unit::{Config, Kind, UnitKind, UnitName, config::ResourceConfig};
-use rustix::fs::inotify;
+use rustix::fs::{AtFlags, Mode, OFlags, inotify, openat, statat};
 use std::{
     collections::{HashMap, VecDeque},
-    os::fd::OwnedFd,
+    io,
+    os::fd::{BorrowedFd, OwnedFd},
     path::PathBuf,
     sync::Arc,
 };
@@ -43,14 +44,36 @@ pub(crate) struct FreezingSlice {
 }
 
 /// The control group of a unit.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct UnitGroup {
+#[derive(Clone, Debug)]
+pub struct UnitGroup<'h> {
     /// Its path as /proc/PID/cgroup has it.
     pub path: String,
     /// Its folder.
     pub folder: PathBuf,
     /// Its folder in a version 1 `pids` hierarchy, where it may have one.
     pub pids_folder: Option<PathBuf>,
+    /// A folder above it that is open, and the way from there to its files.
+    pub(crate) from: (BorrowedFd<'h>, String),
+    /// Whether the kernel counts its tasks and its memory there.
+    pub counts: (bool, bool),
+}
+
+impl UnitGroup<'_> {
+    /// How many links the group's folder has: two, and one for each group in it. `None`: it isn't there.
+    pub fn links(&self) -> Option<u64> {
+        let (above, way) = &self.from;
+        let way = if way.is_empty() { "." } else { way };
+        Some(statat(above, way, AtFlags::empty()).ok()?.st_nlink)
+    }
+
+    /// Opens a file of the group's.
+    ///
+    /// # Errors
+    /// What the system says: there is no such file or group.
+    pub fn open(&self, file: &str) -> io::Result<OwnedFd> {
+        let (above, way) = &self.from;
+        Ok(openat(above, format!("{way}{file}"), OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?)
+    }
 }
 
 impl Host {
@@ -101,7 +124,7 @@ impl Host {
     }
 
     /// The control group of a unit that has one now.
-    pub fn group_of(&self, unit: UnitId, name: &UnitName) -> Option<UnitGroup> {
+    pub fn group_of(&self, unit: UnitId, name: &UnitName) -> Option<UnitGroup<'_>> {
         let Tracker::Groups(groups) = &self.tracker else { return None };
         if name.kind() == UnitKind::Slice {
             return groups.slice_group(name);

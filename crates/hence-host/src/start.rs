@@ -23,6 +23,7 @@ use hence_unit::{
 };
 use rustix::fs::{Access, AtFlags, CWD};
 use std::{
+    borrow::Cow,
     collections::VecDeque,
     os::fd::{AsFd, AsRawFd, OwnedFd, RawFd},
     path::Path,
@@ -102,7 +103,8 @@ impl Host {
         self.enter(spawn.unit, &spawn.config, spawn.invocation)?;
         // `!!` is for kernels without ambient capabilities, of which there are none that could run hence.
         let elevated = matches!(recipe.command.privilege, Privilege::Full | Privilege::Elevated);
-        let plan = plan(recipe.context, elevated);
+        let working = self.working_directory(recipe.context);
+        let plan = plan(recipe.context, elevated, &working);
         let passed = self.passed(spawn, recipe.context);
         let prepared = self.prepared(spawn, &recipe, plan.is_some(), &passed)?;
         let null = self.null.as_raw_fd();
@@ -132,10 +134,13 @@ impl Host {
             Some(plan) => {
                 let mut plan = self.finish_plan(plan, recipe.context, recipe.command, &prepared, elevated);
                 self.protect(&mut plan, spawn, recipe.context)?;
+                if recipe.resources.delegate && plan.switch {
+                    plan.delegated = self.group_to_be(spawn);
+                }
                 Some(self.through_executor(claim, &plan)?)
             }
             None => {
-                directly(self.launcher.image(claim), recipe.context, &prepared);
+                directly(self.launcher.image(claim), &working, &prepared);
                 None
             }
         };
@@ -252,6 +257,9 @@ impl Host {
     ) -> Result<(Environment, Vec<Text>), Failure> {
         let mut environment = Environment::new(&self.options.environment);
         environment.set(&format!("INVOCATION_ID={}", spawn.invocation));
+        if self.options.user_instance {
+            environment.set(&format!("MANAGERPID={}", std::process::id()));
+        }
         if spawn.notify {
             environment.set(&format!("NOTIFY_SOCKET={}", self.notify_address));
         }
@@ -343,6 +351,26 @@ impl Host {
         let folders: Vec<String> = plan.directories.iter().map(|(_, _, path)| path.clone()).collect();
         plan.protection = protection::of_unit(protection, own_tmp, &folders);
         Ok(())
+    }
+
+    /// Where a process begins, and whether that may be missing: WorkingDirectory=, else the root, or of a
+    /// user's own instance that user's home; systemd.exec(5).
+    fn working_directory<'c>(&self, context: &'c ExecConfig) -> (Cow<'c, str>, bool) {
+        match &context.working_directory {
+            Some(folder) => (Cow::Borrowed(folder), context.working_directory_optional),
+            None if self.options.user_instance => {
+                let home = std::env::var("HOME").ok().filter(|home| home.starts_with('/'));
+                (home.map_or(Cow::Borrowed("/"), Cow::Owned), true)
+            }
+            None => (Cow::Borrowed("/"), false),
+        }
+    }
+
+    /// The control group that a process will be in.
+    fn group_to_be(&self, spawn: &Spawn) -> Option<String> {
+        let Tracker::Groups(groups) = &self.tracker else { return None };
+        let slice = self.row(spawn.unit)?.slice;
+        Some(groups.folder(slice, spawn.config.id().as_str()).display().to_string())
     }
 
     /// Hands the plan over in memory; the executor says by a pipe what failed, and nothing when it ran.
@@ -458,8 +486,8 @@ const DIRECTORY_VARIABLES: [(&str, DirectoryKind); 5] = [
 ];
 
 /// A plan, where the executor is needed.
-fn plan(context: &ExecConfig, elevated: bool) -> Option<Plan> {
-    let home = context.working_directory.as_deref() == Some("~");
+fn plan(context: &ExecConfig, elevated: bool, (working, optional): &(Cow<'_, str>, bool)) -> Option<Plan> {
+    let home = working == "~";
     let user = !elevated
         && (context.user.is_some() || context.group.is_some() || !context.supplementary_groups.is_empty());
     let limited = context.protection.is_some()
@@ -473,8 +501,8 @@ fn plan(context: &ExecConfig, elevated: bool) -> Option<Plan> {
     let mut plan = Plan {
         owner: owned(&context.user),
         owner_group: owned(&context.group),
-        working_directory: owned(&context.working_directory).unwrap_or_else(|| "/".into()),
-        working_directory_optional: context.working_directory_optional,
+        working_directory: working.to_string(),
+        working_directory_optional: *optional,
         root_directory: owned(&context.root_directory),
         affinity: context.cpu_affinity.clone(),
         bounding: context.capability_bounding_set,
@@ -519,15 +547,11 @@ fn attributes(image: &mut Image, context: &ExecConfig) {
     }
 }
 
-fn directly(image: &mut Image, context: &ExecConfig, prepared: &Prepared) {
+fn directly(image: &mut Image, (working, optional): &(Cow<'_, str>, bool), prepared: &Prepared) {
     image.path(&prepared.program);
     prepared.arguments.iter().for_each(|a| image.argument(a));
-    if let Some(folder) = &context.working_directory {
-        image.chdir(folder);
-        image.chdir_optional = context.working_directory_optional;
-    } else {
-        image.chdir("/");
-    }
+    image.chdir(working);
+    image.chdir_optional = *optional;
 }
 
 fn set_non_blocking(passed: &[(RawFd, String)]) {

@@ -126,9 +126,11 @@ impl std::error::Error for StoreError {
 /// Where the ledger is unless the command line names another: `/var/lib/hence` for root, else
 /// `$XDG_STATE_HOME/hence` or `~/.local/state/hence`.
 pub fn default_ledger() -> PathBuf {
-    if rustix::process::geteuid().is_root() {
-        return PathBuf::from("/var/lib/hence");
-    }
+    if rustix::process::geteuid().is_root() { PathBuf::from("/var/lib/hence") } else { user_ledger() }
+}
+
+/// Where a user's own ledger is, whoever that user is: `$XDG_STATE_HOME/hence` or `~/.local/state/hence`.
+pub fn user_ledger() -> PathBuf {
     let absolute = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|p| p.is_absolute());
     match (absolute("XDG_STATE_HOME"), absolute("HOME")) {
         (Some(state), _) => state.join("hence"),

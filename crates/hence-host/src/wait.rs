@@ -324,10 +324,8 @@ impl Host {
             Err(e) => return Err(failed(e.into())),
         };
         let mut deadline = false;
-        let mut later = [None; READY];
-        let mut count = 0;
         let mut signalled = false;
-        for event in ready {
+        for event in &*ready {
             match Token::of(event.data.u64()) {
                 Token::Notify => self.loop_state.messages = true,
                 Token::Signals => signalled = true,
@@ -336,10 +334,7 @@ impl Host {
                     deadline = true;
                 }
                 Token::Clock => events.extend(self.jumps.fired()),
-                token => {
-                    later[count] = Some((token, event.flags));
-                    count += 1;
-                }
+                _ => {}
             }
         }
         if self.loop_state.messages {
@@ -354,8 +349,8 @@ impl Host {
         } else if self.loop_state.reap {
             self.loop_state.deferred += 1;
         }
-        for (token, flags) in later.into_iter().flatten() {
-            self.dispatch(token, flags, events, foreign);
+        for event in ready {
+            self.dispatch(Token::of(event.data.u64()), event.flags, events, foreign);
         }
         let mut units = std::mem::take(&mut self.rechecks);
         units.sort_unstable();

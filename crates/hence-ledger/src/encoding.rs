@@ -189,7 +189,8 @@ facts! {
     37 Reexecuted { version, units, unread }
     38 TakenUp { main, processes, evidence }
     39 Device { path, there }
-    40 Signalled { signal, pid, sender }
+    40 StopAsked { controller }
+    41 Signalled { signal, pid, sender }
 }
 
 /// What is left to decode.

@@ -442,6 +442,7 @@ fn phrase(index: &Index, record: &Record, moved: bool) -> Option<(String, String
         Fact::BusName { name, owned: false } => plain(format!("its name {name} is gone from the bus")),
         Fact::Device { path, there: true } => plain(format!("the device {path} came")),
         Fact::Device { path, there: false } => plain(format!("the device {path} went")),
+        Fact::StopAsked { controller } => plain(format!("its controller {controller} was asked to stop it")),
         Fact::StartLimitHit { burst, interval_us } => plain(sentence::start_limit(*burst, *interval_us)),
         Fact::ConditionFailed { condition, .. } => plain(format!("{condition} didn't hold")),
         Fact::JobDropped { job_type, reason } => plain(format!("its {job_type} job was dropped: {reason}")),

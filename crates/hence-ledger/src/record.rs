@@ -494,6 +494,11 @@ pub enum Fact {
         /// It is there now.
         there: bool,
     },
+    /// Who made a scope was asked to stop it, in place of a signal.
+    StopAsked {
+        /// Controller=, its name on the message bus.
+        controller: Text,
+    },
     /// A process sent another one of the unit a signal, and was seen to. A root.
     Signalled {
         /// Signal number.

@@ -264,6 +264,7 @@ fn of_units(fact: &Fact, unit: &str) -> String {
         }
         Fact::Device { path, there: true } => format!("{unit}: {path} is there"),
         Fact::Device { path, there: false } => format!("{unit}: {path} is gone"),
+        Fact::StopAsked { controller } => format!("{unit}: its controller {controller} was asked to stop it"),
         Fact::Tally { what, times, .. } => {
             format!("{unit}: {what} {}, summed up", count(*times, "time", "times"))
         }

@@ -1269,6 +1269,8 @@ impl Default for PathConfig {
 pub struct Environs {
     /// Whether units are loaded for a user instance or a foreground run: other roots, no default shutdown.
     pub user: bool,
+    /// Whether that is a user's own instance, whose units go down with shutdown.target.
+    pub user_instance: bool,
     /// Defaults of the whole, where there are any.
     pub system: Option<Arc<crate::system::SystemConfig>>,
     /// `%H`

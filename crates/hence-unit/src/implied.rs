@@ -17,8 +17,12 @@ use alloc::{boxed::Box, collections::BTreeSet, format, vec::Vec};
 
 /// Adds the implied and the default dependencies of a unit whose files were all applied.
 pub(crate) fn add(config: &mut Config, environs: &Environs) {
-    let mut adding =
-        Adding { user: environs.user, defaults: config.flags.default_dependencies, added: Vec::new() };
+    let mut adding = Adding {
+        user: environs.user,
+        goes_down: !environs.user || environs.user_instance,
+        defaults: config.flags.default_dependencies,
+        added: Vec::new(),
+    };
     let mut mounts: Vec<Box<str>> = Vec::new();
     match &config.kind {
         Kind::Service(service) => {
@@ -112,6 +116,8 @@ pub fn is_void(target: &Config, dependency: &Dependency, other: &Config) -> bool
 
 struct Adding {
     user: bool,
+    /// There is a shutdown.target that stops it.
+    goes_down: bool,
     defaults: bool,
     added: Vec<Dependency>,
 }
@@ -130,7 +136,7 @@ impl Adding {
     }
 
     fn shutdown(&mut self) {
-        if self.defaults && !self.user {
+        if self.defaults && self.goes_down {
             self.named(&[Before, Conflicts], "shutdown.target", &Origin::Default);
         }
     }

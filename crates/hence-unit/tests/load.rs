@@ -396,6 +396,12 @@ fn dependencies_of_services() {
             "Requires=basic.target"
         ]
     );
+    // Of a user's own instance they go down with its shutdown.target.
+    user.user_instance = true;
+    let own = hence_unit::load(&path, &map, &user, &UnitName::new("plain.service").unwrap());
+    let more: Vec<String> =
+        dependencies(&own).into_iter().filter(|line| !dependencies(&plain).contains(line)).collect();
+    assert_eq!(more, ["Before=shutdown.target", "Conflicts=shutdown.target"]);
 }
 
 #[test]

@@ -58,11 +58,18 @@ pub fn default_socket() -> Option<PathBuf> {
     let first_is_hence =
         || std::fs::read_to_string("/proc/1/comm").is_ok_and(|name| matches!(name.trim(), "hence" | "init"));
     if !rustix::process::geteuid().is_root() {
-        let folder = std::env::var_os("XDG_RUNTIME_DIR").filter(|folder| !folder.is_empty())?;
-        return Some(PathBuf::from(folder).join("hence/private"));
+        return user_socket();
     }
     let own = PathBuf::from("/run/hence/private");
     Some(if !own.exists() && first_is_hence() { PathBuf::from("/run/systemd/private") } else { own })
+}
+
+/// The socket of the user's running instance, hence's own or where systemd's is.
+pub fn user_socket() -> Option<PathBuf> {
+    let folder = std::env::var_os("XDG_RUNTIME_DIR").filter(|folder| !folder.is_empty())?;
+    let folder = PathBuf::from(folder);
+    let (own, systemd) = (folder.join("hence/private"), folder.join("systemd/private"));
+    Some(if !own.exists() && systemd.exists() { systemd } else { own })
 }
 
 /// A connection.

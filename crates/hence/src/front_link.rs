@@ -20,7 +20,7 @@ use hence_bus::front::{
     Token,
 };
 use hence_engine::carry::{Carried, Unread};
-use hence_engine::{Effect, Engine, Request, UnitId};
+use hence_engine::{Effect, Engine, Event, Request, UnitId};
 use hence_host::carry::Out;
 use hence_host::sys::inherited::Inherited;
 use hence_host::{Interest, Ready};
@@ -33,7 +33,7 @@ use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
-pub use system_bus::address as system_bus_address;
+pub use system_bus::{address as system_bus_address, session_address as session_bus_address};
 
 /// Who waits for descriptors: the host's event loop.
 pub trait Registry {
@@ -59,7 +59,7 @@ const POLKIT_TICK_US: u64 = 10_000_000;
 /// Most connections that one wake accepts.
 const ACCEPT_BATCH: usize = 32;
 /// Most bytes that one wake takes from a connection.
-const READ_BYTES: usize = 16 * 1024;
+const READ_BYTES: usize = 4 * 1024;
 /// The listener's token; those of connections follow.
 const LISTENER: u32 = pump::FRONT;
 /// The tokens of the listener and its connections.
@@ -122,6 +122,10 @@ pub struct FrontLink {
     accept_at_us: Option<u64>,
     /// When to refuse whom polkit keeps waiting, as long as it does.
     polkit_tick_us: Option<u64>,
+    /// A user's own: nobody else is served.
+    owner_only: bool,
+    /// What the engine is to know.
+    events: Vec<Event>,
 }
 
 impl FrontLink {
@@ -186,6 +190,8 @@ impl FrontLink {
             accepting: false,
             accept_at_us: None,
             polkit_tick_us: None,
+            owner_only: false,
+            events: Vec::new(),
         })
     }
 
@@ -460,6 +466,16 @@ impl FrontLink {
         }
     }
 
+    /// Whether polkit owes any answer.
+    pub fn waits_for_polkit(&self) -> bool {
+        self.front.waits_for_polkit()
+    }
+
+    /// This program ends before polkit has answered: who waits for that is told.
+    pub fn refuse_who_waits_for_polkit(&mut self) {
+        self.front.refuse_who_waits_for_polkit();
+    }
+
     /// Sees to it that nobody waits for polkit without end.
     fn watch_polkit(&mut self, now_us: u64) {
         match self.front.waits_for_polkit() {
@@ -532,7 +548,8 @@ impl FrontLink {
                 self.front.reply(asked.token, held.map(|()| Answer::Done));
                 continue;
             }
-            let translated = live::translate(asked.command, asked.caller, runtime)
+            let on_bus = matches!(asked.holder, Some(Holder::Caller(_)));
+            let translated = live::translate(asked.command, (asked.caller, on_bus), runtime)
                 .unwrap_or_else(|command| ask::translate(command, runtime));
             let mut held = None;
             let (verb, kind, job, detailed) = match translated {
@@ -659,6 +676,13 @@ impl FrontLink {
                 }
                 let name = engine.unit(*unit).name().as_str();
                 self.front.job_removed(job.0, name, result.as_str());
+            }
+            Effect::RequestStop { unit, controller } => {
+                let name = engine.unit(*unit).name().as_str();
+                if !self.is_on_bus() || !self.front.request_stop(name, controller) {
+                    let name = controller.clone();
+                    self.events.push(Event::BusName { unit: *unit, name, owned: None });
+                }
             }
             Effect::Reply { token, result } => match result {
                 Ok(job) => self.reply(*token, job.map(|job| job.0), engine),

@@ -1,10 +1,11 @@
-//! Process 1: what is done before units run and after they are down, around the same run loop that a
-//! foreground run has. It decides nothing about units.
+//! Process 1, and a user's own instance: what is done before units run and after they are down, around the
+//! same run loop that a foreground run has. It decides nothing about units.
 
 mod end;
 mod first_boot;
 pub mod signals;
 mod start;
+mod user;
 
 use crate::cli::LedgerOption;
 use crate::cli::init::Init;
@@ -12,6 +13,7 @@ use crate::exit;
 use crate::reexec::Earlier;
 use crate::run::{self, Args};
 use hence_engine::Role;
+use hence_host::machine::generators::Scope;
 use hence_host::machine::{self, Place};
 use std::process::ExitCode;
 
@@ -31,12 +33,22 @@ pub struct Boot {
     pub notes: Vec<String>,
 }
 
+impl Boot {
+    /// Whose generators are run.
+    pub fn scope(&self) -> Scope {
+        if self.role == Role::User { Scope::User } else { Scope::System }
+    }
+}
+
 /// Runs the system. Returns in containers only, with the exit status that was asked for.
 pub fn main(init: &Init) -> ExitCode {
+    if init.user {
+        return user::main(init);
+    }
     if std::process::id() != 1 {
         eprintln!(
             "hence: init is for process 1 of a container, virtual machine or namespace; as another process \
-             use `hence run`"
+             use `hence run`, or `hence init --user` for a user's own units"
         );
         return ExitCode::from(exit::USAGE);
     }

@@ -26,7 +26,7 @@ fn main() -> ExitCode {
     // The processes that hence starts for itself are this program as well; they need no command line.
     let mut arguments = std::env::args_os();
     let called = arguments.next().map(PathBuf::from);
-    if called.as_deref().and_then(Path::file_name).is_some_and(|name| name == "init") {
+    if called.as_deref().and_then(Path::file_name).is_some_and(|name| name == "init" || name == "systemd") {
         return cli::init::Init::of_boot(arguments).run();
     }
     if called.as_deref().and_then(Path::file_name).is_some_and(|name| name == "systemctl") {

@@ -156,6 +156,13 @@ impl Model for EngineModel<'_> {
         }
     }
 
+    fn glance(&mut self, name: &str) -> Option<UnitView> {
+        let engine = self.runtime.engine();
+        let id = engine.find(name)?;
+        let read = !matches!(engine.unit(id).config.load, LoadState::Stub | LoadState::NotFound);
+        read.then(|| changing_view(engine, id))
+    }
+
     fn measure(&mut self, view: &mut UnitView) {
         let Some(id) = self.runtime.engine().find(&view.row.id) else { return };
         view::add_usage(view, self.runtime.usage(id));

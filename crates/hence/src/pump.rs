@@ -15,7 +15,9 @@ use hence_engine::{Effect, Engine, Event, Process, Request, Resumed, Role, UnitI
 use hence_host::machine::{self, down};
 use hence_host::store::{RecorderLink, Ring};
 use hence_host::{Host, Interest, Ready};
-use hence_ledger::{Cause, Client, Fact, Record, RecordId, SignalReason, SubState, record::Invocation};
+use hence_ledger::{
+    ActiveState, Cause, Client, Fact, Record, RecordId, SignalReason, SubState, record::Invocation,
+};
 use hence_unit::UnitName;
 use std::cell::{RefCell, RefMut};
 use std::collections::{BTreeSet, VecDeque};
@@ -226,7 +228,8 @@ impl Pump {
                 return 0;
             }
             let quiet_at = (self.told >= BURST).then(|| Host::now().monotonic_us + QUIET_US);
-            let deadline = [self.deadline(), quiet_at].into_iter().flatten().min();
+            let told = (!self.events.is_empty()).then_some(0);
+            let deadline = [self.deadline(), quiet_at, told].into_iter().flatten().min();
             if let Err(error) = self.host.wait(deadline, &mut self.events, &mut foreign) {
                 // Without its event loop hence is deaf; what it can still do is to end in order.
                 eprintln!("hence: {error}");
@@ -263,7 +266,7 @@ impl Pump {
     /// ends.
     fn tell_supervisor(&mut self) {
         let said = match (self.said, self.engine.is_ending()) {
-            (Said::Nothing, false) if self.engine.jobs().next().is_none() => Said::Ready,
+            (Said::Nothing, false) if self.is_ready() => Said::Ready,
             (Said::Nothing | Said::Ready, true) => Said::Stopping,
             _ => return,
         };
@@ -272,6 +275,16 @@ impl Pump {
             Said::Stopping => "STOPPING=1\nSTATUS=Stopping units.",
             _ => "READY=1\nSTATUS=Units are up.",
         });
+    }
+
+    /// Whether what was asked for at the start is up: nothing is queued any more, or a user's basic.target is
+    /// there, behind which logins wait.
+    fn is_ready(&self) -> bool {
+        let basic = || {
+            let unit = self.engine.find("basic.target").map(|unit| self.engine.unit(unit));
+            unit.is_some_and(|unit| unit.active_state() == ActiveState::Active)
+        };
+        self.engine.jobs().next().is_none() || (self.engine.role() == Role::User && basic())
     }
 
     /// When to wake up without an event, on the monotonic clock.
@@ -404,12 +417,16 @@ impl Pump {
             effect @ (Effect::UnitNew(_)
             | Effect::JobNew { .. }
             | Effect::JobRemoved { .. }
+            | Effect::RequestStop { .. }
             | Effect::Reply { .. }) => {
                 if let Some(mut front) = self.front.take() {
                     front.effect(&effect, self);
+                    answers.extend(front.take_events());
                     self.front = Some(front);
                 } else if self.unheard.wanted {
                     self.unheard.effects.push(effect);
+                } else if let Effect::RequestStop { unit, controller } = effect {
+                    answers.push_back(Event::BusName { unit, name: controller, owned: None });
                 }
             }
             _ => {}
@@ -459,6 +476,7 @@ impl Pump {
         for effect in std::mem::take(&mut self.unheard.effects) {
             front.effect(&effect, self);
         }
+        self.events.extend(front.take_events());
         self.front = Some(front);
     }
 

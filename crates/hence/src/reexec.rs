@@ -4,6 +4,7 @@
 
 use hence_engine::carry::Carried;
 use hence_host::carry::Out;
+use hence_host::limited::Limited;
 use hence_host::sys::inherited::{Inherited, execute};
 use std::ffi::OsString;
 use std::fs::File;
@@ -48,19 +49,11 @@ impl Program {
         let quiet = Stdio::null;
         let mut command = Command::new(&self.path);
         command.arg0("hence").arg("--version").stdin(quiet()).stdout(quiet()).stderr(quiet());
-        let mut child = command.spawn().map_err(|error| error.to_string())?;
-        let begun = Instant::now();
-        loop {
-            match child.try_wait() {
-                Ok(Some(status)) if status.success() => return Ok(()),
-                Ok(Some(status)) => return Err(format!("it can't say its version: {status}")),
-                Ok(None) if begun.elapsed() < CHECK => std::thread::sleep(Duration::from_millis(1)),
-                Ok(None) | Err(_) => {
-                    let _ = child.kill();
-                    let _ = child.wait();
-                    return Err("it takes too long to say its version".to_owned());
-                }
-            }
+        let program = Limited::start(&mut command).map_err(|error| error.to_string())?;
+        match program.end_before(Instant::now() + CHECK).map_err(|error| error.to_string())? {
+            Some(status) if status.success() => Ok(()),
+            Some(status) => Err(format!("it can't say its version: {status}")),
+            None => Err("it takes too long to say its version".to_owned()),
         }
     }
 
@@ -73,7 +66,9 @@ impl Program {
         };
         kept.push(state.as_fd());
         let mut arguments = self.arguments.clone();
-        let called_init = |name: &OsString| Path::new(name).file_name().is_some_and(|name| name == "init");
+        let called_init = |name: &OsString| {
+            Path::new(name).file_name().is_some_and(|name| name == "init" || name == "systemd")
+        };
         let place = if arguments.first().is_some_and(called_init) { 1 } else { 2 };
         let word = OsString::from(format!("{WORD}={}", state.as_raw_fd()));
         arguments.insert(place.min(arguments.len()), word);

@@ -1,8 +1,10 @@
 //! `hence run`: runs a folder of units in the foreground, as any user, or as pid 1.
 
+mod whose;
+
 use crate::cli::LedgerOption;
 use crate::exit;
-use crate::front_link::{FrontLink, system_bus_address};
+use crate::front_link::{FrontLink, session_bus_address, system_bus_address};
 use crate::init::Boot;
 use crate::narrator::Narrator;
 use crate::pump::Pump;
@@ -11,8 +13,9 @@ use crate::survivors;
 use crate::units::Sources;
 use hence_engine::{Engine, Objective, Request, RequestKind, Role, Settings};
 use hence_host::carry::HostDescriptors;
+use hence_host::machine::generators::Scope;
 use hence_host::machine::{Place, environment_generators, generators};
-use hence_host::store::{RecorderCommand, RecorderLink, Ring, RingOptions, default_ledger};
+use hence_host::store::{RecorderCommand, RecorderLink, Ring, RingOptions};
 use hence_host::{Capture, Host, HostOptions};
 use hence_ledger::{Client, Fact, RecordId, Stream, Text, Tracking, Verb, record::Invocation};
 use hence_unit::{UnitName, config::JobMode};
@@ -24,6 +27,7 @@ use std::process::ExitCode;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
+use whose::{Whose, locale};
 
 /// Runs units in the foreground until they are done, ^C or --for.
 #[derive(Debug, Default, clap::Args)]
@@ -124,15 +128,16 @@ pub fn main(args: Args) -> ExitCode {
 pub fn run(args: &Args, boot: Option<Boot>, mut earlier: Option<Earlier>) -> Result<Ended, Refused> {
     hence_host::sys::heap::share();
     let program = Program::find();
-    let first = std::process::id() == 1;
-    let mut sources = Sources::new(&args.paths, &args.unit_path).map_err(|m| Refused(exit::NO_UNITS, m))?;
-    sources.machine = boot.is_some();
-    let ledger = args.ledger.ledger.clone().unwrap_or_else(default_ledger);
+    let whose = Whose::of(boot.as_ref());
+    let mut sources = Sources::new(&args.paths, &args.unit_path, whose == Whose::Users)
+        .map_err(|m| Refused(exit::NO_UNITS, m))?;
+    sources.machine = whose == Whose::Systems;
+    let ledger = args.ledger.ledger.clone().unwrap_or_else(|| whose.ledger());
     let ledger = std::path::absolute(&ledger).unwrap_or(ledger);
     // What clients made for units that go on is still in use.
     let live = sources.live_folders(&ledger, earlier.is_some() || survivors::is_marked(&ledger));
     let mut units = sources.loader();
-    units.before_scan = boot.as_ref().map(|boot| generators(boot.place.clone()));
+    units.before_scan = boot.as_ref().map(|boot| generators(boot.scope(), boot.place.clone()));
     units.generated = boot.as_ref().map(|boot| boot.environment.clone()).unwrap_or_default();
     for diagnostic in units.diagnostics() {
         eprintln!("hence: {diagnostic}");
@@ -140,13 +145,11 @@ pub fn run(args: &Args, boot: Option<Boot>, mut earlier: Option<Earlier>) -> Res
     let system = units.system().cloned().unwrap_or_default();
     let start = sources.to_start(&args.unit, &units).map_err(|m| Refused(exit::NO_UNITS, m))?;
     // Made before the ring is, which lets nobody else into the folder: services of every user report there.
-    let runtime = match boot {
-        Some(_) => Some(PathBuf::from("/run/systemd")),
-        None => runtime_directory(),
-    };
+    let runtime = whose.runtime_directory();
     let bad_ledger = |e: hence_host::store::StoreError| Refused(exit::LEDGER, e.to_string());
-    let named = args.ledger.ledger.is_some();
-    let journal = crate::journal::recorder_arguments(args.journal, &ledger, boot.is_some(), named);
+    let named = args.ledger.ledger.is_some() || whose == Whose::Users;
+    let of_system = whose == Whose::Systems;
+    let journal = crate::journal::recorder_arguments(args.journal, &ledger, of_system, named);
     let command = recorder_command(&ledger, journal);
     let mut parts = Parts::of(earlier.as_mut(), &ledger, &command);
     let held = parts.lock.take();
@@ -164,10 +167,11 @@ pub fn run(args: &Args, boot: Option<Boot>, mut earlier: Option<Earlier>) -> Res
     };
     let recorder_pid = recorder.pid();
     let recorder = Rc::new(RefCell::new(recorder));
-    let locale = std::env::vars().filter(|(name, _)| name == "LANG" || name.starts_with("LC_"));
-    let mut environment: Vec<Box<str>> = HostOptions::default().environment;
+    let mut environment = whose.environment();
     environment.extend(system.environment.iter().cloned());
-    environment.extend(locale.map(|(name, value)| format!("{name}={value}").into()));
+    if whose != Whose::Users {
+        environment.extend(locale());
+    }
     for pair in &units.generated {
         let name = pair.split('=').next().unwrap_or("");
         environment.retain(|held| held.split('=').next() != Some(name));
@@ -187,9 +191,10 @@ pub fn run(args: &Args, boot: Option<Boot>, mut earlier: Option<Earlier>) -> Res
         descriptors: std::mem::take(&mut parts.descriptors),
         groups: before.groups(),
         reported_to: before.reported_to(),
+        user_instance: whose == Whose::Users,
         ..HostOptions::default()
     };
-    if !rustix::process::geteuid().is_root() {
+    if whose == Whose::Users || !rustix::process::geteuid().is_root() {
         let environs_roots = user_roots();
         options.directory_roots = environs_roots;
     }
@@ -212,9 +217,11 @@ pub fn run(args: &Args, boot: Option<Boot>, mut earlier: Option<Earlier>) -> Res
         announce(&report, &ledger, boot.as_ref());
     }
     // Process 1 tells what happens as long as nobody says that it shall not: ShowStatus=.
-    let told = match boot {
-        Some(_) => !args.quiet && system.show_status.unwrap_or(true),
-        None => !first,
+    let first = std::process::id() == 1;
+    let told = match whose {
+        Whose::Systems => !args.quiet && system.show_status.unwrap_or(true),
+        Whose::Users => !args.quiet && system.show_status.unwrap_or(false),
+        Whose::Own => !first,
     };
     let narrator = if told { Narrator::start(args.quiet).ok() } else { None };
     let mut pump = Pump::new(engine, host, ring, recorder, narrator, !first && !args.stay);
@@ -225,7 +232,7 @@ pub fn run(args: &Args, boot: Option<Boot>, mut earlier: Option<Earlier>) -> Res
         before.mark_running(&ledger, places, &seed, first_record);
     }
     // Who waits for names on the bus asks it, when it is taken up.
-    let front = parts.front.take().and_then(|front| open_front(args, first, Some(front)));
+    let front = parts.front.take().and_then(|front| open_front(args, whose, Some(front)));
     let served = front.is_some();
     front.into_iter().for_each(|front| pump.serve(front));
     match &mut earlier {
@@ -241,10 +248,10 @@ pub fn run(args: &Args, boot: Option<Boot>, mut earlier: Option<Earlier>) -> Res
     }
     // What of it nobody asked for is closed.
     drop(earlier);
-    if !served && let Some(front) = open_front(args, first, None) {
+    if !served && let Some(front) = open_front(args, whose, None) {
         pump.serve(front);
     }
-    if boot.is_some() {
+    if whose == Whose::Systems {
         let mounted = pump.host.watch_mounts();
         pump.happen(mounted);
     }
@@ -259,7 +266,7 @@ pub fn run(args: &Args, boot: Option<Boot>, mut earlier: Option<Earlier>) -> Res
     let trouble = pump.trouble.any() && boot.is_none();
     let status = if asked == 0 && trouble { exit::TROUBLE } else { asked };
     let (objective, immediate) = (pump.engine.objective(), pump.engine.is_immediate());
-    if boot.is_some() && !immediate {
+    if whose == Whose::Systems && !immediate {
         pump.end_others(recorder_pid);
     }
     let leaves = pump.engine.units().any(|u| !u.left_over.is_empty());
@@ -382,9 +389,9 @@ pub fn command() -> Text {
 }
 
 /// What a reload does before it looks for unit files: generators write theirs anew; systemd.generator(7).
-fn generators(place: Place) -> Box<dyn FnMut() -> Vec<Box<str>>> {
+fn generators(scope: Scope, place: Place) -> Box<dyn FnMut() -> Vec<Box<str>>> {
     Box::new(move || {
-        let (environment, notes) = generate(&place, false);
+        let (environment, notes) = generate(scope, &place, false);
         for note in notes {
             eprintln!("hence: {note}");
         }
@@ -393,17 +400,26 @@ fn generators(place: Place) -> Box<dyn FnMut() -> Vec<Box<str>>> {
 }
 
 /// Runs the generators of environments, then those of units. Returns what the former said.
-pub fn generate(place: &Place, first_boot: bool) -> (Vec<Box<str>>, Vec<String>) {
-    let mut given = HostOptions::default().environment;
-    let (environment, mut notes) = environment_generators::run(&given);
+pub fn generate(scope: Scope, place: &Place, first_boot: bool) -> (Vec<Box<str>>, Vec<String>) {
+    let (mut given, runtime) = match scope {
+        Scope::System => (Whose::Systems.environment(), Some(PathBuf::from("/run"))),
+        Scope::User => (Whose::Users.environment(), whose::runtime_root()),
+    };
+    let (environment, mut notes) = environment_generators::run(scope, &given);
     given.extend(environment.iter().cloned());
-    notes.extend(generators::run(place, first_boot, &given));
+    if let Some(runtime) = runtime {
+        notes.extend(generators::run(scope, &runtime, place, first_boot, &given));
+    }
     (environment, notes)
 }
 
 /// The first lines: how processes are tracked, and what can't be promised.
 fn announce(report: &hence_host::TrackingReport, ledger: &Path, boot: Option<&Boot>) {
-    let place = match boot.map(|b| &b.place.container) {
+    let container = boot.filter(|b| b.role != Role::User).map(|b| &b.place.container);
+    let place = match container {
+        _ if boot.is_some_and(|b| b.role == Role::User) => {
+            format!("the units of user {}; ", rustix::process::geteuid().as_raw())
+        }
         Some(Some(container)) => format!("process 1 of a container ({container}); "),
         Some(None) => "process 1 of this machine; ".to_owned(),
         None => String::new(),
@@ -432,10 +448,12 @@ fn pause<T>() -> Option<T> {
     None
 }
 
-fn open_front(args: &Args, first: bool, earlier: Option<FrontLink>) -> Option<FrontLink> {
+fn open_front(args: &Args, whose: Whose, earlier: Option<FrontLink>) -> Option<FrontLink> {
     let uid = rustix::process::geteuid().as_raw();
+    let first = std::process::id() == 1;
     let path = match (&args.socket, first) {
         (Some(path), _) => path.clone(),
+        (None, _) if whose == Whose::Users => whose.runtime_directory()?.join("private"),
         // The stock systemctl looks here, and for this folder.
         (None, true) if uid == 0 => {
             let made = std::fs::create_dir_all("/run/systemd/system");
@@ -444,10 +462,14 @@ fn open_front(args: &Args, first: bool, earlier: Option<FrontLink>) -> Option<Fr
             }
             PathBuf::from("/run/systemd/private")
         }
-        (None, _) => runtime_directory()?.join("private"),
+        (None, _) => whose.runtime_directory()?.join("private"),
     };
     // Who runs a few units in the foreground doesn't want the name of the whole system.
-    let bus = if uid == 0 && (first || args.stay) { system_bus_address() } else { None };
+    let bus = match whose {
+        Whose::Users => session_bus_address(),
+        _ if uid == 0 && (first || args.stay) => system_bus_address(),
+        _ => None,
+    };
     // A process that was just started may hold an earlier program's socket until it has executed its own.
     let open = || {
         let tries = if args.deserialize.is_some() { TRIES } else { 1 };
@@ -457,6 +479,7 @@ fn open_front(args: &Args, first: bool, earlier: Option<FrontLink>) -> Option<Fr
     };
     match earlier.map_or_else(open, Ok) {
         Ok(front) => Some(match bus {
+            Some(bus) if whose == Whose::Users => front.for_owner_only().on_bus(bus),
             Some(bus) => front.on_bus(bus),
             None => front,
         }),
@@ -476,18 +499,6 @@ pub fn recorder_command(ledger: &Path, journal: Vec<OsString>) -> RecorderComman
         arguments,
         environment: crate::journal::environment(),
     }
-}
-
-/// The folder of this hence's own sockets, tight.
-pub fn runtime_directory() -> Option<PathBuf> {
-    use std::os::unix::fs::DirBuilderExt;
-    let path = if rustix::process::geteuid().is_root() {
-        PathBuf::from("/run/hence")
-    } else {
-        PathBuf::from(std::env::var_os("XDG_RUNTIME_DIR").filter(|v| !v.is_empty())?).join("hence")
-    };
-    let made = std::fs::DirBuilder::new().recursive(true).mode(0o711).create(&path);
-    made.is_ok().then_some(path)
 }
 
 fn user_roots() -> [PathBuf; 5] {

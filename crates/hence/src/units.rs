@@ -45,17 +45,20 @@ pub struct Sources {
     started: Vec<String>,
     /// Search the system's folders as well, and give units the system's default dependencies.
     pub system: bool,
+    /// The units are those of a user's own instance, whoever that user is.
+    pub user: bool,
     /// Units of mounts and devices are there without files: hence is the system's process 1.
     pub machine: bool,
 }
 
 impl Sources {
     /// Sorts out what the command line names: folders of units, unit files, further folders to search.
+    /// `user`: they are a user's own.
     ///
     /// # Errors
     /// The sentence for the user: what isn't there or isn't a unit file.
-    pub fn new(paths: &[PathBuf], search: &[PathBuf]) -> Result<Sources, String> {
-        let mut sources = Sources { system: paths.is_empty(), ..Sources::default() };
+    pub fn new(paths: &[PathBuf], search: &[PathBuf], user: bool) -> Result<Sources, String> {
+        let mut sources = Sources { system: paths.is_empty(), user, ..Sources::default() };
         let text = |path: &Path| {
             let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
             path.into_os_string().into_string().map_err(|p| format!("{}: not UTF-8", p.display()))
@@ -94,7 +97,7 @@ impl Sources {
             sources.folders.push(text(folder)?);
         }
         if sources.system {
-            sources.folders.extend(default_folders());
+            sources.folders.extend(sources.default_folders());
         }
         Ok(sources)
     }
@@ -111,7 +114,7 @@ impl Sources {
     /// `again`: those that are there are still in use.
     pub fn live_folders(&mut self, ledger: &Path, again: bool) -> LiveFolders {
         let variable = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|v| v.is_absolute());
-        let live = match (self.system, rustix::process::geteuid().is_root(), variable("XDG_RUNTIME_DIR")) {
+        let live = match (self.system, self.of_root(), variable("XDG_RUNTIME_DIR")) {
             (true, true, _) => LiveFolders::system(),
             (true, false, Some(runtime)) => {
                 let home = variable("HOME").unwrap_or_else(|| "/".into());
@@ -137,18 +140,31 @@ impl Sources {
         if !self.system {
             return InstallPaths::folders(self.folders.clone());
         }
-        let paths = match rustix::process::geteuid().is_root() {
+        let paths = match self.of_root() {
             true => InstallPaths::system(),
             false => with_user_roots(InstallPaths::user),
         };
         InstallPaths { search: self.folders.clone(), ..paths }
     }
 
+    /// Whether what is root's own is meant.
+    fn of_root(&self) -> bool {
+        !self.user && rustix::process::geteuid().is_root()
+    }
+
+    fn default_folders(&self) -> Vec<String> {
+        if self.of_root() { system_folders() } else { with_user_roots(user_folders) }
+    }
+
     /// Scans the folders and makes the loader.
     pub fn loader(&self) -> Units {
         let mut units = Units {
             folders: [&self.live[..], &self.folders[..]].concat(),
-            user: !self.system,
+            whose: match (self.user, self.system) {
+                (true, _) => Whose::User,
+                (false, true) => Whose::System,
+                (false, false) => Whose::Folder,
+            },
             machine: self.machine,
             path: UnitPath::default(),
             scanned: Vec::new(),
@@ -221,10 +237,21 @@ impl Sources {
     }
 }
 
+/// Whose units they are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Whose {
+    /// The system's.
+    System,
+    /// A user's own.
+    User,
+    /// Those of a folder that is run by itself.
+    Folder,
+}
+
 /// The units that a run may load.
 pub struct Units {
     folders: Vec<String>,
-    user: bool,
+    whose: Whose,
     path: UnitPath,
     /// The folders as they were at the scan.
     scanned: Vec<Option<Version>>,
@@ -254,9 +281,10 @@ impl Units {
         self.file_states.clear();
         self.scanned = self.versions();
         self.path = UnitPath::scan(&DiskFiles, &self.folders);
-        self.environs = environs(self.user);
-        if !self.user {
-            self.environs.system = Some(Arc::new(system_config(&self.environs)));
+        self.environs = environs(self.whose);
+        if self.whose != Whose::Folder {
+            let config = system_config(self.whose, &self.environs);
+            self.environs.system = Some(Arc::new(config));
         }
     }
 
@@ -412,13 +440,18 @@ impl Units {
 }
 
 /// system.conf, or of an ordinary user's instance user.conf.
-fn system_config(environs: &Environs) -> SystemConfig {
-    let (folder, file) = if rustix::process::geteuid().is_root() {
-        ("systemd/system.conf.d", "systemd/system.conf")
-    } else {
-        ("systemd/user.conf.d", "systemd/user.conf")
-    };
-    system::parse(&conf_files(file, folder), environs)
+fn system_config(whose: Whose, environs: &Environs) -> SystemConfig {
+    if whose != Whose::User && rustix::process::geteuid().is_root() {
+        return system::parse(&conf_files("systemd/system.conf", "systemd/system.conf.d"), environs);
+    }
+    let mut files = conf_files("systemd/user.conf", "systemd/user.conf.d");
+    let own = format!("{}/systemd/user.conf", environs.configuration_root);
+    if let Ok(bytes) = DiskFiles.read(&own) {
+        // In place of the one for all users.
+        files.retain(|(path, _)| !path.ends_with("/user.conf"));
+        files.insert(0, (Text::from(own.as_str()), String::from_utf8_lossy(&bytes).into_owned()));
+    }
+    system::parse(&files, environs)
 }
 
 /// system.conf and the files beside it, first those that yield: the main file of the first folder that has
@@ -443,13 +476,6 @@ pub(crate) fn conf_files(file: &str, folder: &str) -> Vec<(Text, String)> {
     found
 }
 
-fn default_folders() -> Vec<String> {
-    if rustix::process::geteuid().is_root() {
-        return system_folders();
-    }
-    with_user_roots(user_folders)
-}
-
 pub(crate) fn with_user_roots<T>(paths: impl Fn(&UserRoots<'_>) -> T) -> T {
     let variable = |name: &str| std::env::var(name).ok().filter(|v| v.starts_with('/'));
     let home = variable("HOME").unwrap_or_else(|| "/".into());
@@ -472,19 +498,19 @@ pub(crate) fn with_user_roots<T>(paths: impl Fn(&UserRoots<'_>) -> T) -> T {
 
 /// What specifiers stand for in units of the system.
 pub fn system_environs() -> Environs {
-    environs(false)
+    environs(Whose::System)
 }
 
 /// What specifiers stand for here.
-fn environs(user: bool) -> Environs {
+fn environs(whose: Whose) -> Environs {
     let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default().trim().to_owned();
     let system = rustix::system::uname();
     let name = |s: &std::ffi::CStr| s.to_string_lossy().into_owned();
     let uid = rustix::process::geteuid().as_raw();
     let gid = rustix::process::getegid().as_raw();
-    let root = uid == 0;
+    let root = uid == 0 && whose != Whose::User;
     let variable = |name: &str, default: &str| std::env::var(name).unwrap_or_else(|_| default.to_owned());
-    let home = variable("HOME", if root { "/root" } else { "/" });
+    let home = variable("HOME", if uid == 0 { "/root" } else { "/" });
     let under = |var: &str, below: &str, system: &str| {
         if root { system.to_owned() } else { variable(var, &format!("{home}/{below}")) }
     };
@@ -492,7 +518,8 @@ fn environs(user: bool) -> Environs {
     let field =
         |key: &str| release.iter().find(|(k, _)| k == key).map(|(_, v)| v.clone()).unwrap_or_default();
     Environs {
-        user,
+        user: whose != Whose::System,
+        user_instance: whose == Whose::User,
         host_name: name(system.nodename()),
         machine_id: read("/etc/machine-id"),
         boot_id: read("/proc/sys/kernel/random/boot_id").replace('-', ""),
@@ -502,7 +529,7 @@ fn environs(user: bool) -> Environs {
             "aarch64" => "arm64".into(),
             other => other.into(),
         },
-        user_name: variable("USER", if root { "root" } else { "" }),
+        user_name: variable("USER", if uid == 0 { "root" } else { "" }),
         uid,
         group_name: if gid == 0 { "root".into() } else { gid.to_string() },
         gid,

@@ -130,6 +130,15 @@ impl Bus {
         }
     }
 
+    /// Polkit's answers will not be heard any more.
+    pub(crate) fn refuse_all_asked(&mut self) {
+        for (serial, asked) in std::mem::take(&mut self.asked) {
+            self.questions.remove(&serial);
+            let text = "The service manager is executed anew and could not wait for polkit; ask again.";
+            self.refuse_asked(asked, Refusal::new(ErrorName::Failed, text));
+        }
+    }
+
     /// A caller is gone: what it waited for is done for nobody.
     pub(super) fn forget_asked(&mut self, sender: &str) {
         let of: Vec<u32> =

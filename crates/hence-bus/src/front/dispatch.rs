@@ -3,9 +3,10 @@
 
 use super::introspect;
 use super::{Caller, Command, Descriptor, ErrorName, JobView, ManagerView, Model, Object, Refusal, UnitView};
-use crate::interface::access::{self, Access};
-use crate::interface::{Call, Interface, Method, Turn, job, kinds, manager, unit};
-use crate::wire::{Message, Value};
+use crate::interface::access::{self, Access, Rule};
+use crate::interface::row::View;
+use crate::interface::{Call, Emits, Interface, Method, Turn, job, kinds, manager, unit};
+use crate::wire::{Entries, Message, Value};
 use hence_unit::{UnitKind, UnitName};
 
 const PEER: &str = "org.freedesktop.DBus.Peer";
@@ -80,7 +81,7 @@ pub fn dispatch(
             _ => "ssv",
         };
         if guest {
-            let _ = permit(access::STANDARD, PROPERTIES, member)?;
+            let _ = permit(access::standard, PROPERTIES, member)?;
         }
         check(message, PROPERTIES, expected)?;
         return properties(message, member, &target, model, loads).map(Step::Reply);
@@ -91,22 +92,18 @@ pub fn dispatch(
     if guest && let Some(action) = permit(target.access(), interface.unwrap_or(""), member)? {
         return Ok(Step::Authorize(action));
     }
-    check(message, interface.unwrap_or(""), method.input)?;
+    check(message, interface.unwrap_or(""), method.input())?;
     let mut call = Call { caller, object: &object, arguments: &message.body, descriptors, model, loads };
-    Ok(match (method.act)(&mut call)? {
+    Ok(match method.act(&mut call)? {
         Turn::Reply(body) => Step::Reply(body),
-        Turn::Ask(command) => Step::Ask(command, method.output),
+        Turn::Ask(command) => Step::Ask(command, method.output()),
         Turn::Subscribe(subscribe) => Step::Subscribe(subscribe),
     })
 }
 
 /// Lets through what anybody may call, or names the action that polkit is to be asked for.
-fn permit(
-    entries: &'static [(&'static str, Access)],
-    interface: &str,
-    member: &str,
-) -> Result<Option<&'static str>, Refusal> {
-    let text = match access::of(entries, member) {
+fn permit(rule: Rule, interface: &str, member: &str) -> Result<Option<&'static str>, Refusal> {
+    let text = match rule(member) {
         Access::Open => return Ok(None),
         Access::Action(action) => return Ok(Some(action)),
         Access::Privileged => format!("Access to {interface}.{member}() not permitted."),
@@ -162,17 +159,17 @@ impl Target {
         }
     }
 
-    fn access(&self) -> &'static [(&'static str, Access)] {
+    fn access(&self) -> Rule {
         match self {
-            Target::Node => access::STANDARD,
-            Target::Root => access::MANAGER,
-            Target::Unit(..) => access::UNIT,
-            Target::Job(_) => access::JOB,
+            Target::Node => access::standard,
+            Target::Root => access::manager,
+            Target::Unit(..) => access::unit,
+            Target::Job(_) => access::job,
         }
     }
 
-    fn method(&self, interface: Option<&str>, member: &str) -> Option<&'static Method> {
-        fn within<V>(rows: &Interface<V>, interface: Option<&str>, member: &str) -> Option<&'static Method> {
+    fn method(&self, interface: Option<&str>, member: &str) -> Option<Method> {
+        fn within<V: View>(rows: &Interface<V>, interface: Option<&str>, member: &str) -> Option<Method> {
             if interface.is_none_or(|name| name == rows.name) { rows.method(member) } else { None }
         }
         match self {
@@ -209,27 +206,24 @@ fn properties(
         let text = format!("Unknown interface '{interface}'.");
         return Err(Refusal::new(ErrorName::UnknownInterface, text));
     }
-    let values = match target {
-        Target::Node => Vec::new(),
-        Target::Root => root_values(&model.overview(), interface, name),
-        Target::Unit(id, _) => match crate::interface::load(model, loads, id)? {
-            Some(mut view) => {
-                if name.is_none_or(|name| !unit::KNOWN.contains(&name)) {
-                    model.measure(&mut view);
-                }
-                unit_values(&view, interface, name)
-            }
-            None => {
-                return Err(Refusal::new(ErrorName::NoSuchUnit, format!("Unit {id} not found.")));
-            }
-        },
-        Target::Job(view) => rows(&job::INTERFACE, interface, name, view),
-    };
-    let Some(name) = name else {
-        let entry = |(name, value)| Value::property(name, value);
-        return Ok(vec![Value::array("{sv}", values.into_iter().map(entry).collect())]);
-    };
-    match values.into_iter().next() {
+    // A service's are about 13 KiB.
+    let room = if name.is_none() { 16 * 1024 } else { 0 };
+    let mut answer = Properties { interface, name, entries: Entries::with_room(room), found: None };
+    match target {
+        Target::Node => {}
+        Target::Root => answer.root(&model.overview()),
+        Target::Unit(id, kind) => {
+            let live = name.is_some_and(|name| is_live(*kind, name));
+            let view = match live.then(|| model.glance(id)).flatten() {
+                Some(view) => view,
+                None => loaded(id, name, model, loads)?,
+            };
+            answer.unit(&view);
+        }
+        Target::Job(view) => answer.rows(&job::INTERFACE, view),
+    }
+    let Some(name) = name else { return Ok(vec![answer.entries.into_value()]) };
+    match answer.found {
         None => {
             let text = format!("Unknown interface {interface} or property {name}.");
             Err(Refusal::new(ErrorName::UnknownProperty, text))
@@ -238,48 +232,83 @@ fn properties(
             let text = format!("Property '{name}' is not writable.");
             Err(Refusal::new(ErrorName::PropertyReadOnly, text))
         }
-        Some((_, value)) => Ok(vec![Value::variant(value)]),
+        Some(value) => Ok(vec![Value::variant(value)]),
     }
+}
+
+/// A unit with all that is asked for.
+fn loaded(id: &str, name: Option<&str>, model: &mut dyn Model, loads: &mut u32) -> Result<UnitView, Refusal> {
+    let none = || Refusal::new(ErrorName::NoSuchUnit, format!("Unit {id} not found."));
+    let mut view = crate::interface::load(model, loads, id)?.ok_or_else(none)?;
+    if name.is_none_or(|name| !unit::KNOWN.contains(&name)) {
+        model.measure(&mut view);
+    }
+    Ok(view)
+}
+
+/// Whether a unit's property changes by itself, and tells so.
+fn is_live(kind: UnitKind, name: &str) -> bool {
+    let own = [&unit::INTERFACE, kinds::interface(kind)];
+    let found = own.into_iter().find_map(|interface| interface.property(name));
+    found.is_some_and(|row| row.emits() == Emits::Change)
 }
 
 fn serves(interfaces: &[&str], wanted: &str) -> bool {
     wanted.is_empty() || interfaces.contains(&wanted)
 }
 
-type Named = (&'static str, Value);
-
-/// The properties of one interface: all, or the one of this name; none where another interface is wanted.
-fn rows<V>(interface: &Interface<V>, wanted: &str, name: Option<&str>, view: &V) -> Vec<Named> {
-    if !serves(&[interface.name], wanted) {
-        return Vec::new();
-    }
-    match name {
-        Some(name) => interface.property(name).map(|row| (row.name, (row.value)(view))).into_iter().collect(),
-        None => interface.rows().map(|row| (row.name, (row.value)(view))).collect(),
-    }
+/// The properties of an object that are asked for.
+struct Properties<'a> {
+    /// Of this interface; empty means all.
+    interface: &'a str,
+    /// The one of this name; `None` means all.
+    name: Option<&'a str>,
+    /// All that are asked for.
+    entries: Entries,
+    /// The first of the name that is asked for.
+    found: Option<Value>,
 }
 
-fn root_values(view: &ManagerView, wanted: &str, name: Option<&str>) -> Vec<Named> {
-    let mut values = rows(&manager::INTERFACE, wanted, name, view);
-    for (more, value) in &view.more {
-        if name.is_none_or(|name| name == *more) && manager::INTERFACE.property(more).is_none() {
-            values.push((more, value.clone()));
+impl Properties<'_> {
+    fn rows<V: View>(&mut self, interface: &Interface<V>, view: &V) {
+        if !serves(&[interface.name], self.interface) {
+            return;
+        }
+        match self.name {
+            None => interface.tell(view, &mut self.entries),
+            Some(name) if self.found.is_none() => {
+                self.found = interface.property(name).map(|row| row.value(view));
+            }
+            Some(_) => {}
         }
     }
-    values
-}
 
-/// The kind's properties come first, as systemd orders them.
-fn unit_values(view: &UnitView, wanted: &str, name: Option<&str>) -> Vec<Named> {
-    let mut values = Vec::new();
-    for (interface, common) in [(kinds::interface(view.kind), false), (&unit::INTERFACE, true)] {
-        values.append(&mut rows(interface, wanted, name, view));
-        if serves(&[interface.name], wanted) {
-            let more = view.more.iter().filter(|more| more.common == common);
-            let more = more.filter(|more| name.is_none_or(|name| name == more.name));
-            let more = more.filter(|more| interface.property(more.name).is_none());
-            values.extend(more.map(|more| (more.name, more.value.clone())));
+    /// What no row is of.
+    fn more<V: View>(&mut self, interface: &Interface<V>, name: &str, value: &Value) {
+        if !serves(&[interface.name], self.interface) || interface.property(name).is_some() {
+            return;
+        }
+        match self.name {
+            None => self.entries.property(name, value),
+            Some(wanted) if wanted == name && self.found.is_none() => self.found = Some(value.clone()),
+            Some(_) => {}
         }
     }
-    values
+
+    fn root(&mut self, view: &ManagerView) {
+        self.rows(&manager::INTERFACE, view);
+        for (name, value) in &view.more {
+            self.more(&manager::INTERFACE, name, value);
+        }
+    }
+
+    /// The kind's properties come first, as systemd orders them.
+    fn unit(&mut self, view: &UnitView) {
+        for (interface, common) in [(kinds::interface(view.kind), false), (&unit::INTERFACE, true)] {
+            self.rows(interface, view);
+            for more in view.more.iter().filter(|more| more.common == common) {
+                self.more(interface, more.name, &more.value);
+            }
+        }
+    }
 }

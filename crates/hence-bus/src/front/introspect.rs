@@ -3,6 +3,7 @@
 use super::dispatch::Target;
 use super::path::ROOT;
 use super::{Model, Object, job_path, unit_path};
+use crate::interface::row::View;
 use crate::interface::{Interface, job, kinds, manager, unit};
 use std::fmt::Write;
 
@@ -81,19 +82,19 @@ fn line(out: &mut String, text: std::fmt::Arguments<'_>) {
 }
 
 /// Appends the description of an interface.
-pub fn interface<V>(out: &mut String, interface: &Interface<V>) {
+pub fn interface<V: View>(out: &mut String, interface: &Interface<V>) {
     const EMITS: &str = "org.freedesktop.DBus.Property.EmitsChangedSignal";
     line(out, format_args!(" <interface name=\"{}\">", interface.name));
-    for method in interface.methods {
-        line(out, format_args!("  <method name=\"{}\">", method.name));
-        arguments(out, method.input, " direction=\"in\"");
-        arguments(out, method.output, " direction=\"out\"");
+    for method in interface.methods() {
+        line(out, format_args!("  <method name=\"{}\">", method.name()));
+        arguments(out, method.input(), " direction=\"in\"");
+        arguments(out, method.output(), " direction=\"out\"");
         line(out, format_args!("  </method>"));
     }
     for row in interface.rows() {
-        let (name, signature) = (row.name, row.signature);
+        let (name, signature) = (row.name(), row.signature());
         line(out, format_args!("  <property name=\"{name}\" type=\"{signature}\" access=\"read\">"));
-        if let Some(value) = row.emits.annotation() {
+        if let Some(value) = row.emits().annotation() {
             line(out, format_args!("   <annotation name=\"{EMITS}\" value=\"{value}\"/>"));
         }
         line(out, format_args!("  </property>"));

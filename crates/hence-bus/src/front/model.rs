@@ -218,6 +218,8 @@ pub struct ScopeView {
     pub send_sigkill: bool,
     /// `SendSIGHUP=`.
     pub send_sighup: bool,
+    /// Who is asked to stop it, by a name on the bus; else empty.
+    pub controller: String,
 }
 
 /// What only timers have.
@@ -493,6 +495,12 @@ pub trait Model {
     /// # Errors
     /// It could not even be looked for. A unit whose file is missing or bad is a view with that load state.
     fn unit(&mut self, name: &str, load: bool) -> Result<Option<UnitView>, Refusal>;
+    /// A loaded unit as far as it changes by itself: the properties whose changes are sent. `None` where that
+    /// is not known apart from the rest, which it isn't unless this is overridden.
+    fn glance(&mut self, name: &str) -> Option<UnitView> {
+        let _ = name;
+        None
+    }
     /// Adds to a unit what has to be read from the machine: what it uses, and what its files say by now.
     /// Asked only where an answer needs it. Adds nothing unless it is overridden.
     fn measure(&mut self, view: &mut UnitView) {

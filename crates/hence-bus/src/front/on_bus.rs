@@ -173,9 +173,26 @@ impl Front {
         }
     }
 
+    /// Asks the controller of a scope to stop it. False where nobody can be reached.
+    pub fn request_stop(&mut self, unit: &str, controller: &str) -> bool {
+        let Some(bus) = self.bus.as_mut().filter(|bus| bus.over().is_none()) else { return false };
+        let interface = "org.freedesktop.systemd1.Scope";
+        let mut signal = Message::signal(super::unit_path(unit), interface, "RequestStop");
+        signal.fields.destination = Some(controller.to_owned().into());
+        bus.queue(&signal);
+        true
+    }
+
     /// Whether polkit owes any answer: then [`Front::polkit_tick`] is to be called every ten seconds.
     pub fn waits_for_polkit(&self) -> bool {
         self.bus.as_ref().is_some_and(Bus::waits_for_polkit)
+    }
+
+    /// Refuses all that waits for polkit, since its answers will not be heard.
+    pub fn refuse_who_waits_for_polkit(&mut self) {
+        if let Some(bus) = &mut self.bus {
+            bus.refuse_all_asked();
+        }
     }
 
     /// Ten seconds have passed: callers that polkit keeps waiting for too long are refused.

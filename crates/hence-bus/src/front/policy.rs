@@ -2,7 +2,8 @@
 //! may call what. What only root may call doesn't get through; what polkit may allow does, and it is asked
 //! then.
 
-use crate::interface::access::{self, Access};
+use crate::interface::access::{self, Access, Rule};
+use crate::interface::row::View;
 use crate::interface::{Interface, job, kinds, manager, unit};
 use hence_unit::UnitKind;
 use std::fmt::Write;
@@ -34,12 +35,12 @@ pub fn bus_policy() -> String {
     for (interface, members) in STANDARD {
         members.iter().for_each(|member| allow(&mut out, interface, member));
     }
-    methods(&mut out, &manager::INTERFACE, access::MANAGER);
-    methods(&mut out, &unit::INTERFACE, access::UNIT);
+    methods(&mut out, &manager::INTERFACE, access::manager);
+    methods(&mut out, &unit::INTERFACE, access::unit);
     for kind in UnitKind::ALL {
-        methods(&mut out, kinds::interface(kind), access::UNIT);
+        methods(&mut out, kinds::interface(kind), access::unit);
     }
-    methods(&mut out, &job::INTERFACE, access::JOB);
+    methods(&mut out, &job::INTERFACE, access::job);
     out.push_str("    <allow receive_sender=\"org.freedesktop.systemd1\"/>\n  </policy>\n</busconfig>\n");
     out
 }
@@ -53,10 +54,10 @@ fn allow(out: &mut String, interface: &str, member: &str) {
     );
 }
 
-fn methods<V>(out: &mut String, interface: &Interface<V>, entries: &'static [(&'static str, Access)]) {
-    let open = |name: &str| access::of(entries, name) != Access::Privileged;
-    for method in interface.methods.iter().filter(|method| open(method.name)) {
-        allow(out, interface.name, method.name);
+fn methods<V: View>(out: &mut String, interface: &Interface<V>, rule: Rule) {
+    let open = |name: &str| rule(name) != Access::Privileged;
+    for method in interface.methods().filter(|method| open(method.name())) {
+        allow(out, interface.name, method.name());
     }
 }
 

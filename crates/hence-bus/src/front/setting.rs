@@ -6,7 +6,7 @@ mod rows;
 mod words;
 
 use super::{ErrorName, Refusal};
-use crate::wire::Value;
+use crate::wire::{Value, is_bus_name};
 use hence_unit::UnitKind;
 use hence_unit::directive::{self, Section};
 use rows::{How, ROWS};
@@ -33,6 +33,8 @@ pub enum Setting {
     Stream(usize, u32),
     /// `AddRef`: the client holds on to the unit.
     Hold(bool),
+    /// `Controller`: who is asked to stop a scope.
+    Controller(Option<String>),
 }
 
 /// What the properties of a unit that is about to be made come to.
@@ -46,6 +48,8 @@ pub struct Recipe {
     pub streams: [Option<u32>; 3],
     /// Whether the client holds on to the unit.
     pub hold: bool,
+    /// Who is asked to stop a scope, by a name on the bus.
+    pub controller: Option<String>,
 }
 
 /// What all properties of a unit come to.
@@ -67,6 +71,7 @@ pub fn recipe(kind: UnitKind, properties: &[(String, Value)]) -> Result<Recipe, 
             Setting::Processes(mut processes) => recipe.processes.append(&mut processes),
             Setting::Stream(stream, index) => recipe.streams[stream] = Some(index),
             Setting::Hold(hold) => recipe.hold = hold,
+            Setting::Controller(controller) => recipe.controller = controller,
         }
     }
     Ok(recipe)
@@ -98,8 +103,14 @@ pub fn transient(kind: UnitKind, property: &str, value: &Value) -> Result<Settin
             };
             return Ok(Setting::Processes(value.items().iter().filter_map(pid).collect()));
         }
-        // An empty name: the unit has no controller.
-        ("Controller", Value::Str(_)) if kind == UnitKind::Scope => return Ok(Setting::Lines(Vec::new())),
+        ("Controller", Value::Str(name)) if kind == UnitKind::Scope => {
+            if !name.is_empty() && !is_bus_name(name) {
+                let text = format!("Controller '{name}' is not a valid bus name.");
+                return Err(Refusal::new(ErrorName::InvalidArgs, text));
+            }
+            // An empty name: the unit has no controller.
+            return Ok(Setting::Controller(Some(name.to_string()).filter(|name| !name.is_empty())));
+        }
         (_, Value::Fd(index)) if kind == UnitKind::Service && stream.is_some() => {
             return Ok(Setting::Stream(stream.unwrap_or(0), *index));
         }

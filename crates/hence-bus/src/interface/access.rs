@@ -22,135 +22,112 @@ const FILES: Access = Action("manage-unit-files");
 const ENVIRONMENT: Access = Action("set-environment");
 const DAEMON: Access = Action("reload-daemon");
 
-type Entries = &'static [(&'static str, Access)];
+/// What each method of some interfaces asks for.
+pub type Rule = fn(&str) -> Access;
 
 /// org.freedesktop.systemd1.Manager.
-pub const MANAGER: Entries = &[
-    ("GetUnit", Open),
-    ("GetUnitByPID", Open),
-    ("GetUnitByInvocationID", Open),
-    ("GetUnitByControlGroup", Open),
-    ("LoadUnit", Open),
-    ("StartUnit", UNITS),
-    ("StartUnitWithFlags", UNITS),
-    ("StartUnitReplace", UNITS),
-    ("StopUnit", UNITS),
-    ("ReloadUnit", UNITS),
-    ("RestartUnit", UNITS),
-    ("TryRestartUnit", UNITS),
-    ("ReloadOrRestartUnit", UNITS),
-    ("ReloadOrTryRestartUnit", UNITS),
-    ("EnqueueUnitJob", UNITS),
-    ("EnqueueMarkedJobs", UNITS),
-    ("KillUnit", UNITS),
-    ("CleanUnit", UNITS),
-    ("FreezeUnit", UNITS),
-    ("ThawUnit", UNITS),
-    ("ResetFailedUnit", UNITS),
-    ("SetUnitProperties", UNITS),
-    ("BindMountUnit", UNITS),
-    ("MountImageUnit", UNITS),
-    ("RefUnit", UNITS),
-    // Only who holds a reference can give one up.
-    ("UnrefUnit", Open),
-    ("StartTransientUnit", UNITS),
-    ("GetUnitProcesses", Open),
-    ("AttachProcessesToUnit", UNITS),
-    ("AbandonScope", UNITS),
-    ("GetJob", Open),
-    ("GetJobAfter", Open),
-    ("GetJobBefore", Open),
-    ("CancelJob", UNITS),
-    ("ClearJobs", UNITS),
-    ("ResetFailed", UNITS),
-    ("SetShowStatus", Privileged),
-    ("ListUnits", Open),
-    ("ListUnitsFiltered", Open),
-    ("ListUnitsByPatterns", Open),
-    ("ListUnitsByNames", Open),
-    ("ListJobs", Open),
-    ("Subscribe", Open),
-    ("Unsubscribe", Open),
-    ("Dump", Open),
-    ("DumpUnitsMatchingPatterns", Open),
-    ("DumpByFileDescriptor", Open),
-    ("DumpUnitsMatchingPatternsByFileDescriptor", Open),
-    ("Reload", DAEMON),
-    ("Reexecute", DAEMON),
-    ("Exit", Privileged),
-    ("Reboot", Privileged),
-    ("PowerOff", Privileged),
-    ("Halt", Privileged),
-    ("KExec", Privileged),
-    ("SwitchRoot", Privileged),
-    ("SetEnvironment", ENVIRONMENT),
-    ("UnsetEnvironment", ENVIRONMENT),
-    ("UnsetAndSetEnvironment", ENVIRONMENT),
-    ("ListUnitFiles", Open),
-    ("ListUnitFilesByPatterns", Open),
-    ("GetUnitFileState", Open),
-    ("GetUnitFileLinks", Open),
-    ("GetDefaultTarget", Open),
-    ("EnableUnitFiles", FILES),
-    ("EnableUnitFilesWithFlags", FILES),
-    ("DisableUnitFiles", FILES),
-    ("DisableUnitFilesWithFlags", FILES),
-    ("ReenableUnitFiles", FILES),
-    ("LinkUnitFiles", FILES),
-    ("PresetUnitFiles", FILES),
-    ("PresetUnitFilesWithMode", FILES),
-    ("PresetAllUnitFiles", FILES),
-    ("MaskUnitFiles", FILES),
-    ("UnmaskUnitFiles", FILES),
-    ("RevertUnitFiles", FILES),
-    ("SetDefaultTarget", FILES),
-    ("AddDependencyUnitFiles", FILES),
-    ("SetExitCode", Privileged),
-    ("LookupDynamicUserByName", Open),
-    ("LookupDynamicUserByUID", Open),
-    ("GetDynamicUsers", Open),
-];
+pub fn manager(method: &str) -> Access {
+    match method {
+        // Only who holds a reference can give one up.
+        "UnrefUnit" => Open,
+        "GetUnit"
+        | "GetUnitByPID"
+        | "GetUnitByInvocationID"
+        | "GetUnitByControlGroup"
+        | "LoadUnit"
+        | "GetUnitProcesses"
+        | "GetJob"
+        | "GetJobAfter"
+        | "GetJobBefore"
+        | "ListUnits"
+        | "ListUnitsFiltered"
+        | "ListUnitsByPatterns"
+        | "ListUnitsByNames"
+        | "ListJobs"
+        | "Subscribe"
+        | "Unsubscribe"
+        | "Dump"
+        | "DumpUnitsMatchingPatterns"
+        | "DumpByFileDescriptor"
+        | "DumpUnitsMatchingPatternsByFileDescriptor"
+        | "ListUnitFiles"
+        | "ListUnitFilesByPatterns"
+        | "GetUnitFileState"
+        | "GetUnitFileLinks"
+        | "GetDefaultTarget"
+        | "LookupDynamicUserByName"
+        | "LookupDynamicUserByUID"
+        | "GetDynamicUsers" => Open,
+        "StartUnit"
+        | "StartUnitWithFlags"
+        | "StartUnitReplace"
+        | "StopUnit"
+        | "ReloadUnit"
+        | "RestartUnit"
+        | "TryRestartUnit"
+        | "ReloadOrRestartUnit"
+        | "ReloadOrTryRestartUnit"
+        | "EnqueueUnitJob"
+        | "EnqueueMarkedJobs"
+        | "KillUnit"
+        | "CleanUnit"
+        | "FreezeUnit"
+        | "ThawUnit"
+        | "ResetFailedUnit"
+        | "SetUnitProperties"
+        | "BindMountUnit"
+        | "MountImageUnit"
+        | "RefUnit"
+        | "StartTransientUnit"
+        | "AttachProcessesToUnit"
+        | "AbandonScope"
+        | "CancelJob"
+        | "ClearJobs"
+        | "ResetFailed" => UNITS,
+        "EnableUnitFiles"
+        | "EnableUnitFilesWithFlags"
+        | "DisableUnitFiles"
+        | "DisableUnitFilesWithFlags"
+        | "ReenableUnitFiles"
+        | "LinkUnitFiles"
+        | "PresetUnitFiles"
+        | "PresetUnitFilesWithMode"
+        | "PresetAllUnitFiles"
+        | "MaskUnitFiles"
+        | "UnmaskUnitFiles"
+        | "RevertUnitFiles"
+        | "SetDefaultTarget"
+        | "AddDependencyUnitFiles" => FILES,
+        "SetEnvironment" | "UnsetEnvironment" | "UnsetAndSetEnvironment" => ENVIRONMENT,
+        "Reload" | "Reexecute" => DAEMON,
+        _ => Privileged,
+    }
+}
 
 /// org.freedesktop.systemd1.Unit and the interfaces of its kinds.
-pub const UNIT: Entries = &[
-    ("Start", UNITS),
-    ("Stop", UNITS),
-    ("Reload", UNITS),
-    ("Restart", UNITS),
-    ("TryRestart", UNITS),
-    ("ReloadOrRestart", UNITS),
-    ("ReloadOrTryRestart", UNITS),
-    ("EnqueueJob", UNITS),
-    ("Kill", UNITS),
-    ("ResetFailed", UNITS),
-    ("SetProperties", UNITS),
-    ("Ref", UNITS),
-    ("Unref", Open),
-    ("Clean", UNITS),
-    ("Freeze", UNITS),
-    ("Thaw", UNITS),
-    ("GetProcesses", Open),
-    ("AttachProcesses", UNITS),
-    ("BindMount", UNITS),
-    ("MountImage", UNITS),
-    ("Abandon", UNITS),
-];
+pub fn unit(method: &str) -> Access {
+    match method {
+        "Unref" | "GetProcesses" => Open,
+        "Start" | "Stop" | "Reload" | "Restart" | "TryRestart" | "ReloadOrRestart" | "ReloadOrTryRestart"
+        | "EnqueueJob" | "Kill" | "ResetFailed" | "SetProperties" | "Ref" | "Clean" | "Freeze" | "Thaw"
+        | "AttachProcesses" | "BindMount" | "MountImage" | "Abandon" => UNITS,
+        _ => Privileged,
+    }
+}
 
 /// org.freedesktop.systemd1.Job.
-pub const JOB: Entries = &[("Cancel", UNITS), ("GetAfter", Open), ("GetBefore", Open)];
+pub fn job(method: &str) -> Access {
+    match method {
+        "GetAfter" | "GetBefore" => Open,
+        "Cancel" => UNITS,
+        _ => Privileged,
+    }
+}
 
 /// The interfaces that all objects have. Properties that can be set are settings of the whole.
-pub const STANDARD: Entries = &[
-    ("Ping", Open),
-    ("GetMachineId", Open),
-    ("Introspect", Open),
-    ("Get", Open),
-    ("GetAll", Open),
-    ("Set", Privileged),
-];
-
-/// What the method of this name asks for.
-pub fn of(entries: Entries, method: &str) -> Access {
-    let found = entries.iter().find(|(name, _)| *name == method);
-    found.map_or(Privileged, |(_, access)| *access)
+pub fn standard(method: &str) -> Access {
+    match method {
+        "Ping" | "GetMachineId" | "Introspect" | "Get" | "GetAll" => Open,
+        _ => Privileged,
+    }
 }

@@ -2,101 +2,89 @@
 //! there is one, else the text of the setting, read as the property's type; else what a unit has that sets
 //! nothing. It looks at no machine.
 
+mod field;
 mod rows;
 mod typed;
 
-use super::Property;
+use super::row::{Given, Property};
+use super::shown::Shown;
 use crate::front::UnitView;
-use crate::wire::{Value, complete_types};
+use crate::wire::Value;
+pub use field::Field;
 use hence_unit::value::{boolean, signed, size, span, span_ns, unsigned};
 use hence_unit::{Config, UnitKind, directive, words};
 pub use rows::*;
 use std::net::IpAddr;
 
-/// Rows of properties.
-pub type Rows = &'static [Property<UnitView>];
-
 /// The value of a property.
-fn configured(view: &UnitView, name: &'static str, signature: &'static str, default: &'static str) -> Value {
-    let default = match name {
-        "KeyringMode" if view.kind != UnitKind::Service => "shared",
-        "SameProcessGroup" if view.kind == UnitKind::Mount => "yes",
-        _ => default,
+fn shown<'a>(property: Property<UnitView>, view: &'a UnitView, given: Given) -> Shown<'a> {
+    let field = property.field();
+    let fallback = match field {
+        Some(Field::Unit) => return view.dependency("Triggers").first().map_or("", |unit| unit).into(),
+        Some(Field::KeyringMode) if view.kind != UnitKind::Service => "shared".into(),
+        Some(Field::SameProcessGroup) if view.kind == UnitKind::Mount => true.into(),
+        _ => Shown::Default,
     };
-    // Defaults are in the unit of the property.
-    let bare = || default.parse::<u64>().ok().filter(|_| signature == "t").map(Value::Uint64);
-    let parsed = || parse(name, signature, &[default]).unwrap_or_else(|| empty(signature));
-    let fallback = || bare().unwrap_or_else(parsed);
-    if name == "Unit" {
-        return view.dependency("Triggers").first().cloned().unwrap_or_default().into();
-    }
-    let Some(config) = view.config.as_deref() else { return fallback() };
-    if let Some(value) = typed::value(config, name).filter(|value| value.signature() == signature) {
+    let Some(config) = view.config.as_deref() else { return fallback };
+    if let Some(value) = field.and_then(|field| typed::value(config, field))
+        && property.takes(&value)
+    {
         return value;
     }
-    if name == "SyslogPriority" {
-        let part = |part| match configured(view, part, "i", if part == "SyslogLevel" { "6" } else { "3" }) {
-            Value::Int32(number) => number,
+    if field == Some(Field::SyslogPriority) {
+        let part = |name| match EXECUTION.property(name).map(|part| part.value(view)) {
+            Some(Value::Int32(number)) => number,
             _ => 0,
         };
-        return Value::Int32(part("SyslogFacility") << 3 | part("SyslogLevel"));
+        return (part("SyslogFacility") << 3 | part("SyslogLevel")).into();
     }
-    let texts = texts(config, &directive_of(name));
-    if texts.is_empty() { fallback() } else { parse(name, signature, &texts).unwrap_or_else(fallback) }
+    if !property.may_be(given) {
+        return fallback;
+    }
+    let texts = texts(config, property.name());
+    parse(property.name(), property.signature(), &texts).map_or(fallback, Shown::Value)
+}
+
+/// Which directives a unit has as text.
+pub fn given(view: &UnitView) -> Given {
+    let mut given = Given::default();
+    let settings = view.config.as_deref().map_or(&[][..], |config| &config.settings);
+    for setting in settings.iter().filter(|setting| setting.value.is_some()) {
+        given.add(directive::name_of(setting.row));
+    }
+    given
 }
 
 /// The value of a resource setting as the bus has it, out of the text of its directive: `None` where there is
 /// no such property, `Some(None)` where the text is none of its values.
 pub fn setting_value(property: &str, text: &str) -> Option<Option<Value>> {
-    let named = |row: &&Property<UnitView>| row.name == property;
-    let row = RESOURCES.iter().chain(super::slice::RESOURCES).find(named)?;
+    let row = RESOURCES.property(property).or_else(|| super::slice::RESOURCES.property(property))?;
+    let (name, signature) = (row.name(), row.signature());
     // What is measured can't be set.
-    if ["Effective", "Current", "Usage"].iter().any(|part| row.name.contains(part)) {
+    if ["Effective", "Current", "Usage"].iter().any(|part| name.contains(part)) {
         return None;
     }
-    if text.is_empty() && (row.signature.starts_with('a') || row.signature == "(bas)") {
-        return Some(Some(empty(row.signature)));
+    if text.is_empty() && (signature.starts_with('a') || signature == "(bas)") {
+        return Some(Some(row.default()));
     }
-    let value = parse(row.name, row.signature, &[text]);
+    let value = parse(name, signature, &[text]);
     // A list that nothing could be read of is a mistake.
-    let unread = |value: &Value| row.signature.starts_with("a(") && value.items().is_empty();
+    let unread = |value: &Value| signature.starts_with("a(") && value.items().is_empty();
     Some(value.filter(|value| !unread(value)))
 }
 
-/// The directive of a property: D-Bus has times in a smaller unit.
-fn directive_of(name: &str) -> String {
-    match name.strip_suffix("USec") {
-        Some(stem) => format!("{stem}Sec"),
-        None => name.to_owned(),
+/// Whether a directive is that of a property: D-Bus has times in a smaller unit.
+fn is_of(directive: &str, property: &str) -> bool {
+    match property.strip_suffix("USec") {
+        Some(stem) => directive.strip_suffix("Sec") == Some(stem),
+        None => directive == property,
     }
 }
 
-/// The texts of the settings of this name that are in effect, in their order.
-fn texts<'a>(config: &'a Config, name: &str) -> Vec<&'a str> {
-    let of = |setting: &&hence_unit::config::Setting| directive::name_of(setting.row) == name;
+/// The texts of the settings of a property that are in effect, in their order.
+fn texts<'a>(config: &'a Config, property: &str) -> Vec<&'a str> {
+    let of = |setting: &&hence_unit::config::Setting| is_of(directive::name_of(setting.row), property);
     config.settings.iter().filter(of).filter_map(|setting| setting.value.as_deref()).collect()
-}
-
-/// A value without anything in it.
-fn empty(signature: &'static str) -> Value {
-    match signature {
-        "b" => false.into(),
-        "s" => "".into(),
-        "t" => 0u64.into(),
-        "u" => 0u32.into(),
-        "i" => 0i32.into(),
-        "q" => 0u16.into(),
-        "x" => 0i64.into(),
-        "y" => 0u8.into(),
-        "ay" => Value::Bytes(Vec::new()),
-        _ => match signature.strip_prefix('a') {
-            Some(element) => Value::array(element, Vec::new()),
-            None => {
-                let inner = signature.strip_prefix('(').and_then(|rest| rest.strip_suffix(')')).unwrap_or("");
-                Value::Struct(complete_types(inner).map(empty).collect())
-            }
-        },
-    }
 }
 
 const LEVELS: [&str; 8] = ["emerg", "alert", "crit", "err", "warning", "notice", "info", "debug"];

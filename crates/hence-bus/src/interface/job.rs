@@ -1,21 +1,30 @@
 //! org.freedesktop.systemd1.Job.
 
-use super::{Call, Interface, Method, Property, Turn, fixed, job_row, live, method, text};
+use super::row::{Group, rows};
+use super::{Call, Interface, Methods, Turn, job_row, method::methods, owned};
 use crate::front::{Command, ErrorName, JobView, Object, Refusal, unit_path};
 use crate::wire::Value;
 
 /// The interface.
-pub const INTERFACE: Interface<JobView> =
-    Interface { name: "org.freedesktop.systemd1.Job", properties: &[OWN], methods: METHODS, signals: &[] };
+pub static INTERFACE: Interface<JobView> = Interface {
+    name: "org.freedesktop.systemd1.Job",
+    properties: &[&OWN],
+    methods: &[&METHODS],
+    signals: &[],
+};
 
-const OWN: &[Property<JobView>] = &[
-    fixed("Id", "u", |j| j.id.into()),
-    fixed("Unit", "(so)", |j| Value::Struct(vec![text(&j.unit), Value::path(unit_path(&j.unit))])),
-    fixed("JobType", "s", |j| j.job_type.into()),
-    live("State", "s", |j| j.state.into()),
-];
+static OWN: Group<JobView> = rows!(
+    JobView,
+    [
+        fixed("Id", "u", |j| j.id.into()),
+        fixed("Unit", "(so)", |j| Value::Struct(vec![owned(&j.unit), Value::path(unit_path(&j.unit))])
+            .into()),
+        fixed("JobType", "s", |j| j.job_type.into()),
+        live("State", "s", |j| j.state.into()),
+    ]
+);
 
-const METHODS: &[Method] = &[
+static METHODS: Methods = methods!([
     method("Cancel", "", "", |c| Ok(Turn::Ask(Command::Cancel { job: own_id(c)? }))),
     method("GetAfter", "", "a(usssoo)", |c| {
         let job = own_id(c)?;
@@ -25,7 +34,7 @@ const METHODS: &[Method] = &[
         let job = own_id(c)?;
         related(c, job, false)
     }),
-];
+]);
 
 fn own_id(call: &Call<'_>) -> Result<u32, Refusal> {
     match call.object {

@@ -1,55 +1,56 @@
 //! The interface of each kind of unit. The kinds with a table of a few rows have it here; what more they have
 //! to show comes with the snapshot.
 
+use super::row::{Group, rows};
 use super::service::LIMITS;
 use super::slice::{METHODS, RESOURCES};
-use super::{Interface, Property, configured, live, scope, service, slice, socket, target, timer};
+use super::{Interface, configured, scope, service, slice, socket, target, timer};
 use crate::front::UnitView;
 use hence_unit::UnitKind;
 
-const RESULT: &[Property<UnitView>] = &[live("Result", "s", |v| v.result.into())];
+static RESULT: Group<UnitView> = rows!(UnitView, [live("Result", "s", |v| v.result.into())]);
 
-const PATH: Interface<UnitView> = Interface {
+static PATH: Interface<UnitView> = Interface {
     name: "org.freedesktop.systemd1.Path",
-    properties: &[RESULT, configured::PATH],
+    properties: &[&RESULT, &configured::PATH],
     methods: &[],
     signals: &[],
 };
-const MOUNT: Interface<UnitView> = Interface {
+static MOUNT: Interface<UnitView> = Interface {
     name: "org.freedesktop.systemd1.Mount",
     properties: &[
-        RESULT,
-        RESOURCES,
-        LIMITS,
-        configured::MOUNT,
-        configured::EXECUTION_OF_OTHERS,
-        configured::EXECUTION,
-        configured::RESOURCES,
+        &RESULT,
+        &RESOURCES,
+        &LIMITS,
+        &configured::MOUNT,
+        &configured::EXECUTION_OF_OTHERS,
+        &configured::EXECUTION,
+        &configured::RESOURCES,
     ],
-    methods: METHODS,
+    methods: &[&METHODS],
     signals: &[],
 };
-const AUTOMOUNT: Interface<UnitView> = Interface {
+static AUTOMOUNT: Interface<UnitView> = Interface {
     name: "org.freedesktop.systemd1.Automount",
-    properties: &[RESULT, configured::AUTOMOUNT],
+    properties: &[&RESULT, &configured::AUTOMOUNT],
     methods: &[],
     signals: &[],
 };
-const SWAP: Interface<UnitView> = Interface {
+static SWAP: Interface<UnitView> = Interface {
     name: "org.freedesktop.systemd1.Swap",
     properties: &[
-        RESULT,
-        RESOURCES,
-        LIMITS,
-        configured::SWAP,
-        configured::EXECUTION_OF_OTHERS,
-        configured::EXECUTION,
-        configured::RESOURCES,
+        &RESULT,
+        &RESOURCES,
+        &LIMITS,
+        &configured::SWAP,
+        &configured::EXECUTION_OF_OTHERS,
+        &configured::EXECUTION,
+        &configured::RESOURCES,
     ],
-    methods: METHODS,
+    methods: &[&METHODS],
     signals: &[],
 };
-const DEVICE: Interface<UnitView> =
+static DEVICE: Interface<UnitView> =
     Interface { name: "org.freedesktop.systemd1.Device", properties: &[], methods: &[], signals: &[] };
 
 /// The interface of a kind.

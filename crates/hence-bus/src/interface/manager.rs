@@ -1,54 +1,60 @@
 //! org.freedesktop.systemd1.Manager: the whole, its units and jobs. Unit files are in `manager_files`.
 
+use super::row::{Group, rows};
+use super::shown::{monotonic, or_max, realtime, text, texts};
 use super::unit::{enqueue, kill, list_row, mode, verb};
-use super::{Call, Interface, Method, Property, Signal, Turn, fixed, job, live, method, monotonic, or_max};
-use super::{manager_files, manager_settings, quiet, realtime, slice, text, texts};
+use super::{
+    Call, Interface, Methods, Signal, Turn, job, manager_files, manager_settings, method::methods, slice,
+};
 use crate::front::{Command, ErrorName, ManagerView, Power, Refusal, UnitRow, Verb};
 use crate::front::{job_path, matches, unit_path};
 use crate::wire::Value;
 
 /// The interface.
-pub const INTERFACE: Interface<ManagerView> = Interface {
+pub static INTERFACE: Interface<ManagerView> = Interface {
     name: "org.freedesktop.systemd1.Manager",
-    properties: &[PROPERTIES, manager_settings::SETTINGS, manager_settings::LIMITS],
-    methods: METHODS,
+    properties: &[&PROPERTIES, &manager_settings::SETTINGS, &manager_settings::LIMITS],
+    methods: &[&METHODS],
     signals: SIGNALS,
 };
 
-const PROPERTIES: &[Property<ManagerView>] = &[
-    fixed("Version", "s", |m| text(&m.version)),
-    fixed("Virtualization", "s", |m| text(&m.virtualization)),
-    fixed("Architecture", "s", |m| text(&m.architecture)),
-    fixed("Tainted", "s", |m| text(&m.tainted)),
-    fixed("KernelTimestamp", "t", |m| realtime(m.kernel)),
-    fixed("KernelTimestampMonotonic", "t", |m| monotonic(m.kernel)),
-    fixed("UserspaceTimestamp", "t", |m| realtime(m.userspace)),
-    fixed("UserspaceTimestampMonotonic", "t", |m| monotonic(m.userspace)),
-    fixed("FinishTimestamp", "t", |m| realtime(m.finish)),
-    fixed("FinishTimestampMonotonic", "t", |m| monotonic(m.finish)),
-    fixed("UnitsLoadStartTimestamp", "t", |m| realtime(m.units_load_start)),
-    fixed("UnitsLoadStartTimestampMonotonic", "t", |m| monotonic(m.units_load_start)),
-    fixed("UnitsLoadFinishTimestamp", "t", |m| realtime(m.units_load_finish)),
-    fixed("UnitsLoadFinishTimestampMonotonic", "t", |m| monotonic(m.units_load_finish)),
-    quiet("LogLevel", "s", |m| m.log_level.into()),
-    quiet("LogTarget", "s", |m| m.log_target.into()),
-    quiet("NNames", "u", |m| m.n_names.into()),
-    live("NFailedUnits", "u", |m| m.n_failed_units.into()),
-    quiet("NJobs", "u", |m| m.n_jobs.into()),
-    quiet("NInstalledJobs", "u", |m| m.n_installed_jobs.into()),
-    quiet("NFailedJobs", "u", |m| m.n_failed_jobs.into()),
-    quiet("Progress", "d", |m| m.progress.into()),
-    quiet("Environment", "as", |m| texts(&m.environment)),
-    fixed("UnitPath", "as", |m| texts(&m.unit_path)),
-    quiet("ControlGroup", "s", |m| text(&m.control_group)),
-    quiet("SystemState", "s", |m| m.system_state.into()),
-    fixed("DefaultTimeoutStartUSec", "t", |m| m.default_timeout_start_us.into()),
-    fixed("DefaultTimeoutStopUSec", "t", |m| m.default_timeout_stop_us.into()),
-    fixed("DefaultRestartUSec", "t", |m| m.default_restart_us.into()),
-    fixed("DefaultStartLimitIntervalUSec", "t", |m| m.default_start_limit_interval_us.into()),
-    fixed("DefaultStartLimitBurst", "u", |m| m.default_start_limit_burst.into()),
-    quiet("DefaultTasksMax", "t", |m| or_max(m.default_tasks_max)),
-];
+static PROPERTIES: Group<ManagerView> = rows!(
+    ManagerView,
+    [
+        fixed("Version", "s", |m| text(&m.version)),
+        fixed("Virtualization", "s", |m| text(&m.virtualization)),
+        fixed("Architecture", "s", |m| text(&m.architecture)),
+        fixed("Tainted", "s", |m| text(&m.tainted)),
+        fixed("KernelTimestamp", "t", |m| realtime(m.kernel)),
+        fixed("KernelTimestampMonotonic", "t", |m| monotonic(m.kernel)),
+        fixed("UserspaceTimestamp", "t", |m| realtime(m.userspace)),
+        fixed("UserspaceTimestampMonotonic", "t", |m| monotonic(m.userspace)),
+        fixed("FinishTimestamp", "t", |m| realtime(m.finish)),
+        fixed("FinishTimestampMonotonic", "t", |m| monotonic(m.finish)),
+        fixed("UnitsLoadStartTimestamp", "t", |m| realtime(m.units_load_start)),
+        fixed("UnitsLoadStartTimestampMonotonic", "t", |m| monotonic(m.units_load_start)),
+        fixed("UnitsLoadFinishTimestamp", "t", |m| realtime(m.units_load_finish)),
+        fixed("UnitsLoadFinishTimestampMonotonic", "t", |m| monotonic(m.units_load_finish)),
+        quiet("LogLevel", "s", |m| m.log_level.into()),
+        quiet("LogTarget", "s", |m| m.log_target.into()),
+        quiet("NNames", "u", |m| m.n_names.into()),
+        live("NFailedUnits", "u", |m| m.n_failed_units.into()),
+        quiet("NJobs", "u", |m| m.n_jobs.into()),
+        quiet("NInstalledJobs", "u", |m| m.n_installed_jobs.into()),
+        quiet("NFailedJobs", "u", |m| m.n_failed_jobs.into()),
+        quiet("Progress", "d", |m| m.progress.into()),
+        quiet("Environment", "as", |m| texts(&m.environment)),
+        fixed("UnitPath", "as", |m| texts(&m.unit_path)),
+        quiet("ControlGroup", "s", |m| text(&m.control_group)),
+        quiet("SystemState", "s", |m| m.system_state.into()),
+        fixed("DefaultTimeoutStartUSec", "t", |m| m.default_timeout_start_us.into()),
+        fixed("DefaultTimeoutStopUSec", "t", |m| m.default_timeout_stop_us.into()),
+        fixed("DefaultRestartUSec", "t", |m| m.default_restart_us.into()),
+        fixed("DefaultStartLimitIntervalUSec", "t", |m| m.default_start_limit_interval_us.into()),
+        fixed("DefaultStartLimitBurst", "u", |m| m.default_start_limit_burst.into()),
+        quiet("DefaultTasksMax", "t", |m| or_max(m.default_tasks_max)),
+    ]
+);
 
 const SIGNALS: &[Signal] = &[
     ("UnitNew", "so"),
@@ -60,7 +66,7 @@ const SIGNALS: &[Signal] = &[
     ("Reloading", "b"),
 ];
 
-const METHODS: &[Method] = &[
+static METHODS: Methods = methods!([
     method("GetUnit", "s", "o", |c| {
         let name = name_or_own(c)?;
         match c.model.unit(&name, false)? {
@@ -229,7 +235,7 @@ const METHODS: &[Method] = &[
     method("MaskUnitFiles", "asbb", "a(sss)", manager_files::mask),
     method("UnmaskUnitFiles", "asb", "a(sss)", manager_files::unmask),
     method("RevertUnitFiles", "as", "a(sss)", manager_files::revert),
-];
+]);
 
 fn reply_path(path: String) -> Result<Turn, Refusal> {
     Ok(Turn::Reply(vec![Value::path(path)]))

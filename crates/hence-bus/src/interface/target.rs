@@ -4,5 +4,5 @@ use super::Interface;
 use crate::front::UnitView;
 
 /// The interface.
-pub const INTERFACE: Interface<UnitView> =
+pub static INTERFACE: Interface<UnitView> =
     Interface { name: "org.freedesktop.systemd1.Target", properties: &[], methods: &[], signals: &[] };

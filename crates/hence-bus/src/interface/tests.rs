@@ -6,16 +6,25 @@ use hence_unit::UnitKind;
 use std::collections::BTreeMap;
 use std::process::Command as Process;
 
-fn check_rows<V>(interface: &Interface<V>, view: &V) {
+fn check_rows<V: View>(interface: &Interface<V>, view: &V) {
     let mut seen = std::collections::BTreeSet::new();
     for row in interface.rows() {
-        let signature = (row.value)(view).signature();
-        assert_eq!(signature, row.signature, "{}.{}", interface.name, row.name);
-        assert!(seen.insert(row.name), "{}.{} twice", interface.name, row.name);
+        let (name, signature) = (row.name(), row.signature());
+        assert_eq!(row.value(view).signature(), signature, "{}.{name}", interface.name);
+        assert_eq!(row.default().signature(), signature, "{}.{name}", interface.name);
+        assert!(seen.insert(name), "{}.{name} twice", interface.name);
     }
-    for method in interface.methods {
-        assert!(crate::wire::is_signature(method.input) && crate::wire::is_signature(method.output));
-        assert!(seen.insert(method.name), "{}.{} twice", interface.name, method.name);
+    let mut entries = Entries::default();
+    interface.tell(view, &mut entries);
+    let (mut one_by_one, mut expected) = (Entries::default(), Entries::default());
+    interface.rows().for_each(|row| row.tell(view, view.given(), &mut one_by_one));
+    interface.rows().for_each(|row| expected.property(row.name(), &row.value(view)));
+    let expected = expected.into_value();
+    assert_eq!(entries.into_value(), expected, "{}", interface.name);
+    assert_eq!(one_by_one.into_value(), expected, "{}", interface.name);
+    for method in interface.methods() {
+        assert!(crate::wire::is_signature(method.input()) && crate::wire::is_signature(method.output()));
+        assert!(seen.insert(method.name()), "{}.{} twice", interface.name, method.name());
     }
 }
 
@@ -76,7 +85,7 @@ const GOLDEN: &str = include_str!("../../tests/golden/introspection.txt");
 /// Those of these that hence doesn't have.
 const MISSING: &str = include_str!("../../tests/golden/introspection-missing.txt");
 
-fn members<V>(interface: &Interface<V>) -> Vec<String> {
+fn members<V: View>(interface: &Interface<V>) -> Vec<String> {
     let mut xml = String::new();
     crate::front::describe_interface(&mut xml, interface);
     lines(&xml, interface.name)

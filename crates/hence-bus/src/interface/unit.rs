@@ -1,10 +1,8 @@
 //! org.freedesktop.systemd1.Unit: the rows that all kinds share; org.freedesktop.systemd1(5).
 
-use super::{
-    Call, Interface, Method, Property, Turn, configured, fixed, live, method, monotonic, quiet, realtime,
-    stale,
-};
-use super::{text, texts};
+use super::row::{Group, rows};
+use super::shown::{Shown, monotonic, realtime, text, texts};
+use super::{Call, Interface, Methods, Turn, configured, method::methods, owned};
 use crate::front::{Command, ConditionView, ErrorName, Mode, Refusal, UnitView, Verb, Whom};
 use crate::front::{job_path, unit_path};
 use crate::wire::Value;
@@ -29,26 +27,29 @@ pub const KNOWN: &[&str] = &[
 ];
 
 /// The interface.
-pub const INTERFACE: Interface<UnitView> = Interface {
+pub static INTERFACE: Interface<UnitView> = Interface {
     name: "org.freedesktop.systemd1.Unit",
-    properties: &[NAMES, DEPENDENCIES, FILES, STATE, ABILITIES, TESTS, configured::UNIT],
-    methods: METHODS,
+    properties: &[&NAMES, &DEPENDENCIES, &FILES, &STATE, &ABILITIES, &TESTS, &configured::UNIT],
+    methods: &[&METHODS],
     signals: &[],
 };
 
-const NAMES: &[Property<UnitView>] = &[
-    fixed("Id", "s", |v| text(&v.row.id)),
-    fixed("Names", "as", |v| texts(&v.names)),
-    quiet("Following", "s", |v| text(&v.row.following)),
-];
+static NAMES: Group<UnitView> = rows!(
+    UnitView,
+    [
+        fixed("Id", "s", |v| text(&v.row.id)),
+        fixed("Names", "as", |v| texts(&v.names)),
+        quiet("Following", "s", |v| text(&v.row.following)),
+    ]
+);
 
 macro_rules! dependencies {
     ($($name:literal,)*) => {
-        &[$(fixed($name, "as", |v| texts(v.dependency($name))),)*]
+        rows!(UnitView, [$(fixed($name, "as", |v| texts(v.dependency($name))),)*])
     };
 }
 
-const DEPENDENCIES: &[Property<UnitView>] = dependencies! {
+static DEPENDENCIES: Group<UnitView> = dependencies! {
     "Requires",
     "Requisite",
     "Wants",
@@ -80,85 +81,102 @@ const DEPENDENCIES: &[Property<UnitView>] = dependencies! {
     "RequiresMountsFor",
 };
 
-const FILES: &[Property<UnitView>] = &[
-    fixed("Documentation", "as", |v| texts(&v.documentation)),
-    fixed("Description", "s", |v| text(&v.row.description)),
-    fixed("LoadState", "s", |v| v.row.load_state.into()),
-    live("ActiveState", "s", |v| v.row.active_state.into()),
-    live("FreezerState", "s", |v| v.freezer_state.into()),
-    live("SubState", "s", |v| v.row.sub_state.into()),
-    fixed("FragmentPath", "s", |v| text(&v.fragment_path)),
-    fixed("SourcePath", "s", |v| text(&v.source_path)),
-    fixed("DropInPaths", "as", |v| texts(&v.drop_in_paths)),
-    quiet("UnitFileState", "s", |v| text(&v.unit_file_state)),
-    quiet("UnitFilePreset", "s", |v| text(&v.unit_file_preset)),
-];
+static FILES: Group<UnitView> = rows!(
+    UnitView,
+    [
+        fixed("Documentation", "as", |v| texts(&v.documentation)),
+        fixed("Description", "s", |v| text(&v.row.description)),
+        fixed("LoadState", "s", |v| v.row.load_state.into()),
+        live("ActiveState", "s", |v| v.row.active_state.into()),
+        live("FreezerState", "s", |v| v.freezer_state.into()),
+        live("SubState", "s", |v| v.row.sub_state.into()),
+        fixed("FragmentPath", "s", |v| text(&v.fragment_path)),
+        fixed("SourcePath", "s", |v| text(&v.source_path)),
+        fixed("DropInPaths", "as", |v| texts(&v.drop_in_paths)),
+        quiet("UnitFileState", "s", |v| text(&v.unit_file_state)),
+        quiet("UnitFilePreset", "s", |v| text(&v.unit_file_preset)),
+    ]
+);
 
-const STATE: &[Property<UnitView>] = &[
-    live("StateChangeTimestamp", "t", |v| realtime(v.state_change)),
-    live("StateChangeTimestampMonotonic", "t", |v| monotonic(v.state_change)),
-    live("InactiveExitTimestamp", "t", |v| realtime(v.inactive_exit)),
-    live("InactiveExitTimestampMonotonic", "t", |v| monotonic(v.inactive_exit)),
-    live("ActiveEnterTimestamp", "t", |v| realtime(v.active_enter)),
-    live("ActiveEnterTimestampMonotonic", "t", |v| monotonic(v.active_enter)),
-    live("ActiveExitTimestamp", "t", |v| realtime(v.active_exit)),
-    live("ActiveExitTimestampMonotonic", "t", |v| monotonic(v.active_exit)),
-    live("InactiveEnterTimestamp", "t", |v| realtime(v.inactive_enter)),
-    live("InactiveEnterTimestampMonotonic", "t", |v| monotonic(v.inactive_enter)),
-];
+static STATE: Group<UnitView> = rows!(
+    UnitView,
+    [
+        live("StateChangeTimestamp", "t", |v| realtime(v.state_change)),
+        live("StateChangeTimestampMonotonic", "t", |v| monotonic(v.state_change)),
+        live("InactiveExitTimestamp", "t", |v| realtime(v.inactive_exit)),
+        live("InactiveExitTimestampMonotonic", "t", |v| monotonic(v.inactive_exit)),
+        live("ActiveEnterTimestamp", "t", |v| realtime(v.active_enter)),
+        live("ActiveEnterTimestampMonotonic", "t", |v| monotonic(v.active_enter)),
+        live("ActiveExitTimestamp", "t", |v| realtime(v.active_exit)),
+        live("ActiveExitTimestampMonotonic", "t", |v| monotonic(v.active_exit)),
+        live("InactiveEnterTimestamp", "t", |v| realtime(v.inactive_enter)),
+        live("InactiveEnterTimestampMonotonic", "t", |v| monotonic(v.inactive_enter)),
+    ]
+);
 
-const ABILITIES: &[Property<UnitView>] = &[
-    fixed("CanStart", "b", |v| v.can_start.into()),
-    fixed("CanStop", "b", |v| v.can_stop.into()),
-    fixed("CanReload", "b", |v| v.can_reload.into()),
-    fixed("CanIsolate", "b", |v| v.can_isolate.into()),
-    live("Job", "(uo)", job),
-    quiet("NeedDaemonReload", "b", |v| v.need_daemon_reload.into()),
-];
+static ABILITIES: Group<UnitView> = rows!(
+    UnitView,
+    [
+        fixed("CanStart", "b", |v| v.can_start.into()),
+        fixed("CanStop", "b", |v| v.can_stop.into()),
+        fixed("CanReload", "b", |v| v.can_reload.into()),
+        fixed("CanIsolate", "b", |v| v.can_isolate.into()),
+        live("Job", "(uo)", job),
+        quiet("NeedDaemonReload", "b", |v| v.need_daemon_reload.into()),
+    ]
+);
 
-const TESTS: &[Property<UnitView>] = &[
-    live("ConditionResult", "b", |v| v.conditions.result.into()),
-    live("AssertResult", "b", |v| v.asserts.result.into()),
-    live("ConditionTimestamp", "t", |v| realtime(v.conditions.at)),
-    live("ConditionTimestampMonotonic", "t", |v| monotonic(v.conditions.at)),
-    live("AssertTimestamp", "t", |v| realtime(v.asserts.at)),
-    live("AssertTimestampMonotonic", "t", |v| monotonic(v.asserts.at)),
-    stale("Conditions", "a(sbbsi)", |v| conditions(&v.conditions.conditions)),
-    stale("Asserts", "a(sbbsi)", |v| conditions(&v.asserts.conditions)),
-    fixed("LoadError", "(ss)", load_error),
-    fixed("Transient", "b", |v| v.transient.into()),
-    fixed("StartLimitIntervalUSec", "t", |v| v.start_limit_interval_us.into()),
-    fixed("StartLimitBurst", "u", |v| v.start_limit_burst.into()),
-    live("InvocationID", "ay", |v| Value::Bytes(v.invocation_id.map(Vec::from).unwrap_or_default())),
-];
+static TESTS: Group<UnitView> = rows!(
+    UnitView,
+    [
+        live("ConditionResult", "b", |v| v.conditions.result.into()),
+        live("AssertResult", "b", |v| v.asserts.result.into()),
+        live("ConditionTimestamp", "t", |v| realtime(v.conditions.at)),
+        live("ConditionTimestampMonotonic", "t", |v| monotonic(v.conditions.at)),
+        live("AssertTimestamp", "t", |v| realtime(v.asserts.at)),
+        live("AssertTimestampMonotonic", "t", |v| monotonic(v.asserts.at)),
+        stale("Conditions", "a(sbbsi)", |v| conditions(&v.conditions.conditions)),
+        stale("Asserts", "a(sbbsi)", |v| conditions(&v.asserts.conditions)),
+        fixed("LoadError", "(ss)", load_error),
+        fixed("Transient", "b", |v| v.transient.into()),
+        fixed("StartLimitIntervalUSec", "t", |v| v.start_limit_interval_us.into()),
+        fixed("StartLimitBurst", "u", |v| v.start_limit_burst.into()),
+        live("InvocationID", "ay", |v| Shown::Bytes(v.invocation_id.as_ref().map_or(&[], |id| id))),
+    ]
+);
 
-fn job(view: &UnitView) -> Value {
+fn job(view: &UnitView) -> Shown<'_> {
     let (id, path) = match view.row.job {
         Some((id, _)) => (id, job_path(id)),
         None => (0, "/".into()),
     };
-    Value::Struct(vec![Value::Uint32(id), Value::path(path)])
+    Value::Struct(vec![Value::Uint32(id), Value::path(path)]).into()
 }
 
-fn load_error(view: &UnitView) -> Value {
-    let (name, message) = view.load_error.clone().unwrap_or_default();
-    Value::Struct(vec![name.into(), message.into()])
+fn load_error(view: &UnitView) -> Shown<'_> {
+    match &view.load_error {
+        None => Shown::Default,
+        Some((name, message)) => Value::Struct(vec![owned(name), owned(message)]).into(),
+    }
 }
 
-fn conditions(conditions: &[ConditionView]) -> Value {
+fn conditions(conditions: &[ConditionView]) -> Shown<'_> {
+    if conditions.is_empty() {
+        return Shown::Default;
+    }
     let row = |c: &ConditionView| {
         Value::Struct(vec![
             c.directive.into(),
             c.trigger.into(),
             c.negate.into(),
-            text(&c.parameter),
+            owned(&c.parameter),
             c.state.into(),
         ])
     };
-    Value::array("(sbbsi)", conditions.iter().map(row).collect())
+    Value::array("(sbbsi)", conditions.iter().map(row).collect()).into()
 }
 
-const METHODS: &[Method] = &[
+static METHODS: Methods = methods!([
     method("Start", "s", "o", |c| enqueue_own(c, Verb::Start)),
     method("Stop", "s", "o", |c| enqueue_own(c, Verb::Stop)),
     method("Reload", "s", "o", |c| enqueue_own(c, Verb::Reload)),
@@ -187,7 +205,7 @@ const METHODS: &[Method] = &[
     }),
     method("Freeze", "", "", |c| Ok(Turn::Ask(Command::Freeze { unit: c.own_unit()?, thaw: false }))),
     method("Thaw", "", "", |c| Ok(Turn::Ask(Command::Freeze { unit: c.own_unit()?, thaw: true }))),
-];
+]);
 
 fn enqueue_own(call: &mut Call<'_>, verb: Verb) -> Result<Turn, Refusal> {
     let unit = call.own_unit()?;
@@ -225,12 +243,12 @@ pub(super) fn list_row(row: &crate::front::UnitRow) -> Value {
         None => (0, "", "/".into()),
     };
     Value::Struct(vec![
-        text(&row.id),
-        text(&row.description),
+        owned(&row.id),
+        owned(&row.description),
         row.load_state.into(),
         row.active_state.into(),
         row.sub_state.into(),
-        text(&row.following),
+        owned(&row.following),
         Value::path(unit_path(&row.id)),
         id.into(),
         job_type.into(),

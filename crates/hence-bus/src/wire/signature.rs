@@ -89,7 +89,7 @@ fn dict_entry(signature: &[u8], at: usize, arrays: u32, structs: u32) -> Result<
 }
 
 /// Alignment of the type that begins with this code, in bytes.
-pub fn alignment(code: u8) -> usize {
+pub const fn alignment(code: u8) -> usize {
     match code {
         b'y' | b'g' | b'v' => 1,
         b'n' | b'q' => 2,

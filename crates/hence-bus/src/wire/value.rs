@@ -33,6 +33,8 @@ pub enum Value {
     Fd(u32),
     /// `ay`, the one array that is not a list of values.
     Bytes(Vec<u8>),
+    /// `a{sv}`, its entries encoded already; only to be written.
+    Entries(Vec<u8>),
     /// `a…` of anything but bytes.
     Array(Box<Array>),
     /// `(…)`
@@ -138,6 +140,7 @@ impl Value {
             Value::Fd(_) => "h",
             Value::Bytes(_) => "ay",
             Value::Variant(_) => "v",
+            Value::Entries(_) => "a{sv}",
             Value::Array(_) | Value::Struct(_) | Value::Entry(_) => return None,
         })
     }

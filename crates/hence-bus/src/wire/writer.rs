@@ -15,9 +15,15 @@ impl<'a> Writer<'a> {
         Writer { out, start }
     }
 
+    /// Goes on with what the buffer holds from its beginning.
+    pub fn within(out: &'a mut Vec<u8>) -> Writer<'a> {
+        Writer { out, start: 0 }
+    }
+
     pub fn align(&mut self, to: usize) {
-        let length = (self.out.len() - self.start).next_multiple_of(to);
-        self.out.resize(self.start + length, 0);
+        // Alignments are powers of two.
+        let padding = self.length().wrapping_neg() & (to - 1);
+        self.out.extend_from_slice(&[0; 8][..padding]);
     }
 
     /// Bytes written so far.
@@ -47,8 +53,10 @@ impl<'a> Writer<'a> {
 
     /// Text cannot carry a NUL: it is cut there.
     pub fn string(&mut self, text: &str) {
-        let end = text.bytes().position(|byte| byte == 0).unwrap_or(text.len());
-        let text = &text.as_bytes()[..end];
+        let mut text = text.as_bytes();
+        if text.contains(&0) {
+            text = text.split(|&byte| byte == 0).next().unwrap_or_default();
+        }
         self.uint32(u32::try_from(text.len()).unwrap_or(u32::MAX));
         self.out.extend_from_slice(text);
         self.byte(0);
@@ -59,6 +67,11 @@ impl<'a> Writer<'a> {
         self.byte(length as u8);
         self.out.extend_from_slice(&signature.as_bytes()[..length]);
         self.byte(0);
+    }
+
+    pub fn bytes(&mut self, bytes: &[u8]) {
+        self.uint32(u32::try_from(bytes.len()).unwrap_or(u32::MAX));
+        self.out.extend_from_slice(bytes);
     }
 
     pub fn value(&mut self, value: &Value) {
@@ -74,8 +87,10 @@ impl<'a> Writer<'a> {
             Value::Double(v) => self.fixed(v.to_le_bytes()),
             Value::Str(v) | Value::Path(v) => self.string(v),
             Value::Signature(v) => self.signature(v),
-            Value::Bytes(v) => {
+            Value::Bytes(v) => self.bytes(v),
+            Value::Entries(v) => {
                 self.uint32(u32::try_from(v.len()).unwrap_or(u32::MAX));
+                self.align(8);
                 self.out.extend_from_slice(v);
             }
             Value::Array(array) => {
@@ -95,13 +110,16 @@ impl<'a> Writer<'a> {
                 self.value(&entry.0);
                 self.value(&entry.1);
             }
-            Value::Variant(inner) => {
-                match inner.simple_signature() {
-                    Some(simple) => self.signature(simple),
-                    None => self.signature(&inner.signature()),
-                }
-                self.value(inner);
-            }
+            Value::Variant(inner) => self.variant(inner),
         }
+    }
+
+    /// A value behind its signature.
+    pub fn variant(&mut self, inner: &Value) {
+        match inner.simple_signature() {
+            Some(simple) => self.signature(simple),
+            None => self.signature(&inner.signature()),
+        }
+        self.value(inner);
     }
 }

@@ -141,6 +141,7 @@ impl Engine {
             out.field("record", &job.record);
             out.field("ignore_order", &job.ignore_order);
             out.field("irreversible", &job.irreversible);
+            out.field("began_us", &job.began_us);
             for (key, armed, after_us) in of_jobs.remove(&job.id).unwrap_or_default() {
                 out.field(key, &(armed, after_us));
             }
@@ -301,6 +302,7 @@ impl Engine {
             resume_at: 0,
             timeout: None,
             running_timeout: None,
+            began_us: section.get("began_us")?.unwrap_or((self.now.monotonic_us, None)),
         };
         for (armed, after_us) in section.all::<(Armed, u64)>("timeout")? {
             self.deadlines.rearm(armed, DeadlineFor::Job(id), after_us);
@@ -366,6 +368,10 @@ impl Engine {
             (State::Path(_), SubState::Waiting) if !paths => {
                 let config = Some(u.config.clone());
                 self.effect(Effect::WatchPaths { unit, config });
+            }
+            (State::Scope(scope), _) if scope.controller().is_some() => {
+                let name = scope.controller().unwrap_or_default().into();
+                self.effect(Effect::WatchName { unit, name });
             }
             (State::Service(service), SubState::Start | SubState::StartPost | SubState::Running)
                 if service.main_pid().is_some() =>

@@ -139,8 +139,7 @@ impl Engine {
             State::Socket(s) => s.connections == 0 && s.control_pid().is_none(),
             State::Scope(s) => !s.is_taking_up(),
             // What is mounted there may outlive a command that failed.
-            State::Mount(m) => m.is_at_rest(),
-            State::Swap(s) => s.is_at_rest(),
+            State::Mount(a) | State::Swap(a) => a.is_at_rest(),
             State::Device(device) => !device.up,
             State::Target { .. } | State::Slice { .. } | State::Timer(_) | State::Path(_) | State::Other => {
                 true

@@ -54,12 +54,12 @@ impl Engine {
 
     /// Makes units without files of their own, and starts the first when all that they need is loaded.
     fn make(&mut self, token: u64, transient: Transient, cause: &Cause) {
-        let Transient { unit, mode, units, processes } = transient;
+        let Transient { unit, mode, units, processes, controller } = transient;
         for (config, files) in units {
             self.loaded_by(*config, files, vec![cause.clone()]);
         }
         let unit = self.reference(&unit);
-        self.scope_takes(unit, processes);
+        self.scope_takes(unit, processes, controller);
         self.made.push(Made { token, unit, mode, cause: cause.clone() });
     }
 

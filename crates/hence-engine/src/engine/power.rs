@@ -22,6 +22,8 @@ pub enum Role {
     Container,
     /// Process 1 of a machine.
     Machine,
+    /// A user's own, for that user's units: it ends, and the machine is none of its business.
+    User,
 }
 
 /// What becomes of the machine once hence has ended; systemd's word.
@@ -182,6 +184,9 @@ impl Engine {
             }
             return;
         }
+        if self.settings.role == Role::User && self.signal_of_user(signal, &cause) {
+            return;
+        }
         let (isolate, forced) = (JobMode::Isolate, JobMode::ReplaceIrreversibly);
         let (unit, mode) = match signal {
             SIGTERM if self.settings.role == Role::Container => return self.asked_to_end(cause),
@@ -200,6 +205,10 @@ impl Engine {
                 14 => return self.finish_now(Objective::PowerOff, cause),
                 15 => return self.finish_now(Objective::Reboot, cause),
                 16 => return self.finish_now(Objective::Kexec, cause),
+                25 => {
+                    self.reexecution = Some(record);
+                    return;
+                }
                 _ => return,
             },
             SIGTERM => {
@@ -212,6 +221,20 @@ impl Engine {
         if let Some(unit) = UnitName::new(unit) {
             self.start_later(&unit, mode, cause);
         }
+    }
+
+    /// What is another thing to a user's own than to process 1; systemd(1), "Signals". True: that is all.
+    fn signal_of_user(&mut self, signal: u8, cause: &Cause) -> bool {
+        match signal {
+            SIGTERM | SIGINT => self.asked_to_end(cause.clone()),
+            // Keys of the console, and the machine's end.
+            SIGWINCH => {}
+            SIGRTMIN.. if (3..=6).contains(&(signal - SIGRTMIN)) => {}
+            SIGRTMIN.. if (13..=16).contains(&(signal - SIGRTMIN)) => {}
+            SIGRTMIN.. if signal - SIGRTMIN == 24 => self.finish_now(Objective::Exit, cause.clone()),
+            _ => return false,
+        }
+        true
     }
 
     /// A container is asked to end; asked again, it doesn't wait for services any longer.
@@ -250,6 +273,11 @@ impl Engine {
             let text = format!("This hence runs in the foreground and does not {what} the machine.");
             return Err(Refusal::NotSupported(text.into()));
         }
+        if self.settings.role == Role::User && objective != Objective::Exit {
+            let what = objective.as_str();
+            let text = format!("This hence runs a user's units and does not {what} the machine.");
+            return Err(Refusal::NotSupported(text.into()));
+        }
         self.finish_now(objective, Cause { record, rule: None });
         Ok(())
     }
@@ -274,6 +302,10 @@ impl Engine {
                 self.power.cause = Some(cause.clone());
                 self.end(cause.record, self.power.exit_status);
             }
+            return;
+        }
+        // systemd.unit(5): a user's units can end their own manager and nothing else.
+        if self.settings.role == Role::User && objective != Objective::Exit {
             return;
         }
         // A machine can't be left: what ends it is powering off, as under systemd.
@@ -519,6 +551,32 @@ mod tests {
         let mut e = engine(Role::Machine, &["a.target"]);
         assert_eq!(ask(&mut e, Verb::Reboot, RequestKind::Power(Objective::Reboot)), Some(0));
         assert_eq!(e.objective(), Objective::Reboot);
+    }
+
+    #[test]
+    fn a_users_own_ends_and_leaves_the_machine_alone() {
+        for signal_to_end in [SIGTERM, SIGINT] {
+            let mut e = engine(Role::User, &["a.target"]);
+            assert_eq!(signal(&mut e, signal_to_end), Some(0));
+            assert_eq!((e.objective(), state(&e, "a.target")), (Objective::Exit, ActiveState::Inactive));
+        }
+        let mut e = engine(Role::User, &["a.target", "kbrequest.target", "poweroff.target"]);
+        for of_machine in [SIGWINCH, SIGRTMIN + 4, SIGRTMIN + 5, SIGRTMIN + 13, SIGRTMIN + 15] {
+            assert_eq!(signal(&mut e, of_machine), None);
+        }
+        assert_eq!(ask(&mut e, Verb::Reboot, RequestKind::Power(Objective::Reboot)), None);
+        assert!(records(&mut e).into_iter().any(|r| matches!(r.fact, Fact::Refused { .. })));
+        let (unit, record) = (e.find("a.target").expect("a known unit"), RecordId(0));
+        e.act_for(unit, "FailureAction", EmergencyAction::RebootImmediate, record);
+        assert!(!e.is_ending());
+        for up in ["kbrequest.target", "poweroff.target"] {
+            assert_eq!(state(&e, up), ActiveState::Inactive);
+        }
+        assert_eq!((signal(&mut e, SIGRTMIN + 25), e.reexecution().is_some()), (None, true));
+        assert_eq!((signal(&mut e, SIGRTMIN + 24), e.objective()), (Some(0), Objective::Exit));
+        let mut e = engine(Role::User, &["a.target"]);
+        assert_eq!(ask(&mut e, Verb::SetExitStatus, RequestKind::ExitStatus(5)), None);
+        assert_eq!(ask(&mut e, Verb::Exit, RequestKind::Power(Objective::Exit)), Some(5));
     }
 
     #[test]

@@ -144,6 +144,9 @@ impl Engine {
 
     /// Timers, paths and timeouts follow their new lines at once; sockets stay open as they are.
     pub(super) fn wait_anew(&mut self, unit: UnitId, record: RecordId) {
+        if self.units[unit.0 as usize].config.load == LoadState::Loaded {
+            self.rearm_job(unit);
+        }
         let u = &self.units[unit.0 as usize];
         match (&u.state, u.sub_state()) {
             (State::Timer(_), SubState::Waiting | SubState::Elapsed) => {
@@ -155,9 +158,13 @@ impl Engine {
             }
             // What runs without a file keeps what was armed by it.
             _ if u.config.load != LoadState::Loaded => {}
-            (State::Service(_), _) => self.rearm_service(unit),
+            (State::Service(_), _) => {
+                self.rearm_service(unit);
+                self.rearm_watchdog(unit);
+            }
             (State::Socket(_), _) => self.rearm_socket(unit),
             (State::Scope(_), _) => self.rearm_scope(unit),
+            (State::Mount(_) | State::Swap(_), _) => self.rearm_command(unit),
             _ => {}
         }
     }

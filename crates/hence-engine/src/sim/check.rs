@@ -262,7 +262,7 @@ pub(super) fn settled(world: &World) -> Vec<String> {
         if unit.job != Some(job.id) {
             say(format!("job {} of {} isn't the unit's", job.id.0, unit.name()));
         }
-        if job.state == JobState::Waiting && !engine.run_queue.contains(&job.id) {
+        if job.state == JobState::Waiting && !engine.run_queue.contains(job.id) {
             waits_rightly(engine, job, &mut say);
         }
     }

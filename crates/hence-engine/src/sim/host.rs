@@ -59,6 +59,9 @@ impl World {
             }
             // The simulator has no bus.
             Effect::WatchName { unit, name } => Some(Event::BusName { unit, name, owned: None }),
+            Effect::RequestStop { unit, controller } => {
+                Some(Event::BusName { unit, name: controller, owned: None })
+            }
             Effect::Finished(status) => {
                 let again = self.finished.replace(status).is_some();
                 if again {

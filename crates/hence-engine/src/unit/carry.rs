@@ -3,7 +3,8 @@
 
 use super::{Path, State, Times, Unit};
 use crate::carry::{Section, Unread, Writer, carry_fields, carry_words};
-use crate::unit::{Device, Mount, Scope, Service, Socket, Swap, Timer};
+use crate::unit::attached::{Attached, MOUNT, SWAP};
+use crate::unit::{Device, Scope, Service, Socket, Timer};
 use crate::{Freezer, UnitId};
 use alloc::boxed::Box;
 use hence_ledger::SubState;
@@ -21,9 +22,9 @@ impl State {
             }
             State::Timer(timer) => timer.put_fields(out),
             State::Path(path) => path.put_fields(out),
-            State::Mount(mount) => mount.put_fields(out),
+            State::Mount(mount) => mount.put(&MOUNT, out),
             State::Scope(scope) => scope.put_fields(out),
-            State::Swap(swap) => swap.put_fields(out),
+            State::Swap(swap) => swap.put(&SWAP, out),
             State::Device(device) => out.field("up", &device.up),
             State::Target { up } | State::Slice { up } => out.field("up", up),
             State::Other => {}
@@ -54,11 +55,7 @@ impl State {
                 path.take_fields(from)?;
                 State::Path(path)
             }
-            State::Mount(_) => {
-                let mut mount = Box::<Mount>::default();
-                mount.take_fields(from)?;
-                State::Mount(mount)
-            }
+            State::Mount(_) => State::Mount(Attached::taken(&MOUNT, from)?),
             State::Scope(_) => {
                 let mut scope = Box::<Scope>::default();
                 scope.take_fields(from)?;
@@ -67,11 +64,7 @@ impl State {
             State::Target { .. } => State::Target { up: from.need("up")? },
             State::Slice { .. } => State::Slice { up: from.need("up")? },
             State::Device(_) => State::Device(Device { up: from.need("up")?, ..Device::default() }),
-            State::Swap(_) => {
-                let mut swap = Box::<Swap>::default();
-                swap.take_fields(from)?;
-                State::Swap(swap)
-            }
+            State::Swap(_) => State::Swap(Attached::taken(&SWAP, from)?),
             State::Other => State::Other,
         })
     }
@@ -119,11 +112,11 @@ impl State {
             State::Timer(_) | State::Path(_) => {
                 matches!(sub, Dead | Failed | Waiting | Elapsed | TriggerRunning)
             }
-            State::Mount(_) => matches!(sub, Dead | Failed | Mounting | Mounted | Unmounting),
+            State::Mount(_) => MOUNT.has(sub),
             State::Scope(_) => {
                 matches!(sub, Dead | Failed | Running | Abandoned | StopSigterm | StopSigkill)
             }
-            State::Swap(_) => matches!(sub, Dead | Failed | SwapActivating | Active | SwapDeactivating),
+            State::Swap(_) => SWAP.has(sub),
             State::Target { .. } | State::Slice { .. } | State::Device(_) | State::Other => true,
         }
     }

@@ -6,7 +6,7 @@ use crate::job::{Performed, is_down};
 use crate::restart::RateLimit;
 use crate::{Effect, Engine, UnitId};
 use alloc::vec;
-use hence_ledger::{Cause, DeadlineKind, Fact, JobType, RecordId, SubState, Text, UnitResult};
+use hence_ledger::{Cause, DeadlineKind, Fact, JobResult, JobType, RecordId, SubState, Text, UnitResult};
 use hence_unit::{Atom, Kind, config::JobMode};
 
 /// The machine of a path unit.
@@ -46,6 +46,14 @@ impl Engine {
     }
 
     pub(crate) fn start_path(&mut self, unit: UnitId, cause: &Cause) -> Performed {
+        if self.refuses_trigger(unit, cause) {
+            return Performed::End(JobResult::Failed);
+        }
+        if let Err(record) = self.test_start_limit(unit, cause) {
+            let cause = Cause { record, rule: None };
+            self.path_state(unit, SubState::Failed, UnitResult::StartLimitHit, cause);
+            return Performed::End(JobResult::Failed);
+        }
         self.path_state(unit, SubState::Waiting, UnitResult::Success, cause.clone());
         Performed::Begun
     }

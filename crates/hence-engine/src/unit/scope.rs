@@ -9,7 +9,7 @@ use crate::deadline::{Armed, DeadlineFor};
 use crate::job::Performed;
 use crate::{Adopted, Effect, Engine, KillScope, Refusal, UnitId};
 use alloc::{boxed::Box, format, vec, vec::Vec};
-use hence_ledger::{Cause, DeadlineKind, Fact, JobResult, ProcessRole, RecordId, SubState, UnitResult};
+use hence_ledger::{Cause, DeadlineKind, Fact, JobResult, ProcessRole, RecordId, SubState, Text, UnitResult};
 use hence_unit::{
     Kind,
     config::{KillMode, ScopeConfig},
@@ -26,8 +26,12 @@ pub struct Scope {
     /// Its start waits to hear which of them there are.
     taking_up: bool,
     deadline: Option<Armed>,
-    /// The last signal that hence sent to it.
+    /// The last signal that hence sent to it, or that its controller was asked.
     signal_record: Option<RecordId>,
+    /// Controller=, as long as it is on the bus.
+    controller: Option<Text>,
+    /// The controller was asked to stop it, and no signal was sent so far.
+    asked: bool,
 }
 
 impl Default for Scope {
@@ -39,15 +43,24 @@ impl Default for Scope {
             taking_up: false,
             deadline: None,
             signal_record: None,
+            controller: None,
+            asked: false,
         }
     }
 }
 
-carry_machine! { Scope { sub, result, processes, taking_up, deadline, signal_record } }
+carry_machine! { Scope {
+    sub, result, processes, taking_up, deadline, signal_record, controller, asked
+} }
 
 impl Scope {
     pub(crate) fn is_taking_up(&self) -> bool {
         self.taking_up
+    }
+
+    /// Who is asked to stop it, by a name on the bus.
+    pub fn controller(&self) -> Option<&str> {
+        self.controller.as_deref()
     }
 }
 
@@ -104,9 +117,10 @@ impl Engine {
     }
 
     /// What a new scope takes up when it starts.
-    pub(crate) fn scope_takes(&mut self, unit: UnitId, processes: Vec<u32>) {
+    pub(crate) fn scope_takes(&mut self, unit: UnitId, processes: Vec<u32>, controller: Option<Text>) {
         if let Some(scope) = self.scope(unit) {
             scope.processes = processes;
+            scope.controller = controller;
         }
     }
 
@@ -170,6 +184,47 @@ impl Engine {
         let longest = self.scope_config(unit).runtime_max;
         self.arm_scope(unit, longest);
         self.effect(Effect::ReportEmpty(unit));
+        if let Some(name) = self.scope(unit).and_then(|scope| scope.controller.clone()) {
+            self.effect(Effect::WatchName { unit, name: name.as_ref().into() });
+        }
+    }
+
+    /// The name of a controller has this owner now. One that is gone is asked no more; where nobody could be
+    /// asked, the processes are signalled.
+    pub(crate) fn scope_controller(&mut self, unit: UnitId, name: &str, owned: Option<bool>) {
+        let of_scope =
+            |state: &State| matches!(state, State::Scope(scope) if scope.controller() == Some(name));
+        if !self.units.get(unit.0 as usize).is_some_and(|u| of_scope(&u.state)) {
+            return;
+        }
+        let record = self.units[unit.0 as usize].record;
+        let Some(scope) = self.scope(unit) else { return };
+        if owned == Some(false) {
+            scope.controller = None;
+        }
+        let unheard = owned.is_none() && scope.asked && scope.sub == SubState::StopSigterm;
+        if unheard {
+            scope.asked = false;
+            let config = self.scope_config(unit);
+            match Self::scope_plan(&config, SubState::StopSigterm) {
+                Some(plan) => self.scope_send(unit, &plan, record),
+                None => self.scope_dead(unit, UnitResult::Success, Cause { record, rule: None }),
+            }
+        }
+    }
+
+    /// What a scope's processes are sent in this state. A scope has no main process: where only that one is
+    /// signalled, nobody is.
+    fn scope_plan(config: &ScopeConfig, to: SubState) -> Option<kill::Plan> {
+        kill::plan(&config.kill, to, false).filter(|_| config.kill.mode == KillMode::ControlGroup)
+    }
+
+    fn scope_send(&mut self, unit: UnitId, plan: &kill::Plan, record: RecordId) {
+        let cause = self.kill_cause(unit, plan, record);
+        let sent = self.send(unit, plan, (None, None), 0, KillScope::Group, cause);
+        if let Some(scope) = self.scope(unit) {
+            scope.signal_record = Some(sent);
+        }
     }
 
     pub(crate) fn stop_scope(&mut self, unit: UnitId, cause: &Cause) -> Performed {
@@ -187,18 +242,30 @@ impl Engine {
             scope.result = result;
         }
         let config = self.scope_config(unit);
-        // A scope has no main process: where only that one is signalled, nobody is.
-        let plan = kill::plan(&config.kill, to, false).filter(|_| config.kill.mode == KillMode::ControlGroup);
-        let Some(plan) = plan else {
+        let controller = self.scope(unit).and_then(|scope| scope.controller.clone());
+        if let Some(controller) = controller.filter(|_| to == SubState::StopSigterm) {
+            return self.ask_controller(unit, controller, config.timeout_stop, cause);
+        }
+        let Some(plan) = Self::scope_plan(&config, to) else {
             return self.scope_dead(unit, UnitResult::Success, cause);
         };
         let record = self.scope_state(unit, to, cause);
         self.arm_scope(unit, config.timeout_stop);
-        let cause = self.kill_cause(unit, &plan, record);
-        let sent = self.send(unit, &plan, (None, None), 0, KillScope::Group, cause);
+        self.scope_send(unit, &plan, record);
+    }
+
+    /// Who made the scope knows better how its processes end; org.freedesktop.systemd1(5), "RequestStop".
+    fn ask_controller(&mut self, unit: UnitId, controller: Text, timeout_us: u64, cause: Cause) {
+        let record = self.scope_state(unit, SubState::StopSigterm, cause);
+        self.arm_scope(unit, timeout_us);
+        let cause = Cause { record, rule: None };
+        let fact = Fact::StopAsked { controller: controller.clone() };
+        let asked = self.record(Some(unit), vec![cause], fact);
         if let Some(scope) = self.scope(unit) {
-            scope.signal_record = Some(sent);
+            scope.signal_record = Some(asked);
+            scope.asked = true;
         }
+        self.effect(Effect::RequestStop { unit, controller: controller.as_ref().into() });
     }
 
     /// The answer to a signal of a scope: nobody may have been left to get it.

@@ -274,6 +274,14 @@ impl Engine {
         self.service_mut(unit).deadline = armed;
     }
 
+    /// Whether it is a simple service whose process is on its way: its start can fail only by that process.
+    /// For systemd it is over at the fork.
+    pub(crate) fn is_being_born(&self, unit: UnitId) -> bool {
+        let State::Service(service) = &self.units[unit.0 as usize].state else { return false };
+        service.sub == SubState::Start
+            && matches!(self.service_config(unit).service_type, ServiceType::Simple | ServiceType::Idle)
+    }
+
     /// The unit's lines are others now: what is armed counts from when the state began, by the new ones.
     pub(crate) fn rearm_service(&mut self, unit: UnitId) {
         use SubState::*;

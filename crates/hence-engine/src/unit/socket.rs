@@ -8,11 +8,11 @@ use super::State;
 use crate::carry::carry_machine;
 use crate::job::{Performed, is_down};
 use crate::restart::RateLimit;
-use crate::{ConnectionId, Effect, Engine, Refusal, UnitId};
-use alloc::{boxed::Box, format, vec, vec::Vec};
+use crate::{ConnectionId, Effect, Engine, UnitId};
+use alloc::{boxed::Box, vec, vec::Vec};
 use commands::Commands;
 use hence_ledger::{Cause, DeadlineKind, Fact, JobResult, JobType, RecordId, SubState, Text, UnitResult};
-use hence_unit::{Atom, LoadState, UnitKind, UnitName, config::JobMode, config::SocketConfig};
+use hence_unit::{Atom, UnitKind, UnitName, config::JobMode, config::SocketConfig};
 
 /// The machine of a socket.
 #[derive(Debug)]
@@ -95,14 +95,11 @@ impl Engine {
         // Its service must not run already without these sockets (systemd: "Socket service already active").
         let limits = self.socket_config(unit);
         if !limits.accept {
+            if self.refuses_trigger(unit, cause) {
+                return Performed::End(JobResult::Failed);
+            }
             for (service, _) in self.linked(unit, Atom::Triggers) {
                 let state = self.active_state(service);
-                if self.units[service.0 as usize].config.load != LoadState::Loaded {
-                    let name = self.units[service.0 as usize].name();
-                    let text = format!("Socket service {name} not loaded, refusing.");
-                    self.refused(Some(unit), vec![cause.clone()], &Refusal::NoSuchUnit(text.into()));
-                    return Performed::End(JobResult::Failed);
-                }
                 if !is_down(state) && !self.units[service.0 as usize].will_restart() {
                     return Performed::End(JobResult::Failed);
                 }

@@ -6,13 +6,14 @@ use crate::deadline::{Armed, DeadlineFor, Deadlines};
 use crate::job::{Performed, is_down};
 use crate::{Engine, Time, UnitId};
 use alloc::{format, vec};
-use hence_ledger::{Cause, DeadlineKind, Fact, JobType, RecordId, Rule, SubState};
+use hence_ledger::{Cause, DeadlineKind, Fact, JobResult, JobType, RecordId, Rule, SubState, UnitResult};
 use hence_unit::{Atom, Kind, config::JobMode, config::TimerBase};
 
 /// The machine of a timer.
 #[derive(Debug)]
 pub struct Timer {
     pub(crate) sub: SubState,
+    pub(crate) result: UnitResult,
     /// When it is due, and the line that says so.
     due: Option<(Armed, Option<Rule>)>,
     /// When it last elapsed.
@@ -21,11 +22,11 @@ pub struct Timer {
 
 impl Default for Timer {
     fn default() -> Self {
-        Timer { sub: SubState::Dead, due: None, last_trigger: None }
+        Timer { sub: SubState::Dead, result: UnitResult::Success, due: None, last_trigger: None }
     }
 }
 
-carry_machine! { Timer { sub, due, last_trigger } }
+carry_machine! { Timer { sub, result, due, last_trigger } }
 
 impl Timer {
     /// When it is due, in microseconds of the monotonic clock.
@@ -56,8 +57,24 @@ impl Engine {
         self.set_state(unit, put, vec![cause], false, false)
     }
 
-    pub(crate) fn start_timer(&mut self, unit: UnitId, cause: &Cause) -> Performed {
+    /// It goes down with that result.
+    fn timer_failed(&mut self, unit: UnitId, result: UnitResult, record: RecordId) {
         if let Some(timer) = self.timer(unit) {
+            timer.result = result;
+        }
+        self.timer_state(unit, SubState::Failed, Cause { record, rule: None });
+    }
+
+    pub(crate) fn start_timer(&mut self, unit: UnitId, cause: &Cause) -> Performed {
+        if self.refuses_trigger(unit, cause) {
+            return Performed::End(JobResult::Failed);
+        }
+        if let Err(record) = self.test_start_limit(unit, cause) {
+            self.timer_failed(unit, UnitResult::StartLimitHit, record);
+            return Performed::End(JobResult::Failed);
+        }
+        if let Some(timer) = self.timer(unit) {
+            timer.result = UnitResult::Success;
             timer.last_trigger = None;
         }
         self.arm_timer(unit, cause.clone(), true);
@@ -153,7 +170,7 @@ impl Engine {
         let fact = Fact::DeadlineReached { deadline: DeadlineKind::Timer, after_us };
         let record = self.record(Some(unit), vec![own], fact);
         let Some((other, rule)) = self.linked(unit, Atom::Triggers).first().cloned() else {
-            self.timer_state(unit, SubState::Failed, Cause { record, rule: None });
+            self.timer_failed(unit, UnitResult::Resources, record);
             return;
         };
         let cause = Cause { record, rule };
@@ -163,7 +180,7 @@ impl Engine {
             }
             Err(refusal) => {
                 let record = self.refused(Some(other), vec![cause], &refusal);
-                self.timer_state(unit, SubState::Failed, Cause { record, rule: None });
+                self.timer_failed(unit, UnitResult::Resources, record);
             }
         }
     }

@@ -2,14 +2,14 @@
 //! systemd.environment-generator(7). One after the other, each with the output of those before it, all of
 //! them together with a limit; one that fails is told and changes nothing.
 
-use super::generators::{MOST, find};
+use super::generators::{MOST, Scope, find};
 use crate::environment::{Environment, parse};
-use rustix::event::{PollFd, PollFlags, poll};
+use crate::limited::{Limited, readable};
+use rustix::event::{PollFd, PollFlags};
 use std::{
     io::Read,
     os::fd::AsFd,
-    os::unix::process::CommandExt,
-    path::{Path, PathBuf},
+    path::Path,
     process::{Command, Stdio},
     time::{Duration, Instant},
 };
@@ -19,22 +19,17 @@ const LIMIT: Duration = Duration::from_secs(90);
 /// Most that one may print, in bytes.
 const OUTPUT: usize = 1 << 20;
 
-/// Where they are, first the folders that win.
-const FOLDERS: [&str; 5] = [
-    "/run/systemd/system-environment-generators",
-    "/etc/systemd/system-environment-generators",
-    "/usr/local/lib/systemd/system-environment-generators",
-    "/usr/lib/systemd/system-environment-generators",
-    "/lib/systemd/system-environment-generators",
-];
-
 /// Runs all of them, in the order of their names. Returns what they assign, as NAME=VALUE, and what went
 /// wrong, in sentences. `given`: the environment that they begin with.
-pub fn run(given: &[Box<str>]) -> (Vec<Box<str>>, Vec<String>) {
-    run_of(&FOLDERS.map(PathBuf::from), given, LIMIT)
+pub fn run(scope: Scope, given: &[Box<str>]) -> (Vec<Box<str>>, Vec<String>) {
+    run_of(&scope.folders("environment-generators"), given, LIMIT)
 }
 
-fn run_of(folders: &[PathBuf], given: &[Box<str>], limit: Duration) -> (Vec<Box<str>>, Vec<String>) {
+fn run_of(
+    folders: &[std::path::PathBuf],
+    given: &[Box<str>],
+    limit: Duration,
+) -> (Vec<Box<str>>, Vec<String>) {
     let (mut all, mut own) = (Environment::new(given), Environment::default());
     let mut notes = Vec::new();
     let until = Instant::now() + limit;
@@ -56,15 +51,13 @@ fn run_of(folders: &[PathBuf], given: &[Box<str>], limit: Duration) -> (Vec<Box<
 fn output(path: &Path, environment: &Environment, until: Instant) -> Result<String, String> {
     let mut command = Command::new(path);
     command.env_clear().envs(environment.iter().filter_map(|v| v.split_once('=')));
-    command.stdin(Stdio::null()).stdout(Stdio::piped()).current_dir("/").process_group(0);
-    let mut child = command.spawn().map_err(|e| format!("can't be run: {e}"))?;
-    let read = child.stdout.take().ok_or("has no output").and_then(|mut pipe| {
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).current_dir("/");
+    let mut program = Limited::start(&mut command).map_err(|e| format!("can't be run: {e}"))?;
+    let read = program.stdout().ok_or("has no output").and_then(|mut pipe| {
         let mut bytes = Vec::new();
         let mut buffer = [0; 8192];
         loop {
-            let left = until.saturating_duration_since(Instant::now());
-            let timeout = rustix::event::Timespec::try_from(left).ok();
-            let ready = poll(&mut [PollFd::from_borrowed_fd(pipe.as_fd(), PollFlags::IN)], timeout.as_ref());
+            let ready = readable(&mut [PollFd::from_borrowed_fd(pipe.as_fd(), PollFlags::IN)], until);
             match ready {
                 Ok(0) => return Err("took too long"),
                 Err(rustix::io::Errno::INTR) => continue,
@@ -79,20 +72,16 @@ fn output(path: &Path, environment: &Environment, until: Instant) -> Result<Stri
             }
         }
     });
-    if read.is_err() {
-        let group = rustix::process::Pid::from_child(&child);
-        let _ = rustix::process::kill_process_group(group, rustix::process::Signal::KILL);
-    } else {
-        // Whoever closed its output and goes on has the rest of the time.
-        while Instant::now() < until && matches!(child.try_wait(), Ok(None)) {
-            std::thread::sleep(Duration::from_millis(2));
+    let bytes = match read {
+        Ok(bytes) => bytes,
+        Err(why) => {
+            program.kill();
+            return Err(why.to_owned());
         }
-        if matches!(child.try_wait(), Ok(None)) {
-            let _ = child.kill();
-        }
-    }
-    let status = child.wait().map_err(|e| format!("can't be waited for: {e}"))?;
-    let bytes = read?;
+    };
+    // Whoever closed its output and goes on has the rest of the time.
+    let status = program.end_before(until).map_err(|e| format!("can't be waited for: {e}"))?;
+    let status = status.ok_or("took too long")?;
     if !status.success() {
         return Err(format!("failed: {status}"));
     }
@@ -102,7 +91,7 @@ fn output(path: &Path, environment: &Environment, until: Instant) -> Result<Stri
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::{fs, os::unix::fs::PermissionsExt};
+    use std::{fs, os::unix::fs::PermissionsExt, path::PathBuf};
 
     #[test]
     fn each_sees_what_those_before_it_said() {

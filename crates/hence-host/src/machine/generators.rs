@@ -4,15 +4,14 @@
 //! hence's own comes last: units that others need and that only systemd's package has.
 
 use super::Place;
-use rustix::event::{PollFd, PollFlags, poll};
+use crate::limited::{Limited, readable};
+use rustix::event::{PollFd, PollFlags};
 use std::{
     collections::BTreeMap,
     fs, io,
-    os::fd::OwnedFd,
     os::unix::fs::PermissionsExt,
-    os::unix::process::CommandExt,
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
+    process::{Command, Stdio},
     time::{Duration, Instant},
 };
 
@@ -21,34 +20,47 @@ const LIMIT: Duration = Duration::from_secs(90);
 /// Most generators of one folder that are run.
 pub(super) const MOST: usize = 1024;
 
-/// Where generators are, first the folders that win.
-const FOLDERS: [&str; 5] = [
-    "/run/systemd/system-generators",
-    "/etc/systemd/system-generators",
-    "/usr/local/lib/systemd/system-generators",
-    "/usr/lib/systemd/system-generators",
-    "/lib/systemd/system-generators",
-];
+/// Whose generators run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scope {
+    /// The system's.
+    System,
+    /// Those of each user.
+    User,
+}
 
-/// Where they write to, in the order of their arguments.
-const OUTPUT: [&str; 3] =
-    ["/run/systemd/generator", "/run/systemd/generator.early", "/run/systemd/generator.late"];
+impl Scope {
+    /// Where programs of this kind are, first the folders that win.
+    pub(super) fn folders(self, kind: &str) -> Vec<PathBuf> {
+        let whose = match self {
+            Scope::System => "system",
+            Scope::User => "user",
+        };
+        let roots = ["/run", "/etc", "/usr/local/lib", "/usr/lib", "/lib"];
+        roots.map(|root| PathBuf::from(format!("{root}/systemd/{whose}-{kind}"))).into()
+    }
+}
 
-/// Runs all generators of the system and waits for them. Returns what went wrong, in sentences.
-pub fn run(place: &Place, first_boot: bool, given: &[Box<str>]) -> Vec<String> {
+/// Runs all generators and waits for them. `runtime`: the folder below which they write, /run or a user's.
+/// Returns what went wrong, in sentences.
+pub fn run(scope: Scope, runtime: &Path, place: &Place, first_boot: bool, given: &[Box<str>]) -> Vec<String> {
     let mut notes = Vec::new();
-    let generators = find(&FOLDERS.map(PathBuf::from));
-    for folder in OUTPUT {
+    let generators = find(&scope.folders("generators"));
+    // In the order of their arguments.
+    let output = ["generator", "generator.early", "generator.late"].map(|n| runtime.join("systemd").join(n));
+    for folder in &output {
         // What an earlier run wrote is void.
         let _ = fs::remove_dir_all(folder);
         if let Err(e) = fs::create_dir_all(folder) {
-            return vec![format!("{folder} can't be made, no generator is run: {e}")];
+            return vec![format!("{} can't be made, no generator is run: {e}", folder.display())];
         }
     }
-    let environment = environment(place, first_boot, given);
-    notes.extend(run_these(&generators, &OUTPUT.map(PathBuf::from), &environment, LIMIT));
-    notes.extend(own_units(Path::new(OUTPUT[2])));
-    for folder in OUTPUT {
+    let environment = environment(scope, place, first_boot, given);
+    notes.extend(run_these(&generators, &output, &environment, LIMIT));
+    if scope == Scope::System {
+        notes.extend(own_units(&output[2]));
+    }
+    for folder in &output {
         // Not empty: then it stays.
         let _ = fs::remove_dir(folder);
     }
@@ -78,7 +90,7 @@ fn own_units(folder: &Path) -> Option<String> {
     None
 }
 
-fn environment(place: &Place, first_boot: bool, given: &[Box<str>]) -> Vec<(String, String)> {
+fn environment(scope: Scope, place: &Place, first_boot: bool, given: &[Box<str>]) -> Vec<(String, String)> {
     let flag = |set: bool| if set { "1" } else { "0" }.to_owned();
     let architecture = match std::env::consts::ARCH {
         "x86_64" => "x86-64",
@@ -88,7 +100,7 @@ fn environment(place: &Place, first_boot: bool, given: &[Box<str>]) -> Vec<(Stri
     let given = given.iter().filter_map(|v| v.split_once('=')).map(|(n, v)| (n.to_owned(), v.to_owned()));
     let mut environment: Vec<(String, String)> = given.collect();
     let own = [
-        ("SYSTEMD_SCOPE", "system".to_owned()),
+        ("SYSTEMD_SCOPE", if scope == Scope::User { "user" } else { "system" }.to_owned()),
         ("SYSTEMD_IN_INITRD", flag(Path::new("/etc/initrd-release").exists())),
         ("SYSTEMD_FIRST_BOOT", flag(first_boot)),
         ("SYSTEMD_ARCHITECTURE", architecture.to_owned()),
@@ -117,24 +129,11 @@ pub(super) fn find(folders: &[PathBuf]) -> BTreeMap<String, PathBuf> {
     found
 }
 
-fn start(
-    path: &Path,
-    output: &[PathBuf; 3],
-    environment: &[(String, String)],
-) -> io::Result<(Child, OwnedFd)> {
+fn start(path: &Path, output: &[PathBuf; 3], environment: &[(String, String)]) -> io::Result<Limited> {
     let mut command = Command::new(path);
-    command.args(output).env_clear().stdin(Stdio::null()).current_dir("/").process_group(0);
-    let mut child = command.envs(environment.iter().map(|(name, value)| (name, value))).spawn()?;
-    let watched = rustix::process::Pid::from_child(&child);
-    match rustix::process::pidfd_open(watched, rustix::process::PidfdFlags::empty()) {
-        Ok(fd) => Ok((child, fd)),
-        Err(e) => {
-            // Without a descriptor its end can't be waited for with a limit.
-            let _ = child.kill();
-            let _ = child.wait();
-            Err(e.into())
-        }
-    }
+    command.args(output).env_clear().stdin(Stdio::null()).current_dir("/");
+    command.envs(environment.iter().map(|(name, value)| (name, value)));
+    Limited::start(&mut command)
 }
 
 fn run_these(
@@ -144,32 +143,28 @@ fn run_these(
     limit: Duration,
 ) -> Vec<String> {
     let mut notes = Vec::new();
-    let mut running: Vec<(&PathBuf, Child, OwnedFd)> = Vec::new();
+    let mut running: Vec<(&PathBuf, Limited)> = Vec::new();
     for path in generators.values() {
         match start(path, output, environment) {
-            Ok((child, fd)) => running.push((path, child, fd)),
+            Ok(program) => running.push((path, program)),
             Err(e) => notes.push(format!("the generator {} can't be run: {e}", path.display())),
         }
     }
     let until = Instant::now() + limit;
     while !running.is_empty() {
-        let left = until.saturating_duration_since(Instant::now());
-        let timeout = rustix::event::Timespec::try_from(left).ok();
         let mut fds: Vec<PollFd<'_>> =
-            running.iter().map(|(.., fd)| PollFd::new(fd, PollFlags::IN)).collect();
+            running.iter().map(|(_, program)| PollFd::new(program, PollFlags::IN)).collect();
         // Interrupted or refused: whoever has ended is found below all the same.
-        let _ = poll(&mut fds, timeout.as_ref());
-        running.retain_mut(|(path, child, _)| match child.try_wait() {
+        let _ = readable(&mut fds, until);
+        running.retain_mut(|(path, program)| match program.ended() {
             Ok(Some(status)) => {
                 if !status.success() {
                     notes.push(format!("the generator {} failed: {status}", path.display()));
                 }
                 false
             }
-            Ok(None) if left.is_zero() => {
-                let group = rustix::process::Pid::from_child(child);
-                let _ = rustix::process::kill_process_group(group, rustix::process::Signal::KILL);
-                let _ = child.wait();
+            Ok(None) if Instant::now() >= until => {
+                program.kill();
                 let seconds = limit.as_secs();
                 notes.push(format!("the generator {} took more than {seconds} s", path.display()));
                 false
@@ -207,8 +202,8 @@ mod tests {
         let place = Place { container: Some("test".into()) };
         let begun = Instant::now();
         let limit = Duration::from_millis(1500);
-        let notes =
-            run_these(&found, &output, &environment(&place, true, &["PATH=/usr/bin:/bin".into()]), limit);
+        let environment = environment(Scope::System, &place, true, &["PATH=/usr/bin:/bin".into()]);
+        let notes = run_these(&found, &output, &environment, limit);
         assert!(begun.elapsed() < Duration::from_secs(20));
         assert_eq!(fs::read_to_string(output[0].join("x")).unwrap(), "system\n");
         assert!(output[1].join("x").exists() && output[2].join("x").exists());

@@ -12,6 +12,9 @@ pub struct Init {
     /// Bring this unit up instead of default.target
     #[arg(long, short, value_name = "TARGET")]
     pub unit: Option<String>,
+    /// Run the units of this user instead, as any process; `systemctl --user` reaches it
+    #[arg(long)]
+    pub user: bool,
     /// How to track processes [default: the best that is possible here]
     #[arg(long, value_name = "LEVEL", value_parser = ["cgroup", "ancestry"])]
     pub tracking: Option<String>,
@@ -55,6 +58,7 @@ impl Init {
                 "--unit" | "-u" => init.unit = value.or_else(|| arguments.next()),
                 "--ledger" => init.ledger.ledger = value.or_else(|| arguments.next()).map(Into::into),
                 "--quiet" | "-q" => init.quiet = true,
+                "--user" => init.user = true,
                 "--deserialize" => init.deserialize = value.and_then(|v| v.parse().ok()),
                 _ => init.unit = runlevel(&argument).map(str::to_owned).or(init.unit),
             }
@@ -86,5 +90,7 @@ mod tests {
         assert_eq!(of("--unit a.target").unit.as_deref(), Some("a.target"));
         assert!(of("--quiet --ledger /x").quiet);
         assert_eq!(of("ro quiet").unit, None);
+        // As user@.service calls it.
+        assert!(of("--user").user && !of("user single").user);
     }
 }

@@ -19,7 +19,7 @@ mod text;
 mod tree;
 mod whole;
 
-use crate::control::{Control, ControlError, default_socket};
+use crate::control::{Control, ControlError, default_socket, user_socket};
 use clap::Parser;
 use hence_bus::front::{matches, unit_path};
 use hence_bus::wire::Value;
@@ -394,14 +394,7 @@ fn field(row: &Value, at: usize) -> &str {
 }
 
 fn connect(args: &Args) -> Result<Control, Failed> {
-    let of_user = || {
-        let folder = std::env::var_os("XDG_RUNTIME_DIR").filter(|folder| !folder.is_empty())?;
-        let folder = PathBuf::from(folder);
-        let own = folder.join("hence/private");
-        let systemd = folder.join("systemd/private");
-        Some(if !own.exists() && systemd.exists() { systemd } else { own })
-    };
-    let default = if args.user { of_user() } else { default_socket() };
+    let default = if args.user { user_socket() } else { default_socket() };
     let Some(path) = args.socket.clone().or(default) else {
         let text = "No XDG_RUNTIME_DIR in the environment: name the socket by --socket.";
         return Err(Failed(exit_status::FAILURE, text.into()));

@@ -20,15 +20,16 @@ fn want(live: LiveRequest) -> Result<Translated, Refusal> {
     Ok((Want::Request(live.verb(), RequestKind::Live(live)), None, false))
 }
 
-/// The command in the engine's words; itself, where it is not one of these.
+/// The command in the engine's words, with who asks and whether by the bus; itself, where it is not one of
+/// these.
 pub fn translate(
     command: Command,
-    caller: Caller,
+    (caller, on_bus): (Caller, bool),
     runtime: &mut dyn Runtime,
 ) -> Result<Result<Translated, Refusal>, Command> {
     Ok(match command {
         Command::StartTransient { unit, mode, properties, others, descriptors } => {
-            let asked = Asked { caller, properties, others, descriptors };
+            let asked = Asked { caller, on_bus, properties, others, descriptors };
             start(&unit, super::ask::job_mode(mode), &asked, runtime)
         }
         Command::SetProperties { unit, runtime: for_now, properties } => {
@@ -50,6 +51,8 @@ pub fn translate(
 
 struct Asked {
     caller: Caller,
+    /// It has a name on the bus, and so may others.
+    on_bus: bool,
     properties: Properties,
     others: Vec<(String, Properties)>,
     descriptors: Vec<Descriptor>,
@@ -80,7 +83,8 @@ fn start(
     let all: Vec<(UnitName, &Properties)> = std::iter::once(Ok((name.clone(), &asked.properties)))
         .chain(asked.others.iter().map(|(name, properties)| Ok((valid(name)?, properties))))
         .collect::<Result<_, Refusal>>()?;
-    let mut transient = Transient { unit: name.clone(), mode, units: Vec::new(), processes: Vec::new() };
+    let mut transient =
+        Transient { unit: name.clone(), mode, units: Vec::new(), processes: Vec::new(), controller: None };
     let mut streams = SentStreams::default();
     let mut recipes = Vec::new();
     for (name, properties) in &all {
@@ -96,6 +100,11 @@ fn start(
         recipes.push(setting::recipe(kind, properties)?);
     }
     let hold = recipes[0].hold;
+    transient.controller = recipes[0].controller.as_deref().map(Into::into);
+    if transient.controller.is_some() && !asked.on_bus {
+        // What has no bus knows no names on it.
+        return refuse(ErrorName::NotSupported, "Controller= is only supported via the bus.");
+    }
     for (at, descriptor) in recipes[0].streams.iter().enumerate() {
         let Some(index) = descriptor else { continue };
         let Some(sent) = asked.descriptors.get(*index as usize) else {

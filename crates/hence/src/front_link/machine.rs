@@ -15,11 +15,15 @@ use hence_unit::{LoadState, UnitName};
 use std::collections::VecDeque;
 use std::fs;
 use std::io::{self, Read as _};
+use std::mem::take;
 use std::os::fd::BorrowedFd;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 /// Most processes of one unit that are named.
 const PROCESSES_MAX: usize = 4096;
+/// So many tasks of one group may be more than one read of it tells.
+const TASKS_READ: u64 = 128;
 /// Most groups of a slice whose tasks are counted.
 const GROUPS_MAX: usize = 1000;
 
@@ -81,12 +85,15 @@ impl Runtime for Pump {
 
     fn usage(&self, unit: UnitId) -> Usage {
         let Some(group) = Group::of(self, unit) else { return Usage::default() };
-        let number = |file: &str| small(&group.folder.join(file))?.trim().parse().ok();
-        let cpu = small(&group.folder.join("cpu.stat")).unwrap_or_default();
-        let cpu_us = cpu.lines().find_map(|line| line.strip_prefix("usage_usec ")?.parse::<u64>().ok());
+        let cpu_us = group.read("cpu.stat", |cpu| {
+            cpu.lines().find_map(|line| line.strip_prefix("usage_usec ")?.parse::<u64>().ok())
+        });
+        let number = |text: &str| text.trim().parse().ok();
+        let (tasks, memory) = group.known.as_ref().map_or((true, true), |known| known.counts);
+        let counted = |counts: bool, file: &str| counts.then(|| group.read(file, number)).flatten();
         Usage {
-            tasks_current: number("pids.current").or_else(|| group.tasks()),
-            memory_current: number("memory.current"),
+            tasks_current: counted(tasks, "pids.current").or_else(|| group.tasks()),
+            memory_current: counted(memory, "memory.current"),
             cpu_usage_ns: cpu_us.map(|us| us.saturating_mul(1000)),
             control_group: group.path,
         }
@@ -238,30 +245,33 @@ fn command(pid: u32) -> String {
 }
 
 /// A unit's control group.
-struct Group {
+struct Group<'h> {
     /// Below the root of the hierarchy.
     path: String,
     folder: PathBuf,
-    /// Of version 1, where tasks are counted there.
-    pids_folder: Option<PathBuf>,
+    /// Of the folder; above two it has others in it.
+    links: u64,
+    /// As the host knows it, where it does.
+    known: Option<UnitGroup<'h>>,
 }
 
-impl Group {
+impl<'h> Group<'h> {
     /// Where the unit's processes are; `None` where it has none, or no group of its own.
-    fn of(pump: &Pump, unit: UnitId) -> Option<Group> {
-        if let Some(group) =
-            pump.host.group_of(unit, pump.engine.unit(unit).name()).filter(|g| g.folder.exists())
+    fn of(pump: &'h Pump, unit: UnitId) -> Option<Group<'h>> {
+        let name = pump.engine.unit(unit).name();
+        if let Some(mut known) = pump.host.group_of(unit, name)
+            && let Some(links) = known.links()
         {
-            let UnitGroup { path, folder, pids_folder } = group;
-            return Some(Group { path, folder, pids_folder });
+            let (path, folder) = (take(&mut known.path), take(&mut known.folder));
+            return Some(Group { path, folder, links, known: Some(known) });
         }
         let root = pump.host.tracking().cgroup;
         let root = Path::new(&*root);
-        let name = pump.engine.unit(unit).name().as_str();
+        let name = name.as_str();
         known_processes(&pump.engine, unit).into_iter().find_map(|pid| Group::of_process(root, pid, name))
     }
 
-    fn of_process(root: &Path, pid: u32, unit: &str) -> Option<Group> {
+    fn of_process(root: &Path, pid: u32, unit: &str) -> Option<Group<'h>> {
         let text = small(Path::new(&format!("/proc/{pid}/cgroup")))?;
         let own = text.lines().find_map(|line| line.strip_prefix("0::"))?;
         // A process may have gone into a group below its unit's.
@@ -272,14 +282,32 @@ impl Group {
         let path = own[..end + unit.len()].to_owned();
         let folder = root.ancestors().map(|mount| mount.join(path.trim_start_matches('/')));
         let folder = folder.into_iter().find(|folder| folder.join("cgroup.procs").exists())?;
-        Some(Group { path, folder, pids_folder: None })
+        let links = fs::metadata(&folder).ok()?.nlink();
+        Some(Group { path, folder, links, known: None })
+    }
+
+    /// What a small file of the kernel's in the folder says; these are read often.
+    fn read<T>(&self, file: &str, take: impl FnOnce(&str) -> Option<T>) -> Option<T> {
+        let file = match &self.known {
+            Some(known) => known.open(file).ok()?,
+            None => fs::File::open(self.folder.join(file)).ok()?.into(),
+        };
+        let mut buffer = [0; 2048];
+        let length = rustix::io::read(&file, &mut buffer).ok()?;
+        take(std::str::from_utf8(&buffer[..length]).ok()?)
     }
 
     /// Tasks, where version 2 doesn't count them.
     fn tasks(&self) -> Option<u64> {
-        let counted = self.pids_folder.as_ref().map(|folder| folder.join("pids.current"));
-        if let Some(text) = counted.and_then(|file| fs::read_to_string(file).ok()) {
+        let version_1 = self.known.as_ref().and_then(|known| known.pids_folder.as_ref());
+        if let Some(text) = version_1.and_then(|folder| small(&folder.join("pids.current"))) {
             return text.trim().parse().ok();
+        }
+        let lines = |text: &str| Some(text.lines().count() as u64);
+        if self.links <= 2
+            && let Some(tasks) = self.read("cgroup.threads", lines).filter(|tasks| *tasks < TASKS_READ)
+        {
+            return Some(tasks);
         }
         let mut tasks = 0;
         let mut groups = vec![self.folder.clone()];

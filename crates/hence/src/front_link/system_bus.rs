@@ -1,7 +1,7 @@
-//! The I/O of the front's connection to the system bus: it connects when there is a bus, comes back after the
-//! bus' end, and tells the engine who owns the names that services wait for. It never waits itself, and it
-//! polls nothing: while there is no bus, inotify tells when its socket comes, and a `dbus.service` of ours
-//! tells when it is up.
+//! The I/O of the front's connection to the system bus, or of a user's own to the session bus: it connects
+//! when there is a bus, comes back after the bus' end, and tells the engine who owns the names that services
+//! wait for. It never waits itself, and it polls nothing: while there is no bus, inotify tells when its
+//! socket comes, and a `dbus.service` of ours tells when it is up.
 
 use super::{BUS, BUS_WATCH, FrontLink, READ_BYTES, Registry, is_transient, receive};
 use crate::model::{EngineModel, Runtime};
@@ -9,7 +9,7 @@ use hence_bus::bus::News;
 use hence_engine::{Engine, Event, UnitId};
 use hence_host::Interest;
 use hence_ledger::{ActiveState, Fact, Record};
-use hence_unit::UnitName;
+use hence_unit::{Kind, UnitName};
 use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with};
 use std::collections::{BTreeMap, BTreeSet};
@@ -52,6 +52,16 @@ pub fn address() -> Option<PathBuf> {
     match std::env::var("DBUS_SYSTEM_BUS_ADDRESS") {
         Ok(text) if !text.is_empty() => path_of(&text),
         _ => Some(PathBuf::from(DEFAULT)),
+    }
+}
+
+/// The socket of the user's bus: of DBUS_SESSION_BUS_ADDRESS, else the usual one below the user's runtime
+/// folder. `None` for an address that is no path.
+pub fn session_address() -> Option<PathBuf> {
+    let usual = || Some(PathBuf::from(std::env::var_os("XDG_RUNTIME_DIR")?).join("bus"));
+    match std::env::var("DBUS_SESSION_BUS_ADDRESS") {
+        Ok(text) if !text.is_empty() && text != "unix:runtime=yes" => path_of(&text),
+        _ => usual().filter(|path| path.is_absolute()),
     }
 }
 
@@ -128,7 +138,12 @@ impl SystemBus {
     /// Whether connecting makes sense: a bus of ours that isn't up yet would be started by it.
     fn may_connect(&self, engine: &Engine) -> bool {
         let state = |name: &str| engine.find(name).map(|id| engine.unit(id).active_state());
-        let ours = state("dbus.socket") == Some(ActiveState::Active);
+        let listens = |unit: UnitId| match &engine.unit(unit).config.kind {
+            Kind::Socket(socket) => socket.listen.iter().any(|l| Path::new(&*l.address) == self.path),
+            _ => false,
+        };
+        let up_or_coming = !matches!(state("dbus.socket"), Some(ActiveState::Inactive | ActiveState::Failed));
+        let ours = engine.find("dbus.socket").is_some_and(listens) && up_or_coming;
         let up = |name: &str| matches!(state(name), Some(ActiveState::Active | ActiveState::Reloading));
         !ours || SERVICES.iter().any(|name| up(name))
     }
@@ -152,9 +167,18 @@ impl FrontLink {
         self
     }
 
+    /// Serves root and the own user, whoever else the bus lets in.
+    pub fn for_owner_only(mut self) -> FrontLink {
+        self.front.serve_owner_only();
+        self.owner_only = true;
+        self
+    }
+
     /// What the bus told that the engine is to know.
     pub fn take_events(&mut self) -> Vec<Event> {
-        self.bus.as_mut().map_or_else(Vec::new, |bus| std::mem::take(&mut bus.events))
+        let mut events = std::mem::take(&mut self.events);
+        events.extend(self.bus.as_mut().map_or_else(Vec::new, |bus| std::mem::take(&mut bus.events)));
+        events
     }
 
     /// Whether there is a connection to the bus.
@@ -240,8 +264,8 @@ impl FrontLink {
                 News::Serving => {}
                 News::LetGo(units) => self.let_go.extend(units.iter().filter_map(|unit| UnitName::new(unit))),
                 News::NotServing(why) => {
-                    if std::process::id() == 1 {
-                        eprintln!("hence: clients can't reach this hence on the system bus: {why}");
+                    if std::process::id() == 1 || self.owner_only {
+                        eprintln!("hence: clients can't reach this hence on the bus: {why}");
                     }
                 }
                 News::NameOwner { name, owned } => {
@@ -319,8 +343,10 @@ impl FrontLink {
 impl FrontLink {
     /// A unit is gone: the names that only it waited for no longer matter.
     pub(super) fn forget_names(&mut self, unit: UnitId) {
+        let of_others = |event: &Event| !matches!(event, Event::BusName { unit: told, .. } if *told == unit);
+        self.events.retain(of_others);
         let Some(bus) = &mut self.bus else { return };
-        bus.events.retain(|event| !matches!(event, Event::BusName { unit: told, .. } if *told == unit));
+        bus.events.retain(of_others);
         let front = &mut self.front;
         bus.names.retain(|name, units| {
             units.remove(&unit);

@@ -5,6 +5,7 @@ use crate::cli::LedgerOption;
 use crate::cli::init::{Init, runlevel};
 use hence_engine::Role;
 use hence_host::machine;
+use hence_host::machine::generators::Scope;
 use hence_host::store::default_ledger;
 use std::path::{Path, PathBuf};
 
@@ -41,7 +42,7 @@ fn of_place(
     mut notes: Vec<String>,
     presets: Vec<hence_unit::install::Step>,
 ) -> Boot {
-    let (environment, said) = crate::run::generate(&place, first_boot);
+    let (environment, said) = crate::run::generate(Scope::System, &place, first_boot);
     notes.extend(said);
     let role = if place.is_machine() { Role::Machine } else { Role::Container };
     let line = std::fs::read_to_string("/proc/cmdline").unwrap_or_default();

@@ -84,8 +84,13 @@ pub fn unit_view(engine: &Engine, id: UnitId) -> UnitView {
             view.socket.accept = config.accept;
             view.socket.descriptor_name = config.fd_name.as_deref().unwrap_or(name).to_owned();
         }
-        (Kind::Scope(config), _) => {
+        (Kind::Scope(config), state) => {
+            let controller = match state {
+                State::Scope(scope) => scope.controller().unwrap_or_default().to_owned(),
+                _ => String::new(),
+            };
             view.scope = ScopeView {
+                controller,
                 timeout_stop_us: config.timeout_stop,
                 runtime_max_us: config.runtime_max,
                 kill_mode: config.kill.mode.as_str(),

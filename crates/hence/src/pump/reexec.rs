@@ -10,12 +10,14 @@ use hence_host::Host;
 use hence_host::carry::{Out, Taking};
 use hence_ledger::{Client, Text};
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Turns of the loop after which a host that never comes to rest is given up on.
 const TURNS: usize = 500;
 /// Between two of them, where nothing was ready.
 const PAUSE: Duration = Duration::from_millis(1);
+/// Longest wait for what polkit says of callers.
+const POLKIT: Duration = Duration::from_secs(2);
 /// Longest wait for a terminal that is held back.
 const TELLING: Duration = Duration::from_millis(500);
 
@@ -53,13 +55,22 @@ impl Pump {
 
     /// Handles what is on its way until nothing is.
     fn come_to_rest(&mut self) -> bool {
-        let mut foreign = Vec::new();
-        for _ in 0..TURNS {
+        let (mut foreign, mut turns) = (Vec::new(), 0);
+        let begun = Instant::now();
+        while turns < TURNS {
             self.settle();
             self.tell_clients();
             let quiet = self.engine.is_quiet() && self.host.is_quiet() && self.events.is_empty();
-            if quiet && !self.front.as_ref().is_some_and(FrontLink::has_news_to_tell) {
-                return true;
+            match &mut self.front {
+                _ if !quiet => turns += 1,
+                Some(front) if front.has_news_to_tell() => turns += 1,
+                // What it answers comes by this connection to the bus, which ends with this program.
+                Some(front) if front.waits_for_polkit() => {
+                    if begun.elapsed() >= POLKIT {
+                        front.refuse_who_waits_for_polkit();
+                    }
+                }
+                _ => return true,
             }
             let now_us = Host::now().monotonic_us;
             if self.host.wait(Some(now_us), &mut self.events, &mut foreign).is_err() {

@@ -449,3 +449,59 @@ fn process_1_is_executed_anew() {
     assert_eq!(rig.ended().code(), Some(3), "{}", rig.said());
     assert_eq!(rig.out("a").as_deref(), Some("down\n"));
 }
+
+/// Debian's user@.service as it is, with this program where systemd's is.
+#[test]
+fn a_users_own_instance_is_a_service_of_the_system() {
+    let Ok(user) = fs::read_to_string("/usr/lib/systemd/system/user@.service") else {
+        return println!("user: skipped: needs systemd's user@.service");
+    };
+    let folder = "[Service]\nType=oneshot\nRemainAfterExit=yes\n\
+                  ExecStart=/bin/sh -c 'install -d -o %i -g %i -m 700 /run/user/%i'\n";
+    let files = [
+        ("system/default.target", "[Unit]\nWants=a.service\n"),
+        A,
+        ("system/user@.service", user.as_str()),
+        ("system/user-runtime-dir@.service", folder),
+        (
+            "user/foo.service",
+            "[Service]\nExecStart=/bin/sleep 1000\n\
+             ExecStop=/bin/sh -c 'echo %u $MANAGERPID > /out/stopped'\n[Install]\nWantedBy=default.target\n",
+        ),
+    ];
+    let Some(mut rig) = Rig::boot("user", &files) else { return };
+    rig.until("a.service is up", |rig| rig.out("a").is_some());
+    let said = |output: std::process::Output| {
+        String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned()
+    };
+    let begun = rig.inside(
+        "mount --bind /hence /usr/lib/systemd/systemd; chmod 777 /out; install -d -o 1234 /tmp/home; \
+         echo u:x:1234:1234::/tmp/home:/bin/sh >> /etc/passwd; \
+         mkdir /etc/systemd/user/default.target.wants; \
+         ln -s ../foo.service /etc/systemd/user/default.target.wants/; \
+         systemctl start user@1234.service && systemctl is-active user@1234.service",
+    );
+    assert_eq!(said(begun), "active\n", "{}", rig.said());
+    let as_user = |line: &str| {
+        let prefix = "setpriv --reuid 1234 --regid 1234 --clear-groups env XDG_RUNTIME_DIR=/run/user/1234";
+        said(rig.inside(&format!("{prefix} systemctl --user {line}")))
+    };
+    assert_eq!(as_user("start foo.service default.target"), "");
+    assert_eq!(as_user("is-active foo.service default.target"), "active\nactive\n");
+    let main = said(rig.inside("systemctl show -P MainPID user@1234.service")).trim().to_owned();
+    let group = as_user("show -P ControlGroup foo.service");
+    if rig.cgroup.is_some() && !said(rig.inside("systemctl show -P ControlGroup a.service")).trim().is_empty()
+    {
+        let below = "/user.slice/user-1234.slice/user@1234.service/app.slice/foo.service\n";
+        assert!(group.ends_with(below), "the group was delegated: {group}{}", rig.said());
+    }
+    let again =
+        rig.inside(&format!("kill -s RTMIN+25 {main}; sleep 1; systemctl is-active user@1234.service"));
+    assert_eq!(said(again), "active\n", "{}", rig.said());
+    assert_eq!(as_user("is-active foo.service"), "active\n");
+    assert_eq!(as_user("show -P ControlGroup foo.service"), group);
+    let ended = "systemctl stop user@1234.service; systemctl is-failed user@1234.service; \
+                 systemctl show -P Result user@1234.service";
+    assert_eq!(said(rig.inside(ended)), "inactive\nsuccess\n", "{}", rig.said());
+    assert_eq!(rig.out("stopped"), Some(format!("u {main}\n")), "a user's units end in order");
+}

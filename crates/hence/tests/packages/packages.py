@@ -39,8 +39,9 @@ SETTINGS = {
 
 # package: its unit, how it is asked something, whether a second installation restarts it. dbus never is: its
 # package says so, as clients don't survive that.
-CRON = """echo '* * * * * root date > /run/cron-ran' > /etc/cron.d/try; for i in $(seq 130); do
-[ -s /run/cron-ran ] && exit; sleep 1; done; exit 1"""
+CRON = """umask 022; echo '* * * * * root date > /run/cron-ran' > /etc/cron.d/try; for i in $(seq 130); do
+[ -s /run/cron-ran ] && exit; sleep 1; done; date; ls -l --full-time -d /etc/cron.d /etc/cron.d/*
+grep -ai cron /var/log/syslog | tail -20; ps -eo pid,ppid,stat,etime,wchan,args | grep -i cron; exit 1"""
 SYSLOG = 'logger said-by-a-test; for i in 1 2 3 4 5; do grep said-by-a-test /var/log/syslog && exit; sleep 1; done; exit 1'
 PACKAGES = {
     'nginx': ('nginx.service', 'curl -fsS http://127.0.0.1/ | grep -i nginx', True),
@@ -322,34 +323,43 @@ def main():
     args.cache.mkdir(parents=True, exist_ok=True)
     base = make_base(args.cache.resolve(), list(PACKAGES))
     steps = ('installed', 'enabled', 'started', 'answers', 'restarted', 'why')
-    failed = passed = 0
+    failed = passed = again = 0
     for setting in args.setting or SETTINGS:
-        print(f'{setting}:')
-        machine = Machine(args.hence, base, setting)
-        try:
-            if args.verbose:
-                print(machine.said())
-            for name in args.package or PACKAGES:
-                row = try_package(machine, name)
-                print(f'  {name:15}', '  '.join(f'{s} {"yes" if row.get(s) == "yes" else "NO"}' for s in steps),
-                      flush=True)
-                for title in steps:
-                    good = row.get(title) == 'yes'
-                    failed, passed = failed + (not good), passed + good
-                    if title in row and not good:
-                        print(f'    {title}: ' + row[title].replace('\n', '\n      '))
+        names, panicked = args.package or list(PACKAGES), False
+        for attempt in ('', ', those that were not as they should be once more'):
+            print(f'{setting}{attempt}:')
+            wrong = {}
+            machine = Machine(args.hence, base, setting)
+            try:
                 if args.verbose:
-                    print(row.get('page', ''))
-            if args.shell:
-                subprocess.run(['nsenter', '--target', str(machine.first), '--all', 'bash'], check=False)
-            machine_said = machine.said()
-            if 'panicked' in machine_said:
-                failed += 1
-                print(machine_said)
-        finally:
-            machine.close()
-    print(f'packages: {passed} steps are as they should be, {failed} are not')
-    sys.exit(1 if failed else 0)
+                    print(machine.said())
+                for name in names:
+                    row = try_package(machine, name)
+                    print(f'  {name:15}', '  '.join(f'{s} {"yes" if row.get(s) == "yes" else "NO"}' for s in steps),
+                          flush=True)
+                    for title in steps:
+                        if title in row and row[title] != 'yes':
+                            print(f'    {title}: ' + row[title].replace('\n', '\n      '))
+                    bad = sum(row.get(title) != 'yes' for title in steps)
+                    passed += len(steps) - bad if not bad or attempt else 0
+                    if bad:
+                        wrong[name] = bad
+                    if args.verbose:
+                        print(row.get('page', ''))
+                if args.shell:
+                    subprocess.run(['nsenter', '--target', str(machine.first), '--all', 'bash'], check=False)
+                if 'panicked' in machine.said():
+                    panicked = True
+                    print(machine.said())
+            finally:
+                machine.close()
+            if not wrong or attempt:
+                break
+            names, again = list(wrong), again + len(wrong)
+        failed += sum(wrong.values()) + panicked
+    # Daemons, clocks and loaded machines have their moods; what fails twice, or much that fails once, is ours.
+    print(f'packages: {passed} steps are as they should be, {failed} are not; {again} packages were tried twice')
+    sys.exit(1 if failed or again > 2 else 0)
 
 
 if __name__ == '__main__':

@@ -5,6 +5,7 @@
 //! `HENCE_KILLS=1000` kills hence that often.
 
 mod bus;
+mod controller;
 mod hostile;
 mod input;
 mod kills;
@@ -18,4 +19,5 @@ mod services;
 mod systemctl;
 mod transient;
 mod unit_files;
+mod user;
 mod versions;

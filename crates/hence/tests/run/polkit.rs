@@ -105,6 +105,38 @@ fn rules_decide_what_others_than_root_may_do() {
     assert!(waiting.try_wait().expect("its state").is_none(), "it waits for polkit");
     assert!(signal("-CONT").success());
     assert!(!waiting.wait().expect("it ends").success(), "still no");
+
+    // The program is executed anew while polkit is asked: its answer is waited for, but not for ever.
+    let asks = |method: &str| {
+        let mut command = Command::new("setpriv");
+        command.args(["--reuid=65534", "--regid=65534", "--clear-groups", "--"]).args(line);
+        command.args(["org.freedesktop.systemd1.Manager", method]).args(foo);
+        command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("setpriv")
+    };
+    for (answers, programs) in [(true, 1), (false, 2)] {
+        assert!(signal("-STOP").success());
+        let asked = asks("StartUnit");
+        std::thread::sleep(Duration::from_millis(300));
+        let address = format!("unix:path={}", site.path("system_bus"));
+        let mut anew = Command::new("busctl");
+        anew.args([&format!("--address={address}"), "call", "org.freedesktop.systemd1"]);
+        anew.args(["/org/freedesktop/systemd1", "org.freedesktop.systemd1.Manager", "Reexecute"]);
+        let mut anew = anew.stderr(Stdio::null()).spawn().expect("busctl");
+        std::thread::sleep(Duration::from_millis(300));
+        if answers {
+            assert!(signal("-CONT").success());
+        }
+        let output = asked.wait_with_output().expect("it ends");
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!((output.status.success(), said.contains("ask again")), (answers, !answers), "{said}");
+        until("the new program", || {
+            let anew = |r: &&hence_ledger::Record| matches!(r.fact, hence_ledger::Fact::Reexecuted { .. });
+            (site.records_so_far().iter().filter(anew).count() == programs).then_some(())
+        });
+        let _ = anew.wait();
+        assert!(signal("-CONT").success());
+        until_served(&site);
+    }
     let _ = polkit.0.kill();
     drop(polkit);
     drop(hence);

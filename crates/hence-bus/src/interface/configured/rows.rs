@@ -2,17 +2,20 @@
 //! nothing, which is also what one has whose setting is without effect. Where the values come from is in the
 //! file above.
 
-use super::{Rows, configured};
-use crate::interface::{fixed, live, quiet, stale};
+use super::shown;
+use crate::front::UnitView;
+use crate::interface::row::{Group, Packed, Row, length, pack};
 
 macro_rules! settings {
-    ($($emits:ident $name:literal $signature:literal $default:literal;)*) => {
-        &[$($emits($name, $signature, |v| configured(v, $name, $signature, $default)),)*]
-    };
+    ($($emits:ident $name:literal $signature:literal $default:literal;)*) => {{
+        const ROWS: &[Row] = &[$(Row::$emits($name, $signature).or($default)),*];
+        static PACKED: ([Packed; ROWS.len()], [u8; length(ROWS)], usize) = pack(ROWS);
+        Group::new(&PACKED, shown)
+    }};
 }
 
 /// systemd.resource-control(5), beyond what every control group tells.
-pub const RESOURCES: Rows = settings! {
+pub static RESOURCES: Group<UnitView> = settings! {
     quiet "EffectiveCPUs" "ay" "";
     quiet "EffectiveMemoryNodes" "ay" "";
     quiet "DelegateControllers" "as" "";
@@ -58,7 +61,7 @@ pub const RESOURCES: Rows = settings! {
 };
 
 /// systemd.kill(5), of services.
-pub const KILL: Rows = settings! {
+pub static KILL: Group<UnitView> = settings! {
     fixed "RestartKillSignal" "i" "15";
     fixed "FinalKillSignal" "i" "9";
     fixed "SendSIGHUP" "b" "no";
@@ -66,7 +69,7 @@ pub const KILL: Rows = settings! {
 };
 
 /// systemd.exec(5), of services and all others that run commands.
-pub const EXECUTION: Rows = settings! {
+pub static EXECUTION: Group<UnitView> = settings! {
     fixed "EnvironmentFiles" "a(sb)" "";
     fixed "PassEnvironment" "as" "";
     fixed "UnsetEnvironment" "as" "";
@@ -179,7 +182,7 @@ pub const EXECUTION: Rows = settings! {
 };
 
 /// systemd.exec(5) and systemd.kill(5), where no field of a view holds them.
-pub const EXECUTION_OF_OTHERS: Rows = settings! {
+pub static EXECUTION_OF_OTHERS: Group<UnitView> = settings! {
     fixed "TimeoutUSec" "t" "90000000";
     fixed "Environment" "as" "";
     fixed "UMask" "u" "18";
@@ -197,7 +200,7 @@ pub const EXECUTION_OF_OTHERS: Rows = settings! {
 };
 
 /// systemd.unit(5).
-pub const UNIT: Rows = settings! {
+pub static UNIT: Group<UnitView> = settings! {
     fixed "AccessSELinuxContext" "s" "";
     fixed "StopWhenUnneeded" "b" "no";
     fixed "RefuseManualStart" "b" "no";
@@ -223,7 +226,7 @@ pub const UNIT: Rows = settings! {
 };
 
 /// systemd.service(5).
-pub const SERVICE: Rows = settings! {
+pub static SERVICE: Group<UnitView> = settings! {
     fixed "ExitType" "s" "main";
     quiet "TimeoutAbortUSec" "t" "90000000";
     fixed "TimeoutStartFailureMode" "s" "terminate";
@@ -240,7 +243,7 @@ pub const SERVICE: Rows = settings! {
 };
 
 /// systemd.socket(5).
-pub const SOCKET: Rows = settings! {
+pub static SOCKET: Group<UnitView> = settings! {
     fixed "BindIPv6Only" "s" "default";
     fixed "Backlog" "u" "4096";
     fixed "BindToDevice" "s" "";
@@ -291,7 +294,7 @@ pub const SOCKET: Rows = settings! {
 };
 
 /// systemd.mount(5).
-pub const MOUNT: Rows = settings! {
+pub static MOUNT: Group<UnitView> = settings! {
     fixed "Where" "s" "";
     live "What" "s" "";
     live "Options" "s" "";
@@ -305,7 +308,7 @@ pub const MOUNT: Rows = settings! {
 };
 
 /// systemd.swap(5).
-pub const SWAP: Rows = settings! {
+pub static SWAP: Group<UnitView> = settings! {
     live "What" "s" "";
     live "Priority" "i" "-1";
     live "Options" "s" "";
@@ -313,7 +316,7 @@ pub const SWAP: Rows = settings! {
 };
 
 /// systemd.scope(5).
-pub const SCOPE: Rows = settings! {
+pub static SCOPE: Group<UnitView> = settings! {
     fixed "RuntimeRandomizedExtraUSec" "t" "0";
     fixed "OOMPolicy" "s" "stop";
     fixed "RestartKillSignal" "i" "15";
@@ -322,7 +325,7 @@ pub const SCOPE: Rows = settings! {
 };
 
 /// systemd.timer(5).
-pub const TIMER: Rows = settings! {
+pub static TIMER: Group<UnitView> = settings! {
     fixed "OnClockChange" "b" "no";
     fixed "OnTimezoneChange" "b" "no";
     fixed "FixedRandomDelay" "b" "no";
@@ -331,7 +334,7 @@ pub const TIMER: Rows = settings! {
 };
 
 /// systemd.path(5).
-pub const PATH: Rows = settings! {
+pub static PATH: Group<UnitView> = settings! {
     fixed "Unit" "s" "";
     fixed "Paths" "a(ss)" "";
     fixed "MakeDirectory" "b" "no";
@@ -341,7 +344,7 @@ pub const PATH: Rows = settings! {
 };
 
 /// systemd.automount(5).
-pub const AUTOMOUNT: Rows = settings! {
+pub static AUTOMOUNT: Group<UnitView> = settings! {
     fixed "Where" "s" "";
     fixed "ExtraOptions" "s" "";
     fixed "DirectoryMode" "u" "493";

@@ -1,10 +1,11 @@
 //! What the starts and ends of its processes mean for a service.
 
 use super::{ControlProcess, MainProcess};
+use crate::job::is_down;
 use crate::restart::result_of;
 use crate::unit::{State, status_of};
 use crate::{Effect, Engine, ExecId, UnitId};
-use alloc::{format, vec, vec::Vec};
+use alloc::{boxed::Box, format, vec, vec::Vec};
 use hence_ledger::{
     Cause, Exit, ExitKind, Fact, ProcessRole, RecordId, SpawnStep, SubState, Text, UnitResult,
 };
@@ -31,6 +32,14 @@ impl Engine {
         let cause = Self::here(self.units[unit.0 as usize].record);
         let fact = Fact::ProcessStarted { pid, start_ticks, role };
         let record = self.record(Some(unit), vec![cause], fact);
+        if main && is_down(self.active_state(unit)) {
+            // Stopped before this was known, and nothing was to be killed.
+            let left_by = (self.units[unit.0 as usize].invocation, record);
+            let service = self.service_mut(unit);
+            service.group_empty = false;
+            service.left_by.get_or_insert_with(|| Box::new(left_by));
+            self.effect(Effect::Census { unit, expected: vec![] });
+        }
         if !main || self.service_ref(unit).sub != SubState::Start {
             return;
         }
@@ -418,6 +427,7 @@ impl Engine {
     /// BusName= of a Type=dbus service was taken or given up: it is up while somebody has it. Without a bus
     /// it is up when its program runs.
     pub(crate) fn bus_name(&mut self, unit: UnitId, name: &str, owned: Option<bool>) {
+        self.scope_controller(unit, name, owned);
         let known = self.units.get(unit.0 as usize).filter(|u| matches!(u.state, State::Service(_)));
         let waits = known.is_some_and(|_| {
             let config = self.service_config(unit);

@@ -1,7 +1,7 @@
 //! What a service says of itself, what it no longer says, and the deadlines of its states.
 
 use super::Said;
-use crate::deadline::DeadlineFor;
+use crate::deadline::{DeadlineFor, Deadlines};
 use crate::event::Notification;
 use crate::unit::{Rules, State};
 use crate::{Engine, UnitId};
@@ -110,6 +110,18 @@ impl Engine {
             let armed = self.deadlines.arm(self.now.monotonic_us, us, DeadlineFor::Watchdog(unit));
             self.service_mut(unit).watchdog = armed;
         }
+    }
+
+    /// The unit's lines are others now: it has as long as they say, from when it last showed life. A service
+    /// that was started without a watchdog knows of none; one that set its own keeps that.
+    pub(crate) fn rearm_watchdog(&mut self, unit: UnitId) {
+        let us = self.service_config(unit).watchdog;
+        let service = self.service_ref(unit);
+        let Some(armed) = service.watchdog.filter(|_| service.watchdog_us.is_none()) else { return };
+        let Some(since_us) = self.deadlines.since_us(armed) else { return };
+        self.deadlines.disarm(&mut Some(armed));
+        let anew = |deadlines: &mut Deadlines| deadlines.arm(since_us, us, DeadlineFor::Watchdog(unit));
+        self.service_mut(unit).watchdog = if us > 0 { anew(&mut self.deadlines) } else { None };
     }
 
     pub(crate) fn watchdog_deadline(&mut self, unit: UnitId, after_us: u64) {
