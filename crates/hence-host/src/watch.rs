@@ -131,8 +131,8 @@ impl Place {
         if self.depth == 0 { PathBuf::from(path) } else { self.root.join(path.trim_start_matches('/')) }
     }
 
-    /// Connects to a socket of that machine. A manager takes nobody whose process it can't see: into another pid
-    /// namespace the connection is made by a process of ours there, which hands on what is said.
+    /// Connects to a socket of that machine. A manager takes nobody whose process it can't see: into
+    /// another pid namespace the connection is made by a process of ours there, which hands on what is said.
     ///
     /// # Errors
     /// Nobody listens there, or we may not.

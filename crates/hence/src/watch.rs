@@ -88,6 +88,8 @@ struct Watch {
     here: BTreeMap<u32, u32>,
     clients: BTreeSet<(u32, u64)>,
     senders: BTreeMap<u32, (u64, Client)>,
+    /// When clients were looked for last.
+    looked_us: u64,
     running: PathBuf,
     more: bool,
     ended: bool,
@@ -190,6 +192,7 @@ impl Watch {
             here: BTreeMap::new(),
             clients: BTreeSet::new(),
             senders: BTreeMap::new(),
+            looked_us: 0,
             running,
             more: true,
             ended: false,
@@ -304,7 +307,7 @@ impl Watch {
                     }
                     continue;
                 }
-                What::JobNew(..) if self.connector.is_none() && !looked => {
+                What::JobNew(..) if !looked && self.may_look(now) => {
                     looked = true;
                     self.look_for_clients(now);
                 }
@@ -367,6 +370,15 @@ impl Watch {
         self.here.extend(found.iter().map(|(here, member)| (member.process.pid, *here)));
         let members = found.into_iter().map(|(_, member)| member).collect();
         self.observer.see(Seen { at: now, what: What::Members(name.clone(), members) });
+    }
+
+    /// Whether clients are looked for again: seldom where the kernel tells what is executed, which is then only
+    /// for those that were gone when it was their turn.
+    fn may_look(&mut self, now: Time) -> bool {
+        let rest = if self.connector.is_some() { 200_000 } else { 20_000 };
+        let may = now.monotonic_us >= self.looked_us + rest;
+        self.looked_us = if may { now.monotonic_us } else { self.looked_us };
+        may
     }
 
     /// Clients that still run; for where the kernel doesn't tell what is executed.

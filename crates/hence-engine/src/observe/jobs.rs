@@ -1,7 +1,7 @@
 //! Jobs: which belong to one transaction, by which dependency one led to the other, how they ended.
 //!
-//! A transaction is not told as such (but for managers that say TRANSACTION_ID=): its jobs are queued at once,
-//! the one that was asked for first, and each of the others follows from an earlier one by a dependency.
+//! A transaction is not told as such (but for managers that say TRANSACTION_ID=): its jobs are queued at
+//! once, the one that was asked for first, and each of the others follows from an earlier one by a dependency.
 
 use super::evidence::came_to_nothing;
 use super::seen::{Change, Seen, What};
@@ -32,8 +32,8 @@ fn leads_to(parent: JobType, edge: DependencyKind, child: JobType) -> bool {
     use JobType as J;
     let starts = matches!(parent, J::Start | J::Restart);
     let is_start = matches!(child, J::Start | J::VerifyActive | J::Restart);
-    starts && is_start && (edge.has(Atom::PullInStart) || edge.has(Atom::PullInStartIgnored))
-        || starts && edge.has(Atom::PullInVerify) && is_start
+    let pulls = [Atom::PullInStart, Atom::PullInStartIgnored, Atom::PullInVerify];
+    starts && is_start && pulls.iter().any(|atom| edge.has(*atom))
         || starts && child == J::Stop && (edge.has(Atom::PullInStop) || edge.has(Atom::PullInStopIgnored))
         || parent == J::Stop && child == J::Stop && edge.has(Atom::PropagateStop)
         || matches!(parent, J::Restart | J::TryRestart)

@@ -1,4 +1,5 @@
-//! What sources see of a manager that is another's: the words in which they tell it. Nothing is concluded here.
+//! What sources see of a manager that is another's: the words in which they tell it. Nothing is concluded
+//! here.
 
 use crate::Time;
 use alloc::{boxed::Box, string::String, sync::Arc, vec::Vec};

@@ -157,7 +157,7 @@ ALL = [
     incident("StopWhenUnneeded=", {"d16-a.service": "[Unit]\nRequires=d16-b.service\n" + SLEEP,
              "d16-b.service": "[Unit]\nStopWhenUnneeded=yes\n" + SLEEP}, start("d16-a") +
              "systemctl stop d16-a; sleep 0.5", "d16-b", "request", unit="d16-a.service",
-             rule="StopWhenUnneeded=yes"),
+             rule="StopWhenUnneeded"),
     incident("a target with two services", {"d17.target": "[Unit]\nRequires=d17-a.service d17-b.service\n",
              **service("d17-a", unit="PartOf=d17.target"), **service("d17-b", unit="PartOf=d17.target")},
              start("d17.target") + "systemctl stop d17.target", "d17-b", "request", unit="d17.target",
@@ -226,7 +226,7 @@ ALL = [
              start("a1") + "sh /opt/a1.postinst", "a1", "request", command="restart"),
 ]
 LAST = [
-    incident("isolate", service("z1", unit=""), start("z1") + "systemctl isolate rescue.target; sleep 1", "z1",
+    incident("isolate", service("z1"), start("z1") + "systemctl isolate rescue.target; sleep 1", "z1",
              "request", command="isolate rescue.target", rule="isolate"),
     incident("shutdown", service("z2"), start("z2") + "systemctl --no-block poweroff; sleep 2", "z2",
              "request", command="poweroff", rule="Conflicts="),

@@ -1,5 +1,5 @@
-//! Incidents under a real systemd that hence watches: `watch.py` beside this file boots it as process 1 of its
-//! own namespaces. As root, where systemd, journald and Python are; else it says that it is skipped.
+//! Incidents under a real systemd that hence watches: `watch.py` beside this file boots it as process 1 of
+//! its own namespaces. As root, where systemd, journald and Python are; else it says that it is skipped.
 //!
 //! A few incidents by default; all of them, and again without each source, with `HENCE_INCIDENTS=all`.
 

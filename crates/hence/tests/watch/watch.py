@@ -26,10 +26,10 @@ class Watch:
         out = open(machine.dir / "watch.log", "wb")
         if outside:
             script = "mount -t tracefs tracefs /sys/kernel/tracing 2>/dev/null; exec \"$@\""
-            argv = ["unshare", "-m", "bash", "-c", script, "-", str(hence), "watch", "--machine",
+            argv = ["nice", "-n", "-10", "unshare", "-m", "bash", "-c", script, "-", str(hence), "watch", "--machine",
                     str(machine.pid), "--ledger", str(self.ledger), *options]
         else:
-            argv = machine.enter() + ["/run/hence-bin", "watch", "--ledger", str(self.ledger), *options]
+            argv = ["nice", "-n", "-10"] + machine.enter() + ["/run/hence-bin", "watch", "--ledger", str(self.ledger), *options]
         self.proc = subprocess.Popen(argv, stdout=out, stderr=out, stdin=subprocess.DEVNULL, cwd="/")
         self.hence = hence
         time.sleep(0.5)
@@ -129,7 +129,7 @@ def run(cases, args, last):
             line = results[-1]
             print(f"{line[1]:8} {'certain ' if line[2] else 'inferred'} {case['name']:34} {line[3][:150]}"
                   f" [{time.time() - began:.1f} s]", flush=True)
-        usage = ""
+        usage = "gone"
         if watch.proc.poll() is None and Path(f"/proc/{watch.pid}/schedstat").exists():
             ns = int(Path(f"/proc/{watch.pid}/schedstat").read_text().split()[0])
             status = Path(f"/proc/{watch.pid}/status").read_text()
