@@ -327,7 +327,7 @@ impl Watch {
     /// A unit as we read its files ourselves, for their lines.
     fn portrait(&mut self, portrait: &mut Portrait) {
         let Some(name) = UnitName::new(&portrait.name) else { return };
-        let (mut config, mut files) = self.units.read(&name);
+        let (mut config, mut files) = self.units.load(&name);
         if !self.prefix.is_empty() {
             let cut = |path: &Text| path.strip_prefix(&*self.prefix).map_or_else(|| path.clone(), Text::from);
             config.sources.iter_mut().for_each(|source| source.path = cut(&source.path));
