@@ -224,7 +224,10 @@ impl Observer {
                 self.reading = self.reading.saturating_sub(1);
                 if let Some(all) = body.first() {
                     self.known.insert(name.clone());
-                    let state = properties::change(Change::default(), all);
+                    let mut state = properties::change(Change::default(), all);
+                    if state.cgroup.as_deref().is_none_or(str::is_empty) {
+                        state.cgroup = properties::likely_group(&name, all);
+                    }
                     let edges = properties::edges(all);
                     let portrait = Portrait { name, edges, state, config: None, files: Vec::new() };
                     self.seen.push_back(What::Known(Box::new(portrait)));

@@ -96,3 +96,33 @@ fn command(value: &Value) -> Option<Vec<String>> {
     let rest = fields.get(1)?.items().iter().skip(1).filter_map(Value::as_str).map(str::to_owned);
     Some(std::iter::once(path).chain(rest).collect())
 }
+
+/// Where the control group of a unit will be that has none yet: in that of its slice.
+pub(super) fn likely_group(name: &str, properties: &Value) -> Option<Text> {
+    let slice = rows(properties).find(|(name, _)| *name == "Slice")?.1.as_str()?;
+    let parts = slice.strip_suffix(".slice").filter(|stem| !stem.is_empty())?;
+    let mut group = String::new();
+    if parts != "-" {
+        for (at, _) in parts.match_indices('-').chain([(parts.len(), "")]) {
+            group.push_str(&format!("/{}.slice", &parts[..at]));
+        }
+    }
+    Some(format!("{group}/{name}").into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn groups_lie_in_those_of_slices() {
+        let group = |slice: &'static str| {
+            let all = Value::array("{sv}", vec![Value::property("Slice", slice.into())]);
+            likely_group("x.service", &all)
+        };
+        assert_eq!(group("system.slice").as_deref(), Some("/system.slice/x.service"));
+        assert_eq!(group("a-b.slice").as_deref(), Some("/a.slice/a-b.slice/x.service"));
+        assert_eq!(group("-.slice").as_deref(), Some("/x.service"));
+        assert_eq!(group(""), None);
+    }
+}

@@ -228,6 +228,6 @@ ALL = [
 LAST = [
     incident("isolate", service("z1"), start("z1") + "systemctl isolate rescue.target; sleep 1", "z1",
              "request", command="isolate rescue.target", rule="isolate"),
-    incident("shutdown", service("z2"), start("z2") + "systemctl --no-block poweroff; sleep 2", "z2",
-             "request", command="poweroff", rule="Conflicts="),
+    incident("shutdown", service("z2"), start("z2") + "systemctl --no-block start poweroff.target; sleep 2", "z2",
+             "request", command="poweroff.target", rule="Conflicts="),
 ]
