@@ -372,7 +372,8 @@ impl Watch {
         self.observer.see(Seen { at: now, what: What::Members(name.clone(), members) });
     }
 
-    /// Whether clients are looked for again: seldom where the kernel tells what is executed, which is then only
+    /// Whether clients are looked for again: seldom where the kernel tells what is executed, which is
+    /// then only
     /// for those that were gone when it was their turn.
     fn may_look(&mut self, now: Time) -> bool {
         let rest = if self.connector.is_some() { 200_000 } else { 20_000 };

@@ -1,7 +1,8 @@
 //! Jobs: which belong to one transaction, by which dependency one led to the other, how they ended.
 //!
 //! A transaction is not told as such (but for managers that say TRANSACTION_ID=): its jobs are queued at
-//! once, the one that was asked for first, and each of the others follows from an earlier one by a dependency.
+//! once, the one that was asked for first, and each of the others follows from an earlier one by a
+//! dependency.
 
 use super::evidence::came_to_nothing;
 use super::seen::{Change, Seen, What};

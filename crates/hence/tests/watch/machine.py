@@ -23,7 +23,7 @@ TARGETS = {
                          "Wants=dbus.service\n",
     "rescue.target": "[Unit]\nRequires=sysinit.target\nAfter=sysinit.target\nAllowIsolate=yes\n",
     "shutdown.target": "[Unit]\nDefaultDependencies=no\nRefuseManualStart=yes\n",
-    "umount.target": "[Unit]\nDefaultDependencies=no\nConflicts=shutdown.target\n",
+    "umount.target": "[Unit]\nDefaultDependencies=no\n",
     "final.target": "[Unit]\nDefaultDependencies=no\nRefuseManualStart=yes\nAfter=shutdown.target umount.target\n",
     "poweroff.target": "[Unit]\nDefaultDependencies=no\nRequires=systemd-poweroff.service\n"
                        "After=systemd-poweroff.service\nAllowIsolate=yes\n",
