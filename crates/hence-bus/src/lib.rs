@@ -9,6 +9,7 @@ pub mod bus;
 pub mod client;
 pub mod front;
 mod interface;
+pub mod observer;
 pub mod peer;
 mod stream;
 pub mod wire;

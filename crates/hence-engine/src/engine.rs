@@ -17,22 +17,21 @@ use crate::deadline::{DeadlineFor, Deadlines};
 use crate::job::{Job, is_down, is_up};
 use crate::names::Names;
 use crate::queue::RunQueue;
-use crate::unit::{Keep, Rules, State, Unit};
+use crate::unit::{Keep, Rules, State, Unit, rule_of_dependency};
 use crate::{Effect, Event, ExecId, JobId, Time, UnitId};
 use alloc::{
     boxed::Box,
     collections::{BTreeMap, BTreeSet, VecDeque},
-    format,
     sync::Arc,
     vec,
     vec::Vec,
 };
 use hence_ledger::{
     ActiveState, Cause, Certainty, DeadlineKind, Fact, FileIdentity, JobResult, Record, RecordId, Rule,
-    SubState, Text, record::Invocation,
+    SubState, record::Invocation,
 };
 use hence_unit::{
-    Atom, Config, DependencyKind, LoadState, Origin, UnitName,
+    Atom, Config, DependencyKind, LoadState, UnitName,
     config::{EmergencyAction, TimerBase},
     implied,
 };
@@ -559,27 +558,7 @@ impl Engine {
         let owner = if edge.own { unit } else { edge.other };
         let config = &self.units[owner.0 as usize].config;
         let dependency = config.dependencies.get(edge.index as usize)?;
-        let file = |position| Some(config.place(position).file);
-        let line = |name: &str| -> Text { format!("{name}={}", dependency.other).into() };
-        Some(match &dependency.origin {
-            Origin::Directive(position) => {
-                Rule { directive: line(dependency.kind.name()), file: file(*position), line: position.line }
-            }
-            Origin::Folder(path) => {
-                Rule { directive: line(dependency.kind.name()), file: Some(path.clone()), line: 0 }
-            }
-            Origin::Default => Rule {
-                directive: format!("{} (default dependency)", line(dependency.kind.name())).into(),
-                file: None,
-                line: 0,
-            },
-            Origin::Implied(by) => Rule {
-                directive: format!("{} (implied by {}=)", line(dependency.kind.name()), by.directive())
-                    .into(),
-                file: by.position.and_then(file),
-                line: by.position.map_or(0, |p| p.line),
-            },
-        })
+        Some(rule_of_dependency(config, dependency))
     }
 
     // ---- records and effects

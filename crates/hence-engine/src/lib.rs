@@ -44,6 +44,7 @@ mod deadline;
 pub mod engine;
 mod job;
 mod names;
+pub mod observe;
 pub mod predict;
 mod queue;
 mod restart;

@@ -32,7 +32,7 @@ use hence_ledger::{
     ActiveState, Cause, Exit, Fact, FileIdentity, JobResult, JobType, LeftOver, RecordId, Rule, SpawnStep,
     SubState, Text, UnitResult, record::Invocation,
 };
-use hence_unit::{Atom, Config, LoadState, UnitKind, UnitName, config::INFINITY};
+use hence_unit::{Atom, Config, Dependency, LoadState, Origin, UnitKind, UnitName, config::INFINITY};
 
 /// One unit.
 #[derive(Clone, Debug)]
@@ -418,6 +418,30 @@ impl Rules for Config {
             Some(rule) => Rule { directive: text, ..rule },
             None => Rule { directive: text, file: None, line: 0 },
         }
+    }
+}
+
+/// The line that makes one unit depend on another, as the unit that it stands in has it.
+pub(crate) fn rule_of_dependency(config: &Config, dependency: &Dependency) -> Rule {
+    let file = |position| Some(config.place(position).file);
+    let line = |name: &str| -> Text { format!("{name}={}", dependency.other).into() };
+    match &dependency.origin {
+        Origin::Directive(position) => {
+            Rule { directive: line(dependency.kind.name()), file: file(*position), line: position.line }
+        }
+        Origin::Folder(path) => {
+            Rule { directive: line(dependency.kind.name()), file: Some(path.clone()), line: 0 }
+        }
+        Origin::Default => Rule {
+            directive: format!("{} (default dependency)", line(dependency.kind.name())).into(),
+            file: None,
+            line: 0,
+        },
+        Origin::Implied(by) => Rule {
+            directive: format!("{} (implied by {}=)", line(dependency.kind.name()), by.directive()).into(),
+            file: by.position.and_then(file),
+            line: by.position.map_or(0, |p| p.line),
+        },
     }
 }
 

@@ -31,7 +31,7 @@ pub(crate) fn version_of(m: &fs::Metadata) -> Version {
 }
 
 /// Collects the files of starts.
-#[derive(Default)]
+#[derive(Debug, Default)]
 pub struct Inputs {
     interpreters: BTreeMap<Version, Option<Text>>,
 }

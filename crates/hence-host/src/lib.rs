@@ -41,6 +41,7 @@ pub mod sys;
 mod terminal;
 mod unit_files;
 mod wait;
+pub mod watch;
 
 pub use cgroup::{remove_empty_groups, subfolders, sweep};
 pub use clock::{boot_ticks, ticks};
@@ -50,7 +51,7 @@ pub use executor::executor_main;
 pub use files::{DiskFiles, load};
 pub use ground::RootFiles;
 pub use host::{Capture, Host, HostOptions, Loader, TrackingReport};
-pub use inputs::version;
+pub use inputs::{Inputs, version};
 pub use live::{SentStreams, UnitGroup};
 pub use process::own_limits;
 pub use process::{InvocationMark, Stat, describe, invocation as invocation_of, invocation_mark, is_alive};

@@ -1,6 +1,7 @@
 //! System calls that need `unsafe`. Everything else in this crate is safe code; no policy lives here.
 
 pub mod clone;
+pub mod connector;
 pub mod datagram;
 pub mod heap;
 pub mod inherited;

@@ -190,6 +190,7 @@ facts! {
     38 TakenUp { main, processes, evidence }
     39 Device { path, there }
     40 StopAsked { controller }
+    41 Signalled { signal, pid, sender }
 }
 
 /// What is left to decode.

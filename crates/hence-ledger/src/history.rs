@@ -131,7 +131,7 @@ fn other(fact: &Fact) -> Option<&'static str> {
         Fact::Refused { .. } => "refused",
         Fact::Gap { .. } => "gap",
         Fact::ClockJump { .. } => "clock",
-        Fact::ManagerSignal { .. } => "signal",
+        Fact::ManagerSignal { .. } | Fact::Signalled { .. } => "signal",
         Fact::Tally { .. } => "summed up",
         Fact::UnitFileChanged { .. } => "unit file",
         Fact::Reexecuted { .. } => "reexec",

@@ -56,7 +56,7 @@ pub enum RootKind {
     File,
     /// The kernel.
     Kernel,
-    /// A signal to hence.
+    /// A signal: to hence, or from one process to another.
     Signal,
     /// The wall clock was set.
     Clock,
@@ -128,8 +128,13 @@ fn causes(index: &Index, at: At) -> Vec<(Option<At>, Option<Rule>)> {
     let followed = |cause: &&Cause| match &record.fact {
         // An exit is explained by the signal that brought it, not by the start of the process.
         Fact::ProcessExited { .. } => index.record(cause.record).is_none_or(|r| {
-            matches!(r.fact, Fact::SignalSent { .. } | Fact::OomKill { .. } | Fact::SpawnFailed { .. })
-                || is_step(record) && matches!(r.fact, Fact::StateChanged { .. })
+            matches!(
+                r.fact,
+                Fact::SignalSent { .. }
+                    | Fact::Signalled { .. }
+                    | Fact::OomKill { .. }
+                    | Fact::SpawnFailed { .. }
+            ) || is_step(record) && matches!(r.fact, Fact::StateChanged { .. })
         }),
         // Their ends are why they were armed.
         Fact::DeadlineReached { deadline, .. } => {
@@ -284,6 +289,13 @@ fn root(record: &Record) -> Root {
             uid = Some(*user);
             RootKind::Signal
         }
+        Fact::Signalled { sender, .. } => {
+            pid = Some(sender.pid);
+            uid = Some(sender.uid);
+            command = Some(sender.command.clone());
+            asked = Some(sender);
+            RootKind::Signal
+        }
         Fact::ClockJump { .. } => RootKind::Clock,
         Fact::SpawnFailed { step, .. } => match step {
             SpawnStep::Exec
@@ -356,6 +368,9 @@ pub(crate) fn steps(index: &Index, path: &Path, event: &str) -> Vec<Step> {
                 rule: None,
                 other_rules: Vec::new(),
             });
+        } else if let Some(step) = steps.last_mut().filter(|_| record.certainty == Certainty::Inferred) {
+            // The way to the next step that is told leads through something that was concluded.
+            step.certainty = Certainty::Inferred;
         }
         if let (Some(rule), Some(step)) = (&path.rules[nth], steps.last_mut())
             && step.rule.as_ref() != Some(rule)
@@ -409,6 +424,10 @@ fn phrase(index: &Index, record: &Record, moved: bool) -> Option<(String, String
         Fact::ManagerSignal { signal, .. } => {
             Some((record.sentence(), format!("{} reached hence", speech::signal(i32::from(*signal)))))
         }
+        Fact::Signalled { signal, sender, .. } => Some((
+            format!("{} came from {}", speech::signal(i32::from(*signal)), sentence::client(sender)),
+            format!("{} came from {}", speech::signal(i32::from(*signal)), sender.command),
+        )),
         Fact::Reexecuted { .. } => plain("hence executed its program anew".into()),
         Fact::TakenUp { .. } => plain("it was taken up as it still ran".into()),
         Fact::ClockJump { .. } => Some((record.sentence(), "the wall clock was set".into())),

@@ -499,6 +499,15 @@ pub enum Fact {
         /// Controller=, its name on the message bus.
         controller: Text,
     },
+    /// A process sent another one of the unit a signal, and was seen to. A root.
+    Signalled {
+        /// Signal number.
+        signal: u8,
+        /// The process that it was sent to.
+        pid: u32,
+        /// Who sent it.
+        sender: Client,
+    },
     /// Written by a newer hence in words that this one doesn't know.
     Newer {
         /// Its number.
@@ -524,6 +533,7 @@ impl Fact {
                 | Fact::ClockJump { .. }
                 | Fact::Unknown { .. }
                 | Fact::Device { .. }
+                | Fact::Signalled { .. }
         )
     }
 }

@@ -259,6 +259,9 @@ fn of_units(fact: &Fact, unit: &str) -> String {
         Fact::UnitFileChanged { path, target: None } => format!("{unit}: {path} was removed"),
         Fact::BusName { name, owned: true } => format!("{unit}: its name {name} is on the bus"),
         Fact::BusName { name, owned: false } => format!("{unit}: its name {name} is gone from the bus"),
+        Fact::Signalled { signal: number, pid, sender } => {
+            format!("{unit}: {} for process {pid} came from {}", signal(i32::from(*number)), client(sender))
+        }
         Fact::Device { path, there: true } => format!("{unit}: {path} is there"),
         Fact::Device { path, there: false } => format!("{unit}: {path} is gone"),
         Fact::StopAsked { controller } => format!("{unit}: its controller {controller} was asked to stop it"),

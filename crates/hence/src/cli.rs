@@ -12,6 +12,7 @@ mod man;
 mod predict;
 pub mod systemctl;
 mod verify;
+pub mod watch;
 mod why;
 
 use crate::exit::{self, Trouble};
@@ -40,6 +41,7 @@ pub struct LedgerOption {
 enum Verb {
     Run(crate::run::Args),
     Init(init::Init),
+    Watch(watch::Watch),
     Why(why::Why),
     History(history::History),
     Leaks(leaks::Leaks),
@@ -62,6 +64,7 @@ pub fn main() -> ExitCode {
     match Cli::parse().verb {
         Verb::Run(args) => crate::run::main(args),
         Verb::Init(verb) => verb.run(),
+        Verb::Watch(verb) => verb.run(),
         Verb::Why(verb) => end(verb.run()),
         Verb::History(verb) => end(verb.run()),
         Verb::Leaks(verb) => end(verb.run()),

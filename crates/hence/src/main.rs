@@ -17,6 +17,7 @@ mod report;
 mod run;
 mod survivors;
 mod units;
+mod watch;
 
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
@@ -35,7 +36,17 @@ fn main() -> ExitCode {
     match arguments.next().as_ref().and_then(|a| a.to_str()) {
         Some("executor") => hence_host::executor_main(),
         Some("recorder") => recorder(arguments.next().map(PathBuf::from), arguments.next()),
+        Some("relay") => relay(arguments.next().map(PathBuf::from)),
         _ => cli::main(),
+    }
+}
+
+/// The process that `hence watch` has in another pid namespace; what it connects to is at its standard input.
+fn relay(path: Option<PathBuf>) -> ExitCode {
+    match path.map(|path| hence_host::watch::relay(&path)) {
+        None => ExitCode::from(exit::USAGE),
+        Some(Ok(())) => ExitCode::SUCCESS,
+        Some(Err(_)) => ExitCode::FAILURE,
     }
 }
 

@@ -383,7 +383,7 @@ fn ask_for(pump: &mut Pump, run_for: Option<u64>, start: Vec<UnitName>) {
 }
 
 /// How hence was called.
-fn command() -> Text {
+pub fn command() -> Text {
     let words: Vec<String> = reexec::arguments().iter().map(|a| a.to_string_lossy().into_owned()).collect();
     words.join(" ").into()
 }
@@ -491,7 +491,7 @@ fn open_front(args: &Args, whose: Whose, earlier: Option<FrontLink>) -> Option<F
 }
 
 /// The recorder is this program, called anew.
-fn recorder_command(ledger: &Path, journal: Vec<OsString>) -> RecorderCommand {
+pub fn recorder_command(ledger: &Path, journal: Vec<OsString>) -> RecorderCommand {
     let mut arguments = vec![OsString::from("recorder"), ledger.as_os_str().to_owned()];
     arguments.extend(journal);
     RecorderCommand {

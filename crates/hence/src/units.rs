@@ -110,6 +110,13 @@ impl Sources {
         self.folders = folders;
     }
 
+    /// The system's units of a machine whose files are below `root`.
+    pub fn of_machine(root: &str) -> Sources {
+        let below = |folder: String| format!("{}{folder}", root.trim_end_matches('/'));
+        let folders = system_folders().into_iter().map(below).collect();
+        Sources { folders, system: true, ..Sources::default() }
+    }
+
     /// Where unit files go that clients make: for the system's own units, beside those; else into the
     /// ledger's folder, but for a user who has a folder for such things. They are searched first.
     /// `again`: those that are there are still in use.

@@ -5,7 +5,7 @@ use hence_ledger::*;
 use hence_unit::{DependencyKind, JobMode};
 
 /// How many kinds `fact` knows.
-pub const KINDS: u32 = 40;
+pub const KINDS: u32 = 41;
 
 pub fn text(c: &mut Chance) -> Text {
     c.string().into()
@@ -191,6 +191,7 @@ fn later(tag: u32, c: &mut Chance) -> Fact {
         },
         39 => Fact::Device { path: text(c), there: c.below(2) == 0 },
         40 => Fact::StopAsked { controller: text(c) },
+        41 => Fact::Signalled { signal: c.below(64) as u8, pid: c.below(99_999) as u32, sender: client(c) },
         _ => unreachable!("no fact has the tag {tag}"),
     }
 }

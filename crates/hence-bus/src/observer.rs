@@ -1,0 +1,247 @@
+//! The other side of org.freedesktop.systemd1: follows a manager that is another's by its signals, and reads
+//! each unit once, and once more after a reload. It does no I/O, asks for nothing to be done, and judges
+//! nothing: what follows from what is the engine's observer's.
+//!
+//! On the private socket the manager tells all its signals without being asked for them.
+
+pub mod calls;
+mod properties;
+
+use crate::client::{Client, ClientError, Incoming};
+use crate::front::{Object, ROOT, job_path, unit_path};
+use crate::wire::{Message, Value};
+use hence_engine::Time;
+use hence_engine::observe::seen::{Change, Portrait, Seen, What};
+use hence_ledger::{JobResult, JobType, Text};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+const MANAGER: &str = "org.freedesktop.systemd1.Manager";
+const PROPERTIES: &str = "org.freedesktop.DBus.Properties";
+const UNIT: &str = "org.freedesktop.systemd1.Unit";
+const JOB: &str = "org.freedesktop.systemd1.Job";
+/// Units that are asked for at once: the manager answers one after the other and has other things to do.
+const AT_ONCE: usize = 16;
+/// Most units that wait to be asked for.
+const WAITING_MAX: usize = 65_536;
+/// Most halves of changes that wait for their other half.
+const HALVES_MAX: usize = 4096;
+
+/// What an outstanding call asked.
+#[derive(Debug)]
+enum Question {
+    Units,
+    Jobs,
+    Unit(Text),
+    JobType(u32),
+}
+
+/// A connection to a manager.
+#[derive(Debug, Default)]
+pub struct Observer {
+    client: Client,
+    questions: BTreeMap<u32, Question>,
+    /// Units that are to be read.
+    unread: VecDeque<Text>,
+    /// How many are being read.
+    reading: usize,
+    /// Units that were read.
+    known: BTreeSet<Text>,
+    /// Changes of the unit's own kind, which come before those of all units.
+    halves: BTreeMap<String, Change>,
+    seen: VecDeque<What>,
+    /// The manager reads its configuration again.
+    reloading: bool,
+    /// The first reading is over.
+    attached: bool,
+}
+
+impl Observer {
+    /// A connection that begins; its first questions are queued.
+    pub fn new() -> Observer {
+        let mut observer = Observer::default();
+        observer.ask_manager("ListUnits", Question::Units);
+        observer.ask_manager("ListJobs", Question::Jobs);
+        observer
+    }
+
+    fn ask_manager(&mut self, member: &'static str, question: Question) {
+        let serial = self.client.call(ROOT, MANAGER, member, Vec::new());
+        self.questions.insert(serial, question);
+    }
+
+    /// Takes bytes that arrived at this time; what they tell is in [`Observer::next_seen`] afterwards.
+    ///
+    /// # Errors
+    /// The manager did not accept us, or sent something that is not D-Bus.
+    pub fn receive(&mut self, bytes: &[u8]) -> Result<(), ClientError> {
+        self.client.receive(bytes)?;
+        while let Some(incoming) = self.client.incoming()? {
+            match incoming {
+                Incoming::Signal(signal) => self.signal(&signal),
+                Incoming::Answer { serial, result } => {
+                    if let Some(question) = self.questions.remove(&serial) {
+                        self.answer(question, result.unwrap_or_default());
+                    }
+                }
+            }
+        }
+        self.read_on();
+        Ok(())
+    }
+
+    /// The next thing that was seen.
+    pub fn next_seen(&mut self, at: Time) -> Option<Seen> {
+        self.seen.pop_front().map(|what| Seen { at, what })
+    }
+
+    /// Bytes to write.
+    pub fn outgoing(&self) -> &[u8] {
+        self.client.outgoing()
+    }
+
+    /// The first `n` bytes of [`Observer::outgoing`] were written.
+    pub fn sent(&mut self, n: usize) {
+        self.client.sent(n);
+    }
+
+    fn want(&mut self, unit: &str) {
+        if self.unread.len() < WAITING_MAX && !self.unread.iter().any(|known| &**known == unit) {
+            self.unread.push_back(unit.into());
+        }
+    }
+
+    /// A unit that nothing was known of does something. That there is one is no reason to ask for it: to ask
+    /// for one that is being forgotten would have it loaded again.
+    fn want_new(&mut self, unit: &str) {
+        if !self.known.contains(unit) {
+            self.want(unit);
+        }
+    }
+
+    fn read_on(&mut self) {
+        while self.reading < AT_ONCE
+            && let Some(unit) = self.unread.pop_front()
+        {
+            let body = vec![Value::Str("".into())];
+            let serial = self.client.call(unit_path(&unit), PROPERTIES, "GetAll", body);
+            self.questions.insert(serial, Question::Unit(unit));
+            self.reading += 1;
+        }
+        let asked = |q: &Question| matches!(q, Question::Units | Question::Jobs | Question::Unit(_));
+        if !self.attached && !self.questions.values().any(asked) && self.unread.is_empty() {
+            self.attached = true;
+            self.seen.push_back(What::Attached);
+        }
+    }
+
+    fn signal(&mut self, signal: &Message) {
+        let member = signal.fields.member.as_deref().unwrap_or("");
+        let path = signal.fields.path.as_deref().unwrap_or("");
+        let text = |at: usize| signal.body.get(at).and_then(Value::as_str).unwrap_or("");
+        match member {
+            "PropertiesChanged" => self.properties_changed(path, signal),
+            "JobNew" => {
+                let Some(Value::Uint32(id)) = signal.body.first() else { return };
+                let unit: Text = text(2).into();
+                self.want_new(&unit);
+                self.seen.push_back(What::JobNew(*id, unit));
+                let body = vec![JOB.into(), "JobType".into()];
+                let serial = self.client.call(job_path(*id), PROPERTIES, "Get", body);
+                self.questions.insert(serial, Question::JobType(*id));
+            }
+            "JobRemoved" => {
+                let Some(Value::Uint32(id)) = signal.body.first() else { return };
+                let result = JobResult::parse(text(3)).unwrap_or(JobResult::Failed);
+                self.seen.push_back(What::JobRemoved(*id, text(2).into(), result));
+            }
+            // A reload forgets all units and makes them anew: what is left of them is read afterwards.
+            "UnitRemoved" if self.reloading => {}
+            "UnitRemoved" => {
+                let name: Text = text(0).into();
+                self.halves.remove(&unit_path(&name));
+                self.known.remove(&name);
+                self.unread.retain(|known| *known != name);
+                self.seen.push_back(What::Forgotten(name));
+            }
+            "Reloading" => {
+                let begins = matches!(signal.body.first(), Some(Value::Bool(true)));
+                self.seen.push_back(What::Reloading(begins));
+                self.reloading = begins;
+                if !begins {
+                    self.ask_manager("ListUnits", Question::Units);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn properties_changed(&mut self, path: &str, signal: &Message) {
+        let Object::Unit(name) = Object::of(path) else { return };
+        let interface = signal.body.first().and_then(Value::as_str).unwrap_or("");
+        let Some(properties) = signal.body.get(1) else { return };
+        let known = self.halves.remove(path).unwrap_or_default();
+        let change = properties::change(known, properties);
+        // Those of the kind come first, those that all units have follow at once.
+        if interface == UNIT {
+            self.want_new(&name);
+            self.seen.push_back(What::Changed(name.as_str().into(), Box::new(change)));
+        } else {
+            if self.halves.len() >= HALVES_MAX {
+                self.halves.pop_first();
+            }
+            self.halves.insert(path.to_owned(), change);
+        }
+    }
+
+    fn answer(&mut self, question: Question, body: Vec<Value>) {
+        match question {
+            Question::Units => {
+                let before = std::mem::take(&mut self.known);
+                let listed = |name: &Text| {
+                    let rows = body.first().map(Value::items).unwrap_or_default();
+                    rows.iter().any(|row| row.items().first().and_then(Value::as_str) == Some(name))
+                };
+                let gone = before.into_iter().filter(|name| !listed(name));
+                self.seen.extend(gone.map(What::Forgotten));
+                for row in body.first().map(Value::items).unwrap_or_default() {
+                    if let Some(name) = row.items().first().and_then(Value::as_str) {
+                        self.want(name);
+                    }
+                }
+            }
+            Question::Jobs => {
+                for row in body.first().map(Value::items).unwrap_or_default() {
+                    let row = row.items();
+                    let Some(Value::Uint32(id)) = row.first() else { continue };
+                    let text = |at: usize| row.get(at).and_then(Value::as_str).unwrap_or("");
+                    if let Some(job_type) = JobType::parse(text(2)) {
+                        self.seen.push_back(What::JobIs(*id, job_type));
+                    }
+                    self.seen.push_back(What::JobNew(*id, text(1).into()));
+                }
+            }
+            Question::Unit(name) => {
+                self.reading = self.reading.saturating_sub(1);
+                if let Some(all) = body.first() {
+                    self.known.insert(name.clone());
+                    let mut state = properties::change(Change::default(), all);
+                    if state.cgroup.as_deref().is_none_or(str::is_empty) {
+                        state.cgroup = properties::likely_group(&name, all);
+                    }
+                    let edges = properties::edges(all);
+                    let portrait = Portrait { name, edges, state, config: None, files: Vec::new() };
+                    self.seen.push_back(What::Known(Box::new(portrait)));
+                }
+            }
+            Question::JobType(id) => {
+                let word = match body.first() {
+                    Some(Value::Variant(word)) => word.as_str(),
+                    _ => None,
+                };
+                if let Some(job_type) = word.and_then(JobType::parse) {
+                    self.seen.push_back(What::JobIs(id, job_type));
+                }
+            }
+        }
+    }
+}

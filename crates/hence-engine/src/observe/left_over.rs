@@ -1,0 +1,75 @@
+//! Processes that outlive the run that they belong to.
+
+use super::seen::Member;
+use super::{Observer, Wanted};
+use crate::Time;
+use crate::job::is_down;
+use alloc::{vec, vec::Vec};
+use hence_ledger::{Cause, Certainty, Exit, Fact, LeftOver, SubState, Text};
+use hence_unit::config::KillMode;
+
+/// Processes that one record names.
+const TOLD_AT_ONCE: usize = 256;
+/// Start times are told in hundredths of a second.
+const TICK_US: u64 = 20_000;
+
+impl Observer {
+    /// Who is in a unit's control group now.
+    pub(super) fn members(&mut self, at: Time, name: &Text, members: Vec<Member>) {
+        let started = self.started;
+        let Some(unit) = self.units.get_mut(name) else { return };
+        let down = is_down(unit.active) || unit.sub == SubState::AutoRestart;
+        let (current, began_us) = (unit.invocation, unit.began_us);
+        let is_left = |m: &Member| match (down, m.invocation, current) {
+            (true, ..) => true,
+            // The environment of a process says whose it is, but for those that cleared it.
+            (false, Some(of), Some(current)) => of != current,
+            _ => m.started_us + TICK_US < began_us,
+        };
+        let own = |m: &Member| !down && (m.process.pid == unit.main_pid || m.process.pid == unit.control_pid);
+        let control = |m: &Member| m.process.pid == unit.control_pid && unit.control_pid != 0;
+        let fresh = |m: &Member| !unit.left_over.contains_key(&(m.process.pid, m.process.start_ticks));
+        let left: Vec<&Member> =
+            members.iter().filter(|m| is_left(m) && !own(m) && !control(m) && fresh(m)).collect();
+        if left.is_empty() {
+            return;
+        }
+        let of = left.iter().find_map(|m| m.invocation).or(current);
+        let processes: Vec<LeftOver> = left.iter().map(|m| m.process.clone()).collect();
+        for process in &processes {
+            unit.left_over.insert((process.pid, process.start_ticks), process.clone());
+            let (pid, start_ticks) = (process.pid, process.start_ticks);
+            self.wanted.push_back(Wanted::Watch { pid, start_ticks });
+        }
+        let total = unit.left_over.len() as u32;
+        let mode = unit.config.as_ref().map(|c| c.kill().mode);
+        let rule = match mode {
+            Some(KillMode::ControlGroup | KillMode::Mixed) => unit.rule_with("SendSIGKILL", "no"),
+            Some(mode) => unit.rule_with("KillMode", mode.as_str()),
+            None => None,
+        };
+        let rule = rule.filter(|rule| rule.line != 0 || &*rule.directive != "SendSIGKILL=no");
+        let allowed = unit.config.as_ref().is_some_and(|c| c.flags.left_behind_allowed);
+        let record = unit.down.map_or(started, |(_, record)| record);
+        for part in processes.chunks(TOLD_AT_ONCE) {
+            let fact = Fact::LeftBehind { processes: part.to_vec(), total, allowed };
+            let causes = vec![Cause { record, rule: rule.clone() }];
+            self.record(at, Some(name), causes, Certainty::Observed, fact);
+            if let Some(record) = self.records.back_mut() {
+                record.invocation = of;
+            }
+        }
+    }
+
+    /// A process that was left behind has ended.
+    pub(super) fn gone(&mut self, at: Time, pid: u32, start_ticks: u64, exit: Option<Exit>) {
+        let exit = exit.or_else(|| self.store.exit_of(pid));
+        let held = self
+            .units
+            .iter_mut()
+            .find_map(|(name, unit)| unit.left_over.remove(&(pid, start_ticks)).map(|_| name.clone()));
+        let Some(name) = held else { return };
+        let fact = Fact::LeftOverGone { pid, start_ticks, exit };
+        self.record(at, Some(&name), Vec::new(), Certainty::Observed, fact);
+    }
+}

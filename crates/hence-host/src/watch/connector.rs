@@ -1,0 +1,45 @@
+//! The process connector as a source. What a process executes is looked at at once: it may be gone soon.
+
+use crate::sys::connector::{Did, open, receive};
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+/// The connector.
+#[derive(Debug)]
+pub struct Connector {
+    socket: OwnedFd,
+}
+
+impl Connector {
+    /// Opens it.
+    ///
+    /// # Errors
+    /// Why it can't be had here.
+    pub fn open() -> io::Result<Connector> {
+        // The kernel tells those of other pid namespaces nothing, and does not say so.
+        if !is_first_namespace() {
+            let text = "the kernel tells only the first pid namespace";
+            return Err(io::Error::new(io::ErrorKind::Unsupported, text));
+        }
+        Ok(Connector { socket: open()? })
+    }
+
+    /// What to wait for.
+    pub fn descriptor(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+
+    /// What processes did since. `Err`: some of it was dropped.
+    ///
+    /// # Errors
+    /// The kernel dropped some.
+    pub fn read(&self, found: &mut Vec<Did>) -> io::Result<()> {
+        receive(self.socket.as_fd(), found).map(|_| ())
+    }
+}
+
+/// The first pid namespace has the same number on every kernel.
+fn is_first_namespace() -> bool {
+    const FIRST: &str = "pid:[4026531836]";
+    std::fs::read_link("/proc/self/ns/pid").is_ok_and(|link| link.to_str() == Some(FIRST))
+}

@@ -1,0 +1,52 @@
+//! `hence watch`: its command line. What it does is in `crate::watch`.
+
+use crate::cli::LedgerOption;
+use std::process::ExitCode;
+
+/// A source of what happens on a machine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Source {
+    /// Calls to the manager on the system bus
+    Bus,
+    /// The journal
+    Journal,
+    /// Control groups of units
+    Cgroups,
+    /// The kernel's process connector
+    Processes,
+    /// The kernel's tracepoints of signals
+    Trace,
+}
+
+/// Watches a machine whose process 1 is systemd, and keeps the same ledger: nothing of it is changed.
+///
+/// `why`, `history`, `leaks` and `loops` then answer there as they do where hence runs the units itself.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Watch {
+    /// Watch the container whose process 1 is this process
+    #[arg(long, value_name = "PID")]
+    pub machine: Option<u32>,
+    /// Do without a source
+    #[arg(long, value_name = "SOURCE", value_enum)]
+    pub without: Vec<Source>,
+    /// Install the unit hence-watch.service, enable and start it
+    #[arg(long, conflicts_with_all = ["machine", "without"])]
+    pub install: bool,
+    #[command(flatten)]
+    pub ledger: LedgerOption,
+}
+
+impl Watch {
+    /// Runs until it is asked to end.
+    pub fn run(self) -> ExitCode {
+        let done =
+            if self.install { crate::watch::install::install(&self) } else { crate::watch::main(&self) };
+        match done {
+            Ok(()) => ExitCode::SUCCESS,
+            Err((status, text)) => {
+                text.lines().for_each(|line| eprintln!("hence: {line}"));
+                ExitCode::from(status)
+            }
+        }
+    }
+}
