@@ -428,8 +428,8 @@ impl Engine {
                 None => {
                     self.names.insert(alias.clone(), id);
                 }
-                // Known under its other name already: that stub now stands for this unit.
-                Some(other) if other != id && self.units[other.0 as usize].config.load == LoadState::Stub => {
+                // Known under its other name already: that name now stands for this unit.
+                Some(other) if other != id && self.is_only_a_name(other) => {
                     self.move_edges(other, id);
                     self.names.insert(alias.clone(), id);
                     self.may_go(other);

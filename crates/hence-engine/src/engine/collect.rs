@@ -12,7 +12,7 @@ use crate::unit::{Keep, State, Unit};
 use crate::{Effect, Event, Time, UnitId};
 use alloc::{collections::BTreeMap, vec, vec::Vec};
 use hence_ledger::ActiveState;
-use hence_unit::UnitName;
+use hence_unit::{LoadState, UnitName};
 
 /// Units that may not be needed any more. A search for somebody who needs one may walk through many others,
 /// and while jobs run the next event may well have the same ones walked again: in a chain that is stopped,
@@ -121,8 +121,15 @@ impl Engine {
         self.units.get(unit.0 as usize).is_none_or(|u| u.keep == Keep::Vacant)
     }
 
+    /// Whether the unit is only a name: no file has it, and nothing goes on under it. If it becomes the alias of
+    /// another unit, it is that unit.
+    pub(super) fn is_only_a_name(&self, unit: UnitId) -> bool {
+        let load = self.units[unit.0 as usize].config.load;
+        load == LoadState::Stub || (load == LoadState::NotFound && self.is_collectable(unit))
+    }
+
     /// Whether the unit has nothing by itself that keeps it loaded.
-    fn is_collectable(&self, unit: UnitId) -> bool {
+    pub(super) fn is_collectable(&self, unit: UnitId) -> bool {
         let u = &self.units[unit.0 as usize];
         let down = match u.active_state() {
             ActiveState::Inactive => true,

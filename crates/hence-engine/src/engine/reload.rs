@@ -82,7 +82,13 @@ impl Engine {
             }
         }
         for alias in &config.aliases {
-            self.names.insert_new(alias, unit);
+            match self.names.get(alias) {
+                Some(other) if other != unit && self.is_only_a_name(other) => {
+                    self.names.insert(alias.clone(), unit);
+                    self.may_go(other);
+                }
+                _ => self.names.insert_new(alias, unit),
+            }
         }
         self.alike.share(&mut config);
         let u = &mut self.units[unit.0 as usize];

@@ -4,6 +4,7 @@
 //! As root the tests run at both levels of tracking and as an ordinary user; else as who they are.
 //! `HENCE_KILLS=1000` kills hence that often.
 
+mod aliases;
 mod bus;
 mod controller;
 mod hostile;
