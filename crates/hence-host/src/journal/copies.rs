@@ -21,7 +21,8 @@ struct Device {
 impl Device {
     fn write(&mut self, path: &str, line: &[u8], now_us: u64) {
         if self.fd.is_none() && now_us >= self.retry_at_us {
-            let flags = OFlags::WRONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+            // A console may as well be a file that others write to.
+            let flags = OFlags::WRONLY | OFlags::APPEND | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
             self.fd = rustix::fs::open(path, flags, Mode::empty()).ok();
             self.retry_at_us = now_us + RETRY_US;
         }
