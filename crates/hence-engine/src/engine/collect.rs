@@ -121,8 +121,8 @@ impl Engine {
         self.units.get(unit.0 as usize).is_none_or(|u| u.keep == Keep::Vacant)
     }
 
-    /// Whether the unit is only a name: no file has it, and nothing goes on under it. If it becomes the alias of
-    /// another unit, it is that unit.
+    /// Whether the unit is only a name: no file has it, and nothing goes on under it. If it becomes the alias
+    /// of another unit, it is that unit.
     pub(super) fn is_only_a_name(&self, unit: UnitId) -> bool {
         let load = self.units[unit.0 as usize].config.load;
         load == LoadState::Stub || (load == LoadState::NotFound && self.is_collectable(unit))

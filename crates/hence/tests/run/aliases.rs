@@ -1,4 +1,4 @@
-//! Links in the folders of unit files that come while hence runs: what was only a name becomes another unit's.
+//! Links among unit files that come while hence runs: what was only a name becomes another unit's.
 
 use crate::rig::*;
 use std::os::unix::fs::symlink;

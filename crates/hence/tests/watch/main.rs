@@ -22,7 +22,7 @@ fn missing() -> Option<&'static str> {
     let found = |tool: &&str| {
         ["/usr/bin", "/bin", "/usr/sbin", "/sbin"].iter().any(|folder| Path::new(folder).join(tool).exists())
     };
-    if python.is_err() || !tools.iter().all(|tool| found(tool)) {
+    if python.is_err() || !tools.iter().all(found) {
         return Some("python3, unshare, nsenter, systemctl or busctl is missing");
     }
     None
