@@ -21,6 +21,7 @@ import os
 import random
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -390,6 +391,8 @@ def main():
         verb.add_argument('file', type=Path, nargs='+')
     verbs.add_parser('make').add_argument('seed')
     args = parser.parse_args()
+    # Whoever ends it by a signal leaves nothing behind either.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     if args.verb == 'make':
         print(text_of(*make(args.seed)), end='')
         return 0
