@@ -8,7 +8,7 @@ use super::unchanged::Reading;
 use hence_host::sys::heap;
 use hence_ledger::FileIdentity;
 use hence_unit::{Config, UnitName, config::Environs, unit_path::UnitPath};
-use std::collections::BTreeMap;
+use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -64,8 +64,8 @@ pub(super) struct Ahead {
     /// What the thread read; `None` when nobody waits for that any more.
     from_thread: Option<Receiver<(usize, Read)>>,
     thread: Option<JoinHandle<()>>,
-    /// Reads that are before their turn.
-    early: BTreeMap<usize, Read>,
+    /// Reads that are before their turn, the first one for the unit that is next; `None`: not there yet.
+    early: VecDeque<Option<Read>>,
     /// How many were asked for.
     asked: usize,
 }
@@ -89,7 +89,7 @@ impl Ahead {
         let thread = Builder::new().name("read-ahead".into()).stack_size(stack);
         let thread = thread.spawn(move || run(&of_thread, &to_first))?;
         let (from_thread, thread) = (Some(from_thread), Some(thread));
-        Ok(Ahead { common, from_thread, thread, early: BTreeMap::new(), asked: 0 })
+        Ok(Ahead { common, from_thread, thread, early: VecDeque::with_capacity(2 * WAITING), asked: 0 })
     }
 
     /// Whether this unit is the next one, in its turn.
@@ -108,10 +108,8 @@ impl Ahead {
         let wanted = self.asked;
         let name = self.common.names.get(wanted)?;
         self.asked += 1;
-        loop {
-            if let Some(read) = self.early.remove(&wanted) {
-                return Some(read);
-            }
+        let mut found = self.early.pop_front().flatten();
+        while found.is_none() {
             let received =
                 self.from_thread.as_ref().map_or(Err(TryRecvError::Disconnected), Receiver::try_recv);
             let received = match received {
@@ -127,13 +125,19 @@ impl Ahead {
                 received => received.ok(),
             };
             match received {
+                Some((index, read)) if index == wanted => found = Some(read),
                 Some((index, read)) => {
-                    self.early.insert(index, read);
+                    let at = index.saturating_sub(self.asked);
+                    while self.early.len() <= at {
+                        self.early.push_back(None);
+                    }
+                    self.early[at] = Some(read);
                 }
                 // The thread ended in a defect, and took this one with it.
-                None => return Some(read(&self.common.path, &self.common.environs, name)),
+                None => found = Some(read(&self.common.path, &self.common.environs, name)),
             }
         }
+        found
     }
 }
 
