@@ -262,8 +262,7 @@ pub struct Prepared {
     files: Vec<UnitFile>,
 }
 
-/// Reads a unit of the search path, by its own name, for [`World::give_prepared`]. It can be done anywhere: in
-/// another thread, too.
+/// Reads a unit of the search path, by its own name, for [`World::give_prepared`]: in another thread, too.
 pub fn prepare(path: &UnitPath, ground: &dyn Ground, environs: &Environs, own: &UnitName) -> Prepared {
     let keeping = Keeping { files: ground, read: RefCell::default() };
     let config = load(path, &keeping, environs, own);
@@ -337,8 +336,8 @@ impl<'a> World<'a> {
         true
     }
 
-    /// Adds a unit of the search path that was read before, as [`World::give`] would; `name` is the unit's own,
-    /// and no template.
+    /// Adds a unit of the search path that was read before, as [`World::give`] would; `name` is the unit's
+    /// own, and no template.
     pub fn give_prepared(&mut self, name: &UnitName, prepared: Prepared) {
         if self.names.get(name).is_some() || prepared.config.id() != name {
             self.give(name, None);

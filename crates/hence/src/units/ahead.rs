@@ -38,8 +38,8 @@ pub(super) fn read(path: &UnitPath, environs: &Environs, name: &UnitName) -> Rea
     Read { config, files, since_ns }
 }
 
-/// What both threads know.
-struct Common {
+/// The units to be read, for both threads.
+struct Batch {
     path: Arc<UnitPath>,
     environs: Environs,
     names: Vec<UnitName>,
@@ -49,7 +49,7 @@ struct Common {
     over: AtomicBool,
 }
 
-impl Common {
+impl Batch {
     /// Reads the first unit that nobody has taken.
     fn read_next(&self) -> Option<(usize, Read)> {
         let index = self.taken.fetch_add(1, Ordering::Relaxed);
@@ -60,7 +60,7 @@ impl Common {
 
 /// Units that are being read before they are asked for.
 pub(super) struct Ahead {
-    common: Arc<Common>,
+    batch: Arc<Batch>,
     /// What the thread read; `None` when nobody waits for that any more.
     from_thread: Option<Receiver<(usize, Read)>>,
     thread: Option<JoinHandle<()>>,
@@ -82,31 +82,31 @@ impl Ahead {
         stack: usize,
     ) -> io::Result<Ahead> {
         let (taken, over) = (AtomicUsize::new(0), AtomicBool::new(false));
-        let common = Arc::new(Common { path, environs, names, taken, over });
+        let batch = Arc::new(Batch { path, environs, names, taken, over });
         let (to_first, from_thread) = sync_channel(WAITING);
-        let of_thread = common.clone();
+        let of_thread = batch.clone();
         heap::part();
         let thread = Builder::new().name("read-ahead".into()).stack_size(stack);
         let thread = thread.spawn(move || run(&of_thread, &to_first))?;
         let (from_thread, thread) = (Some(from_thread), Some(thread));
-        Ok(Ahead { common, from_thread, thread, early: VecDeque::with_capacity(2 * WAITING), asked: 0 })
+        Ok(Ahead { batch, from_thread, thread, early: VecDeque::with_capacity(2 * WAITING), asked: 0 })
     }
 
     /// Whether this unit is the next one, in its turn.
     pub fn is_next(&self, name: &UnitName) -> bool {
-        self.common.names.get(self.asked) == Some(name)
+        self.batch.names.get(self.asked) == Some(name)
     }
 
     /// Whether all were asked for.
     pub fn is_over(&self) -> bool {
-        self.asked >= self.common.names.len()
+        self.asked >= self.batch.names.len()
     }
 
     /// What the files of the next unit say. Where the other thread has nothing to hand over, this one reads
     /// one itself, so that neither is idle.
     pub fn next(&mut self) -> Option<Read> {
         let wanted = self.asked;
-        let name = self.common.names.get(wanted)?;
+        let name = self.batch.names.get(wanted)?;
         self.asked += 1;
         let mut found = self.early.pop_front().flatten();
         while found.is_none() {
@@ -117,7 +117,7 @@ impl Ahead {
                 Err(TryRecvError::Empty) if self.early.len() >= WAITING => {
                     self.from_thread.as_ref().and_then(|thread| thread.recv().ok())
                 }
-                Err(TryRecvError::Empty) => match self.common.read_next() {
+                Err(TryRecvError::Empty) => match self.batch.read_next() {
                     Some(read) => Some(read),
                     // All are taken: the thread has this one.
                     None => self.from_thread.as_ref().and_then(|thread| thread.recv().ok()),
@@ -134,7 +134,7 @@ impl Ahead {
                     self.early[at] = Some(read);
                 }
                 // The thread ended in a defect, and took this one with it.
-                None => found = Some(read(&self.common.path, &self.common.environs, name)),
+                None => found = Some(read(&self.batch.path, &self.batch.environs, name)),
             }
         }
         found
@@ -143,7 +143,7 @@ impl Ahead {
 
 impl Drop for Ahead {
     fn drop(&mut self) {
-        self.common.over.store(true, Ordering::Relaxed);
+        self.batch.over.store(true, Ordering::Relaxed);
         // Who waits for room to put a read is told that nobody takes it.
         self.from_thread = None;
         if let Some(thread) = self.thread.take() {
@@ -154,10 +154,10 @@ impl Drop for Ahead {
 }
 
 /// The thread.
-fn run(common: &Common, to_first: &SyncSender<(usize, Read)>) {
-    heap::expect(common.names.len().saturating_mul(UNIT));
-    while !common.over.load(Ordering::Relaxed)
-        && let Some(read) = common.read_next()
+fn run(batch: &Batch, to_first: &SyncSender<(usize, Read)>) {
+    heap::expect(batch.names.len().saturating_mul(UNIT));
+    while !batch.over.load(Ordering::Relaxed)
+        && let Some(read) = batch.read_next()
         && to_first.send(read).is_ok()
     {}
 }
