@@ -430,7 +430,7 @@ impl Units {
     fn read_in_turn(&mut self, name: &UnitName) -> (Config, Vec<FileIdentity>) {
         // Whatever else is asked for ends it: nobody relies on that it is not.
         self.ahead.take_if(|ahead| !ahead.is_next(name));
-        let Some(read) = self.ahead.as_mut().and_then(Ahead::next) else { return self.read(name) };
+        let Some(read) = self.ahead.as_mut().and_then(Ahead::take_next) else { return self.read(name) };
         self.ahead.take_if(|ahead| ahead.is_over());
         self.complete(read, name)
     }

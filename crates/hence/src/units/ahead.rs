@@ -104,7 +104,7 @@ impl Ahead {
 
     /// What the files of the next unit say. Where the other thread has nothing to hand over, this one reads
     /// one itself, so that neither is idle.
-    pub fn next(&mut self) -> Option<Read> {
+    pub fn take_next(&mut self) -> Option<Read> {
         let wanted = self.asked;
         let name = self.batch.names.get(wanted)?;
         self.asked += 1;
