@@ -20,6 +20,7 @@ mod unit;
 use crate::Time;
 use alloc::{
     collections::{BTreeMap, VecDeque},
+    string::String,
     vec,
     vec::Vec,
 };
@@ -78,6 +79,26 @@ pub struct Sources {
 }
 
 impl Sources {
+    /// Which there are and which not, in one line.
+    pub fn line(&self) -> String {
+        let rows = [
+            (self.manager, "manager"),
+            (self.bus_calls, "bus"),
+            (self.journal, "journal"),
+            (self.cgroups, "control groups"),
+            (self.processes, "process connector"),
+            (self.trace, "tracepoints"),
+        ];
+        let named = |wanted: bool| {
+            let names: Vec<&str> = rows.iter().filter(|(there, _)| *there == wanted).map(|r| r.1).collect();
+            if names.is_empty() { String::from("nothing") } else { names.join(", ") }
+        };
+        match rows.iter().all(|(there, _)| *there) {
+            true => alloc::format!("sources: {}", named(true)),
+            false => alloc::format!("sources: {}; without: {}", named(true), named(false)),
+        }
+    }
+
     /// What can't be known for lack of a source: one sentence for each.
     pub fn limits(&self) -> Vec<&'static str> {
         let rows = [
@@ -240,7 +261,7 @@ impl Observer {
         invocation: Invocation,
         cause: RecordId,
         stream: Stream,
-        text: alloc::string::String,
+        text: String,
     ) {
         let causes = vec![Cause { record: cause, rule: None }];
         let fact = Fact::LastWords { stream, text };
@@ -256,7 +277,7 @@ impl Observer {
     }
 
     /// The program and arguments that a unit's main process is started with.
-    pub fn command(&self, unit: &str) -> Option<&[alloc::string::String]> {
+    pub fn command(&self, unit: &str) -> Option<&[String]> {
         self.units.get(unit)?.command.as_deref()
     }
 

@@ -78,6 +78,7 @@ struct Watch {
     connector: Option<Connector>,
     trace: Option<Trace>,
     groups: bool,
+    sources: Sources,
     units: Units,
     /// What paths of unit files begin with where they are another machine's.
     prefix: String,
@@ -156,6 +157,7 @@ impl Watch {
             processes: connector.is_some(),
             trace: trace.is_some(),
         };
+        println!("  {}", sources.line());
         sources.limits().iter().for_each(|limit| println!("  {limit}"));
         let settings = Settings {
             first_record: ring.last_id().map_or(0, |RecordId(id)| id + 1).max(now.realtime_us),
@@ -184,6 +186,7 @@ impl Watch {
             connector,
             trace,
             groups,
+            sources,
             units,
             prefix,
             inputs: Inputs::default(),
@@ -232,7 +235,7 @@ impl Watch {
             self.store();
             self.keep_recorder(now.monotonic_us);
             if !std::mem::replace(&mut said, true) {
-                hence_host::machine::notify("READY=1\nSTATUS=Watching.");
+                hence_host::machine::notify(&format!("READY=1\nSTATUS=Watching; {}.", self.sources.line()));
             }
             let most = if self.more { Some(Duration::ZERO) } else { self.rest(now.monotonic_us) };
             match self.turns.wait(most) {
