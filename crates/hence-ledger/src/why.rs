@@ -7,6 +7,7 @@ use crate::index::{At, EventKind, Index, is_down};
 use crate::leaks;
 use crate::path::{self, Step, Told, path, roots, steps};
 use crate::record::{Certainty, Fact, Record, RecordId, Stamp};
+use crate::sentence;
 use crate::series::{Likes, Series, likes, series};
 use crate::speech;
 use crate::word::{ActiveState, DeadlineKind, ExitKind, Tracking, Verb};
@@ -326,7 +327,7 @@ fn notes(index: &Index, told: &Told, began: At, tracking: Option<Tracking>) -> V
         notes.push(format!("The chain of causes ends here: {broken}."));
     }
     if told.steps.iter().any(|s| s.certainty == Certainty::Inferred) {
-        notes.push("Steps marked as inferred were concluded, not seen.".into());
+        notes.push("What is marked as inferred was concluded, not seen.".into());
     }
     for (start, _) in index.starts.iter().filter(|(start, _)| *start > began && *start <= told.at) {
         if let Fact::Started { after_crash: true, .. } = index.records[*start].fact {
@@ -334,6 +335,17 @@ fn notes(index: &Index, told: &Told, began: At, tracking: Option<Tracking>) -> V
             notes.push(format!(
                 "hence itself did not end in order before {at}: what happened just before is not on record."
             ));
+        }
+    }
+    let (first, last) = (index.records[began].at.realtime_us, index.records[told.at].at.realtime_us);
+    for &at in &index.aways {
+        if let Fact::Away { what, from, to, how } = &index.records[at].fact
+            && from != to
+            && from.realtime_us <= last
+            && to.realtime_us >= first
+            && !told.path.places.contains(&at)
+        {
+            notes.push(format!("In that time {}.", sentence::away(*what, *from, *to, how)));
         }
     }
     if tracking == Some(Tracking::Ancestry) {
@@ -372,6 +384,7 @@ fn from_tally(index: &Index, unit: &Text, until: At, now: Stamp) -> Option<Answe
             kind: kind.to_string(),
             at: *last,
             certainty: record.certainty,
+            basis: None,
             rule: rule.clone().filter(|_| nth == 0),
             other_rules: Vec::new(),
         }
