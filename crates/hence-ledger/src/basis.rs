@@ -5,8 +5,13 @@ use crate::record::*;
 use crate::word::*;
 use alloc::string::String;
 
-/// Of every stop in order: it need not be said to people each time.
-pub const OF_A_STOP: &str = "how the process ended while the unit was being stopped; no signal was seen";
+const OF_A_STOP: &str = "how the process ended while the unit was being stopped; no signal was seen";
+const OF_A_REQUEST: &str = "a request for it just before its job was queued";
+
+/// Whether that is so with every stop and start, and need not be said to people each time.
+pub fn is_ordinary(basis: &str) -> bool {
+    basis == OF_A_STOP || basis == OF_A_REQUEST
+}
 
 /// What the record at this place was concluded from, as it goes on after "inferred from"; `None`: it was seen.
 pub(crate) fn of(index: &Index, at: At) -> Option<String> {
@@ -34,7 +39,7 @@ fn by_kind(index: &Index, record: &Record) -> &'static str {
         }
         Fact::SignalSent { .. } => "a request to kill just before the end; no signal was seen",
         Fact::ProcessExited { .. } => "a signal just before the end, which the program may have caught",
-        Fact::JobQueued { .. } if asked => "a request for it just before its job was queued",
+        Fact::JobQueued { .. } if asked => OF_A_REQUEST,
         Fact::JobQueued { .. } if by_rule => {
             "the line that leads from one to the other, and that both came at once"
         }

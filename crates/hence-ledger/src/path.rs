@@ -366,7 +366,10 @@ pub(crate) fn steps(index: &Index, path: &Path, event: &str) -> Vec<Step> {
                 unit: record.unit.clone(),
                 what,
                 kind,
-                at: record.at,
+                at: match record.fact {
+                    Fact::Away { from, .. } => from,
+                    _ => record.at,
+                },
                 certainty: record.certainty,
                 basis: basis::of(index, at),
                 rule: None,
@@ -437,7 +440,8 @@ fn phrase(index: &Index, record: &Record, moved: bool) -> Option<(String, String
         Fact::TakenUp { .. } => plain("it was taken up as it still ran".into()),
         Fact::ClockJump { .. } => Some((record.sentence(), "the wall clock was set".into())),
         Fact::Away { what, from, to, how } => {
-            Some((sentence::away(*what, *from, *to, how), what.as_str().into()))
+            let away = sentence::away(*what, *from, *to, how);
+            Some((format!("something that was not seen: {away}"), what.as_str().into()))
         }
         Fact::Unknown { .. } => plain("no cause is known".into()),
         Fact::Refused { message, .. } => plain(format!("the request was refused: {message}")),

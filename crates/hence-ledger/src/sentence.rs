@@ -107,13 +107,17 @@ fn of_the_whole(fact: &Fact, unit: Option<&str>) -> String {
     }
 }
 
-/// `hence was not watching from 12:00:00 to 12:00:10: it was killed`.
+/// `hence was not watching from 2026-11-23 05:04:25 to 05:04:30 UTC (it was killed)`.
 pub(crate) fn away(what: Absence, from: Stamp, to: Stamp, how: &str) -> String {
-    let at = |stamp: Stamp| rfc3339(stamp.realtime_us / 1000 * 1000);
-    let how = if how.is_empty() { String::new() } else { format!(": {how}") };
+    // `2026-11-23T05:04:25.164000Z`
+    let (begin, end) = (rfc3339(from.realtime_us), rfc3339(to.realtime_us));
+    let [day, time] = [begin.get(..10), begin.get(11..19)].map(Option::unwrap_or_default);
+    let [last_day, last] = [end.get(..10), end.get(11..19)].map(Option::unwrap_or_default);
+    let how = if how.is_empty() { String::new() } else { format!(" ({how})") };
     match from == to {
-        true => format!("{what} since {}{how}", at(from)),
-        false => format!("{what} from {} to {}{how}", at(from), at(to)),
+        true => format!("{what} since {day} {time} UTC{how}"),
+        false if day == last_day => format!("{what} from {day} {time} to {last} UTC{how}"),
+        false => format!("{what} from {day} {time} to {last_day} {last} UTC{how}"),
     }
 }
 

@@ -97,6 +97,15 @@ impl Fate {
         self.lines.iter().rev().find(|(_, message)| wanted(message))
     }
 
+    /// The line of a stop that was asked for: one that belongs to a restart by Restart= follows from how the
+    /// process ended.
+    fn asked_to_stop(&self) -> Option<&(Time, Message)> {
+        let stop = self.lines.iter().rposition(|(_, m)| stops(m))?;
+        let again = self.lines[..stop].iter().rposition(|(_, m)| m.restarts.is_some());
+        let by_itself = again.is_some_and(|again| !self.lines[again..stop].iter().any(|(_, m)| starts(m)));
+        (!by_itself).then(|| &self.lines[stop])
+    }
+
     /// When something happened that the manager's clock says.
     fn moment(&self, us: u64) -> Time {
         let lag = self.at.monotonic_us.saturating_sub(us).min(self.at.realtime_us);
@@ -341,7 +350,10 @@ impl Observer {
         }
         let basis = line.map_or_else(
             || String::from("what the manager says of its last main process; its end was not seen"),
-            |line| format!("{}; who or what ended it was not seen", quoted(line)),
+            |line| match exit.kind {
+                ExitKind::Exited => quoted(line),
+                _ => format!("{}; who sent the signal was not seen", quoted(line)),
+            },
         );
         let fact = Fact::ProcessExited { pid, role: ProcessRole::Main, exit, cpu_us: 0, peak_bytes: 0 };
         let record = self.record(at, Some(&fate.name), Vec::new(), Certainty::Inferred, fact);
@@ -355,7 +367,7 @@ impl Observer {
         let (mut cause, mut basis) = (fate.away, String::new());
         let mut at = now.and(state.state_at_us).filter(|us| fate.is_inside(*us)).map(|us| fate.moment(us));
         let mut exit = None;
-        if let Some(line) = fate.find(stops) {
+        if let Some(line) = fate.asked_to_stop() {
             let (job, job_type) = (line.1.job.unwrap_or(0), line.1.job_type.unwrap_or(JobType::Stop));
             basis = format!("{}; who asked for that was not seen", quoted(line));
             at = at.or(Some(line.0));

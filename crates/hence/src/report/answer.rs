@@ -7,7 +7,7 @@ use super::page::{Page, tight};
 use super::style::Style::{Bad, Faint, Good, Plain, Strong};
 use super::time::{Clock, period, span};
 use hence_ledger::answer::{Answer, Change, Compared, FileState, LastWords, LeftBehind, State};
-use hence_ledger::basis::OF_A_STOP;
+use hence_ledger::basis::is_ordinary;
 use hence_ledger::path::Step;
 use hence_ledger::speech::{count, size};
 use hence_ledger::{Certainty, FileRole, Rule, UnitResult};
@@ -154,7 +154,7 @@ fn causes(page: &mut Page, answer: &Answer, clock: &Clock) {
         page.paragraph("", "", &[(Bad, "No cause is on record.")]);
         return;
     };
-    if event.basis.as_deref() != Some(OF_A_STOP) {
+    if !event.basis.as_deref().is_some_and(is_ordinary) {
         inferred(page, event, "");
     }
     // The step above on the page, whose unit "it" and "its" refer to.
@@ -214,6 +214,9 @@ fn inferred(page: &mut Page, step: &Step, indent: &str) {
 /// A step as a clause with its unit: `foo.service was restarted`, `its main process 7 exited with status 1`.
 fn clause(above: &Step, step: &Step) -> String {
     let what = step.what.as_str();
+    if let Some(rest) = what.strip_prefix("something that was not seen") {
+        return format!("of something that was not seen{rest}");
+    }
     let Some(unit) = step.unit.as_deref() else { return what.into() };
     let same = above.unit == step.unit;
     let subject = if same { "it" } else { unit };

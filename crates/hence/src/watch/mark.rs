@@ -206,11 +206,11 @@ fn found(parsed: Parsed, ledger: &Path, boot: Invocation, now: Time) -> Found {
         .and_then(|reader| replay(&mut units, reader.newest_first().filter(own).take_while(since)));
     let how = match (end, of == Some(boot)) {
         (_, false) => "the machine was booted anew meanwhile",
-        (Some((_, true)), _) => "it had ended in order; read from the manager and its journal instead",
-        (Some((_, false)), _) => "it was killed or crashed; read from the manager and its journal instead",
+        (Some((_, true)), _) => "it had ended in order; the manager and its journal tell a part of that time",
+        (Some((_, false)), _) => "it was killed or crashed; the manager and its journal tell a part of that time",
         (None, _) => {
             "it was killed or crashed at some time after its last record, which is where this begins; \
-             read from the manager and its journal instead"
+             the manager and its journal tell a part of that time"
         }
     };
     if of != Some(boot) {
