@@ -31,9 +31,7 @@ fn by_kind(index: &Index, record: &Record) -> &'static str {
     let asked = causes.any(|cause| matches!(cause.fact, Fact::Request { .. }));
     match &record.fact {
         Fact::Request { .. } => "its command line, as it ran just then; the call itself was not seen",
-        Fact::SignalSent { reason: SignalReason::Stop, .. } => {
-            OF_A_STOP
-        }
+        Fact::SignalSent { reason: SignalReason::Stop, .. } => OF_A_STOP,
         Fact::SignalSent { reason: SignalReason::Watchdog, .. } => {
             "an end by SIGABRT with the result watchdog; no signal was seen"
         }

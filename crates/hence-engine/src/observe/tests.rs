@@ -357,7 +357,10 @@ fn what_happened_while_the_manager_was_away_is_concluded() {
     let told = scene.answer("a.service");
     assert!(told.starts_with("stopped <- unknown -: stopped? < something that was not seen"), "{told}");
     let told = scene.answer("b.service");
-    assert!(told.starts_with("failed <- exit b.service: failed? < main process 0 exited with status 7?"), "{told}");
+    assert!(
+        told.starts_with("failed <- exit b.service: failed? < main process 0 exited with status 7?"),
+        "{told}"
+    );
     let told = scene.answer("e.service");
     assert!(told.starts_with("started <- unknown -: started? < something that was not seen"), "{told}");
     // The manager has forgotten this one: it was stopped.
@@ -443,11 +446,13 @@ fn records_come_after_their_causes_whatever_is_seen() {
                 9 => drop(scene.see(What::Disconnected)),
                 10 => drop(scene.see(What::Reconnected)),
                 11 => drop(scene.see(What::Attached)),
-                12 => told_again(&mut scene, name, ActiveState::ALL[next(7) as usize], "running", Change {
-                    main_pid: Some(next(9) as u32),
-                    began_us: Some(scene.now),
-                    ..Change::default()
-                }),
+                12 => told_again(
+                    &mut scene,
+                    name,
+                    ActiveState::ALL[next(7) as usize],
+                    "running",
+                    Change { main_pid: Some(next(9) as u32), began_us: Some(scene.now), ..Change::default() },
+                ),
                 0 => drop(scene.known(name, &[(K::ALL[next(20) as usize], other)], next(2) == 0)),
                 1 => {
                     let job_type = JobType::ALL[next(9) as usize];

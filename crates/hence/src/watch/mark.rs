@@ -207,7 +207,9 @@ fn found(parsed: Parsed, ledger: &Path, boot: Invocation, now: Time) -> Found {
     let how = match (end, of == Some(boot)) {
         (_, false) => "the machine was booted anew meanwhile",
         (Some((_, true)), _) => "it had ended in order; the manager and its journal tell a part of that time",
-        (Some((_, false)), _) => "it was killed or crashed; the manager and its journal tell a part of that time",
+        (Some((_, false)), _) => {
+            "it was killed or crashed; the manager and its journal tell a part of that time"
+        }
         (None, _) => {
             "it was killed or crashed at some time after its last record, which is where this begins; \
              the manager and its journal tell a part of that time"
