@@ -446,13 +446,11 @@ fn records_come_after_their_causes_whatever_is_seen() {
                 9 => drop(scene.see(What::Disconnected)),
                 10 => drop(scene.see(What::Reconnected)),
                 11 => drop(scene.see(What::Attached)),
-                12 => told_again(
-                    &mut scene,
-                    name,
-                    ActiveState::ALL[next(7) as usize],
-                    "running",
-                    Change { main_pid: Some(next(9) as u32), began_us: Some(scene.now), ..Change::default() },
-                ),
+                12 => {
+                    let began_us = Some(scene.now);
+                    let change = Change { main_pid: Some(next(9) as u32), began_us, ..Change::default() };
+                    told_again(&mut scene, name, ActiveState::ALL[next(7) as usize], "running", change);
+                }
                 0 => drop(scene.known(name, &[(K::ALL[next(20) as usize], other)], next(2) == 0)),
                 1 => {
                     let job_type = JobType::ALL[next(9) as usize];

@@ -11,6 +11,9 @@ use std::path::PathBuf;
 /// made an instant ago. After the last one only a new event leads to another.
 const TRIES_US: [u64; 5] = [20_000, 100_000, 500_000, 2_000_000, 10_000_000];
 
+/// How long what others say may take.
+const LATE_US: u64 = 3_000_000;
+
 /// The wait for a socket.
 #[derive(Debug)]
 pub struct Arrival {
@@ -95,6 +98,13 @@ impl Arrival {
             (known, next) => known.or(next),
         };
         self.tries += 1;
+    }
+
+    /// The same, where somebody else will say when it is there, or that it is not: only what nobody says is
+    /// tried.
+    pub fn again_late(&mut self, now_us: u64) {
+        self.tries = TRIES_US.len();
+        self.try_at_us = Some(now_us + LATE_US);
     }
 
     /// It is there, and somebody answers.

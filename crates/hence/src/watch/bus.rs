@@ -166,7 +166,11 @@ impl Bus {
             if !std::mem::replace(&mut self.lost, true) {
                 found.push(Seen { at: now, what: What::Bus(false) });
             }
-            self.arrival.again(now.monotonic_us);
+            // Its manager says that its service went down, but later than its end is seen here.
+            match self.services.iter().any(Option::is_some) {
+                true => self.arrival.again_late(now.monotonic_us),
+                false => self.arrival.again(now.monotonic_us),
+            }
         }
         found
     }

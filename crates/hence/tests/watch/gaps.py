@@ -149,7 +149,7 @@ def bus(m, told):
 
 def sleeps(m):
     """Nothing is polled while nothing happens and the bus is away."""
-    m.call("systemctl stop dbus.socket dbus; sleep 12")
+    m.call("systemctl stop dbus.socket dbus; sleep 8")
     pid = m.call("systemctl show -P MainPID hence-watch").stdout.strip()
     read = lambda: int(m.call(f"grep '^voluntary' /proc/{pid}/status").stdout.split()[1])  # noqa: E731
     before = read()
