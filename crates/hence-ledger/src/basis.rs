@@ -38,9 +38,7 @@ fn by_kind(index: &Index, record: &Record) -> &'static str {
         Fact::SignalSent { .. } => "a request to kill just before the end; no signal was seen",
         Fact::ProcessExited { .. } => "a signal just before the end, which the program may have caught",
         Fact::JobQueued { .. } if asked => OF_A_REQUEST,
-        Fact::JobQueued { .. } if by_rule => {
-            "the line that leads from one to the other, and that both came at once"
-        }
+        Fact::JobQueued { .. } if by_rule => of_a_job(index, record),
         Fact::JobQueued { .. } => "what happened just before its job was queued",
         Fact::JobFinished { .. } => "a unit that it depends on and that came to nothing just before",
         Fact::StateChanged { .. } => "the state before; no job and no end of a process was seen",
@@ -54,5 +52,22 @@ fn by_kind(index: &Index, record: &Record) -> &'static str {
         Fact::SpawnFailed { .. } => "the exit status that stands for that step; systemd.exec(5)",
         Fact::LeftOverGone { .. } => "its not being there any more",
         _ => "what was seen just before",
+    }
+}
+
+/// Of a job that a directive brought: from what it was, and what the other unit did.
+fn of_a_job(index: &Index, record: &Record) -> &'static str {
+    let by = record.causes.iter().find(|cause| cause.rule.is_some());
+    match by.and_then(|cause| index.record(cause.record)).map(|cause| &cause.fact) {
+        Some(Fact::JobQueued { .. }) => {
+            "both jobs being queued at the same moment, and the line that leads from one to the other"
+        }
+        Some(Fact::DeadlineReached { .. } | Fact::Traffic { .. }) => {
+            "its trigger's acting just before, and nobody else being seen to ask"
+        }
+        Some(Fact::StateChanged { .. }) => {
+            "the other unit's change of state just before, and the line that leads from it"
+        }
+        _ => "what happened to the other unit just before, and the line that leads from it",
     }
 }

@@ -378,7 +378,9 @@ pub(crate) fn steps(index: &Index, path: &Path, event: &str) -> Vec<Step> {
         } else if let Some(step) = steps.last_mut().filter(|_| record.certainty == Certainty::Inferred) {
             // The way to the next step that is told leads through something that was concluded.
             step.certainty = Certainty::Inferred;
-            step.basis = step.basis.take().or_else(|| basis::of(index, at));
+            // Of several conclusions that is told which is not so every time.
+            let known = step.basis.take().filter(|known| !basis::is_ordinary(known));
+            step.basis = known.or_else(|| basis::of(index, at));
         }
         if let (Some(rule), Some(step)) = (&path.rules[nth], steps.last_mut())
             && step.rule.as_ref() != Some(rule)
