@@ -13,7 +13,8 @@ pub fn is_ordinary(basis: &str) -> bool {
     basis == OF_A_STOP || basis == OF_A_REQUEST
 }
 
-/// What the record at this place was concluded from, as it goes on after "inferred from"; `None`: it was seen.
+/// What the record at this place was concluded from, as it goes on after "inferred from"; `None`: it was
+/// seen.
 pub(crate) fn of(index: &Index, at: At) -> Option<String> {
     let record = &index.records[at];
     if record.certainty == Certainty::Observed {
@@ -36,6 +37,7 @@ fn by_kind(index: &Index, record: &Record) -> &'static str {
             "an end by SIGABRT with the result watchdog; no signal was seen"
         }
         Fact::SignalSent { .. } => "a request to kill just before the end; no signal was seen",
+        Fact::ProcessExited { .. } if index.ordered_exit(record) => sent(index, record),
         Fact::ProcessExited { .. } => "a signal just before the end, which the program may have caught",
         Fact::JobQueued { .. } if asked => OF_A_REQUEST,
         Fact::JobQueued { .. } if by_rule => of_a_job(index, record),
@@ -70,4 +72,11 @@ fn of_a_job(index: &Index, record: &Record) -> &'static str {
         }
         _ => "what happened to the other unit just before, and the line that leads from it",
     }
+}
+
+/// Of an end that a signal of the manager's is taken to have brought: from what that was concluded.
+fn sent(index: &Index, record: &Record) -> &'static str {
+    let causes = record.causes.iter().filter_map(|cause| index.record(cause.record));
+    let mut signals = causes.filter(|cause| matches!(cause.fact, Fact::SignalSent { .. }));
+    signals.next().map_or(OF_A_STOP, |signal| by_kind(index, signal))
 }

@@ -1,6 +1,7 @@
 //! The answer to "why": picks the event that is asked about and gathers what explains it.
 
 use crate::advice;
+use crate::basis;
 use crate::answer::{Answer, LastWords, LeftBehind, Missing, State};
 use crate::changes::{self, Comparison};
 use crate::index::{At, EventKind, Index, is_down};
@@ -326,7 +327,7 @@ fn notes(index: &Index, told: &Told, began: At, tracking: Option<Tracking>) -> V
     if let Some(broken) = told.path.broken {
         notes.push(format!("The chain of causes ends here: {broken}."));
     }
-    if told.steps.iter().any(|s| s.certainty == Certainty::Inferred) {
+    if told.steps.iter().any(is_worth_saying) {
         notes.push("What is marked as inferred was concluded, not seen.".into());
     }
     for (start, _) in index.starts.iter().filter(|(start, _)| *start > began && *start <= told.at) {
@@ -355,6 +356,12 @@ fn notes(index: &Index, told: &Told, began: At, tracking: Option<Tracking>) -> V
         );
     }
     notes
+}
+
+/// Whether a step was concluded, and from something else than with every stop and start.
+fn is_worth_saying(step: &Step) -> bool {
+    let ordinary = step.basis.as_deref().is_some_and(basis::is_ordinary);
+    step.certainty == Certainty::Inferred && !ordinary
 }
 
 /// All that is left of a unit's events is their sum.

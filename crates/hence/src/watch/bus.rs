@@ -1,6 +1,6 @@
 //! Our two connections to the message bus: one that hears what others ask the manager for, one that asks who
-//! they are. When it is there (again) is told by inotify and by the manager, and nothing is polled; a bus that
-//! the manager says is down is left alone, for to connect to its socket would have it started.
+//! they are. When it is there (again) is told by inotify and by the manager, and nothing is polled. A bus
+//! that the manager says is down is left alone, for to connect to its socket would have it started.
 
 use hence_bus::observer::calls::{Call, Ear};
 use hence_engine::Time;
