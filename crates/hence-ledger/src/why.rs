@@ -1,8 +1,8 @@
 //! The answer to "why": picks the event that is asked about and gathers what explains it.
 
 use crate::advice;
-use crate::basis;
 use crate::answer::{Answer, LastWords, LeftBehind, Missing, State};
+use crate::basis;
 use crate::changes::{self, Comparison};
 use crate::index::{At, EventKind, Index, is_down};
 use crate::leaks;

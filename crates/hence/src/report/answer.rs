@@ -154,7 +154,8 @@ fn causes(page: &mut Page, answer: &Answer, clock: &Clock) {
         page.paragraph("", "", &[(Bad, "No cause is on record.")]);
         return;
     };
-    if !event.basis.as_deref().is_some_and(is_ordinary) {
+    let again = causes.first().is_some_and(|cause| cause.basis == event.basis);
+    if !again && !event.basis.as_deref().is_some_and(is_ordinary) {
         inferred(page, event, "");
     }
     // The step above on the page, whose unit "it" and "its" refer to.
