@@ -8,6 +8,7 @@
 
 mod evidence;
 mod exits;
+mod gap;
 mod jobs;
 mod left_over;
 mod origin;
@@ -20,16 +21,19 @@ mod unit;
 use crate::Time;
 use alloc::{
     collections::{BTreeMap, VecDeque},
+    string::String,
     vec,
     vec::Vec,
 };
 use evidence::Store;
+pub use gap::{Before, Last};
 use hence_ledger::{
     Cause, Certainty, Fact, GapReason, Invocation, JobResult, JobType, Record, RecordId, Stream, Text,
     Tracking, Verb,
 };
 use seen::{Seen, What};
 use unit::Unit;
+pub use unit::sub_state;
 
 /// How long slower sources may take to tell their part, in microseconds: that something was written to the
 /// journal is told a quarter of a second later, and longer on a busy machine.
@@ -78,6 +82,26 @@ pub struct Sources {
 }
 
 impl Sources {
+    /// Which there are and which not, in one line.
+    pub fn line(&self) -> String {
+        let rows = [
+            (self.manager, "manager"),
+            (self.bus_calls, "bus"),
+            (self.journal, "journal"),
+            (self.cgroups, "control groups"),
+            (self.processes, "process connector"),
+            (self.trace, "tracepoints"),
+        ];
+        let named = |wanted: bool| {
+            let names: Vec<&str> = rows.iter().filter(|(there, _)| *there == wanted).map(|r| r.1).collect();
+            if names.is_empty() { String::from("nothing") } else { names.join(", ") }
+        };
+        match rows.iter().all(|(there, _)| *there) {
+            true => alloc::format!("sources: {}", named(true)),
+            false => alloc::format!("sources: {}; without: {}", named(true), named(false)),
+        }
+    }
+
     /// What can't be known for lack of a source: one sentence for each.
     pub fn limits(&self) -> Vec<&'static str> {
         let rows = [
@@ -144,6 +168,14 @@ pub struct Observer {
     attached: bool,
     /// Jobs that are queued now began before anybody looked.
     booting: bool,
+    /// A time in which nothing was seen, until all units have been compared with what was known of them.
+    gap: Option<gap::Gap>,
+    /// Units are being told again.
+    reattaching: bool,
+    /// The journal was read up to the present.
+    read_back: bool,
+    /// Since when the message bus is away.
+    bus_lost: Option<Time>,
     now: Time,
 }
 
@@ -163,6 +195,10 @@ impl Observer {
             reloading: None,
             attached: false,
             booting: true,
+            gap: None,
+            reattaching: false,
+            read_back: true,
+            bus_lost: None,
             now,
         };
         let fact = Fact::Started {
@@ -185,7 +221,20 @@ impl Observer {
             What::Known(portrait) => return self.known(seen.at, *portrait),
             what => Seen { what, ..seen },
         };
-        self.attached |= matches!(seen.what, What::Attached);
+        match &seen.what {
+            What::Attached => (self.attached, self.reattaching) = (true, false),
+            What::Disconnected => return self.lost_manager(seen.at),
+            What::Reconnected => return self.found_manager(seen.at),
+            What::Bus(there) => return self.bus_is(seen.at, *there),
+            What::JobNew(job, _) if self.reattaching => {
+                let job = *job;
+                if let Some(gap) = &mut self.gap {
+                    gap.jobs.insert(job);
+                }
+            }
+            What::Said(message) => self.keep_line(seen.at, message),
+            _ => {}
+        }
         if let Some(seen) = self.store.keep(seen, &self.units) {
             self.waiting.push_back(seen);
             while self.waiting.len() > WAITING_MAX {
@@ -197,7 +246,7 @@ impl Observer {
     /// Concludes what can be concluded by now.
     pub fn settle(&mut self, now: Time) {
         self.now = now;
-        while self.waiting.front().is_some_and(|s| is_due(s, now.monotonic_us)) {
+        while self.waiting.front().is_some_and(|s| self.is_due(s, now.monotonic_us)) {
             self.next();
         }
         self.store.forget(now.monotonic_us);
@@ -219,7 +268,7 @@ impl Observer {
 
     /// When to settle next, on CLOCK_MONOTONIC in microseconds.
     pub fn deadline(&self) -> Option<u64> {
-        let front = self.waiting.front()?;
+        let front = self.waiting.front().filter(|_| self.read_back)?;
         Some(if waits(&front.what) { front.at.monotonic_us + PATIENCE_US } else { 0 })
     }
 
@@ -240,7 +289,7 @@ impl Observer {
         invocation: Invocation,
         cause: RecordId,
         stream: Stream,
-        text: alloc::string::String,
+        text: String,
     ) {
         let causes = vec![Cause { record: cause, rule: None }];
         let fact = Fact::LastWords { stream, text };
@@ -256,13 +305,18 @@ impl Observer {
     }
 
     /// The program and arguments that a unit's main process is started with.
-    pub fn command(&self, unit: &str) -> Option<&[alloc::string::String]> {
+    pub fn command(&self, unit: &str) -> Option<&[String]> {
         self.units.get(unit)?.command.as_deref()
     }
 
     /// Whether the unit is known.
     pub fn knows(&self, unit: &str) -> bool {
         self.units.contains_key(unit)
+    }
+
+    /// What is concluded from the journal has to wait until that was read.
+    fn is_due(&self, seen: &Seen, now_us: u64) -> bool {
+        self.read_back && (!waits(&seen.what) || seen.at.monotonic_us + PATIENCE_US <= now_us)
     }
 
     fn next(&mut self) {
@@ -280,12 +334,11 @@ impl Observer {
             What::JobNew(job, unit) => self.jobs_new(at, job, unit),
             What::JobRemoved(job, unit, result) => self.job_removed(at, job, &unit, result),
             What::Reloading(begins) => self.reloads(at, begins),
-            What::Attached => self.booting = false,
-            What::Reconnected => {
-                self.jobs.clear();
-                let lost = Fact::Gap { lost: 0, reason: GapReason::RingFull };
-                self.record(at, None, Vec::new(), Certainty::Observed, lost);
+            What::Attached => {
+                self.booting = false;
+                self.close_gap(at);
             }
+            What::Found(name, state, fresh) => self.found(at, &name, &state, fresh),
             What::Members(unit, members) => self.members(at, &unit, members),
             What::Gone { pid, start_ticks, exit } => self.gone(at, pid, start_ticks, exit),
             What::Inputs(unit, files) => self.inputs(at, &unit, files),
@@ -296,6 +349,9 @@ impl Observer {
             }
             // Evidence is kept elsewhere.
             What::Known(_)
+            | What::Disconnected
+            | What::Reconnected
+            | What::Bus(_)
             | What::JobIs(..)
             | What::Asked(_)
             | What::Signalled { .. }
@@ -358,9 +414,5 @@ impl Observer {
 
 /// Whether others may still have to say something about this.
 fn waits(what: &What) -> bool {
-    !matches!(what, What::Known(_) | What::Reconnected | What::Attached)
-}
-
-fn is_due(seen: &Seen, now_us: u64) -> bool {
-    !waits(&seen.what) || seen.at.monotonic_us + PATIENCE_US <= now_us
+    !matches!(what, What::Known(_) | What::Attached)
 }

@@ -37,6 +37,18 @@ pub type Fold = fn(Vec<Record>, Vec<Record>, usize) -> Vec<Record>;
 /// Record ids with this bit are the recorder's own: digests, last words, gaps.
 pub const OWN: u64 = 1 << 63;
 
+/// The file of a ledger by which one that watches knows what an earlier one knew.
+pub const WATCHING: &str = "watching";
+
+/// Adds the time to that file, where it is: what watched is gone, and may have had no time to say so.
+fn note_end(path: &Path) {
+    use std::io::Write;
+    if let Ok(mut file) = std::fs::File::options().append(true).open(path) {
+        let at = now();
+        let _ = file.write_all(format!("gone {} {}\n", at.realtime_us, at.monotonic_us).as_bytes());
+    }
+}
+
 /// Why a ledger cannot be used. The text names the path and the likely mend.
 #[derive(Debug)]
 pub enum StoreError {

@@ -1,6 +1,7 @@
 //! Sources of what another manager and its processes do, for `hence watch`: each by itself, each optional,
 //! each told by events; nothing is polled, and nothing that is watched is changed.
 
+pub mod arrival;
 pub mod connector;
 pub mod groups;
 pub mod lines;

@@ -191,6 +191,8 @@ facts! {
     39 Device { path, there }
     40 StopAsked { controller }
     41 Signalled { signal, pid, sender }
+    42 Away { what, from, to, how }
+    43 Basis { text }
 }
 
 /// What is left to decode.
@@ -378,7 +380,7 @@ macro_rules! by_tag {
 }
 by_tag! {
     ActiveState SubState JobType JobResult UnitResult ProcessRole ExitKind RestartReason DeadlineKind Tracking
-    Verb SpawnStep GapReason Stream SignalReason
+    Verb SpawnStep GapReason Absence Stream SignalReason
 }
 
 macro_rules! numbered {

@@ -189,8 +189,10 @@ fn carry(index: &Index, unit: &Text, likes: &[Likes], kept: &mut BTreeSet<At>) {
     }
 }
 
-/// Digests of the file versions that kept records name.
+/// What kept records were concluded from, and digests of the file versions that they name.
 fn digests(index: &Index, kept: &mut BTreeSet<At>) {
+    let basis: Vec<At> = kept.iter().filter_map(|at| index.basis.get(at).copied()).collect();
+    kept.extend(basis);
     let mut named = BTreeSet::new();
     for &at in kept.iter() {
         if let Fact::Inputs { files } = &index.records[at].fact {

@@ -129,7 +129,7 @@ fn other(fact: &Fact) -> Option<&'static str> {
         Fact::Started { .. } => "boot",
         Fact::Ended { .. } => "end",
         Fact::Refused { .. } => "refused",
-        Fact::Gap { .. } => "gap",
+        Fact::Gap { .. } | Fact::Away { .. } => "gap",
         Fact::ClockJump { .. } => "clock",
         Fact::ManagerSignal { .. } | Fact::Signalled { .. } => "signal",
         Fact::Tally { .. } => "summed up",

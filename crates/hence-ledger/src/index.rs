@@ -96,6 +96,10 @@ pub struct Index {
     pub(crate) records: Vec<Record>,
     pub(crate) units: BTreeMap<Text, UnitRecords>,
     pub(crate) gaps: Vec<At>,
+    /// Every [`Fact::Away`].
+    pub(crate) aways: Vec<At>,
+    /// The [`Fact::Basis`] of a record.
+    pub(crate) basis: BTreeMap<At, At>,
     /// Runs of hence and whether the machine was booted (or all processes were gone) before.
     pub(crate) starts: Vec<(At, bool)>,
     pub(crate) orphans: BTreeMap<(u32, u64), Orphan>,
@@ -209,6 +213,11 @@ impl Index {
                 }
             }
             Fact::Gap { .. } => self.gaps.push(at),
+            Fact::Away { .. } => self.aways.push(at),
+            Fact::Basis { .. } => {
+                let of = record.causes.first().and_then(|cause| self.place(cause.record));
+                self.basis.extend(of.map(|of| (of, at)));
+            }
             Fact::ProcessStarted { pid, .. } | Fact::ProcessExited { pid, .. } => {
                 self.by_pid.entry(*pid).or_default().push(at);
             }

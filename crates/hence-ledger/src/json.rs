@@ -143,6 +143,7 @@ fn step(step: &Step) -> Json {
         ("what", text(&step.what)),
         ("at", time(step.at)),
         ("certainty", text(certainty)),
+        ("inferred_from", or_null(step.basis.as_deref(), text)),
         ("rule", or_null(step.rule.as_ref(), rule)),
         ("other_rules", list(&step.other_rules, rule)),
         ("record", Json::Number(step.record.0)),

@@ -10,6 +10,7 @@ extern crate std;
 
 pub mod advice;
 pub mod answer;
+pub mod basis;
 mod changes;
 pub mod encoding;
 pub mod fold;

@@ -2,6 +2,7 @@
 //!
 //! Pure walking and wording. Which event is asked about, and what else is worth telling, is `why`'s.
 
+use crate::basis;
 use crate::index::{At, EventKind, Index};
 use crate::record::*;
 use crate::sentence;
@@ -33,6 +34,8 @@ pub struct Step {
     pub at: Stamp,
     /// Whether it was seen or concluded.
     pub certainty: Certainty,
+    /// What it was concluded from, where it was.
+    pub basis: Option<String>,
     /// The directive that made the step after this one (its cause) lead to this one.
     pub rule: Option<Rule>,
     /// Further directives that had a part in that: RestartSec= beside Restart=.
@@ -363,14 +366,21 @@ pub(crate) fn steps(index: &Index, path: &Path, event: &str) -> Vec<Step> {
                 unit: record.unit.clone(),
                 what,
                 kind,
-                at: record.at,
+                at: match record.fact {
+                    Fact::Away { from, .. } => from,
+                    _ => record.at,
+                },
                 certainty: record.certainty,
+                basis: basis::of(index, at),
                 rule: None,
                 other_rules: Vec::new(),
             });
         } else if let Some(step) = steps.last_mut().filter(|_| record.certainty == Certainty::Inferred) {
             // The way to the next step that is told leads through something that was concluded.
             step.certainty = Certainty::Inferred;
+            // Of several conclusions that is told which is not so every time.
+            let known = step.basis.take().filter(|known| !basis::is_ordinary(known));
+            step.basis = known.or_else(|| basis::of(index, at));
         }
         if let (Some(rule), Some(step)) = (&path.rules[nth], steps.last_mut())
             && step.rule.as_ref() != Some(rule)
@@ -431,6 +441,10 @@ fn phrase(index: &Index, record: &Record, moved: bool) -> Option<(String, String
         Fact::Reexecuted { .. } => plain("hence executed its program anew".into()),
         Fact::TakenUp { .. } => plain("it was taken up as it still ran".into()),
         Fact::ClockJump { .. } => Some((record.sentence(), "the wall clock was set".into())),
+        Fact::Away { what, from, to, how } => {
+            let away = sentence::away(*what, *from, *to, how);
+            Some((format!("something that was not seen: {away}"), what.as_str().into()))
+        }
         Fact::Unknown { .. } => plain("no cause is known".into()),
         Fact::Refused { message, .. } => plain(format!("the request was refused: {message}")),
         Fact::SignalSent { signal, reason: SignalReason::Watchdog | SignalReason::Request, .. } => {

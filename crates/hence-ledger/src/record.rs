@@ -508,6 +508,22 @@ pub enum Fact {
         /// Who sent it.
         sender: Client,
     },
+    /// For a time a part of what happened was not seen. A root: what names it as its cause happened then.
+    Away {
+        /// What was not there.
+        what: Absence,
+        /// From when on.
+        from: Stamp,
+        /// Until when; the same as `from` where it is still away.
+        to: Stamp,
+        /// How that came, and what was read instead.
+        how: Text,
+    },
+    /// What the record that it names as its cause was concluded from.
+    Basis {
+        /// As the end of a sentence: `systemd's journal line "Stopped foo."`.
+        text: Text,
+    },
     /// Written by a newer hence in words that this one doesn't know.
     Newer {
         /// Its number.
@@ -534,6 +550,7 @@ impl Fact {
                 | Fact::Unknown { .. }
                 | Fact::Device { .. }
                 | Fact::Signalled { .. }
+                | Fact::Away { .. }
         )
     }
 }

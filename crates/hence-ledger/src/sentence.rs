@@ -1,7 +1,7 @@
 //! One English sentence for each fact, in words that an operator knows.
 
 use crate::record::*;
-use crate::speech::{count, duration, errno, exit, signal};
+use crate::speech::{count, duration, errno, exit, rfc3339, signal};
 use crate::word::*;
 use alloc::{format, string::String, vec::Vec};
 
@@ -18,6 +18,7 @@ impl Record {
             | Fact::ManagerSignal { .. }
             | Fact::ClockJump { .. }
             | Fact::Gap { .. }
+            | Fact::Away { .. }
             | Fact::Reexecuted { .. }
             | Fact::Newer { .. } => of_the_whole(&self.fact, self.unit.as_deref()),
             Fact::JobQueued { .. }
@@ -90,6 +91,7 @@ fn of_the_whole(fact: &Fact, unit: Option<&str>) -> String {
         Fact::Gap { lost, reason } => {
             format!("{} missing here: {reason}", count(*lost, "record is", "records are"))
         }
+        Fact::Away { what, from, to, how } => away(*what, *from, *to, how),
         Fact::Reexecuted { version, units, unread } => {
             let kept = count(u64::from(*units), "unit was kept", "units were kept");
             let lost = match unread.len() as u64 {
@@ -102,6 +104,20 @@ fn of_the_whole(fact: &Fact, unit: Option<&str>) -> String {
             format!("a newer hence recorded a fact that this one doesn't know (number {tag})")
         }
         _ => String::from(fact.name()),
+    }
+}
+
+/// `hence was not watching from 2026-11-23 05:04:25 to 05:04:30 UTC (it was killed)`.
+pub(crate) fn away(what: Absence, from: Stamp, to: Stamp, how: &str) -> String {
+    // `2026-11-23T05:04:25.164000Z`
+    let (begin, end) = (rfc3339(from.realtime_us), rfc3339(to.realtime_us));
+    let [day, time] = [begin.get(..10), begin.get(11..19)].map(Option::unwrap_or_default);
+    let [last_day, last] = [end.get(..10), end.get(11..19)].map(Option::unwrap_or_default);
+    let how = if how.is_empty() { String::new() } else { format!(" ({how})") };
+    match from == to {
+        true => format!("{what} since {day} {time} UTC{how}"),
+        false if day == last_day => format!("{what} from {day} {time} to {last} UTC{how}"),
+        false => format!("{what} from {day} {time} to {last_day} {last} UTC{how}"),
     }
 }
 
@@ -264,6 +280,7 @@ fn of_units(fact: &Fact, unit: &str) -> String {
         }
         Fact::Device { path, there: true } => format!("{unit}: {path} is there"),
         Fact::Device { path, there: false } => format!("{unit}: {path} is gone"),
+        Fact::Basis { text } => format!("{unit}: the record before was concluded from {text}"),
         Fact::StopAsked { controller } => format!("{unit}: its controller {controller} was asked to stop it"),
         Fact::Tally { what, times, .. } => {
             format!("{unit}: {what} {}, summed up", count(*times, "time", "times"))

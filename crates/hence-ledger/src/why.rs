@@ -2,11 +2,13 @@
 
 use crate::advice;
 use crate::answer::{Answer, LastWords, LeftBehind, Missing, State};
+use crate::basis;
 use crate::changes::{self, Comparison};
 use crate::index::{At, EventKind, Index, is_down};
 use crate::leaks;
 use crate::path::{self, Step, Told, path, roots, steps};
 use crate::record::{Certainty, Fact, Record, RecordId, Stamp};
+use crate::sentence;
 use crate::series::{Likes, Series, likes, series};
 use crate::speech;
 use crate::word::{ActiveState, DeadlineKind, ExitKind, Tracking, Verb};
@@ -325,8 +327,8 @@ fn notes(index: &Index, told: &Told, began: At, tracking: Option<Tracking>) -> V
     if let Some(broken) = told.path.broken {
         notes.push(format!("The chain of causes ends here: {broken}."));
     }
-    if told.steps.iter().any(|s| s.certainty == Certainty::Inferred) {
-        notes.push("Steps marked as inferred were concluded, not seen.".into());
+    if told.steps.iter().any(is_worth_saying) {
+        notes.push("What is marked as inferred was concluded, not seen.".into());
     }
     for (start, _) in index.starts.iter().filter(|(start, _)| *start > began && *start <= told.at) {
         if let Fact::Started { after_crash: true, .. } = index.records[*start].fact {
@@ -336,6 +338,17 @@ fn notes(index: &Index, told: &Told, began: At, tracking: Option<Tracking>) -> V
             ));
         }
     }
+    let (first, last) = (index.records[began].at.realtime_us, index.records[told.at].at.realtime_us);
+    for &at in &index.aways {
+        if let Fact::Away { what, from, to, how } = &index.records[at].fact
+            && from != to
+            && from.realtime_us <= last
+            && to.realtime_us >= first
+            && !told.path.places.contains(&at)
+        {
+            notes.push(format!("In that time {}.", sentence::away(*what, *from, *to, how)));
+        }
+    }
     if tracking == Some(Tracking::Ancestry) {
         notes.push(
             "Processes were tracked by ancestry, without control groups: one that hides may be missing."
@@ -343,6 +356,12 @@ fn notes(index: &Index, told: &Told, began: At, tracking: Option<Tracking>) -> V
         );
     }
     notes
+}
+
+/// Whether a step was concluded, and from something else than with every stop and start.
+fn is_worth_saying(step: &Step) -> bool {
+    let ordinary = step.basis.as_deref().is_some_and(basis::is_ordinary);
+    step.certainty == Certainty::Inferred && !ordinary
 }
 
 /// All that is left of a unit's events is their sum.
@@ -372,6 +391,7 @@ fn from_tally(index: &Index, unit: &Text, until: At, now: Stamp) -> Option<Answe
             kind: kind.to_string(),
             at: *last,
             certainty: record.certainty,
+            basis: None,
             rule: rule.clone().filter(|_| nth == 0),
             other_rules: Vec::new(),
         }

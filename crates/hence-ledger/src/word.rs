@@ -293,6 +293,15 @@ words! {
 }
 
 words! {
+    /// What hence did not see for a time.
+    Absence {
+        Watch = 0 "hence was not watching" "hence did not run.",
+        Manager = 1 "the connection to the manager was away" "The manager executed itself anew, or was gone.",
+        Bus = 2 "the message bus was away" "Calls on it can't be seen then.",
+    }
+}
+
+words! {
     /// A standard stream.
     Stream {
         Stdout = 1 "stdout" "Standard output.",

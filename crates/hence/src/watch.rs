@@ -4,6 +4,7 @@
 mod bus;
 pub mod install;
 mod link;
+mod mark;
 mod request;
 
 use crate::cli::watch::{Source, Watch as Args};
@@ -23,12 +24,12 @@ use hence_host::watch::lines::Lines;
 use hence_host::watch::trace::{Trace, Traced};
 use hence_host::watch::{Place, Turns, groups, people};
 use hence_host::{Host, Inputs};
-use hence_ledger::{ActiveState, Client, Exit, ExitKind, Record, RecordId, Text};
+use hence_ledger::{ActiveState, Client, Exit, ExitKind, Invocation, Record, RecordId, Text};
 use hence_unit::UnitName;
 use link::Link;
+use mark::Mark;
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -40,6 +41,8 @@ const PROCESSES: u64 = 4;
 const TRACE: u64 = 5;
 const EAR: u64 = 6;
 const MOUTH: u64 = 7;
+const MANAGER_CAME: u64 = 8;
+const BUS_CAME: u64 = 9;
 /// First token of processes that were left behind.
 const LEFT_OVER: u64 = 1 << 32;
 /// Records that are written at once.
@@ -48,6 +51,10 @@ const BATCH: usize = 64;
 const WATCHED: usize = 16_384;
 /// Clients that were looked at already.
 const CLIENTS: usize = 1024;
+/// The journal is read back no further than this, in microseconds.
+const READ_BACK_US: u64 = 86_400_000_000;
+/// When all there is has been told, the mark is written this much later.
+const MARK_US: u64 = 1_500_000;
 /// Senders of signals that are remembered.
 const SENDERS: usize = 256;
 
@@ -79,6 +86,7 @@ struct Watch {
     connector: Option<Connector>,
     trace: Option<Trace>,
     groups: bool,
+    sources: Sources,
     units: Units,
     /// What paths of unit files begin with where they are another machine's.
     prefix: String,
@@ -91,7 +99,12 @@ struct Watch {
     senders: BTreeMap<u32, (u64, Client)>,
     /// When clients were looked for last.
     looked_us: u64,
-    running: PathBuf,
+    mark: Mark,
+    boot: Invocation,
+    /// The first record that is not made yet.
+    next_record: u64,
+    /// The journal was read up to the present.
+    read_back: bool,
     more: bool,
     ended: bool,
 }
@@ -124,6 +137,8 @@ impl Watch {
         let ledger = args.ledger.ledger.clone().unwrap_or_else(default_ledger);
         let ledger = std::path::absolute(&ledger).unwrap_or(ledger);
         let bad = |e: hence_host::store::StoreError| (exit::LEDGER, e.to_string());
+        let (boot, began) = (boot_id(), Host::now());
+        let (mark, found) = Mark::open(&ledger, boot, began);
         let ring = Ring::open(&ledger, &RingOptions::default()).map_err(bad)?;
         let signals = signal::take_over().map_err(failed("signals"))?;
         let now = Host::now();
@@ -135,7 +150,10 @@ impl Watch {
         println!("hence {} watches; ledger {}", env!("CARGO_PKG_VERSION"), ledger.display());
         let mut lines = None;
         if with(Source::Journal) {
-            lines = Lines::follow(&place).map_err(|e| tell("journal", &e)).ok();
+            let oldest = now.realtime_us.saturating_sub(READ_BACK_US);
+            let until = found.before.as_ref().filter(|before| !before.units.is_empty());
+            let since_us = until.map_or(now.realtime_us, |b| b.until.realtime_us.saturating_sub(100_000));
+            lines = Lines::follow(&place, since_us.max(oldest)).map_err(|e| tell("journal", &e)).ok();
         }
         let mut connector = None;
         if with(Source::Processes) {
@@ -145,10 +163,10 @@ impl Watch {
         if with(Source::Trace) {
             trace = Trace::open().map_err(|e| tell("tracepoints", &e)).ok();
         }
-        let link = Link::open(&place);
-        let bus = with(Source::Bus).then(|| Bus::new(place.path("/run/dbus/system_bus_socket")));
+        let link = Link::open(&place, MANAGER_CAME);
+        let socket = place.path("/run/dbus/system_bus_socket");
+        let bus = with(Source::Bus).then(|| Bus::new(socket, BUS_CAME));
         let groups = with(Source::Cgroups) && place.groups.is_some();
-        let running = ledger.join("watching");
         let sources = Sources {
             manager: link.is_open(),
             bus_calls: bus.is_some(),
@@ -157,22 +175,25 @@ impl Watch {
             processes: connector.is_some(),
             trace: trace.is_some(),
         };
+        println!("  {}", sources.line());
         sources.limits().iter().for_each(|limit| println!("  {limit}"));
         let settings = Settings {
             first_record: ring.last_id().map_or(0, |RecordId(id)| id + 1).max(now.realtime_us),
             version: env!("CARGO_PKG_VERSION").into(),
             pid: std::process::id(),
-            boot: boot_id(),
+            boot,
             cgroup: place.groups.as_ref().map(|g| g.display().to_string()).unwrap_or_default().into(),
             command: command(),
-            after_crash: running.exists(),
+            after_crash: found.crashed,
             sources,
         };
-        let _ = std::fs::write(&running, format!("{}\n", std::process::id()));
+        let next_record = settings.first_record;
+        let mut observer = Observer::new(settings, now);
+        found.before.into_iter().for_each(|before| observer.goes_on(now, before));
         let prefix = if place.depth == 0 { String::new() } else { place.root.display().to_string() };
         let units = UnitSources::of_machine(&prefix).loader();
         let mut watch = Watch {
-            observer: Observer::new(settings, now),
+            observer,
             place,
             turns,
             signals,
@@ -185,6 +206,7 @@ impl Watch {
             connector,
             trace,
             groups,
+            sources,
             units,
             prefix,
             inputs: Inputs::default(),
@@ -194,7 +216,10 @@ impl Watch {
             clients: BTreeSet::new(),
             senders: BTreeMap::new(),
             looked_us: 0,
-            running,
+            mark,
+            boot,
+            next_record,
+            read_back: false,
             more: true,
             ended: false,
         };
@@ -222,6 +247,9 @@ impl Watch {
             if std::mem::take(&mut self.more) {
                 self.read_lines();
             }
+            if !self.more && !std::mem::replace(&mut self.read_back, true) {
+                self.observer.journal_was_read();
+            }
             let now = Host::now();
             self.link.keep(&self.turns, MANAGER, now.monotonic_us);
             if let Some(bus) = &mut self.bus {
@@ -231,9 +259,10 @@ impl Watch {
             self.store();
             self.look();
             self.store();
+            self.keep_mark(now, false);
             self.keep_recorder(now.monotonic_us);
             if !std::mem::replace(&mut said, true) {
-                hence_host::machine::notify("READY=1\nSTATUS=Watching.");
+                hence_host::machine::notify(&format!("READY=1\nSTATUS=Watching; {}.", self.sources.line()));
             }
             let most = if self.more { Some(Duration::ZERO) } else { self.rest(now.monotonic_us) };
             match self.turns.wait(most) {
@@ -249,7 +278,8 @@ impl Watch {
     /// How long nothing is to be done unless something happens.
     fn rest(&self, now_us: u64) -> Option<Duration> {
         let bus = self.bus.as_ref().and_then(Bus::deadline_us);
-        let due = [self.observer.deadline(), self.link.deadline_us(), self.recorder.deadline_us(), bus];
+        let (link, mark) = (self.link.deadline_us(), self.mark.deadline_us());
+        let due = [self.observer.deadline(), link, self.recorder.deadline_us(), bus, mark];
         let next = due.into_iter().flatten().min()?;
         Some(Duration::from_micros(next.saturating_sub(now_us)))
     }
@@ -266,10 +296,12 @@ impl Watch {
             EAR | MOUTH => {
                 if let Some(bus) = &mut self.bus {
                     let place = &self.place;
-                    let found = bus.turn(now, |pid| people::client(place, place.pid_here(pid)?));
+                    let found = bus.turn(&self.turns, now, |pid| people::client(place, place.pid_here(pid)?));
                     found.into_iter().for_each(|seen| self.observer.see(seen));
                 }
             }
+            MANAGER_CAME => self.link.may_be_there(),
+            BUS_CAME => self.bus.iter_mut().for_each(Bus::may_be_there),
             _ => self.gone(now, token),
         }
     }
@@ -291,19 +323,19 @@ impl Watch {
 
     /// What the manager told.
     fn heard(&mut self, now: Time) {
-        self.link.receive();
+        self.link.receive(&self.turns, now.monotonic_us);
         let mut looked = false;
         while let Some(mut seen) = self.link.next_seen(now) {
             match &mut seen.what {
                 What::Known(portrait) => {
                     self.portrait(portrait);
                     let name = portrait.name.clone();
-                    let up =
-                        matches!(portrait.state.active, Some(ActiveState::Active | ActiveState::Activating));
+                    self.bus_service(&name, portrait.state.active);
                     let cgroup = portrait.state.cgroup.clone();
                     self.observer.see(seen);
                     self.observer.settle(now);
-                    if let Some(cgroup) = cgroup.filter(|c| up && !c.is_empty()) {
+                    // One that is down may have left processes behind.
+                    if let Some(cgroup) = cgroup.filter(|c| !c.is_empty()) {
                         self.members(now, &name, &cgroup);
                     }
                     continue;
@@ -312,9 +344,11 @@ impl Watch {
                     looked = true;
                     self.look_for_clients(now);
                 }
+                What::Attached => self.mark.at(now.monotonic_us + MARK_US),
                 What::Reloading(false) => self.units.rescan(),
                 What::Changed(name, change) => {
                     let (name, change) = (name.clone(), change.clone());
+                    self.bus_service(&name, change.active);
                     self.observer.see(seen);
                     self.after_change(now, &name, &change);
                     continue;
@@ -322,6 +356,14 @@ impl Watch {
                 _ => {}
             }
             self.observer.see(seen);
+        }
+    }
+
+    /// Whether the bus is up: its service says so before it can be heard.
+    fn bus_service(&mut self, name: &str, active: Option<ActiveState>) {
+        let up = active.map(|active| matches!(active, ActiveState::Active | ActiveState::Reloading));
+        if let Some((bus, up)) = self.bus.as_mut().zip(up) {
+            bus.told(name, up);
         }
     }
 
@@ -509,7 +551,7 @@ impl Watch {
         if self.left_over.len() >= WATCHED {
             return;
         }
-        let here = self.here.get(&pid).copied().unwrap_or(pid);
+        let here = self.here.get(&pid).copied().or_else(|| self.place.pid_here(pid)).unwrap_or(0);
         let opened = hence_host::watch::open_process(here, start_ticks);
         let token = self.next_token;
         self.next_token += 1;
@@ -538,8 +580,20 @@ impl Watch {
                 return;
             }
             self.ring.append(&batch);
+            self.next_record = batch.last().map_or(self.next_record, |record| record.id.0 + 1);
+            self.mark.count(batch.len());
             batch.clear();
             self.recorder.appended(&mut self.ring);
+        }
+    }
+
+    /// Leaves word for the next run, where that is due, and at the end.
+    fn keep_mark(&mut self, now: Time, ends: bool) {
+        if ends || self.mark.deadline_us().is_some_and(|at| at <= now.monotonic_us) {
+            let units = self.observer.last_known();
+            if let Err(error) = self.mark.write(self.boot, self.next_record, units, ends.then_some(now)) {
+                eprintln!("hence: what is known of units can't be kept for the next run: {error}");
+            }
         }
     }
 
@@ -560,7 +614,7 @@ impl Watch {
         self.observer.finish(Host::now(), 0);
         self.look();
         self.store();
-        let _ = std::fs::remove_file(&self.running);
+        self.keep_mark(Host::now(), true);
     }
 }
 

@@ -268,6 +268,13 @@ impl Store {
         called.or_else(|| self.requests.iter().rev().find(fits)).map(|r| &r.asked)
     }
 
+    /// Who asked for the manager to execute itself anew, in this time.
+    pub fn reexec(&self, from_us: u64, to_us: u64) -> Option<&str> {
+        let near = |r: &&Request| r.at_us + CLIENT_US >= from_us && r.at_us <= to_us;
+        let asked = self.requests.iter().rev().filter(near).find(|r| r.asked.verb == Verb::DaemonReexec);
+        asked.map(|r| &*r.asked.client.command).filter(|command| !command.is_empty())
+    }
+
     /// Whether an isolate was asked for that explains stops beside this unit's start.
     pub fn isolates(&self, unit: &str, at_us: u64) -> bool {
         self.requests.iter().any(|r| {

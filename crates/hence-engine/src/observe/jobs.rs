@@ -196,6 +196,9 @@ impl Observer {
             let rule = Rule { directive: alloc::format!("isolate {name}").into(), file: None, line: 0 };
             return (vec![Cause { record: anchor.record, rule: Some(rule) }], Certainty::Inferred);
         }
+        if let Some(cause) = self.origin_unseen(new.id) {
+            return (vec![cause], Certainty::Inferred);
+        }
         self.far_origin(&new.unit, new.job_type, new.at)
     }
 

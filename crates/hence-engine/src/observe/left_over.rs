@@ -70,6 +70,12 @@ impl Observer {
             .find_map(|(name, unit)| unit.left_over.remove(&(pid, start_ticks)).map(|_| name.clone()));
         let Some(name) = held else { return };
         let fact = Fact::LeftOverGone { pid, start_ticks, exit };
-        self.record(at, Some(&name), Vec::new(), Certainty::Observed, fact);
+        let unseen = exit.is_none() && self.gap.is_some();
+        let certainty = if unseen { Certainty::Inferred } else { Certainty::Observed };
+        let record = self.record(at, Some(&name), Vec::new(), certainty, fact);
+        if unseen {
+            let basis = "its not being there when it was looked again; when it ended was not seen";
+            self.basis(at, &name, record, basis);
+        }
     }
 }

@@ -150,6 +150,9 @@ impl Observer {
             text.push_str("; ");
             text.push_str(limit);
         }
+        if self.bus_lost.is_some() {
+            text.push_str("; the message bus was away, so that who asked there was not seen");
+        }
         text
     }
 

@@ -36,8 +36,14 @@ pub enum What {
     Reloading(bool),
     /// All that there was when the connection began has been told.
     Attached,
-    /// The manager executed itself anew, or the connection to it was lost and is there again.
+    /// The connection to the manager is lost: it executes itself anew, or is gone.
+    Disconnected,
+    /// It is there again.
     Reconnected,
+    /// The connection to the message bus is lost, or there again.
+    Bus(bool),
+    /// A unit as it is after a time in which nothing was seen of it; whether nothing was known of it before.
+    Found(Text, Box<Change>, bool),
     /// The manager said something in the journal.
     Said(Box<Message>),
     /// Somebody asked for something.

@@ -30,6 +30,16 @@ impl Step {
         (self.from_active, self.from) != (self.to_active, self.to)
     }
 
+    pub fn fact(&self) -> Fact {
+        Fact::StateChanged {
+            from_active: self.from_active,
+            from: self.from,
+            to_active: self.to_active,
+            to: self.to,
+            result: self.result,
+        }
+    }
+
     fn was_down(&self) -> bool {
         is_down(self.from_active) || self.from == SubState::AutoRestart
     }
@@ -147,13 +157,7 @@ impl Observer {
             Some(record) => (vec![Cause { record, rule: None }], Certainty::Observed),
             None => self.causes_of_state(at, name, &now, ended),
         };
-        let fact = Fact::StateChanged {
-            from_active: now.from_active,
-            from: now.from,
-            to_active: now.to_active,
-            to: now.to,
-            result: now.result,
-        };
+        let fact = now.fact();
         let certainty = if now.told { certainty } else { Certainty::Inferred };
         let record = self.record(at, Some(name), causes, certainty, fact);
         let us = at.monotonic_us;

@@ -1,7 +1,7 @@
 //! Sequences as sources see them, and what is concluded.
 
 use super::seen::{Asked, Change, Evidence, Member, Message, Portrait, Seen, What};
-use super::{Observer, Settings, Sources, Wanted};
+use super::{Before, Last, Observer, Settings, Sources, Wanted};
 use crate::Time;
 use alloc::{boxed::Box, format, string::String, vec, vec::Vec};
 use hence_ledger::{
@@ -322,6 +322,111 @@ fn processes_stay_behind_and_go() {
     assert!(scene.records.iter().any(|r| matches!(r.fact, Fact::LeftOverGone { pid: 66, .. })));
 }
 
+/// The unit is told again as it is now, after a time in which nothing was seen.
+fn told_again(scene: &mut Scene, name: &str, active: ActiveState, sub: &str, change: Change) {
+    let state = Change { active: Some(active), sub: Some(sub.into()), ..change };
+    let portrait = Portrait { name: name.into(), state, ..Portrait::default() };
+    scene.see(What::Known(Box::new(portrait)));
+}
+
+#[test]
+fn what_happened_while_the_manager_was_away_is_concluded() {
+    let mut scene = Scene::new();
+    for name in ["a.service", "b.service", "c.service", "d.service"] {
+        scene.known(name, &[], true);
+    }
+    scene.see(What::Attached).wait(1_000).see(What::Disconnected).wait(300);
+    let line = |text: &str, exit| Message {
+        unit: Some("b.service".into()),
+        text: text.into(),
+        exit,
+        ..Message::default()
+    };
+    let exit = Exit { kind: ExitKind::Exited, status: 7 };
+    let said = line("b.service: Main process exited, code=exited, status=7/NOTRUNNING", Some(exit));
+    scene.see(What::Said(Box::new(said))).wait(200).see(What::Reconnected);
+    let gone_at = scene.now - 100_000;
+    let down = Change { state_at_us: Some(gone_at), ..Change::default() };
+    told_again(&mut scene, "a.service", ActiveState::Inactive, "dead", down.clone());
+    let failed = Change { result: Some(UnitResult::ExitCode), ..down };
+    told_again(&mut scene, "b.service", ActiveState::Failed, "failed", failed);
+    told_again(&mut scene, "c.service", ActiveState::Active, "running", Change::default());
+    let began = Change { began_us: Some(gone_at), main_pid: Some(9), ..Change::default() };
+    told_again(&mut scene, "e.service", ActiveState::Active, "running", began);
+    scene.see(What::Attached);
+    let told = scene.answer("a.service");
+    assert!(told.starts_with("stopped <- unknown -: stopped? < something that was not seen"), "{told}");
+    let told = scene.answer("b.service");
+    assert!(
+        told.starts_with("failed <- exit b.service: failed? < main process 0 exited with status 7?"),
+        "{told}"
+    );
+    let told = scene.answer("e.service");
+    assert!(told.starts_with("started <- unknown -: started? < something that was not seen"), "{told}");
+    // The manager has forgotten this one: it was stopped.
+    assert!(scene.answer("d.service").starts_with("stopped <- unknown -: stopped? <"), "d");
+    assert_eq!(scene.answer("c.service"), "nothing");
+    let bases = scene.records.iter().filter(|r| matches!(r.fact, Fact::Basis { .. })).count();
+    let inferred = scene.records.iter().filter(|r| r.certainty == hence_ledger::Certainty::Inferred).count();
+    assert_eq!(bases, inferred, "each conclusion says what it rests on");
+}
+
+#[test]
+fn an_earlier_hence_is_gone_on_from() {
+    let mut scene = Scene::new();
+    let last = |name: &str, invocation| Last {
+        name: name.into(),
+        active: ActiveState::Active,
+        sub: hence_ledger::SubState::Running,
+        invocation: Some(Invocation([invocation; 16])),
+        main_pid: 5,
+        record: 0,
+        left_over: vec![(66, 9)],
+    };
+    scene.wait(5_000);
+    let until = at(scene.now - 2 * SECOND);
+    let units = vec![last("a.service", 1), last("b.service", 2)];
+    scene.observer.goes_on(at(scene.now), Before { until, how: "it was killed".into(), units });
+    let watched = core::iter::from_fn(|| scene.observer.poll_wanted()).count();
+    assert_eq!(watched, 2, "processes that were left behind are looked for");
+    scene.see(What::Gone { pid: 66, start_ticks: 9, exit: None });
+    let run = |id| Change { invocation: Some(Invocation([id; 16])), ..Change::default() };
+    told_again(&mut scene, "a.service", ActiveState::Active, "running", run(1));
+    told_again(&mut scene, "b.service", ActiveState::Active, "running", run(3));
+    scene.see(What::Attached).wait(2_000);
+    // Nothing is concluded before the journal was read.
+    assert_eq!(scene.answer("b.service"), "nothing");
+    scene.observer.journal_was_read();
+    assert!(scene.answer("b.service").starts_with("stopped <- unknown -: stopped? <"), "b");
+    let gone = scene.records.iter().find(|r| matches!(r.fact, Fact::LeftOverGone { .. }));
+    assert!(gone.is_some_and(|r| r.certainty == hence_ledger::Certainty::Inferred));
+    // The other one stayed as it was.
+    let states = |r: &&Record| matches!(r.fact, Fact::StateChanged { .. });
+    let of: Vec<_> = scene.records.iter().filter(states).filter_map(|r| r.unit.as_deref()).collect();
+    assert!(!of.contains(&"a.service"), "{of:?}");
+}
+
+#[test]
+fn the_bus_goes_and_comes() {
+    let mut scene = one(&[]);
+    scene.see(What::Bus(false)).wait(500);
+    stopped(&mut scene, 5, "a.service");
+    let told = scene.answer("a.service");
+    assert!(told.starts_with("stopped <- unknown a.service"), "{told}");
+    scene.see(What::Bus(true));
+    scene.answer("a.service");
+    let away: Vec<bool> = scene
+        .records
+        .iter()
+        .filter_map(|r| match &r.fact {
+            Fact::Away { from, to, .. } => Some(from == to),
+            Fact::Unknown { ruled_out } => Some(ruled_out.contains("the message bus was away")),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(away, [true, true, false], "away, unknown for that, there again");
+}
+
 #[test]
 fn records_come_after_their_causes_whatever_is_seen() {
     // Sequences that no manager tells: nothing panics, and no record names a later one.
@@ -337,7 +442,15 @@ fn records_come_after_their_causes_whatever_is_seen() {
         for _ in 0..40 {
             let name = names[next(7) as usize];
             let other = names[next(7) as usize];
-            match next(9) {
+            match next(13) {
+                9 => drop(scene.see(What::Disconnected)),
+                10 => drop(scene.see(What::Reconnected)),
+                11 => drop(scene.see(What::Attached)),
+                12 => {
+                    let began_us = Some(scene.now);
+                    let change = Change { main_pid: Some(next(9) as u32), began_us, ..Change::default() };
+                    told_again(&mut scene, name, ActiveState::ALL[next(7) as usize], "running", change);
+                }
                 0 => drop(scene.known(name, &[(K::ALL[next(20) as usize], other)], next(2) == 0)),
                 1 => {
                     let job_type = JobType::ALL[next(9) as usize];

@@ -1,10 +1,10 @@
 //! What is known of a unit, and the rules that its files state.
 
 use super::Observer;
-use super::seen::Portrait;
+use super::seen::{Portrait, Seen, What};
 use crate::Time;
 use crate::unit::{Rules, rule_of_dependency};
-use alloc::{collections::BTreeMap, string::String, sync::Arc, vec::Vec};
+use alloc::{boxed::Box, collections::BTreeMap, string::String, sync::Arc, vec::Vec};
 use hence_ledger::{
     ActiveState, Cause, Certainty, Fact, FileIdentity, Invocation, LeftOver, RecordId, Rule, SubState, Text,
     UnitResult,
@@ -103,7 +103,7 @@ impl Unit {
 }
 
 /// The sub-state that this word means for a unit of this name.
-pub(super) fn sub_state(unit: &str, word: &str) -> Option<SubState> {
+pub fn sub_state(unit: &str, word: &str) -> Option<SubState> {
     let kind = unit.rsplit('.').next().unwrap_or("");
     Some(match (kind, word) {
         ("socket", "running") => SubState::SocketRunning,
@@ -125,16 +125,22 @@ impl Observer {
     pub(super) fn known(&mut self, at: Time, portrait: Portrait) {
         let name = portrait.name;
         let fresh = !self.units.contains_key(&name);
+        if self.reattaching {
+            self.still_there(&name);
+            let found = What::Found(name.clone(), Box::new(portrait.state.clone()), fresh);
+            self.waiting.push_back(Seen { at, what: found });
+        }
         let unit = self.units.entry(name.clone()).or_insert_with(Unit::new);
         unit.edges = portrait.edges;
         unit.forgotten_us = None;
-        let changed = !fresh && unit.files != portrait.files;
+        // Of a unit that an earlier hence knew, the files are not known.
+        let changed = !fresh && !unit.files.is_empty() && unit.files != portrait.files;
         unit.files.clone_from(&portrait.files);
         unit.config = portrait.config;
         unit.cgroup = portrait.state.cgroup.clone().filter(|c| !c.is_empty()).or(unit.cgroup.take());
         unit.command = portrait.state.command.clone().or(unit.command.take());
         // Later its state is told by what changes: it was not loaded before, and so it was down.
-        if fresh && !self.attached {
+        if fresh && !self.attached && !self.reattaching {
             unit.take(&name, &portrait.state);
         }
         let edges = unit.edges.clone();

@@ -466,6 +466,7 @@ impl Recorder {
     fn owner_is_gone(&mut self) {
         if let Some(socket) = self.socket.take() {
             let _ = epoll::delete(&self.epoll, &socket);
+            super::note_end(&self.places.lock().with_file_name(super::WATCHING));
         }
         if let Some(entries) = &mut self.capture.entries {
             entries.stop_serving();

@@ -1,4 +1,4 @@
-//! What a manager says in the journal, from now on: its own lines, those of its children on their way into a
+//! What a manager says in the journal: its own lines, those of its children on their way into a
 //! program, and the kernel's about killing for lack of memory.
 
 use super::Place;
@@ -28,11 +28,11 @@ pub struct Lines {
 }
 
 impl Lines {
-    /// Follows the journals of a machine.
+    /// Follows the journals of a machine from this time on, by CLOCK_REALTIME.
     ///
     /// # Errors
     /// There is none, or it can't be read.
-    pub fn follow(place: &Place) -> io::Result<Lines> {
+    pub fn follow(place: &Place, since_us: u64) -> io::Result<Lines> {
         let folders = vec![place.path("/var/log/journal"), place.path("/run/log/journal")];
         let watch = Watch::new(&[])?;
         let mut reader = Reader::open(&folders);
@@ -51,7 +51,7 @@ impl Lines {
                 vec![fixed("_TRANSPORT=kernel")],
                 vec![format!("MESSAGE_ID={SPAWN_FAILED}").into_bytes(), fixed("_UID=0")],
             ]],
-            since_us: Some(crate::store::now().realtime_us),
+            since_us: Some(since_us),
             until_us: None,
         });
         Ok(lines)

@@ -32,6 +32,9 @@ pub struct Watch {
     /// Install the unit hence-watch.service, enable and start it
     #[arg(long, conflicts_with_all = ["machine", "without"])]
     pub install: bool,
+    /// Stop and disable the unit and remove it; the ledger stays
+    #[arg(long, conflicts_with_all = ["machine", "without", "install"])]
+    pub uninstall: bool,
     #[command(flatten)]
     pub ledger: LedgerOption,
 }
@@ -39,8 +42,11 @@ pub struct Watch {
 impl Watch {
     /// Runs until it is asked to end.
     pub fn run(self) -> ExitCode {
-        let done =
-            if self.install { crate::watch::install::install(&self) } else { crate::watch::main(&self) };
+        let done = match (self.install, self.uninstall) {
+            (true, _) => crate::watch::install::install(&self),
+            (_, true) => crate::watch::install::uninstall(&self),
+            _ => crate::watch::main(&self),
+        };
         match done {
             Ok(()) => ExitCode::SUCCESS,
             Err((status, text)) => {

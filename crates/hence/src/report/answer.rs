@@ -7,6 +7,7 @@ use super::page::{Page, tight};
 use super::style::Style::{Bad, Faint, Good, Plain, Strong};
 use super::time::{Clock, period, span};
 use hence_ledger::answer::{Answer, Change, Compared, FileState, LastWords, LeftBehind, State};
+use hence_ledger::basis::is_ordinary;
 use hence_ledger::path::Step;
 use hence_ledger::speech::{count, size};
 use hence_ledger::{Certainty, FileRole, Rule, UnitResult};
@@ -153,6 +154,10 @@ fn causes(page: &mut Page, answer: &Answer, clock: &Clock) {
         page.paragraph("", "", &[(Bad, "No cause is on record.")]);
         return;
     };
+    let again = causes.first().is_some_and(|cause| cause.basis == event.basis);
+    if !again && !event.basis.as_deref().is_some_and(is_ordinary) {
+        inferred(page, event, "");
+    }
     // The step above on the page, whose unit "it" and "its" refer to.
     let mut above = event;
     for (nth, (effect, step)) in answer.chain.iter().zip(causes).enumerate() {
@@ -190,18 +195,29 @@ fn causes(page: &mut Page, answer: &Answer, clock: &Clock) {
 fn cause(page: &mut Page, effect: &Step, step: &Step, clause: &str, clock: &Clock) {
     let at = clock.short(step.at.realtime_us);
     let indent = " ".repeat(at.len() + 2);
-    let seen = if step.certainty == Certainty::Inferred { " (concluded,\u{a0}not\u{a0}seen)" } else { "" };
     let lead = tight(&format!("{at}  because "));
     let (lead, word) = lead.split_at(lead.len() - "because\u{a0}".len());
-    page.paragraph("", &indent, &[(Faint, lead), (Plain, word), (Strong, clause), (Faint, seen)]);
+    page.paragraph("", &indent, &[(Faint, lead), (Plain, word), (Strong, clause)]);
     for rule in effect.rule.iter().chain(&effect.other_rules) {
         page.paragraph(&indent, &format!("{indent}  "), &[(Faint, &self::rule(rule))]);
+    }
+    inferred(page, step, &indent);
+}
+
+/// What a step was concluded from, where it was not seen.
+fn inferred(page: &mut Page, step: &Step, indent: &str) {
+    if let Some(basis) = step.basis.as_deref().filter(|_| step.certainty == Certainty::Inferred) {
+        let text = format!("inferred from {basis}");
+        page.paragraph(indent, &format!("{indent}  "), &[(Faint, &text)]);
     }
 }
 
 /// A step as a clause with its unit: `foo.service was restarted`, `its main process 7 exited with status 1`.
 fn clause(above: &Step, step: &Step) -> String {
     let what = step.what.as_str();
+    if let Some(rest) = what.strip_prefix("something that was not seen") {
+        return format!("of something that was not seen{rest}");
+    }
     let Some(unit) = step.unit.as_deref() else { return what.into() };
     let same = above.unit == step.unit;
     let subject = if same { "it" } else { unit };

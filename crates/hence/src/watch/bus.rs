@@ -1,18 +1,19 @@
 //! Our two connections to the message bus: one that hears what others ask the manager for, one that asks who
-//! they are. Where there is no bus they are tried now and then, at growing distances.
+//! they are. When it is there (again) is told by inotify and by the manager, and nothing is polled. A bus
+//! that the manager says is down is left alone, for to connect to its socket would have it started.
 
 use hence_bus::observer::calls::{Call, Ear};
 use hence_engine::Time;
 use hence_engine::observe::seen::{Asked, Evidence, Seen, What};
 use hence_host::watch::Turns;
+use hence_host::watch::arrival::Arrival;
 use hence_ledger::Client;
 use std::io::{ErrorKind, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 
-/// The first and the longest distance between two tries, in microseconds.
-const FIRST_US: u64 = 200_000;
-const LONGEST_US: u64 = 10_000_000;
+/// The services that are the bus.
+pub const SERVICES: [&str; 2] = ["dbus.service", "dbus-broker.service"];
 /// Calls that wait until the bus has said who called.
 const WAITING: usize = 1024;
 
@@ -55,29 +56,54 @@ impl Side {
 /// The bus.
 pub struct Bus {
     path: PathBuf,
+    arrival: Arrival,
+    /// Which of its services the manager says to be up, where it says.
+    services: [Option<bool>; 2],
+    /// It was heard, and is no more.
+    lost: bool,
     sides: Option<(Side, Side)>,
     waiting: Vec<(Time, Call)>,
-    retry_us: Option<u64>,
-    delay_us: u64,
     /// The bus does not let us listen: it is not asked again.
     refused: bool,
 }
 
 impl Bus {
     /// Not connected yet.
-    pub fn new(path: PathBuf) -> Bus {
-        Bus { path, sides: None, waiting: Vec::new(), retry_us: Some(0), delay_us: FIRST_US, refused: false }
+    pub fn new(path: PathBuf, token: u64) -> Bus {
+        let arrival = Arrival::new(path.clone(), token);
+        let (services, waiting) = Default::default();
+        Bus { path, arrival, services, lost: false, sides: None, waiting, refused: false }
     }
 
-    fn connect(&self, ear: Ear) -> Option<Side> {
-        let stream = UnixStream::connect(&self.path).ok()?;
-        stream.set_nonblocking(true).ok()?;
-        Some(Side { stream, ear, known: None })
+    fn connect(&self, ear: Ear) -> std::io::Result<Side> {
+        let stream = UnixStream::connect(&self.path)?;
+        stream.set_nonblocking(true)?;
+        Ok(Side { stream, ear, known: None })
     }
 
     /// When to try again.
     pub fn deadline_us(&self) -> Option<u64> {
-        self.retry_us
+        self.arrival.deadline_us().filter(|_| self.sides.is_none() && !self.refused)
+    }
+
+    /// Something happened in the socket's folder.
+    pub fn may_be_there(&mut self) {
+        self.arrival.may_be_there();
+    }
+
+    /// The manager says whether a service is up.
+    pub fn told(&mut self, unit: &str, up: bool) {
+        if let Some(nth) = SERVICES.iter().position(|name| *name == unit) {
+            if up && self.services[nth] != Some(true) {
+                self.arrival.may_be_there();
+            }
+            self.services[nth] = Some(up);
+        }
+    }
+
+    /// Whether to connect would have it started.
+    fn is_down(&self) -> bool {
+        self.services.contains(&Some(false)) && !self.services.contains(&Some(true))
     }
 
     /// Writes what waits, and connects again where that is due.
@@ -85,10 +111,15 @@ impl Bus {
         if self.refused {
             return;
         }
-        if self.retry_us.is_some_and(|at| at <= now_us) {
-            self.sides = self.connect(Ear::listening()).zip(self.connect(Ear::asking()));
-            self.retry_us = self.sides.is_none().then_some(now_us + self.delay_us);
-            self.delay_us = if self.sides.is_some() { FIRST_US } else { (self.delay_us * 2).min(LONGEST_US) };
+        if self.sides.is_none() && self.arrival.is_due(turns, now_us) && !self.is_down() {
+            let connect = |bus: &Bus| Ok((bus.connect(Ear::listening())?, bus.connect(Ear::asking())?));
+            match connect(self) {
+                Ok(sides) => self.sides = Some(sides),
+                Err(error) => {
+                    let error: std::io::Error = error;
+                    self.arrival.failed(error.kind(), now_us);
+                }
+            }
         }
         if let Some((ear, mouth)) = &mut self.sides {
             ear.keep(turns, tokens.0);
@@ -97,7 +128,7 @@ impl Bus {
     }
 
     /// Takes what arrived. `client` says who a process is.
-    pub fn turn(&mut self, now: Time, client: impl Fn(u32) -> Option<Client>) -> Vec<Seen> {
+    pub fn turn(&mut self, turns: &Turns, now: Time, client: impl Fn(u32) -> Option<Client>) -> Vec<Seen> {
         let Some((ear, mouth)) = &mut self.sides else { return Vec::new() };
         let mut found = Vec::new();
         let lives = ear.receive() & mouth.receive();
@@ -118,6 +149,12 @@ impl Bus {
                 found.push(Seen { at, what: What::Asked(Box::new(asked)) });
             }
         }
+        if ear.ear.listens() == Ok(true) {
+            self.arrival.arrived(turns);
+            if std::mem::take(&mut self.lost) {
+                found.push(Seen { at: now, what: What::Bus(true) });
+            }
+        }
         let refused = ear.ear.listens().err();
         if let Some(text) = &refused {
             println!("  no calls on the system bus: {text}");
@@ -126,7 +163,14 @@ impl Bus {
         if !lives || refused.is_some() {
             self.sides = None;
             self.waiting.clear();
-            self.retry_us = refused.is_none().then_some(now.monotonic_us + self.delay_us);
+            if !std::mem::replace(&mut self.lost, true) {
+                found.push(Seen { at: now, what: What::Bus(false) });
+            }
+            // Its manager says that its service went down, but later than its end is seen here.
+            match self.services.iter().any(Option::is_some) {
+                true => self.arrival.again_late(now.monotonic_us),
+                false => self.arrival.again(now.monotonic_us),
+            }
         }
         found
     }

@@ -1,16 +1,14 @@
-//! The connection to the manager's private socket. It is there again soon after the manager has executed
-//! itself anew; until then it is tried now and then, at growing distances.
+//! The connection to the manager's private socket. It is lost when the manager executes itself anew; that it
+//! is there again is told by inotify, and nothing is polled.
 
 use hence_bus::observer::Observer;
 use hence_engine::Time;
 use hence_engine::observe::seen::{Seen, What};
+use hence_host::watch::arrival::Arrival;
 use hence_host::watch::{Place, Turns};
 use std::io::{ErrorKind, Read, Write};
 use std::os::unix::net::UnixStream;
 
-/// The first and the longest distance between two tries, in microseconds.
-const FIRST_US: u64 = 50_000;
-const LONGEST_US: u64 = 5_000_000;
 /// Where a manager is reached by root, whether or not there is a bus.
 const SOCKET: &str = "/run/systemd/private";
 
@@ -20,31 +18,35 @@ pub struct Link {
     open: Option<(UnixStream, Observer)>,
     /// For what it is waited for; `None`: not yet.
     known: Option<bool>,
-    retry_us: Option<u64>,
-    delay_us: u64,
+    arrival: Arrival,
+    /// What was told before the connection was lost, and is still to be taken.
+    rest: Option<Observer>,
+    lost: bool,
     reconnected: bool,
 }
 
 impl Link {
-    /// Connects, if there is somebody.
-    pub fn open(place: &Place) -> Link {
+    /// Connects, if there is somebody. `token` is for what happens in the socket's folder.
+    pub fn open(place: &Place, token: u64) -> Link {
         let mut link = Link {
             place: place.clone(),
             open: None,
             known: None,
-            retry_us: None,
-            delay_us: FIRST_US,
+            arrival: Arrival::new(place.path(SOCKET), token),
+            rest: None,
+            lost: false,
             reconnected: false,
         };
-        link.connect();
+        let _ = link.connect();
         link
     }
 
-    fn connect(&mut self) {
-        let stream = self.place.connect(SOCKET).ok();
-        let stream = stream.filter(|s| s.set_nonblocking(true).is_ok());
-        self.open = stream.map(|stream| (stream, Observer::new()));
+    fn connect(&mut self) -> std::io::Result<()> {
+        let stream = self.place.connect(SOCKET)?;
+        stream.set_nonblocking(true)?;
+        self.open = Some((stream, Observer::new()));
         self.known = None;
+        Ok(())
     }
 
     /// Whether there is a connection.
@@ -54,21 +56,20 @@ impl Link {
 
     /// When to try again.
     pub fn deadline_us(&self) -> Option<u64> {
-        self.retry_us
+        self.arrival.deadline_us().filter(|_| self.open.is_none())
+    }
+
+    /// Something happened in the socket's folder.
+    pub fn may_be_there(&mut self) {
+        self.arrival.may_be_there();
     }
 
     /// Writes what waits, and connects again where that is due.
     pub fn keep(&mut self, turns: &Turns, token: u64, now_us: u64) {
-        if self.open.is_none() {
-            match self.retry_us {
-                None => self.retry_us = Some(now_us + self.delay_us),
-                Some(at) if at > now_us => {}
-                Some(_) => {
-                    self.connect();
-                    self.delay_us = (self.delay_us * 2).min(LONGEST_US);
-                    self.retry_us = self.open.is_none().then_some(now_us + self.delay_us);
-                    self.reconnected |= self.open.is_some();
-                }
+        if self.open.is_none() && self.arrival.is_due(turns, now_us) {
+            match self.connect() {
+                Ok(()) => self.reconnected = true,
+                Err(error) => self.arrival.failed(error.kind(), now_us),
             }
         }
         let Some((stream, observer)) = &mut self.open else { return };
@@ -86,26 +87,38 @@ impl Link {
     }
 
     /// Takes what arrived.
-    pub fn receive(&mut self) {
+    pub fn receive(&mut self, turns: &Turns, now_us: u64) {
         let Some((stream, observer)) = &mut self.open else { return };
         let mut buffer = [0u8; 32 << 10];
+        let mut some = false;
         let over = loop {
             match stream.read(&mut buffer) {
                 Ok(0) => break true,
                 Ok(n) if observer.receive(&buffer[..n]).is_err() => break true,
-                Ok(_) => self.delay_us = FIRST_US,
+                Ok(_) => some = true,
                 Err(e) if e.kind() == ErrorKind::Interrupted => {}
                 Err(e) => break e.kind() != ErrorKind::WouldBlock,
             }
         };
-        if over {
-            self.open = None;
-            self.retry_us = None;
+        if some {
+            self.arrival.arrived(turns);
+        }
+        if over && let Some((_, observer)) = self.open.take() {
+            self.rest = Some(observer);
+            self.lost = true;
+            self.arrival.again(now_us);
         }
     }
 
     /// The next thing that was seen.
     pub fn next_seen(&mut self, now: Time) -> Option<Seen> {
+        if let Some(seen) = self.rest.as_mut().and_then(|rest| rest.next_seen(now)) {
+            return Some(seen);
+        }
+        self.rest = None;
+        if std::mem::take(&mut self.lost) {
+            return Some(Seen { at: now, what: What::Disconnected });
+        }
         if std::mem::take(&mut self.reconnected) {
             return Some(Seen { at: now, what: What::Reconnected });
         }

@@ -3,6 +3,8 @@
 //!
 //! A few incidents by default; all of them, and again without each source, with `HENCE_INCIDENTS=all`.
 
+mod install;
+
 use std::path::Path;
 use std::process::Command;
 
@@ -30,13 +32,19 @@ fn missing() -> Option<&'static str> {
 
 /// The last line of the table, which counts, and all of it.
 fn table(options: &[&str]) -> (String, String) {
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/watch/watch.py");
+    let (_, text) = script("watch.py", options);
+    let last = text.lines().rfind(|line| line.contains(" of them stated as certain"));
+    (last.unwrap_or("").to_owned(), text)
+}
+
+/// What a script beside this file says, and whether it ended well.
+fn script(name: &str, options: &[&str]) -> (bool, String) {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/watch").join(name);
     let done = Command::new("python3").arg(script).args(["--hence", HENCE]).args(options).output();
     let done = done.expect("python3 runs");
     let text = String::from_utf8_lossy(&done.stdout).into_owned();
     let errors = String::from_utf8_lossy(&done.stderr).into_owned();
-    let last = text.lines().last().unwrap_or("").to_owned();
-    (last, format!("{text}{errors}"))
+    (done.status.success(), format!("{text}{errors}"))
 }
 
 fn number(line: &str, word: &str) -> u32 {
