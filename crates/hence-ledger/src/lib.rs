@@ -9,6 +9,7 @@ extern crate alloc;
 extern crate std;
 
 pub mod advice;
+pub mod allow;
 pub mod answer;
 mod changes;
 pub mod encoding;
@@ -18,6 +19,7 @@ pub mod history;
 pub mod index;
 pub mod json;
 pub mod leaks;
+pub mod live;
 pub mod loops;
 pub mod path;
 pub mod record;
