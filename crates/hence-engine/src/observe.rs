@@ -20,10 +20,12 @@ mod unit;
 use crate::Time;
 use alloc::{
     collections::{BTreeMap, VecDeque},
+    sync::Arc,
     vec,
     vec::Vec,
 };
 use evidence::Store;
+use hence_ledger::allow::AllowList;
 use hence_ledger::{
     Cause, Certainty, Fact, GapReason, Invocation, JobResult, JobType, Record, RecordId, Stream, Text,
     Tracking, Verb,
@@ -144,6 +146,8 @@ pub struct Observer {
     attached: bool,
     /// Jobs that are queued now began before anybody looked.
     booting: bool,
+    /// Processes that may outlive units whose files don't say so.
+    left_behind_allowed: Arc<AllowList>,
     now: Time,
 }
 
@@ -163,6 +167,7 @@ impl Observer {
             reloading: None,
             attached: false,
             booting: true,
+            left_behind_allowed: Arc::default(),
             now,
         };
         let fact = Fact::Started {
@@ -176,6 +181,17 @@ impl Observer {
         };
         observer.started = observer.record(now, None, Vec::new(), Certainty::Observed, fact);
         observer
+    }
+
+    /// Processes that may outlive units whose files don't say so.
+    pub fn allow_left_behind(&mut self, allowed: Arc<AllowList>) {
+        self.left_behind_allowed = allowed;
+    }
+
+    /// The start limit of a unit: so many starts within so many microseconds.
+    pub fn start_limit(&self, unit: &str) -> Option<(u32, u64)> {
+        let config = self.units.get(unit)?.config.as_ref()?;
+        Some((config.start_limit_burst, config.start_limit_interval))
     }
 
     /// Takes what was seen.

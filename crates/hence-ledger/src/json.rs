@@ -304,6 +304,7 @@ pub fn leaks(leaks: &[Leak]) -> Json {
             ("since", time(leak.since)),
             ("invocation", or_null(leak.invocation, text)),
             ("allowed", Json::Bool(leak.allowed)),
+            ("reason", or_null(leak.reason.as_ref(), text)),
         ]))
     })
 }

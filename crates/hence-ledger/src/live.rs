@@ -162,6 +162,7 @@ impl Live {
                         bytes: process.bytes,
                         since: record.at,
                         allowed,
+                        looked_at: false,
                     };
                     self.processes += usize::from(unit.left.insert(key, left).is_none());
                 }
@@ -217,6 +218,33 @@ impl Live {
         self.allowed = allowed;
     }
 
+    /// Left-over processes that have stayed and should be looked at once more before they are judged: many
+    /// are left behind when they have not yet executed their program.
+    pub fn stayed(&mut self, now: Stamp) -> Vec<(Text, u32, u64)> {
+        let mut found = Vec::new();
+        for (_, name) in self.due.iter().take_while(|(at, _)| *at <= now.monotonic_us) {
+            let Some(unit) = self.units.get_mut(name) else { continue };
+            for (key, left) in &mut unit.left {
+                if !left.looked_at && left.since.monotonic_us + self.after_us <= now.monotonic_us {
+                    left.looked_at = true;
+                    found.push((name.clone(), key.0, key.1));
+                }
+            }
+        }
+        found
+    }
+
+    /// What a left-over process is by now.
+    pub fn is_now(&mut self, unit: &Text, process: &crate::LeftOver) {
+        let key = (process.pid, process.start_ticks);
+        let left = self.units.get_mut(unit).and_then(|of| of.left.get_mut(&key));
+        if let Some(left) = left {
+            left.command = process.command.clone();
+            left.bytes = process.bytes.or(left.bytes);
+            left.allowed |= self.allowed.allows(unit, &process.command).is_some();
+        }
+    }
+
     /// Judges what only time can show.
     pub fn settle(&mut self, now: Stamp) {
         while self.due.first().is_some_and(|(at, _)| *at <= now.monotonic_us) {
@@ -224,7 +252,7 @@ impl Live {
             let Some(unit) = self.units.get_mut(&name) else { continue };
             unit.due_us = None;
             self.look_at(&name, now);
-            let next = self.units.get(&name).and_then(|unit| unit.next_us(self.after_us, GROWTH, now));
+            let next = self.units.get(&name).and_then(|unit| unit.next_us(self.after_us, now));
             if let Some(at_us) = next {
                 self.due_at(&name, at_us);
             }
@@ -396,7 +424,9 @@ impl Live {
         let mut commands: BTreeMap<Text, u64> = BTreeMap::new();
         for name in core::iter::once(&alert.unit).chain(&alert.followers) {
             let left = self.units.get(name).into_iter().flat_map(|unit| unit.left.values());
-            for left in left.filter(|left| !left.allowed) {
+            // Who is there for a moment only is no cost.
+            let stays = |left: &&Left| left.since.monotonic_us + self.after_us <= alert.at.monotonic_us;
+            for left in left.filter(|left| !left.allowed).filter(stays) {
                 alert.processes += 1;
                 alert.bytes = alert.bytes.saturating_add(left.bytes.unwrap_or_default());
                 *commands.entry(left.command.clone()).or_default() += 1;

@@ -6,6 +6,7 @@ pub mod install;
 mod link;
 mod request;
 
+use crate::alerts::{Outside, Vigil, ledger_bytes};
 use crate::cli::watch::{Source, Watch as Args};
 use crate::exit;
 use crate::run::{boot_id, command, recorder_command};
@@ -39,6 +40,7 @@ const PROCESSES: u64 = 4;
 const TRACE: u64 = 5;
 const EAR: u64 = 6;
 const MOUTH: u64 = 7;
+const VIGIL: u64 = 8;
 /// First token of processes that were left behind.
 const LEFT_OVER: u64 = 1 << 32;
 /// Records that are written at once.
@@ -90,6 +92,7 @@ struct Watch {
     senders: BTreeMap<u32, (u64, Client)>,
     /// When clients were looked for last.
     looked_us: u64,
+    vigil: Vigil,
     running: PathBuf,
     more: bool,
     ended: bool,
@@ -147,6 +150,10 @@ impl Watch {
         let link = Link::open(&place);
         let bus = with(Source::Bus).then(|| Bus::new(place.path("/run/dbus/system_bus_socket")));
         let groups = with(Source::Cgroups) && place.groups.is_some();
+        let refused = |what: String| (exit::USAGE, what);
+        let allowed = args.alerts.allow_list().map_err(refused)?;
+        let journal = Some(PathBuf::from("/run/systemd/journal/socket"));
+        let vigil = Vigil::open(&args.alerts, allowed.clone(), journal, false, now).map_err(refused)?;
         let running = ledger.join("watching");
         let sources = Sources {
             manager: link.is_open(),
@@ -193,16 +200,19 @@ impl Watch {
             clients: BTreeSet::new(),
             senders: BTreeMap::new(),
             looked_us: 0,
+            vigil,
             running,
             more: true,
             ended: false,
         };
+        watch.observer.allow_left_behind(allowed);
         watch.register().map_err(failed("epoll"))?;
         Ok(watch)
     }
 
     fn register(&mut self) -> std::io::Result<()> {
         self.turns.add(&self.signals, SIGNALS, false)?;
+        self.turns.add(self.vigil.descriptor(), VIGIL, false)?;
         if let Some(lines) = &self.lines {
             self.turns.add(lines.descriptor(), JOURNAL, false)?;
         }
@@ -230,6 +240,8 @@ impl Watch {
             self.store();
             self.look();
             self.store();
+            let observer = &self.observer;
+            self.vigil.keep(now, |unit| observer.start_limit(unit));
             self.keep_recorder(now.monotonic_us);
             if !std::mem::replace(&mut said, true) {
                 hence_host::machine::notify("READY=1\nSTATUS=Watching.");
@@ -248,7 +260,9 @@ impl Watch {
     /// How long nothing is to be done unless something happens.
     fn rest(&self, now_us: u64) -> Option<Duration> {
         let bus = self.bus.as_ref().and_then(Bus::deadline_us);
-        let due = [self.observer.deadline(), self.link.deadline_us(), self.recorder.deadline_us(), bus];
+        let vigil = self.vigil.deadline_us();
+        let due =
+            [self.observer.deadline(), self.link.deadline_us(), self.recorder.deadline_us(), bus, vigil];
         let next = due.into_iter().flatten().min()?;
         Some(Duration::from_micros(next.saturating_sub(now_us)))
     }
@@ -257,6 +271,7 @@ impl Watch {
         let now = Host::now();
         match token {
             SIGNALS => self.signalled(now),
+            VIGIL => self.asked_for_metrics(now),
             RECORDER => self.recorder.ready(&mut self.ring, now.monotonic_us),
             MANAGER => self.heard(now),
             JOURNAL => self.read_lines(),
@@ -273,11 +288,38 @@ impl Watch {
         }
     }
 
+    fn asked_for_metrics(&mut self, now: Time) {
+        let sources = [
+            ("manager", self.link.is_open()),
+            ("bus", self.bus.is_some()),
+            ("journal", self.lines.is_some()),
+            ("cgroups", self.groups),
+            ("processes", self.connector.is_some()),
+            ("trace", self.trace.is_some()),
+        ];
+        let (ring, running) = (&self.ring, &self.running);
+        let outside = || Outside {
+            dropped: ring.lost(),
+            ledger_bytes: running.parent().map_or(0, ledger_bytes),
+            sources: sources.to_vec(),
+        };
+        self.vigil.ready(now, outside);
+    }
+
+    /// Reads anew which left-over processes are intended.
+    fn allow_again(&mut self, now: Time) {
+        if let Some(list) = self.vigil.allow_again(now) {
+            self.observer.allow_left_behind(list);
+        }
+    }
+
     fn signalled(&mut self, now: Time) {
-        for received in signal::receive(self.signals.as_fd()) {
+        let received: Vec<_> = signal::receive(self.signals.as_fd()).into_iter().collect();
+        for received in received {
             // SIGCHLD is the recorder's.
             match received.signal {
                 2 | 15 => self.ended = true,
+                1 => self.allow_again(now),
                 17 => {
                     while let Some(reaped) = signal::reap() {
                         self.recorder.exited(reaped.pid, now.monotonic_us);
@@ -311,7 +353,10 @@ impl Watch {
                     looked = true;
                     self.look_for_clients(now);
                 }
-                What::Reloading(false) => self.units.rescan(),
+                What::Reloading(false) => {
+                    self.units.rescan();
+                    self.allow_again(now);
+                }
                 What::Changed(name, change) => {
                     let (name, change) = (name.clone(), change.clone());
                     self.observer.see(seen);
@@ -357,7 +402,8 @@ impl Watch {
     }
 
     fn members(&mut self, now: Time, name: &Text, cgroup: &str) {
-        if !self.groups {
+        // Those of a slice are other units' processes, and init.scope is the manager.
+        if !self.groups || name.ends_with(".slice") || &**name == "init.scope" {
             return;
         }
         let found = groups::members(&self.place, cgroup);
@@ -537,6 +583,7 @@ impl Watch {
                 return;
             }
             self.ring.append(&batch);
+            batch.iter().for_each(|record| self.vigil.record(record));
             batch.clear();
             self.recorder.appended(&mut self.ring);
         }

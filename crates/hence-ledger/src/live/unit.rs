@@ -31,6 +31,8 @@ pub(super) struct Left {
     pub bytes: Option<u64>,
     pub since: Stamp,
     pub allowed: bool,
+    /// It was looked at once more when it had stayed for a while: by then it has executed its program.
+    pub looked_at: bool,
 }
 
 /// A unit that goes around for one reason.
@@ -88,13 +90,11 @@ impl UnitLive {
         self.left.values().filter(|left| !left.allowed).count()
     }
 
-    /// When only time may show something about it; `after_us` and `growth` are those of verdicts.
-    pub fn next_us(&self, after_us: u64, growth: u64, now: Stamp) -> Option<u64> {
+    /// When only time may show something about it; `after_us`: what is over sooner alarms nobody.
+    pub fn next_us(&self, after_us: u64, now: Stamp) -> Option<u64> {
         let over = self.turnings.iter().filter(|t| t.told).map(Turning::over_us);
-        let wanted = if self.told == 0 { 1 } else { self.told.saturating_mul(growth) };
-        let unripe = self.left.values().filter(|left| !left.allowed).map(|l| l.since.monotonic_us + after_us);
+        let unripe = self.left.values().filter(|l| !l.allowed).map(|l| l.since.monotonic_us + after_us);
         let ripe = unripe.filter(|at| *at > now.monotonic_us).min();
-        let ripe = ripe.filter(|_| self.unexpected() as u64 >= wanted);
         over.chain(ripe).chain(self.clear_us).min()
     }
 

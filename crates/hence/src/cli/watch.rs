@@ -33,6 +33,8 @@ pub struct Watch {
     #[arg(long, conflicts_with_all = ["machine", "without"])]
     pub install: bool,
     #[command(flatten)]
+    pub alerts: crate::alerts::Options,
+    #[command(flatten)]
     pub ledger: LedgerOption,
 }
 
