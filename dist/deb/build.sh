@@ -3,6 +3,8 @@
 #
 #   dist/deb/build.sh target/release/hence [FOLDER]       prints the path of the package, below FOLDER or here
 #
+# HENCE_DEB_LEVEL=1 packs it less tightly and faster.
+#
 # It needs dpkg-deb and strip, and nothing of debhelper. A program for another system than this one can't be
 # asked for its man pages and completions; build it there.
 set -euo pipefail
@@ -48,6 +50,7 @@ for page in "$dist"/man/*.5; do
     put 644 "$page" "usr/share/man/man5/$(basename "$page")"
 done
 put 644 "$here/copyright" usr/share/doc/hence/copyright
+put 644 "$here/lintian-overrides" usr/share/lintian/overrides/hence
 put 644 "$here/changelog" usr/share/doc/hence/changelog.Debian
 for page in "$dist"/../docs/*.md; do
     put 644 "$page" "usr/share/doc/hence/$(basename "$page")"
@@ -92,5 +95,5 @@ done
     xargs -0 md5sum > DEBIAN/md5sums)
 find "$root" -exec touch -h -d "@$SOURCE_DATE_EPOCH" {} +
 package=$folder/hence_${version}_$architecture.deb
-dpkg-deb --root-owner-group -Zxz --build "$root" "$package" > /dev/null
+dpkg-deb --root-owner-group -Zxz -z"${HENCE_DEB_LEVEL:-6}" --build "$root" "$package" > /dev/null
 echo "$package"

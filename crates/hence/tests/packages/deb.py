@@ -231,6 +231,7 @@ def main():
     if sh('unshare', '--fork', '--pid', '--mount', '--uts', '--ipc', '--net', '--cgroup', 'true')[0] != 0:
         skip('may not make namespaces')
     args.cache.mkdir(parents=True, exist_ok=True)
+    os.environ['HENCE_DEB_LEVEL'] = '0'
     work = Path(tempfile.mkdtemp(prefix='hence-deb.', dir='/var/tmp'))
     try:
         # Once stripped there is nothing to wait for.
