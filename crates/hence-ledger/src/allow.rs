@@ -56,9 +56,7 @@ impl AllowList {
             }
             let problem = match rule(line, number) {
                 Ok(_) if list.rules.len() >= RULES => {
-                    format!(
-                        "there are more than {RULES} rules; patterns such as worker@*.service make few of many"
-                    )
+                    format!("more than {RULES} rules; patterns such as worker@*.service make few of many")
                 }
                 Ok(rule) => {
                     list.rules.push(rule);
@@ -106,7 +104,7 @@ fn rule(line: &str, number: u32) -> Result<Allowed, String> {
     let (program, reason) = (words.next().unwrap_or(""), words.next().unwrap_or("").trim());
     if unit.contains('=') || unit.starts_with('[') {
         return Err(format!(
-            "{unit} looks like a unit file's; here a line is: UNIT PROGRAM REASON. In a unit or drop-in it is \
+            "{unit} looks like a unit file's; a line is: UNIT PROGRAM REASON. In a unit or drop-in it is \
              [X-Hence] LeftBehindAllowed=yes"
         ));
     }

@@ -1,8 +1,9 @@
 //! What is going on now, from records as they come: loops and left-over processes with a verdict each, told
-//! once, and the numbers that metrics show. `loops` and `leaks` answer the same questions of a whole ledger;
-//! this remembers only what it needs to notice, within bounds that are constants here.
+//! once, and the numbers that metrics show. `loops` and `leaks` answer the same questions of a whole
+//! ledger; this remembers only what it needs to notice, within bounds that are constants here.
 //!
-//! Pure: time comes with the records and with [`Live::settle`]. Whom a verdict is told to is decided elsewhere.
+//! Pure: time comes with the records and with [`Live::settle`]. Whom a verdict is told to is decided
+//! elsewhere.
 
 mod count;
 mod origin;
@@ -143,7 +144,7 @@ impl Live {
             return;
         };
         self.make_room(name);
-        let unit = self.units.entry(name.clone()).or_insert_with(UnitLive::default);
+        let unit = self.units.entry(name.clone()).or_default();
         unit.last_us = record.at.monotonic_us;
         let origin = self.origins.take(record, Some(&mut unit.latest));
         match &record.fact {
@@ -557,7 +558,7 @@ impl Alert {
         match self.kind {
             AlertKind::Loop => {
                 let mut text = format!(
-                    "{unit} goes down and comes up again and again{every}: {} in {lasted}, each time because {}.",
+                    "{unit} goes down and comes up again and again{every}: {} in {lasted}, because {}.",
                     count(self.times, "time", "times"),
                     self.root.as_ref().map_or("of something unknown", |root| &root.what)
                 );

@@ -1,5 +1,5 @@
-//! Tells of loops and left-over processes while they go on: in the journal, to a command or web server, and as
-//! metrics. What is worth telling is decided in `hence_ledger::live`.
+//! Tells of loops and left-over processes while they go on: in the journal, to a command or web server, and
+//! as metrics. What is worth telling is decided in `hence_ledger::live`.
 //!
 //! It has an epoll of its own, which the run loop waits for as for one descriptor; nothing here blocks.
 

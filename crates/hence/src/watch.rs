@@ -345,8 +345,11 @@ impl Watch {
                     let cgroup = portrait.state.cgroup.clone();
                     self.observer.see(seen);
                     self.observer.settle(now);
-                    if let Some(cgroup) = cgroup.filter(|c| up && !c.is_empty()) {
-                        self.members(now, &name, &cgroup);
+                    // Who is in the group of a unit that is down was left there, but for those of a start
+                    // that begins just now.
+                    let aged_us = if up { 0 } else { 1_000_000 };
+                    if let Some(cgroup) = cgroup.filter(|c| !c.is_empty()) {
+                        self.members(now, &name, &cgroup, aged_us);
                     }
                     continue;
                 }
@@ -391,7 +394,7 @@ impl Watch {
         let group =
             change.cgroup.clone().filter(|c| !c.is_empty()).or_else(|| self.observer.group(name).cloned());
         if let Some(cgroup) = group.filter(|_| down || waits || began) {
-            self.members(now, name, &cgroup);
+            self.members(now, name, &cgroup, 0);
         }
         if began && self.place.depth == 0 {
             let command = change.command.clone().or_else(|| self.observer.command(name).map(<[_]>::to_vec));
@@ -402,12 +405,15 @@ impl Watch {
         }
     }
 
-    fn members(&mut self, now: Time, name: &Text, cgroup: &str) {
+    /// Looks at who is in a unit's group for at least that long.
+    fn members(&mut self, now: Time, name: &Text, cgroup: &str, aged_us: u64) {
         // Those of a slice are other units' processes, and init.scope is the manager.
         if !self.groups || name.ends_with(".slice") || &**name == "init.scope" {
             return;
         }
-        let found = groups::members(&self.place, cgroup);
+        let mut found = groups::members(&self.place, cgroup);
+        let aged = |us: u64| aged_us == 0 || us.saturating_add(aged_us) <= now.monotonic_us;
+        found.retain(|(_, member)| aged(member.started_us));
         if found.is_empty() {
             return;
         }

@@ -1,5 +1,5 @@
-//! How often somebody is told: at most one alert of a kind for a unit within a time, and a number in all. What
-//! is held back is counted, and told with its count as soon as that may be.
+//! How often somebody is told: at most one alert of a kind for a unit within a time, and a number in all.
+//! What is held back is counted, and told with its count as soon as that may be.
 
 use hence_ledger::Text;
 use hence_ledger::live::{Alert, AlertKind};

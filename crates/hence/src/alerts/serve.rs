@@ -264,8 +264,8 @@ impl Peer {
                 Err(e) => return e.kind() == ErrorKind::WouldBlock,
             }
             if self.sent >= self.answer.len() {
-                // It ends when it has read all, or its time is over: what it sends meanwhile is not an answer's
-                // end.
+                // It ends when the client has read all, or its time is over: what it sends meanwhile must not
+                // cut the answer short.
                 let _ = rustix::net::shutdown(&self.stream, rustix::net::Shutdown::Write);
             }
         }

@@ -1,6 +1,6 @@
 //! Alerts and metrics of a real run: units that loop and leave processes behind, a command and a web server
-//! that are told, and whoever asks for metrics. Any user can run it. `watch.py` beside this file does the same
-//! under a real systemd with its journal, where root and systemd are.
+//! that are told, and whoever asks for metrics. Any user can run it. `watch.py` beside this file does the
+//! same under a real systemd with its journal, where root and systemd are.
 
 use std::fs;
 use std::io::{Read, Write};
@@ -12,7 +12,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 const HENCE: &str = env!("CARGO_BIN_EXE_hence");
-const COLLECTOR: &str = "[Unit]\nStartLimitIntervalSec=0\n[Service]\nExecStart=/bin/sh -c 'sleep 0.3; exit 1'\n\
+const COLLECTOR: &str = "[Unit]\nStartLimitIntervalSec=0\n[Service]\n\
+                         ExecStart=/bin/sh -c 'sleep 0.3; exit 1'\n\
                          Restart=always\nRestartSec=0.2\n";
 const FOO: &str = "[Unit]\nRequires=collector.service\nStartLimitIntervalSec=0\n[Service]\n\
                    ExecStart=/bin/sh -c 'sleep 77.25 & exec sleep 60'\nRestart=always\nKillMode=process\n\
