@@ -315,7 +315,7 @@ impl Watch {
     }
 
     fn signalled(&mut self, now: Time) {
-        let received: Vec<_> = signal::receive(self.signals.as_fd()).into_iter().collect();
+        let received: Vec<_> = signal::receive(self.signals.as_fd()).collect();
         for received in received {
             // SIGCHLD is the recorder's.
             match received.signal {

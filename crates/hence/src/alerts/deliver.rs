@@ -24,6 +24,9 @@ const GIVEN_UP_US: u64 = 45_000_000;
 const LONGEST: u64 = 64 << 10;
 const ANSWER: usize = 4096;
 
+/// What a command finds in its environment.
+type Environment = [(&'static str, String); 3];
+
 /// Whom to tell.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Target {
@@ -107,7 +110,7 @@ pub struct Delivery {
     targets: Vec<Target>,
     /// Whether the last one went wrong, which has been said.
     failing: Vec<bool>,
-    queue: VecDeque<(usize, String, [(&'static str, String); 3])>,
+    queue: VecDeque<(usize, String, Environment)>,
     running: Option<Running>,
     /// Alerts that were delivered, and that were not.
     pub delivered: u64,
@@ -169,7 +172,7 @@ impl Delivery {
         &self,
         target: usize,
         text: &str,
-        environment: [(&'static str, String); 3],
+        environment: Environment,
         now_us: u64,
     ) -> std::io::Result<Running> {
         let (kind, argument) = self.targets[target].words();

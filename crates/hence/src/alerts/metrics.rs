@@ -13,6 +13,9 @@ const LOOPS: usize = 64;
 /// Stands for all units beyond a bound.
 const OTHERS: &str = "_others";
 
+/// A number of what a unit left behind.
+type Number = fn(&LeftNow) -> u64;
+
 /// What is known elsewhere.
 #[derive(Clone, Debug, Default)]
 pub struct Outside {
@@ -184,7 +187,7 @@ fn left_over(page: &mut Page, mut left: Vec<LeftNow>) {
             bytes: beyond.iter().map(|l| l.bytes).sum(),
         });
     }
-    let rows: [(&str, &str, &str, fn(&LeftNow) -> u64); 2] = [
+    let rows: [(&str, &str, &str, Number); 2] = [
         ("hence_left_over_processes", "", "Processes that outlived their unit.", |l| l.processes),
         (
             "hence_left_over_bytes",
