@@ -107,6 +107,8 @@ pub struct Engine {
     pub(crate) swaps_known: bool,
     /// The record of hence's own start.
     pub(crate) started: Option<RecordId>,
+    /// Processes that may outlive units whose files don't say so.
+    pub(crate) left_behind_allowed: Arc<hence_ledger::allow::AllowList>,
     /// The record that asked for the program to be executed anew, until that is done.
     reexecution: Option<RecordId>,
     /// Units that are neither inactive nor failed and that hence runs for.
@@ -153,6 +155,7 @@ impl Engine {
             mounts_known: false,
             swaps_known: false,
             started: None,
+            left_behind_allowed: Arc::default(),
             reexecution: None,
             busy: 0,
             next_job: 1,

@@ -22,11 +22,13 @@ use crate::Time;
 use alloc::{
     collections::{BTreeMap, VecDeque},
     string::String,
+    sync::Arc,
     vec,
     vec::Vec,
 };
 use evidence::Store;
 pub use gap::{Before, Last};
+use hence_ledger::allow::AllowList;
 use hence_ledger::{
     Cause, Certainty, Fact, GapReason, Invocation, JobResult, JobType, Record, RecordId, Stream, Text,
     Tracking, Verb,
@@ -176,6 +178,8 @@ pub struct Observer {
     read_back: bool,
     /// Since when the message bus is away.
     bus_lost: Option<Time>,
+    /// Processes that may outlive units whose files don't say so.
+    left_behind_allowed: Arc<AllowList>,
     now: Time,
 }
 
@@ -199,6 +203,7 @@ impl Observer {
             reattaching: false,
             read_back: true,
             bus_lost: None,
+            left_behind_allowed: Arc::default(),
             now,
         };
         let fact = Fact::Started {
@@ -212,6 +217,17 @@ impl Observer {
         };
         observer.started = observer.record(now, None, Vec::new(), Certainty::Observed, fact);
         observer
+    }
+
+    /// Processes that may outlive units whose files don't say so.
+    pub fn allow_left_behind(&mut self, allowed: Arc<AllowList>) {
+        self.left_behind_allowed = allowed;
+    }
+
+    /// The start limit of a unit: so many starts within so many microseconds.
+    pub fn start_limit(&self, unit: &str) -> Option<(u32, u64)> {
+        let config = self.units.get(unit)?.config.as_ref()?;
+        Some((config.start_limit_burst, config.start_limit_interval))
     }
 
     /// Takes what was seen.

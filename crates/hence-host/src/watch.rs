@@ -12,7 +12,7 @@ use rustix::event::epoll;
 use rustix::io::Errno;
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -57,6 +57,11 @@ impl Turns {
             Err(Errno::EXIST) => Ok(epoll::modify(&self.epoll, fd.as_fd(), data, flags)?),
             other => Ok(other?),
         }
+    }
+
+    /// What another one can wait for in place of all of these.
+    pub fn descriptor(&self) -> BorrowedFd<'_> {
+        self.epoll.as_fd()
     }
 
     /// Waits no longer for this one.

@@ -207,6 +207,8 @@ pub struct Leak {
     pub since: Stamp,
     /// By which run.
     pub invocation: Option<Invocation>,
-    /// The unit intends it.
+    /// It is intended.
     pub allowed: bool,
+    /// Why, where it is.
+    pub reason: Option<Text>,
 }

@@ -340,7 +340,8 @@ pub(crate) fn is_down(active: ActiveState, sub: SubState) -> bool {
         || sub == SubState::AutoRestart
 }
 
-fn event_kind(fact: &Fact) -> Option<EventKind> {
+/// What a fact means for its unit, as an operator would count it.
+pub(crate) fn event_kind(fact: &Fact) -> Option<EventKind> {
     match *fact {
         Fact::StateChanged { from_active, from, to_active, to, result } => {
             let (was_down, down) = (is_down(from_active, from), is_down(to_active, to));

@@ -4,6 +4,7 @@
 
 use crate::answer::*;
 use crate::history::Entry;
+use crate::live::{Alert, Origin};
 use crate::loops::Loop;
 use crate::path::{Root, Step};
 use crate::record::{Certainty, FileRole, Parent, Rule, Stamp};
@@ -304,6 +305,7 @@ pub fn leaks(leaks: &[Leak]) -> Json {
             ("since", time(leak.since)),
             ("invocation", or_null(leak.invocation, text)),
             ("allowed", Json::Bool(leak.allowed)),
+            ("reason", or_null(leak.reason.as_ref(), text)),
         ]))
     })
 }
@@ -321,6 +323,41 @@ pub fn loops(loops: &[Loop]) -> Json {
             ("root", root(&found.root)),
         ]))
     })
+}
+
+/// The JSON of an alert; `held_back`: of so many alike only this one is told.
+pub fn alert(alert: &Alert, held_back: u64) -> Json {
+    let command = |(command, processes): &(hence_unit::Text, u64)| {
+        Json::Object(Vec::from([("command", text(command)), ("processes", Json::Number(*processes))]))
+    };
+    let origin = |origin: &Origin| {
+        Json::Object(Vec::from([
+            ("kind", text(origin.kind.as_str())),
+            ("unit", or_null(origin.unit.as_ref(), text)),
+            ("what", text(&origin.what)),
+            ("at", time(origin.at)),
+            ("certainty", text(if origin.certain { "observed" } else { "inferred" })),
+        ]))
+    };
+    Json::Object(Vec::from([
+        ("alert", text(alert.kind.as_str())),
+        ("unit", text(&alert.unit)),
+        ("message", text(alert.sentence())),
+        ("at", time(alert.at)),
+        ("since", time(alert.since)),
+        ("priority", Json::Number(alert.priority().into())),
+        ("root", or_null(alert.root.as_deref(), origin)),
+        ("rule", or_null(alert.rule_text(), text)),
+        ("takes_along", list(&alert.followers, |unit| text(unit))),
+        ("times", Json::Number(alert.times)),
+        ("period_s", or_null(alert.period_us, period)),
+        ("cpu_s", Json::Seconds(alert.cpu_us)),
+        ("start_limit_never_fires", Json::Bool(alert.endless)),
+        ("left_over_processes", Json::Number(alert.processes)),
+        ("left_over_bytes", Json::Number(alert.bytes)),
+        ("commands", list(&alert.commands, command)),
+        ("held_back", Json::Number(held_back)),
+    ]))
 }
 
 /// The JSON of `history`.

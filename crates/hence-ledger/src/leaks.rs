@@ -1,10 +1,14 @@
 //! Processes that outlived their invocation and are not recorded as gone.
 
+use crate::allow::AllowList;
 use crate::answer::{Leak, LeftBehind};
 use crate::index::Index;
 use crate::record::Rule;
 use alloc::{collections::BTreeMap, vec::Vec};
 use hence_unit::Text;
+
+/// Why a process that was allowed when it was left behind is.
+const UNIT: &str = "the unit, or a rule of that time, says so";
 
 /// Every left-over process, by unit and then by time.
 pub fn leaks(index: &Index) -> Vec<Leak> {
@@ -21,12 +25,23 @@ pub fn leaks(index: &Index) -> Vec<Leak> {
                 since: record.at,
                 invocation: record.invocation,
                 allowed: orphan.allowed,
+                reason: orphan.allowed.then(|| UNIT.into()),
             };
             (orphan.at, leak)
         })
         .collect();
     found.sort_by(|(at, a), (other, b)| (&a.unit, at, a.pid).cmp(&(&b.unit, other, b.pid)));
     found.into_iter().map(|(_, leak)| leak).collect()
+}
+
+/// Which of them these rules allow, and why: also those that were left before there was a rule.
+pub fn judge(leaks: &mut [Leak], list: &AllowList) {
+    for leak in leaks {
+        if let Some(rule) = list.allows(&leak.unit, &leak.command) {
+            leak.allowed = true;
+            leak.reason = Some(alloc::format!("{} ({}:{})", rule.reason, list.path, rule.line).into());
+        }
+    }
 }
 
 /// What a unit left behind by `until` that was still there then, summed up.

@@ -9,6 +9,7 @@ extern crate alloc;
 extern crate std;
 
 pub mod advice;
+pub mod allow;
 pub mod answer;
 pub mod basis;
 mod changes;
@@ -19,6 +20,7 @@ pub mod history;
 pub mod index;
 pub mod json;
 pub mod leaks;
+pub mod live;
 pub mod loops;
 pub mod path;
 pub mod record;

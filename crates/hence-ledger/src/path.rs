@@ -261,7 +261,8 @@ pub(crate) fn roots(index: &Index, from: At) -> Vec<Root> {
     roots
 }
 
-fn root(record: &Record) -> Root {
+/// The root that a record is.
+pub(crate) fn root(record: &Record) -> Root {
     let (mut pid, mut uid, mut command) = (None, None, None);
     let mut asked = None;
     let kind = match &record.fact {

@@ -1,6 +1,7 @@
 //! hence: a service manager that always knows why. This binary wires the crates together and talks to
 //! people; it makes no decisions.
 
+mod alerts;
 mod cli;
 mod control;
 mod exit;
@@ -36,6 +37,7 @@ fn main() -> ExitCode {
     match arguments.next().as_ref().and_then(|a| a.to_str()) {
         Some("executor") => hence_host::executor_main(),
         Some("recorder") => recorder(arguments.next().map(PathBuf::from), arguments.next()),
+        Some("deliver") => alerts::deliver_main(arguments),
         Some("relay") => relay(arguments.next().map(PathBuf::from)),
         _ => cli::main(),
     }

@@ -6,6 +6,7 @@
 mod reexec;
 mod unit_files;
 
+use crate::alerts::{Outside, Vigil, ledger_bytes};
 use crate::front_link::FrontLink;
 use crate::init::signals;
 use crate::live_files::{self, LiveFolders};
@@ -38,6 +39,7 @@ const BURST: usize = 512;
 const QUIET_US: u64 = 300_000;
 /// Tokens of the loop's own descriptors; those above belong to the front.
 const RECORDER: u32 = 0;
+const VIGIL: u32 = 1;
 /// First token that the front may use.
 pub const FRONT: u32 = 16;
 
@@ -110,6 +112,8 @@ pub struct Pump {
     /// Tells people what happens.
     pub narrator: Option<Narrator>,
     front: Option<FrontLink>,
+    /// Tells of loops and left-over processes.
+    vigil: Option<Vigil>,
     units: Option<Rc<RefCell<Units>>>,
     live: Option<LiveFolders>,
     /// What came up while the front was at work, and is told to it then.
@@ -147,6 +151,7 @@ impl Pump {
             recorder_interest: None,
             narrator,
             front: None,
+            vigil: None,
             units: None,
             live: None,
             unheard: Unheard::default(),
@@ -180,6 +185,22 @@ impl Pump {
     /// Where unit files are read.
     pub fn units(&self) -> Option<&Rc<RefCell<Units>>> {
         self.units.as_ref()
+    }
+
+    /// Tells of loops and left-over processes from now on, and of those there are.
+    pub fn watches(&mut self, vigil: Option<Vigil>) {
+        let Some(mut vigil) = vigil else { return };
+        let interest = Interest { read: true, write: false };
+        if let Err(error) = self.host.register(vigil.descriptor(), VIGIL, interest) {
+            eprintln!("hence: {error}; nobody is alarmed");
+        }
+        let now = Host::now();
+        for unit in self.engine.units() {
+            let allowed = unit.config.flags.left_behind_allowed;
+            let left = unit.left_over.values();
+            left.for_each(|process| vigil.left_before(unit.name().text(), now, process, allowed));
+        }
+        self.vigil = Some(vigil);
     }
 
     /// Serves clients on this socket.
@@ -294,13 +315,21 @@ impl Pump {
         let front = self.front.as_ref().and_then(FrontLink::deadline_us);
         let run = self.run_until_us.map(|(at, _)| at);
         let recorder = self.recorder.borrow().deadline_us();
-        [self.engine.deadline(), front, run, recorder].into_iter().flatten().min()
+        let vigil = self.vigil.as_ref().and_then(Vigil::deadline_us);
+        [self.engine.deadline(), front, run, recorder, vigil].into_iter().flatten().min()
     }
 
     fn overdue(&mut self) {
         let now_us = Host::now().monotonic_us;
         if let Some((_, after_us)) = self.run_until_us.take_if(|(at, _)| *at <= now_us) {
             self.happen(Event::TimeUp { after_us });
+        }
+        if let Some(vigil) = &mut self.vigil {
+            let engine = &self.engine;
+            vigil.keep(Host::now(), |unit| {
+                let config = &engine.unit(engine.find(&UnitName::new(unit)?)?).config;
+                Some((config.start_limit_burst, config.start_limit_interval))
+            });
         }
         let restarted = self.recorder.borrow_mut().restart(now_us);
         if restarted {
@@ -383,6 +412,9 @@ impl Pump {
                 if let Some(narrator) = &mut self.narrator {
                     narrator.tell(&record);
                 }
+                if let Some(vigil) = &mut self.vigil {
+                    vigil.record(&record);
+                }
                 match &mut self.front {
                     Some(front) => front.record(&record, &self.engine),
                     None if self.unheard.wanted => self.unheard.units.extend(FrontLink::concerns(&record)),
@@ -454,6 +486,18 @@ impl Pump {
             let now_us = Host::now().monotonic_us;
             self.recorder.borrow_mut().ready(&mut self.ring, now_us);
             self.watch_recorder();
+            return;
+        }
+        if ready.token == VIGIL {
+            if let Some(vigil) = &mut self.vigil {
+                let (ring, ledger) = (&self.ring, &self.ledger);
+                let outside = || Outside {
+                    dropped: ring.lost(),
+                    ledger_bytes: ledger_bytes(ledger),
+                    sources: Vec::new(),
+                };
+                vigil.ready(Host::now(), outside);
+            }
             return;
         }
         let Some(mut front) = self.front.take() else { return };
@@ -586,6 +630,8 @@ impl Pump {
         let before = std::mem::take(&mut units.borrow_mut().generated);
         units.borrow_mut().refresh();
         self.host.regenerate_environment(&before, units.borrow().generated.clone());
+        let allowed = self.vigil.as_mut().and_then(|vigil| vigil.allow_again(Host::now()));
+        allowed.into_iter().for_each(|list| self.engine.allow_left_behind(list));
         let known: Vec<(UnitId, UnitName)> =
             self.engine.units().map(|unit| (unit.id, unit.name().clone())).collect();
         for (unit, name) in known {

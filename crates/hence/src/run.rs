@@ -2,6 +2,7 @@
 
 mod whose;
 
+use crate::alerts::Vigil;
 use crate::cli::LedgerOption;
 use crate::exit;
 use crate::front_link::{FrontLink, session_bus_address, system_bus_address};
@@ -63,11 +64,13 @@ pub struct Args {
     #[arg(long, hide = true, value_name = "FD")]
     pub deserialize: Option<i32>,
     #[command(flatten)]
+    pub alerts: crate::alerts::Options,
+    #[command(flatten)]
     pub ledger: LedgerOption,
 }
 
 /// A span as unit files have it, in microseconds.
-fn time_span(text: &str) -> Result<u64, String> {
+pub fn time_span(text: &str) -> Result<u64, String> {
     match hence_unit::value::span(text, 1_000_000) {
         Some(us) if us > 0 => Ok(us),
         _ => Err("write it as 30s, 5min or 1h 30min".into()),
@@ -144,12 +147,14 @@ pub fn run(args: &Args, boot: Option<Boot>, mut earlier: Option<Earlier>) -> Res
     }
     let system = units.system().cloned().unwrap_or_default();
     let start = sources.to_start(&args.unit, &units).map_err(|m| Refused(exit::NO_UNITS, m))?;
+    let allowed = args.alerts.allow_list().map_err(|m| Refused(exit::USAGE, m))?;
     // Made before the ring is, which lets nobody else into the folder: services of every user report there.
     let runtime = whose.runtime_directory();
     let bad_ledger = |e: hence_host::store::StoreError| Refused(exit::LEDGER, e.to_string());
     let named = args.ledger.ledger.is_some() || whose == Whose::Users;
     let of_system = whose == Whose::Systems;
     let journal = crate::journal::recorder_arguments(args.journal, &ledger, of_system, named);
+    let told = crate::journal::native_socket(journal.first().map(OsString::as_os_str));
     let command = recorder_command(&ledger, journal);
     let mut parts = Parts::of(earlier.as_mut(), &ledger, &command);
     let held = parts.lock.take();
@@ -218,13 +223,23 @@ pub fn run(args: &Args, boot: Option<Boot>, mut earlier: Option<Earlier>) -> Res
     }
     // Process 1 tells what happens as long as nobody says that it shall not: ShowStatus=.
     let first = std::process::id() == 1;
-    let told = match whose {
+    let narrates = match whose {
         Whose::Systems => !args.quiet && system.show_status.unwrap_or(true),
         Whose::Users => !args.quiet && system.show_status.unwrap_or(false),
         Whose::Own => !first,
     };
-    let narrator = if told { Narrator::start(args.quiet).ok() } else { None };
+    let narrator = if narrates { Narrator::start(args.quiet).ok() } else { None };
+    let vigil = match told.is_some() || args.alerts.are_given() {
+        false => None,
+        true => {
+            let user = whose == Whose::Users;
+            let vigil = Vigil::open(&args.alerts, allowed.clone(), told, user, now);
+            Some(vigil.map_err(|m| Refused(exit::USAGE, m))?)
+        }
+    };
     let mut pump = Pump::new(engine, host, ring, recorder, narrator, !first && !args.stay);
+    pump.engine.allow_left_behind(allowed);
+    pump.watches(vigil);
     pump.reads(units, live);
     pump.executes(program, &ledger);
     if !parts.whole {

@@ -7,6 +7,7 @@ mod link;
 mod mark;
 mod request;
 
+use crate::alerts::{Outside, Vigil, ledger_bytes};
 use crate::cli::watch::{Source, Watch as Args};
 use crate::exit;
 use crate::run::{boot_id, command, recorder_command};
@@ -30,6 +31,7 @@ use link::Link;
 use mark::Mark;
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::{AsFd, OwnedFd};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -43,6 +45,7 @@ const EAR: u64 = 6;
 const MOUTH: u64 = 7;
 const MANAGER_CAME: u64 = 8;
 const BUS_CAME: u64 = 9;
+const VIGIL: u64 = 10;
 /// First token of processes that were left behind.
 const LEFT_OVER: u64 = 1 << 32;
 /// Records that are written at once.
@@ -105,6 +108,7 @@ struct Watch {
     next_record: u64,
     /// The journal was read up to the present.
     read_back: bool,
+    vigil: Vigil,
     more: bool,
     ended: bool,
 }
@@ -167,6 +171,10 @@ impl Watch {
         let socket = place.path("/run/dbus/system_bus_socket");
         let bus = with(Source::Bus).then(|| Bus::new(socket, BUS_CAME));
         let groups = with(Source::Cgroups) && place.groups.is_some();
+        let refused = |what: String| (exit::USAGE, what);
+        let allowed = args.alerts.allow_list().map_err(refused)?;
+        let journal = Some(PathBuf::from("/run/systemd/journal/socket"));
+        let vigil = Vigil::open(&args.alerts, allowed.clone(), journal, false, now).map_err(refused)?;
         let sources = Sources {
             manager: link.is_open(),
             bus_calls: bus.is_some(),
@@ -220,15 +228,18 @@ impl Watch {
             boot,
             next_record,
             read_back: false,
+            vigil,
             more: true,
             ended: false,
         };
+        watch.observer.allow_left_behind(allowed);
         watch.register().map_err(failed("epoll"))?;
         Ok(watch)
     }
 
     fn register(&mut self) -> std::io::Result<()> {
         self.turns.add(&self.signals, SIGNALS, false)?;
+        self.turns.add(self.vigil.descriptor(), VIGIL, false)?;
         if let Some(lines) = &self.lines {
             self.turns.add(lines.descriptor(), JOURNAL, false)?;
         }
@@ -260,6 +271,8 @@ impl Watch {
             self.look();
             self.store();
             self.keep_mark(now, false);
+            let observer = &self.observer;
+            self.vigil.keep(now, |unit| observer.start_limit(unit));
             self.keep_recorder(now.monotonic_us);
             if !std::mem::replace(&mut said, true) {
                 hence_host::machine::notify(&format!("READY=1\nSTATUS=Watching; {}.", self.sources.line()));
@@ -279,7 +292,8 @@ impl Watch {
     fn rest(&self, now_us: u64) -> Option<Duration> {
         let bus = self.bus.as_ref().and_then(Bus::deadline_us);
         let (link, mark) = (self.link.deadline_us(), self.mark.deadline_us());
-        let due = [self.observer.deadline(), link, self.recorder.deadline_us(), bus, mark];
+        let recorder = self.recorder.deadline_us();
+        let due = [self.observer.deadline(), link, recorder, bus, mark, self.vigil.deadline_us()];
         let next = due.into_iter().flatten().min()?;
         Some(Duration::from_micros(next.saturating_sub(now_us)))
     }
@@ -288,6 +302,7 @@ impl Watch {
         let now = Host::now();
         match token {
             SIGNALS => self.signalled(now),
+            VIGIL => self.asked_for_metrics(now),
             RECORDER => self.recorder.ready(&mut self.ring, now.monotonic_us),
             MANAGER => self.heard(now),
             JOURNAL => self.read_lines(),
@@ -306,11 +321,38 @@ impl Watch {
         }
     }
 
+    fn asked_for_metrics(&mut self, now: Time) {
+        let sources = [
+            ("manager", self.link.is_open()),
+            ("bus", self.bus.is_some()),
+            ("journal", self.lines.is_some()),
+            ("cgroups", self.groups),
+            ("processes", self.connector.is_some()),
+            ("trace", self.trace.is_some()),
+        ];
+        let (ring, mark) = (&self.ring, &self.mark);
+        let outside = || Outside {
+            dropped: ring.lost(),
+            ledger_bytes: mark.ledger().map_or(0, ledger_bytes),
+            sources: sources.to_vec(),
+        };
+        self.vigil.ready(now, outside);
+    }
+
+    /// Reads anew which left-over processes are intended.
+    fn allow_again(&mut self, now: Time) {
+        if let Some(list) = self.vigil.allow_again(now) {
+            self.observer.allow_left_behind(list);
+        }
+    }
+
     fn signalled(&mut self, now: Time) {
-        for received in signal::receive(self.signals.as_fd()) {
+        let received: Vec<_> = signal::receive(self.signals.as_fd()).collect();
+        for received in received {
             // SIGCHLD is the recorder's.
             match received.signal {
                 2 | 15 => self.ended = true,
+                1 => self.allow_again(now),
                 17 => {
                     while let Some(reaped) = signal::reap() {
                         self.recorder.exited(reaped.pid, now.monotonic_us);
@@ -331,12 +373,16 @@ impl Watch {
                     self.portrait(portrait);
                     let name = portrait.name.clone();
                     self.bus_service(&name, portrait.state.active);
+                    let up =
+                        matches!(portrait.state.active, Some(ActiveState::Active | ActiveState::Activating));
                     let cgroup = portrait.state.cgroup.clone();
                     self.observer.see(seen);
                     self.observer.settle(now);
-                    // One that is down may have left processes behind.
+                    // Who is in the group of a unit that is down was left there, but for those of a start
+                    // that begins just now.
+                    let aged_us = if up { 0 } else { 1_000_000 };
                     if let Some(cgroup) = cgroup.filter(|c| !c.is_empty()) {
-                        self.members(now, &name, &cgroup);
+                        self.members(now, &name, &cgroup, aged_us);
                     }
                     continue;
                 }
@@ -345,7 +391,10 @@ impl Watch {
                     self.look_for_clients(now);
                 }
                 What::Attached => self.mark.at(now.monotonic_us + MARK_US),
-                What::Reloading(false) => self.units.rescan(),
+                What::Reloading(false) => {
+                    self.units.rescan();
+                    self.allow_again(now);
+                }
                 What::Changed(name, change) => {
                     let (name, change) = (name.clone(), change.clone());
                     self.bus_service(&name, change.active);
@@ -388,7 +437,7 @@ impl Watch {
         let group =
             change.cgroup.clone().filter(|c| !c.is_empty()).or_else(|| self.observer.group(name).cloned());
         if let Some(cgroup) = group.filter(|_| down || waits || began) {
-            self.members(now, name, &cgroup);
+            self.members(now, name, &cgroup, 0);
         }
         if began && self.place.depth == 0 {
             let command = change.command.clone().or_else(|| self.observer.command(name).map(<[_]>::to_vec));
@@ -399,11 +448,15 @@ impl Watch {
         }
     }
 
-    fn members(&mut self, now: Time, name: &Text, cgroup: &str) {
-        if !self.groups {
+    /// Looks at who is in a unit's group for at least that long.
+    fn members(&mut self, now: Time, name: &Text, cgroup: &str, aged_us: u64) {
+        // Those of a slice are other units' processes, and init.scope is the manager.
+        if !self.groups || name.ends_with(".slice") || &**name == "init.scope" {
             return;
         }
-        let found = groups::members(&self.place, cgroup);
+        let mut found = groups::members(&self.place, cgroup);
+        let aged = |us: u64| aged_us == 0 || us.saturating_add(aged_us) <= now.monotonic_us;
+        found.retain(|(_, member)| aged(member.started_us));
         if found.is_empty() {
             return;
         }
@@ -582,6 +635,7 @@ impl Watch {
             self.ring.append(&batch);
             self.next_record = batch.last().map_or(self.next_record, |record| record.id.0 + 1);
             self.mark.count(batch.len());
+            batch.iter().for_each(|record| self.vigil.record(record));
             batch.clear();
             self.recorder.appended(&mut self.ring);
         }

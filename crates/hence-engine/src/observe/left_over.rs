@@ -28,9 +28,13 @@ impl Observer {
         };
         let own = |m: &Member| !down && (m.process.pid == unit.main_pid || m.process.pid == unit.control_pid);
         let control = |m: &Member| m.process.pid == unit.control_pid && unit.control_pid != 0;
+        // The manager's own child that is about to execute a command: its pid is told in a moment.
+        let about_to = |m: &Member| m.process.command.starts_with('(') && m.process.command.ends_with(')');
         let fresh = |m: &Member| !unit.left_over.contains_key(&(m.process.pid, m.process.start_ticks));
-        let left: Vec<&Member> =
-            members.iter().filter(|m| is_left(m) && !own(m) && !control(m) && fresh(m)).collect();
+        let left: Vec<&Member> = members
+            .iter()
+            .filter(|m| is_left(m) && !own(m) && !control(m) && !about_to(m) && fresh(m))
+            .collect();
         if left.is_empty() {
             return;
         }
@@ -49,9 +53,13 @@ impl Observer {
             None => None,
         };
         let rule = rule.filter(|rule| rule.line != 0 || &*rule.directive != "SendSIGKILL=no");
-        let allowed = unit.config.as_ref().is_some_and(|c| c.flags.left_behind_allowed);
+        let all = unit.config.as_ref().is_some_and(|c| c.flags.left_behind_allowed);
+        let list = self.left_behind_allowed.clone();
+        let is_meant = |p: &LeftOver| all || list.allows(name, &p.command).is_some();
+        let (meant, not): (Vec<LeftOver>, Vec<LeftOver>) = processes.into_iter().partition(is_meant);
         let record = unit.down.map_or(started, |(_, record)| record);
-        for part in processes.chunks(TOLD_AT_ONCE) {
+        let parts = not.chunks(TOLD_AT_ONCE).map(|part| (part, false));
+        for (part, allowed) in parts.chain(meant.chunks(TOLD_AT_ONCE).map(|part| (part, true))) {
             let fact = Fact::LeftBehind { processes: part.to_vec(), total, allowed };
             let causes = vec![Cause { record, rule: rule.clone() }];
             self.record(at, Some(name), causes, Certainty::Observed, fact);

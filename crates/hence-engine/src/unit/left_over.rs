@@ -3,14 +3,19 @@
 use super::{Rules, State};
 use crate::event::Process;
 use crate::{Engine, UnitId};
-use alloc::{vec, vec::Vec};
-use hence_ledger::{Cause, Exit, Fact, LeftOver, record::Invocation};
+use alloc::{sync::Arc, vec, vec::Vec};
+use hence_ledger::{Cause, Exit, Fact, LeftOver, allow::AllowList, record::Invocation};
 use hence_unit::{UnitName, config::KillMode};
 
 /// Processes that one record names; a record has a longest length, and none may be lost for it.
 const TOLD_AT_ONCE: usize = 256;
 
 impl Engine {
+    /// Processes that may outlive units whose files don't say so.
+    pub fn allow_left_behind(&mut self, allowed: Arc<AllowList>) {
+        self.left_behind_allowed = allowed;
+    }
+
     /// Who is left in a unit's group: either a kill waits for this, or the unit is down and whoever is
     /// there was left behind.
     pub(crate) fn census(&mut self, unit: UnitId, processes: Vec<Process>, known: u32) {
@@ -57,10 +62,15 @@ impl Engine {
         if new.is_empty() {
             return;
         }
-        let allowed = u.config.flags.left_behind_allowed;
+        let all = u.config.flags.left_behind_allowed;
+        let list = self.left_behind_allowed.clone();
+        let name = u.name().text().clone();
+        let is_meant = |p: &LeftOver| all || list.allows(&name, &p.command).is_some();
+        let (meant, not): (Vec<LeftOver>, Vec<LeftOver>) = new.into_iter().partition(is_meant);
         // The record belongs to the invocation that left them, which may not be the current one.
         let current = core::mem::replace(&mut u.invocation, invocation);
-        for part in new.chunks(TOLD_AT_ONCE) {
+        let parts = not.chunks(TOLD_AT_ONCE).map(|part| (part, false));
+        for (part, allowed) in parts.chain(meant.chunks(TOLD_AT_ONCE).map(|part| (part, true))) {
             let u = &mut self.units[unit.0 as usize];
             u.left_over.extend(part.iter().map(|p| ((p.pid, p.start_ticks), p.clone())));
             let total = u.left_over.len() as u32;

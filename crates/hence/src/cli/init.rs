@@ -28,6 +28,8 @@ pub struct Init {
     #[arg(long, hide = true, value_name = "FD")]
     pub deserialize: Option<i32>,
     #[command(flatten)]
+    pub alerts: crate::alerts::Options,
+    #[command(flatten)]
     pub ledger: LedgerOption,
 }
 

@@ -36,6 +36,8 @@ pub struct Watch {
     #[arg(long, conflicts_with_all = ["machine", "without", "install"])]
     pub uninstall: bool,
     #[command(flatten)]
+    pub alerts: crate::alerts::Options,
+    #[command(flatten)]
     pub ledger: LedgerOption,
 }
 

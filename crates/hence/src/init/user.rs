@@ -35,6 +35,7 @@ pub fn main(init: &Init) -> ExitCode {
         tracking: init.tracking.clone(),
         quiet: init.quiet,
         stay: true,
+        alerts: init.alerts.clone(),
         ledger: LedgerOption { ledger },
         deserialize: init.deserialize,
         ..Args::default()

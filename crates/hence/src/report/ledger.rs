@@ -46,12 +46,17 @@ impl Reading {
     /// here, and said as inferred: those that are no longer there have ended since.
     pub fn open(option: &LedgerOption) -> Result<Reading, Trouble> {
         let reading = Reading::with(option, Vec::new())?;
-        if reading.boot != Some(boot_id()) || is_running(&folder(option)) {
+        if !reading.is_of_this_boot() || is_running(&folder(option)) {
             return Ok(reading);
         }
         let gone = gone(&reading.index);
         let checked = if gone.is_empty() { reading } else { Reading::with(option, gone)? };
         Ok(Reading { checked: true, ..checked })
+    }
+
+    /// Whether its last records are of the time since this machine was booted.
+    pub fn is_of_this_boot(&self) -> bool {
+        self.boot == Some(boot_id())
     }
 
     fn with(option: &LedgerOption, more: Vec<Record>) -> Result<Reading, Trouble> {

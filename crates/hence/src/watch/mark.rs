@@ -163,6 +163,11 @@ impl Mark {
         (Mark { path, due_us: None, records: 0 }, found)
     }
 
+    /// The folder of the ledger.
+    pub fn ledger(&self) -> Option<&Path> {
+        self.path.parent()
+    }
+
     /// It is to be written at this time.
     pub fn at(&mut self, us: u64) {
         self.due_us = Some(self.due_us.map_or(us, |known| known.min(us)));
