@@ -298,6 +298,7 @@ impl Observer {
             What::Known(_)
             | What::JobIs(..)
             | What::Asked(_)
+            | What::Passed { .. }
             | What::Signalled { .. }
             | What::OomKill { .. }
             | What::Ended { .. } => {}

@@ -15,7 +15,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// What a descriptor is waited for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,8 +31,20 @@ pub struct Turn {
 /// Waits for many descriptors at once.
 pub struct Turns {
     epoll: OwnedFd,
+    /// Those alone that are looked at without delay, also where there is much to do.
+    urgent: OwnedFd,
     events: Vec<epoll::Event>,
+    /// Turns since a moment, to tell whether there is much to do.
+    counted: u32,
+    since: Instant,
+    busy: bool,
 }
+
+/// Turns in so much time that are much.
+const MANY: u32 = 30;
+const MANY_IN: Duration = Duration::from_millis(100);
+/// How long what is not urgent is gathered then.
+const GATHER: Duration = Duration::from_millis(5);
 
 impl Turns {
     /// Nothing is waited for yet.
@@ -41,7 +53,9 @@ impl Turns {
     /// What epoll_create(2) says.
     pub fn new() -> io::Result<Turns> {
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
-        Ok(Turns { epoll, events: Vec::with_capacity(64) })
+        let urgent = epoll::create(epoll::CreateFlags::CLOEXEC)?;
+        let (events, since) = (Vec::with_capacity(64), Instant::now());
+        Ok(Turns { epoll, urgent, events, counted: 0, since, busy: false })
     }
 
     /// Waits for this one too: always for reading, for writing where that is wanted.
@@ -58,16 +72,37 @@ impl Turns {
         }
     }
 
+    /// Waits for this one for reading, and looks at it at once also where there is much to do.
+    ///
+    /// # Errors
+    /// What epoll_ctl(2) says.
+    pub fn add_urgent(&self, fd: impl AsFd, token: u64) -> io::Result<()> {
+        self.add(&fd, token, false)?;
+        Ok(epoll::add(&self.urgent, fd.as_fd(), epoll::EventData::new_u64(token), epoll::EventFlags::IN)?)
+    }
+
     /// Waits no longer for this one.
     pub fn remove(&self, fd: impl AsFd) {
         let _ = epoll::delete(&self.epoll, fd.as_fd());
     }
 
-    /// Waits, at most that long where a time is given.
+    /// Waits, at most that long where a time is given. Where there is much to do, what comes within a few
+    /// milliseconds is taken together: to be woken costs more than what there is to be done then.
     ///
     /// # Errors
     /// What epoll_wait(2) says.
     pub fn wait(&mut self, most: Option<Duration>) -> io::Result<Vec<Turn>> {
+        if self.since.elapsed() >= MANY_IN {
+            self.busy = self.counted >= MANY;
+            (self.counted, self.since) = (0, Instant::now());
+        }
+        if self.busy {
+            let pause = most.map_or(GATHER, |most| most.min(GATHER));
+            let urgent = [rustix::event::PollFd::new(&self.urgent, rustix::event::PollFlags::IN)];
+            let timeout = rustix::event::Timespec { tv_sec: 0, tv_nsec: pause.subsec_nanos() as _ };
+            let _ = rustix::event::poll(&mut { urgent }, Some(&timeout));
+        }
+        self.counted += 1;
         let timeout = most
             .map(|d| rustix::event::Timespec { tv_sec: d.as_secs() as _, tv_nsec: d.subsec_nanos() as _ });
         self.events.clear();

@@ -90,6 +90,10 @@ struct Watch {
     senders: BTreeMap<u32, (u64, Client)>,
     /// When clients were looked for last.
     looked_us: u64,
+    /// Units whose group was looked at since they went down.
+    looked_at: BTreeSet<Text>,
+    /// The kernel is to be told again which ends matter.
+    stale: bool,
     running: PathBuf,
     more: bool,
     ended: bool,
@@ -193,6 +197,8 @@ impl Watch {
             clients: BTreeSet::new(),
             senders: BTreeMap::new(),
             looked_us: 0,
+            looked_at: BTreeSet::new(),
+            stale: true,
             running,
             more: true,
             ended: false,
@@ -207,10 +213,10 @@ impl Watch {
             self.turns.add(lines.descriptor(), JOURNAL, false)?;
         }
         if let Some(connector) = &self.connector {
-            self.turns.add(connector.descriptor(), PROCESSES, false)?;
+            self.turns.add_urgent(connector.descriptor(), PROCESSES)?;
         }
         if let Some(trace) = &self.trace {
-            self.turns.add(trace.descriptor(), TRACE, false)?;
+            self.turns.add_urgent(trace.descriptor(), TRACE)?;
         }
         Ok(())
     }
@@ -231,6 +237,7 @@ impl Watch {
             self.look();
             self.store();
             self.keep_recorder(now.monotonic_us);
+            self.narrow();
             if !std::mem::replace(&mut said, true) {
                 hence_host::machine::notify("READY=1\nSTATUS=Watching.");
             }
@@ -344,8 +351,16 @@ impl Watch {
         let began = change.main_pid.is_some_and(|pid| pid != 0);
         let group =
             change.cgroup.clone().filter(|c| !c.is_empty()).or_else(|| self.observer.group(name).cloned());
-        if let Some(cgroup) = group.filter(|_| down || waits || began) {
+        // Whoever is there when it begins was there when it went down, if that was looked at.
+        let fresh = began && !self.looked_at.remove(name);
+        if let Some(cgroup) = group.filter(|_| down || waits || fresh) {
             self.members(now, name, &cgroup);
+            if down || waits {
+                if self.looked_at.len() >= WATCHED {
+                    self.looked_at.clear();
+                }
+                self.looked_at.insert(name.clone());
+            }
         }
         if began && self.place.depth == 0 {
             let command = change.command.clone().or_else(|| self.observer.command(name).map(<[_]>::to_vec));
@@ -372,25 +387,46 @@ impl Watch {
         self.observer.see(Seen { at: now, what: What::Members(name.clone(), members) });
     }
 
-    /// Whether clients are looked for again: seldom where the kernel tells what is executed, which is
-    /// then only
-    /// for those that were gone when it was their turn.
+    /// Whether clients are looked for again: seldom where the kernel tells what is executed.
     fn may_look(&mut self, now: Time) -> bool {
-        let rest = if self.connector.is_some() { 200_000 } else { 20_000 };
+        let told = self.connector.is_some() || self.trace_tells();
+        let rest = if told { 1_000_000 } else { 20_000 };
         let may = now.monotonic_us >= self.looked_us + rest;
         self.looked_us = if may { now.monotonic_us } else { self.looked_us };
         may
     }
 
-    /// Clients that still run; for where the kernel doesn't tell what is executed.
-    fn look_for_clients(&mut self, now: Time) {
-        for pid in people::asking() {
-            self.client(now, pid);
+    fn trace_tells(&self) -> bool {
+        self.trace.as_ref().is_some_and(Trace::tells_executions)
+    }
+
+    /// Tells the kernel which processes' ends matter, and whether executions do that are told elsewhere.
+    fn narrow(&mut self) {
+        if !std::mem::take(&mut self.stale) {
+            return;
+        }
+        if let Some(connector) = &self.connector {
+            let ends_of: Vec<u32> = self.left_over.values().map(|left| left.here).collect();
+            connector.narrow(!self.trace_tells(), &ends_of);
         }
     }
 
-    fn client(&mut self, now: Time, pid: u32) {
-        let Some(stat) = hence_host::stat(pid) else { return };
+    /// Clients that still run; for where the kernel doesn't tell what is executed.
+    fn look_for_clients(&mut self, now: Time) {
+        for pid in people::asking() {
+            self.client(now, pid, None);
+        }
+    }
+
+    /// A client that was executed just now, or is there; `program` is what it executed, where that was told.
+    fn client(&mut self, now: Time, pid: u32, program: Option<&str>) {
+        let Some(stat) = hence_host::stat(pid) else {
+            if let Some(program) = program {
+                let what = What::Passed { pid, program: program.into() };
+                self.observer.see(Seen { at: now, what });
+            }
+            return;
+        };
         if self.clients.contains(&(pid, stat.start_ticks)) {
             return;
         }
@@ -427,8 +463,8 @@ impl Watch {
         for did in found {
             match did {
                 Did::Execute { pid } => {
-                    if people::name(pid).is_some_and(|name| people::ASKING.contains(&&*name)) {
-                        self.client(now, pid);
+                    if people::asks(pid) {
+                        self.client(now, pid, None);
                     }
                 }
                 Did::End { pid, status } => {
@@ -460,6 +496,10 @@ impl Watch {
                     let Some(pid) = self.there(pid).or_else(|| self.place.pid_there(pid)) else { continue };
                     Seen { at: back(at_us), what: What::OomKill { pid: Some(pid), unit: None } }
                 }
+                Traced::Executed { at_us, pid, program } => {
+                    self.client(back(at_us), pid, Some(&program));
+                    continue;
+                }
                 Traced::Lost { events } => Seen { at: now, what: What::Lost { count: events } },
             };
             self.observer.see(seen);
@@ -483,6 +523,7 @@ impl Watch {
 
     fn gone(&mut self, now: Time, token: u64) {
         if let Some(left) = self.left_over.remove(&token) {
+            self.stale = true;
             self.turns.remove(&left.fd);
             let (pid, start_ticks) = (left.there, left.start_ticks);
             self.observer.see(Seen { at: now, what: What::Gone { pid, start_ticks, exit: None } });
@@ -514,6 +555,7 @@ impl Watch {
         self.next_token += 1;
         match opened {
             Some(fd) if self.turns.add(&fd, token, false).is_ok() => {
+                self.stale = true;
                 self.left_over.insert(token, LeftOver { there: pid, here, start_ticks, fd });
             }
             Some(_) => {}

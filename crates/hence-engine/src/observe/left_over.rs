@@ -21,7 +21,9 @@ impl Observer {
         let down = is_down(unit.active) || unit.sub == SubState::AutoRestart;
         let (current, began_us) = (unit.invocation, unit.began_us);
         let is_left = |m: &Member| match (down, m.invocation, current) {
-            (true, ..) => true,
+            (true, Some(of), Some(current)) if of == current => true,
+            // By the time that the group was read the next run may have begun.
+            (true, ..) => unit.state_at_us == 0 || m.started_us + TICK_US < unit.state_at_us,
             // The environment of a process says whose it is, but for those that cleared it.
             (false, Some(of), Some(current)) => of != current,
             _ => m.started_us + TICK_US < began_us,

@@ -42,6 +42,13 @@ pub enum What {
     Said(Box<Message>),
     /// Somebody asked for something.
     Asked(Box<Asked>),
+    /// A program that asks managers for something was executed, and gone before it could be looked at.
+    Passed {
+        /// By which process.
+        pid: u32,
+        /// Which.
+        program: Text,
+    },
     /// A process was sent a signal.
     Signalled {
         /// Signal number.

@@ -25,6 +25,8 @@ pub(super) struct Unit {
     pub exit_at_us: u64,
     /// When the current run began, in microseconds.
     pub began_us: u64,
+    /// When it took its current state, in microseconds.
+    pub state_at_us: u64,
     pub triggered_us: u64,
     pub accepted: u32,
     pub cgroup: Option<Text>,
@@ -61,6 +63,7 @@ impl Unit {
             restarts: 0,
             exit_at_us: 0,
             began_us: 0,
+            state_at_us: 0,
             triggered_us: 0,
             accepted: 0,
             cgroup: None,

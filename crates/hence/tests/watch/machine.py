@@ -48,13 +48,65 @@ def groups(name):
     return found
 
 
+def put(target, text):
+    """Writes a file; scripts and programs can be executed."""
+    data = text.encode() if isinstance(text, str) else text
+    target.write_bytes(data)
+    if data[:2] == b"#!" or data[:4] == b"\x7fELF":
+        target.chmod(0o755)
+
+
+class Here:
+    """This machine, whose process 1 is a systemd already; for a virtual machine of no other use."""
+
+    def __init__(self, files, hence, scratch=None):
+        self.files, self.hence, self.pid = files, Path(hence).resolve(), 1
+        self.dir = self.keep = Path(tempfile.mkdtemp(prefix="hence-watch-", dir=scratch)).resolve()
+
+    def __enter__(self):
+        for name, text in self.files.items():
+            target = Path("/etc/systemd/system") / name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            put(target, text)
+        put(Path("/run/hence-bin"), self.hence.read_bytes())
+        self.call("systemctl daemon-reload")
+        return self
+
+    def enter(self):
+        return list(CLEAN)
+
+    def call(self, command, timeout=30):
+        """Runs a shell command."""
+        return called(self.enter() + ["bash", "-c", command], timeout)
+
+    def start(self, command):
+        """Begins a shell command."""
+        return subprocess.Popen(self.enter() + ["bash", "-c", command], stdout=subprocess.PIPE, text=True, cwd="/")
+
+    def alive(self):
+        return True
+
+    def __exit__(self, *_):
+        subprocess.run(["rm", "-rf", str(self.dir)])
+
+
+def called(argv, timeout):
+    try:
+        return subprocess.run(argv, capture_output=True, text=True, errors="replace", timeout=timeout,
+                              stdin=subprocess.DEVNULL, cwd="/")
+    except subprocess.TimeoutExpired as e:
+        return subprocess.CompletedProcess(argv, 124, (e.stdout or b"").decode(errors="replace"), "timed out")
+
+
 class Machine:
     """A booted machine; `files` are unit files by name and other files by absolute path."""
 
     def __init__(self, files, hence, scratch=None):
         self.name = f"hence-watch-{os.getpid()}-{time.monotonic_ns() % 10**8}"
         self.files, self.hence = files, Path(hence).resolve()
-        self.dir = Path(tempfile.mkdtemp(prefix="hence-watch-", dir=scratch))
+        self.dir = Path(tempfile.mkdtemp(prefix="hence-watch-", dir=scratch)).resolve()
+        # What is at /run/keep in the machine.
+        self.keep = self.dir / "keep"
         self.cgroups = groups(self.name)
         self.proc = self.pid = self.log = None
 
@@ -80,9 +132,7 @@ class Machine:
             if name.startswith("/"):
                 placed.append((target, name))
             target.parent.mkdir(parents=True, exist_ok=True)
-            target.write_text(text)
-            if text.startswith("#!"):
-                target.chmod(0o755)
+            put(target, text)
         if len(self.cgroups) > 1:
             kinds = [c for c in ("pids", "memory") if any(f"/{c}/" in f"{g}" for g in self.cgroups)]
             mounts = "mount -t tmpfs -o mode=755 tmpfs /sys/fs/cgroup\ncd /sys/fs/cgroup\n" \
@@ -120,6 +170,8 @@ done
 rm -rf /var/log/journal /var/lib/hence
 mkdir -p /var/log/journal
 cp {self.hence} /run/hence-bin
+mkdir -p {self.dir}/keep /run/keep
+mount --bind {self.dir}/keep /run/keep
 mount -t tmpfs -o mode=1777 tmpfs {upper}/work
 echo watched > /etc/hostname; hostname watched
 rm -f /etc/machine-id; echo 0123456789abcdef0123456789abcdef > /etc/machine-id
@@ -162,12 +214,11 @@ exec env -i container=hence-watch PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:
 
     def call(self, command, timeout=30):
         """Runs a shell command in the machine."""
-        argv = self.enter() + ["bash", "-c", command]
-        try:
-            return subprocess.run(argv, capture_output=True, text=True, errors="replace", timeout=timeout,
-                                  stdin=subprocess.DEVNULL, cwd="/")
-        except subprocess.TimeoutExpired as e:
-            return subprocess.CompletedProcess(argv, 124, (e.stdout or b"").decode(errors="replace"), "timed out")
+        return called(self.enter() + ["bash", "-c", command], timeout)
+
+    def start(self, command):
+        """Begins a shell command in the machine."""
+        return subprocess.Popen(self.enter() + ["bash", "-c", command], stdout=subprocess.PIPE, text=True, cwd="/")
 
     def alive(self):
         return self.proc.poll() is None
