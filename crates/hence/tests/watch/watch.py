@@ -2,6 +2,7 @@
 """Incidents under a real systemd that `hence watch` watches, and what it says of them afterwards.
 
     watch.py --hence target/debug/hence [--without SOURCE]... [--outside | --here] [--only TEXT] [--keep FILE]
+             [--root FOLDER]
 
 Prints a line for each incident: right, partial (the root is among others, or said to be unknown) or wrong;
 then their numbers. Exit status: 0; 1 where an answer is wrong, 77 where the machine can't be had.
@@ -122,9 +123,11 @@ def run(cases, args, last):
         files.update(case["files"])
     results = []
     kind = Here if args.here else Machine
-    with kind(files, args.hence, args.scratch) as machine:
+    more = {} if args.here else {"root": args.root}
+    with kind(files, args.hence, args.scratch, **more) as machine:
         watch = Watch(machine, Path(args.hence).resolve(), args.outside, args.without)
         time.sleep(2.0)
+        print("-- " + machine.call("systemctl --version | head -1").stdout.strip(), flush=True)
         for case in cases:
             began = time.time()
             done = machine.call(case["do"], timeout=60)
@@ -167,6 +170,7 @@ def main():
     parser.add_argument("--without", action="append", default=[])
     parser.add_argument("--outside", action="store_true")
     parser.add_argument("--here", action="store_true")
+    parser.add_argument("--root", help="another Debian's root, whose systemd it is then")
     parser.add_argument("--only")
     parser.add_argument("--keep")
     parser.add_argument("--scratch")
