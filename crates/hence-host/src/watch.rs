@@ -132,12 +132,14 @@ pub struct Place {
     pub groups: Option<PathBuf>,
     /// How many pid namespaces lie between ours and its.
     pub depth: usize,
+    /// Its pid namespace, where that is not ours.
+    space: Option<PathBuf>,
 }
 
 impl Place {
     /// This machine.
     pub fn here() -> Place {
-        Place { root: PathBuf::from("/"), groups: hierarchy(), depth: 0 }
+        Place { root: PathBuf::from("/"), groups: hierarchy(), depth: 0, space: None }
     }
 
     /// The machine whose process 1 is our process `leader`.
@@ -158,6 +160,7 @@ impl Place {
             root: PathBuf::from(format!("/proc/{leader}/root")),
             groups: hierarchy().map(|root| root.join(above)),
             depth: pids.len() - 1,
+            space: (pids.len() > 1).then(|| space_of(leader)).flatten(),
         })
     }
 
@@ -195,7 +198,10 @@ impl Place {
             return Some(pid);
         }
         let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
-        namespaced(&status).get(self.depth).copied()
+        let there = namespaced(&status).get(self.depth).copied()?;
+        // Containers beside it have processes as deep as its own. What is not to be read of one has ended.
+        let same = space_of(pid).is_none_or(|space| self.space.as_ref() == Some(&space));
+        same.then_some(there)
     }
 
     /// What we call a process that the machine calls so.
@@ -239,6 +245,10 @@ pub fn open_process(pid: u32, start_ticks: u64) -> Option<OwnedFd> {
 fn hierarchy() -> Option<PathBuf> {
     let unified = ["/sys/fs/cgroup/unified", "/sys/fs/cgroup"];
     unified.iter().map(Path::new).find(|root| root.join("cgroup.procs").exists()).map(Path::to_owned)
+}
+
+fn space_of(pid: u32) -> Option<PathBuf> {
+    std::fs::read_link(format!("/proc/{pid}/ns/pid")).ok()
 }
 
 /// What a process is called in each namespace, the outermost first.

@@ -83,6 +83,8 @@ struct Watch {
     prefix: String,
     inputs: Inputs,
     left_over: BTreeMap<u64, LeftOver>,
+    /// What we call them; while an end is waited for the number can't be another's.
+    held: BTreeSet<u32>,
     next_token: u64,
     /// What we call processes of the machine that were seen in control groups.
     here: BTreeMap<u32, u32>,
@@ -192,6 +194,7 @@ impl Watch {
             prefix,
             inputs: Inputs::default(),
             left_over: BTreeMap::new(),
+            held: BTreeSet::new(),
             next_token: LEFT_OVER,
             here: BTreeMap::new(),
             clients: BTreeSet::new(),
@@ -243,7 +246,11 @@ impl Watch {
             }
             let most = if self.more { Some(Duration::ZERO) } else { self.rest(now.monotonic_us) };
             match self.turns.wait(most) {
-                Ok(turns) => turns.iter().for_each(|turn| self.turn(turn.token)),
+                Ok(mut turns) => {
+                    // Processes that were executed may be gone soon.
+                    turns.sort_by_key(|turn| !matches!(turn.token, TRACE | PROCESSES));
+                    turns.iter().for_each(|turn| self.turn(turn.token));
+                }
                 Err(error) => {
                     eprintln!("hence: {error}");
                     return;
@@ -375,7 +382,7 @@ impl Watch {
         if !self.groups {
             return;
         }
-        let found = groups::members(&self.place, cgroup);
+        let found = groups::members(&self.place, cgroup, &self.held);
         if found.is_empty() {
             return;
         }
@@ -524,6 +531,7 @@ impl Watch {
     fn gone(&mut self, now: Time, token: u64) {
         if let Some(left) = self.left_over.remove(&token) {
             self.stale = true;
+            self.held.remove(&left.here);
             self.turns.remove(&left.fd);
             let (pid, start_ticks) = (left.there, left.start_ticks);
             self.observer.see(Seen { at: now, what: What::Gone { pid, start_ticks, exit: None } });
@@ -556,6 +564,7 @@ impl Watch {
         match opened {
             Some(fd) if self.turns.add(&fd, token, false).is_ok() => {
                 self.stale = true;
+                self.held.insert(here);
                 self.left_over.insert(token, LeftOver { there: pid, here, start_ticks, fd });
             }
             Some(_) => {}

@@ -277,6 +277,13 @@ impl Store {
             if let (Some(only), None) = (others.next(), others.next()) {
                 found[nth].1.client = only.asked.client.clone();
                 found[nth].1.evidence = Evidence::CommandLine;
+            } else if let (Some((pid, program)), None) = {
+                let mut passed = self.passed(at_us);
+                (passed.next(), passed.next())
+            } {
+                let command = alloc::format!("{program}, gone before it was looked at").into();
+                found[nth].1.client = hence_ledger::Client { pid, command, ..Default::default() };
+                found[nth].1.evidence = Evidence::CommandLine;
             }
         }
         // A caller that was gone when it was looked for may have been seen before.

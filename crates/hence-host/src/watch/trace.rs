@@ -71,6 +71,7 @@ impl Trace {
     pub fn open() -> io::Result<Trace> {
         let root = ROOTS.iter().map(Path::new).find(|root| root.join("instances").is_dir());
         let root = root.ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, "tracefs is not mounted"))?;
+        clear(&root.join("instances"));
         let folder = root.join("instances").join(format!("hence-{}", std::process::id()));
         match fs::create_dir(&folder) {
             Err(e) if e.kind() != io::ErrorKind::AlreadyExists => return Err(e),
@@ -144,6 +145,17 @@ impl Drop for Trace {
             self.pipe = null;
         }
         let _ = fs::remove_dir(&self.folder);
+    }
+}
+
+/// Removes what was left by those of ours that were killed. One that is read can't be removed.
+fn clear(instances: &Path) {
+    for name in crate::subfolders(instances) {
+        let pid = name.strip_prefix("hence-").and_then(|pid| pid.parse::<u32>().ok());
+        if pid.is_some_and(|pid| crate::stat(pid).is_none()) {
+            let _ = fs::write(instances.join(&name).join("events/enable"), "0");
+            let _ = fs::remove_dir(instances.join(&name));
+        }
     }
 }
 
