@@ -106,7 +106,11 @@ impl Observer {
         );
         let stops = |t: JobType| matches!(t, JobType::Stop | JobType::Restart | JobType::TryRestart);
         let job = self.job_of(name).or_else(|| self.last_job_of(name, at_us));
-        let job = job.filter(|job| stops(job.job_type) && job.at_us <= at_us + 1_000).map(|job| job.record);
+        // A restart stops the run that there was, not the one that it brings.
+        let began_us = self.units.get(name).map_or(0, |unit| unit.main_began_us);
+        let job =
+            job.filter(|job| stops(job.job_type) && job.at_us <= at_us + 1_000 && began_us <= job.at_us);
+        let job = job.map(|job| job.record);
         if now.result == UnitResult::Watchdog && killed && exit.status == SIGABRT && !on_its_way {
             let deadline = self.deadline_reached(at, name, now);
             return deadline

@@ -126,6 +126,8 @@ pub struct Change {
     pub restarts: Option<u32>,
     /// Of the main process that ended last: pid, when on CLOCK_MONOTONIC in microseconds, how.
     pub main_exit: Option<(u32, u64, Exit)>,
+    /// ExecMainStartTimestampMonotonic: when that one, or the one that runs, began.
+    pub main_began_us: Option<u64>,
     /// StateChangeTimestampMonotonic
     pub state_at_us: Option<u64>,
     /// InactiveExitTimestampMonotonic: when the current run began.

@@ -58,6 +58,7 @@ impl Unit {
         self.restarts = change.restarts.unwrap_or(self.restarts);
         self.exit_at_us = change.main_exit.map_or(self.exit_at_us, |(_, at, _)| at.max(self.exit_at_us));
         self.began_us = change.began_us.filter(|at| *at != 0).unwrap_or(self.began_us);
+        self.main_began_us = change.main_began_us.unwrap_or(self.main_began_us);
         self.state_at_us = change.state_at_us.unwrap_or(self.state_at_us);
         self.triggered_us = change.triggered_us.unwrap_or(self.triggered_us);
         self.accepted = change.accepted.unwrap_or(self.accepted);
