@@ -53,7 +53,7 @@ def kernel_package():
 
 def debian(cache):
     """A small Debian, and the kernel unpacked; made once."""
-    root = cache / "root"
+    root, kernel = cache / "root", cache / "kernel"
     if not (cache / "root.done").exists():
         shutil.rmtree(root, ignore_errors=True)
         made = subprocess.run(["debootstrap", "--variant=minbase", f"--include={PACKAGES}", "bookworm", root,
@@ -61,12 +61,6 @@ def debian(cache):
         if made.returncode:
             skip("debootstrap can't make a root (no mirror?): " + " ".join(made.stdout[-300:].split()))
         (cache / "root.done").touch()
-    return root, kernel(cache)
-
-
-def kernel(cache):
-    """Debian's kernel and a busybox, unpacked; made once."""
-    kernel = cache / "kernel"
     if not (cache / "kernel.done").exists():
         shutil.rmtree(kernel, ignore_errors=True)
         kernel.mkdir()
@@ -81,7 +75,7 @@ def kernel(cache):
         for package in kernel.glob("*.deb"):
             run("dpkg-deb", "-x", package, kernel / "files")
         (cache / "kernel.done").touch()
-    return kernel / "files"
+    return root, kernel / "files"
 
 
 def entry(name, mode, data=b""):
