@@ -432,6 +432,10 @@ pub(super) fn is_start_limit(text: &str) -> bool {
 
 /// The condition that a line says did not hold, and whether it is an assertion.
 pub(super) fn condition(text: &str) -> Option<(&str, bool)> {
+    // As newer managers say it.
+    if let Some((_, check)) = text.split_once(" skipped, unmet condition check ") {
+        return Some((check, false));
+    }
     let skipped = text.contains("was skipped because") || text.contains("being skipped");
     let asserted = text.contains("Assertion failed") || text.contains("unmet assertion");
     if !skipped && !asserted {

@@ -152,6 +152,13 @@ impl Observer {
         {
             return vec![self.signal_sent(at, name, record, exit, SignalReason::Stop)];
         }
+        // Nobody ends itself so; without that source the sender can be anybody.
+        if killed && exit.status == SIGKILL && !self.sources.trace {
+            let what = "a process was killed; who sent the signal, or whether the kernel lacked memory, was not seen";
+            let fact = Fact::Unknown { ruled_out: what.into() };
+            let record = self.record(at, Some(name), Vec::new(), Certainty::Observed, fact);
+            return vec![(record, Certainty::Observed)];
+        }
         match step_of(exit.status).filter(|_| exit.kind == ExitKind::Exited) {
             Some(step) => self.not_executed(at, name, step),
             None => Vec::new(),

@@ -16,7 +16,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 const SECOND: u64 = 1_000_000;
 const WEEK: u64 = 7 * 24 * 3600 * SECOND;
 /// Every so often each of so many units is restarted by somebody with a long command line.
-const EVERY: u64 = 150 * SECOND;
+const EVERY: u64 = 300 * SECOND;
 const UNITS: u32 = 20;
 /// The bound of a ledger, and what a batch may go over it.
 const BOUND: u64 = (64 << 20) + (256 << 10);
@@ -146,7 +146,7 @@ impl Week {
 
     /// Somebody restarts a unit.
     fn restart(&mut self, unit: &str) {
-        let command = format!("systemctl restart {unit} --no-ask-password {}", "--quiet ".repeat(100));
+        let command = format!("systemctl restart {unit} --no-ask-password {}", "--quiet ".repeat(210));
         let client = Client { pid: self.job + 10, command: command.into(), ..Client::default() };
         let (verb, mode, evidence) = (Verb::Restart, JobMode::Replace, Evidence::Call);
         let units = vec![unit.into()];
@@ -192,7 +192,7 @@ fn a_week_stays_within_the_bound_and_its_first_incident_explains_itself() {
             week.wait(EVERY / u64::from(UNITS));
         }
         rounds += 1;
-        if rounds % 64 == 0 {
+        if rounds % 32 == 0 {
             most = most.max(size(&ledger));
         }
     }

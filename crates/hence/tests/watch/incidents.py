@@ -253,7 +253,7 @@ if [ -d /run/systemd/system ] && [ "$1" = remove ]; then deb-systemd-invoke stop
 EOF
 sed -i s/NAME/$name/ $d/DEBIAN/p*
 chmod 755 $d/DEBIAN/p*
-dpkg-deb -q --root-owner-group -b $d /tmp/${name}_$version.deb
+dpkg-deb --root-owner-group -b $d /tmp/${name}_$version.deb >/dev/null
 """
 ALLOWED = "printf '#!/bin/sh\nexit 0\n' > /run/allow; chmod 755 /run/allow; " \
           "[ ! -e /usr/sbin/policy-rc.d ] || mount --bind /run/allow /usr/sbin/policy-rc.d; "
