@@ -233,7 +233,7 @@ name=$1 version=$2 says=$3 d=$(mktemp -d)
 mkdir -p $d/DEBIAN $d/usr/lib/systemd/system $d/opt/$name
 printf '#!/bin/sh\\n%s\\n' "$says" > $d/opt/$name/daemon
 chmod 755 $d $d/opt/$name/daemon
-printf '[Unit]\\nStartLimitIntervalSec=0\\n[Service]\\nExecStart=/opt/%s/daemon\\nRestart=always\\nRestartSec=700ms\\n' \\
+printf '[Unit]\\nStartLimitIntervalSec=0\\n[Service]\\nExecStart=/opt/%s/daemon\\nRestart=always\\nRestartSec=700ms\\n[Install]\\nWantedBy=multi-user.target\\n' \\
     $name > $d/usr/lib/systemd/system/$name.service
 printf 'Package: %s\\nVersion: %s\\nArchitecture: all\\nMaintainer: n <n@example.org>\\nDescription: a service\\n' \\
     $name $version > $d/DEBIAN/control
@@ -241,6 +241,7 @@ cat > $d/DEBIAN/postinst <<'EOF'
 #!/bin/sh
 set -e
 if [ "$1" = configure ] && [ -d /run/systemd/system ]; then
+    deb-systemd-helper enable NAME.service >/dev/null || true
     systemctl --system daemon-reload >/dev/null || true
     if [ -n "$2" ]; then _dh_action=restart; else _dh_action=start; fi
     deb-systemd-invoke $_dh_action NAME.service >/dev/null || true

@@ -136,7 +136,7 @@ def run(cases, args, last):
         print("-- " + machine.call("systemctl --version | head -1").stdout.strip(), flush=True)
         for case in cases:
             began = time.time()
-            done = machine.call(case["do"], timeout=60)
+            done = machine.call(case["do"], timeout=240)
             if case["check"] and case["check"] not in done.stdout:
                 results.append((case, "wrong", False, f"it did not happen: {done.stdout[-300:]}{done.stderr[-300:]}"))
                 print(*results[-1][1:], flush=True)
