@@ -3,6 +3,7 @@
 //! Built by `load`; every field says which directive sets it. Directives without a field here are kept as
 //! text in [`Config::settings`]. Times are microseconds; [`INFINITY`] means "never".
 
+use crate::calendar::Calendar;
 use crate::mount::MountConfig;
 use crate::swap::SwapConfig;
 use crate::{Dependency, Diagnostic, Place, Position, Text, UnitKind, UnitName};
@@ -1214,13 +1215,13 @@ impl Default for SocketConfig {
     }
 }
 
-/// [Timer], the monotonic part; OnCalendar= is kept as text.
+/// [Timer].
 #[derive(Clone, Debug, PartialEq)]
 pub struct TimerConfig {
     /// On...Sec= lines.
     pub elapse: Vec<TimerElapse>,
-    /// OnCalendar= expressions as written.
-    pub calendar: Vec<Box<str>>,
+    /// OnCalendar= lines.
+    pub calendar: Vec<TimerCalendar>,
     /// Unit=, where given.
     pub unit: Option<UnitName>,
     /// AccuracySec=
@@ -1254,6 +1255,15 @@ pub struct TimerElapse {
     pub base: TimerBase,
     /// Microseconds.
     pub delay: u64,
+    /// Where it stands.
+    pub place: Place,
+}
+
+/// One OnCalendar= line.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TimerCalendar {
+    /// When it elapses.
+    pub expression: Calendar,
     /// Where it stands.
     pub place: Place,
 }

@@ -343,7 +343,7 @@ fn timer(config: &TimerConfig, unit: String, next_us: Option<u64>, last: Option<
     TimerView {
         unit,
         monotonic: config.elapse.iter().map(|e| line((e.base, e.delay))).collect(),
-        calendar: config.calendar.iter().map(|expression| (expression.to_string(), 0)).collect(),
+        calendar: config.calendar.iter().map(|line| (line.expression.to_string(), 0)).collect(),
         next_realtime_us: 0,
         next_monotonic_us: next_us.unwrap_or(0),
         last_trigger: last.map(at).unwrap_or_default(),
