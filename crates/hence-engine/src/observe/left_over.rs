@@ -1,11 +1,11 @@
 //! Processes that outlive the run that they belong to.
 
-use super::seen::Member;
+use super::seen::{Member, What};
 use super::{Observer, Wanted};
 use crate::Time;
 use crate::job::is_down;
 use alloc::{vec, vec::Vec};
-use hence_ledger::{Cause, Certainty, Exit, Fact, LeftOver, SubState, Text};
+use hence_ledger::{Cause, Certainty, Exit, Fact, Invocation, LeftOver, SubState, Text};
 use hence_unit::config::KillMode;
 
 /// Processes that one record names.
@@ -17,6 +17,15 @@ impl Observer {
     /// Who is in a unit's control group now.
     pub(super) fn members(&mut self, at: Time, name: &Text, members: Vec<Member>) {
         let started = self.started;
+        // The run that is told of after this is nobody's left-over, though it may be in the group already.
+        let next: Vec<(Option<u32>, Option<Invocation>)> = self
+            .waiting
+            .iter()
+            .filter_map(|seen| match &seen.what {
+                What::Changed(of, change) if of == name => Some((change.main_pid, change.invocation)),
+                _ => None,
+            })
+            .collect();
         let Some(unit) = self.units.get_mut(name) else { return };
         let down = is_down(unit.active) || unit.sub == SubState::AutoRestart;
         let (current, began_us) = (unit.invocation, unit.began_us);
@@ -30,9 +39,17 @@ impl Observer {
         };
         let own = |m: &Member| !down && (m.process.pid == unit.main_pid || m.process.pid == unit.control_pid);
         let control = |m: &Member| m.process.pid == unit.control_pid && unit.control_pid != 0;
+        let current_run = unit.invocation;
+        let comes = |m: &Member| {
+            next.iter().any(|(pid, run)| {
+                *pid == Some(m.process.pid) || run.is_some() && *run == m.invocation && *run != current_run
+            })
+        };
         let fresh = |m: &Member| !unit.left_over.contains_key(&(m.process.pid, m.process.start_ticks));
-        let left: Vec<&Member> =
-            members.iter().filter(|m| is_left(m) && !own(m) && !control(m) && fresh(m)).collect();
+        let left: Vec<&Member> = members
+            .iter()
+            .filter(|m| is_left(m) && !own(m) && !control(m) && !comes(m) && fresh(m))
+            .collect();
         if left.is_empty() {
             return;
         }

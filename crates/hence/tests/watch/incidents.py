@@ -258,7 +258,7 @@ dpkg-deb --root-owner-group -b $d /tmp/${name}_$version.deb >/dev/null
 """
 ALLOWED = "printf '#!/bin/sh\nexit 0\n' > /run/allow; chmod 755 /run/allow; " \
           "[ ! -e /usr/sbin/policy-rc.d ] || mount --bind /run/allow /usr/sbin/policy-rc.d; "
-APT = "DEBIAN_FRONTEND=noninteractive apt-get -q -y --no-download --allow-downgrades -o Dpkg::Use-Pty=0 " \
+APT = "DEBIAN_FRONTEND=noninteractive apt-get -q -y --allow-downgrades -o Dpkg::Use-Pty=0 " \
       "-o DPkg::Lock::Timeout=20 install "
 
 
@@ -267,19 +267,19 @@ def package(name, good, bad):
     pack = f"bash /opt/pack {name}"
     return (f"{ALLOWED}{pack} 0.43.3 '{good}' && {pack} 0.45.1 '{bad}' && "
             f"{APT} /tmp/{name}_0.43.3.deb >/run/apt.log 2>&1 && sleep 1.2 && "
-            f"{APT} /tmp/{name}_0.45.1.deb >>/run/apt.log 2>&1 && echo upgraded || cat /run/apt.log; sleep 2.5")
+            f"{APT} /tmp/{name}_0.45.1.deb >>/run/apt.log 2>&1 && echo both-are-installed || cat /run/apt.log; sleep 2.5")
 
 
 ALL += [
     incident("apt upgrades a package", {"/opt/pack": PACKAGE},
              package("pkgd", "exec sleep 1000", "exec sleep 2000"), "pkgd", "request", unit="pkgd.service",
-             command="restart pkgd.service", parent="postinst", check="upgraded", left=0),
+             command="restart pkgd.service", parent="postinst", check="both-are-installed", left=0),
     incident("apt removes a package", {"/opt/pack": PACKAGE}, package("pkgr", "exec sleep 1000", "exec sleep 2000")
              + "; DEBIAN_FRONTEND=noninteractive apt-get -q -y -o Dpkg::Use-Pty=0 remove pkgr >>/run/apt.log 2>&1",
-             "pkgr", "request", unit="pkgr.service", command="stop pkgr.service", parent="prerm", check="upgraded"),
+             "pkgr", "request", unit="pkgr.service", command="stop pkgr.service", parent="prerm", check="both-are-installed"),
     incident("seed: an upgrade that breaks", {"/opt/pack": PACKAGE},
              package("otel", "exec sleep 1000", "sleep 0.4; echo invalid keys: address >&2; exit 1"), "otel",
-             "exit", unit="otel.service", check="upgraded"),
+             "exit", unit="otel.service", check="both-are-installed"),
     incident("seed: a starter", {"foo1.service": "[Service]\nExecStart=/opt/start-foo\nKillMode=process\n"
              "Restart=always\nRestartSec=0.3\n", "/opt/start-foo": "#!/bin/sh\nsleep 7000 &\nsleep 7001\n"},
              start("foo1") + "systemctl restart foo1", "foo1", "request", command="restart foo1", left=1),
