@@ -4,7 +4,8 @@ use super::Place;
 use crate::client::{CommandLine, login_uid, parent};
 use crate::process;
 use hence_ledger::{Client, Text};
-use std::fs;
+use std::fs::{self, File};
+use std::io::Read;
 
 /// Programs that ask a manager for something, or send signals, by their names as the kernel has them.
 pub const ASKING: &[&str] = &[

@@ -176,7 +176,7 @@ ALL = [
              "systemctl start s1.socket; python3 -c 'import socket; s=socket.socket(1); "
              "s.connect(\"/run/s1.sock\")'; sleep 0.5", "s1.service", "traffic", unit="s1.socket"),
     incident("socket, Accept=yes", {"s2.socket": "[Socket]\nListenStream=/run/s2.sock\nAccept=yes\n",
-             "s2@.service": "[Service]\nExecStart=/bin/sleep 3\n"},
+             "s2@.service": "[Service]\nExecStart=/bin/sleep 300\n"},
              "systemctl start s2.socket; python3 -c 'import socket,time; s=socket.socket(1); "
              "s.connect(\"/run/s2.sock\"); time.sleep(1)'; "
              "systemctl list-units --plain --no-legend 's2@*' | cut -d' ' -f1 > /run/s2-name", "@/run/s2-name",
