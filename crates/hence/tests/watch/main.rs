@@ -1,8 +1,8 @@
 //! Incidents under a real systemd that hence watches: `watch.py` beside this file boots it as process 1 of
 //! its own namespaces. As root, where systemd, journald and Python are; else it says that it is skipped.
 //!
-//! A few incidents by default; all of them, and again without each source, with `HENCE_INCIDENTS=all`, and again
-//! under the systemd of another Debian whose root `HENCE_INCIDENTS_ROOT` names (one made by debootstrap).
+//! A few incidents by default; all of them, and again without each source, with `HENCE_INCIDENTS=all`; then
+//! under the systemd of another Debian too, whose root `HENCE_INCIDENTS_ROOT` names (debootstrap makes one).
 
 mod churn;
 
