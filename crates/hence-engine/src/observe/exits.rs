@@ -154,7 +154,8 @@ impl Observer {
         }
         // Nobody ends itself so; without that source the sender can be anybody.
         if killed && exit.status == SIGKILL && !self.sources.trace {
-            let what = "without tracepoints it was not seen who sent the signal, or whether memory was lacking";
+            let what =
+                "without tracepoints it was not seen who sent the signal, or whether memory was lacking";
             let fact = Fact::Unknown { ruled_out: what.into() };
             let record = self.record(at, Some(name), Vec::new(), Certainty::Observed, fact);
             return vec![(record, Certainty::Observed)];
