@@ -48,6 +48,10 @@ pub struct Observer {
     known: BTreeSet<Text>,
     /// Changes of the unit's own kind, which come before those of all units.
     halves: BTreeMap<String, Change>,
+    /// How often units were started again by themselves, of those that were.
+    restarts: BTreeMap<Text, u32>,
+    /// Units that were just now said to be: their next job is the restart, and needs no question.
+    restarting: BTreeSet<Text>,
     seen: VecDeque<What>,
     /// The manager reads its configuration again.
     reloading: bool,
@@ -144,7 +148,11 @@ impl Observer {
                 let Some(Value::Uint32(id)) = signal.body.first() else { return };
                 let unit: Text = text(2).into();
                 self.want_new(&unit);
+                let restarts = self.restarting.remove(&unit);
                 self.seen.push_back(What::JobNew(*id, unit));
+                if restarts {
+                    return self.seen.push_back(What::JobIs(*id, JobType::Restart));
+                }
                 let body = vec![JOB.into(), "JobType".into()];
                 let serial = self.client.call(job_path(*id), PROPERTIES, "Get", body);
                 self.questions.insert(serial, Question::JobType(*id));
@@ -161,6 +169,8 @@ impl Observer {
                 self.halves.remove(&unit_path(&name));
                 self.known.remove(&name);
                 self.unread.retain(|known| *known != name);
+                self.restarts.remove(&name);
+                self.restarting.remove(&name);
                 self.seen.push_back(What::Forgotten(name));
             }
             "Reloading" => {
@@ -184,12 +194,29 @@ impl Observer {
         // Those of the kind come first, those that all units have follow at once.
         if interface == UNIT {
             self.want_new(&name);
-            self.seen.push_back(What::Changed(name.as_str().into(), Box::new(change)));
+            let name: Text = name.as_str().into();
+            self.count_restarts(&name, &change);
+            self.seen.push_back(What::Changed(name, Box::new(change)));
         } else {
             if self.halves.len() >= HALVES_MAX {
                 self.halves.pop_first();
             }
             self.halves.insert(path.to_owned(), change);
+        }
+    }
+
+    /// The manager counts a restart when it queues the job for it, and tells the count first.
+    fn count_restarts(&mut self, name: &Text, change: &Change) {
+        let Some(count) = change.restarts else { return };
+        if self.restarts.len() >= WAITING_MAX {
+            self.restarts.clear();
+        }
+        let before = self.restarts.insert(name.clone(), count);
+        let waits = change.sub.as_deref().is_some_and(|sub| sub.starts_with("auto-restart"));
+        if before.is_some_and(|before| count == before + 1) && waits {
+            self.restarting.insert(name.clone());
+        } else {
+            self.restarting.remove(name);
         }
     }
 

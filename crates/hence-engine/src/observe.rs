@@ -370,6 +370,7 @@ impl Observer {
             | What::Bus(_)
             | What::JobIs(..)
             | What::Asked(_)
+            | What::Passed { .. }
             | What::Signalled { .. }
             | What::OomKill { .. }
             | What::Ended { .. } => {}

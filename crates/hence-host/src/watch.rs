@@ -16,7 +16,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// What a descriptor is waited for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,8 +32,20 @@ pub struct Turn {
 /// Waits for many descriptors at once.
 pub struct Turns {
     epoll: OwnedFd,
+    /// Those alone that are looked at without delay, also where there is much to do.
+    urgent: OwnedFd,
     events: Vec<epoll::Event>,
+    /// Turns since a moment, to tell whether there is much to do.
+    counted: u32,
+    since: Instant,
+    busy: bool,
 }
+
+/// Turns in so much time that are much.
+const MANY: u32 = 30;
+const MANY_IN: Duration = Duration::from_millis(100);
+/// How long what is not urgent is gathered then.
+const GATHER: Duration = Duration::from_millis(5);
 
 impl Turns {
     /// Nothing is waited for yet.
@@ -42,7 +54,9 @@ impl Turns {
     /// What epoll_create(2) says.
     pub fn new() -> io::Result<Turns> {
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
-        Ok(Turns { epoll, events: Vec::with_capacity(64) })
+        let urgent = epoll::create(epoll::CreateFlags::CLOEXEC)?;
+        let (events, since) = (Vec::with_capacity(64), Instant::now());
+        Ok(Turns { epoll, urgent, events, counted: 0, since, busy: false })
     }
 
     /// Waits for this one too: always for reading, for writing where that is wanted.
@@ -64,16 +78,37 @@ impl Turns {
         self.epoll.as_fd()
     }
 
+    /// Waits for this one for reading, and looks at it at once also where there is much to do.
+    ///
+    /// # Errors
+    /// What epoll_ctl(2) says.
+    pub fn add_urgent(&self, fd: impl AsFd, token: u64) -> io::Result<()> {
+        self.add(&fd, token, false)?;
+        Ok(epoll::add(&self.urgent, fd.as_fd(), epoll::EventData::new_u64(token), epoll::EventFlags::IN)?)
+    }
+
     /// Waits no longer for this one.
     pub fn remove(&self, fd: impl AsFd) {
         let _ = epoll::delete(&self.epoll, fd.as_fd());
     }
 
-    /// Waits, at most that long where a time is given.
+    /// Waits, at most that long where a time is given. Where there is much to do, what comes within a few
+    /// milliseconds is taken together: to be woken costs more than what there is to be done then.
     ///
     /// # Errors
     /// What epoll_wait(2) says.
     pub fn wait(&mut self, most: Option<Duration>) -> io::Result<Vec<Turn>> {
+        if self.since.elapsed() >= MANY_IN {
+            self.busy = self.counted >= MANY;
+            (self.counted, self.since) = (0, Instant::now());
+        }
+        if self.busy {
+            let pause = most.map_or(GATHER, |most| most.min(GATHER));
+            let urgent = [rustix::event::PollFd::new(&self.urgent, rustix::event::PollFlags::IN)];
+            let timeout = rustix::event::Timespec { tv_sec: 0, tv_nsec: pause.subsec_nanos() as _ };
+            let _ = rustix::event::poll(&mut { urgent }, Some(&timeout));
+        }
+        self.counted += 1;
         let timeout = most
             .map(|d| rustix::event::Timespec { tv_sec: d.as_secs() as _, tv_nsec: d.subsec_nanos() as _ });
         self.events.clear();
@@ -103,12 +138,14 @@ pub struct Place {
     pub groups: Option<PathBuf>,
     /// How many pid namespaces lie between ours and its.
     pub depth: usize,
+    /// Its pid namespace, where that is not ours.
+    space: Option<PathBuf>,
 }
 
 impl Place {
     /// This machine.
     pub fn here() -> Place {
-        Place { root: PathBuf::from("/"), groups: hierarchy(), depth: 0 }
+        Place { root: PathBuf::from("/"), groups: hierarchy(), depth: 0, space: None }
     }
 
     /// The machine whose process 1 is our process `leader`.
@@ -129,6 +166,7 @@ impl Place {
             root: PathBuf::from(format!("/proc/{leader}/root")),
             groups: hierarchy().map(|root| root.join(above)),
             depth: pids.len() - 1,
+            space: (pids.len() > 1).then(|| space_of(leader)).flatten(),
         })
     }
 
@@ -166,7 +204,10 @@ impl Place {
             return Some(pid);
         }
         let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
-        namespaced(&status).get(self.depth).copied()
+        let there = namespaced(&status).get(self.depth).copied()?;
+        // Containers beside it have processes as deep as its own. What is not to be read of one has ended.
+        let same = space_of(pid).is_none_or(|space| self.space.as_ref() == Some(&space));
+        same.then_some(there)
     }
 
     /// What we call a process that the machine calls so.
@@ -210,6 +251,10 @@ pub fn open_process(pid: u32, start_ticks: u64) -> Option<OwnedFd> {
 fn hierarchy() -> Option<PathBuf> {
     let unified = ["/sys/fs/cgroup/unified", "/sys/fs/cgroup"];
     unified.iter().map(Path::new).find(|root| root.join("cgroup.procs").exists()).map(Path::to_owned)
+}
+
+fn space_of(pid: u32) -> Option<PathBuf> {
+    std::fs::read_link(format!("/proc/{pid}/ns/pid")).ok()
 }
 
 /// What a process is called in each namespace, the outermost first.

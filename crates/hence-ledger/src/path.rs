@@ -137,6 +137,7 @@ fn causes(index: &Index, at: At) -> Vec<(Option<At>, Option<Rule>)> {
                     | Fact::Signalled { .. }
                     | Fact::OomKill { .. }
                     | Fact::SpawnFailed { .. }
+                    | Fact::Unknown { .. }
             ) || is_step(record) && matches!(r.fact, Fact::StateChanged { .. })
         }),
         // Their ends are why they were armed.

@@ -95,6 +95,8 @@ struct Watch {
     prefix: String,
     inputs: Inputs,
     left_over: BTreeMap<u64, LeftOver>,
+    /// What we call them; while an end is waited for the number can't be another's.
+    held: BTreeSet<u32>,
     next_token: u64,
     /// What we call processes of the machine that were seen in control groups.
     here: BTreeMap<u32, u32>,
@@ -109,6 +111,10 @@ struct Watch {
     /// The journal was read up to the present.
     read_back: bool,
     vigil: Vigil,
+    /// Units whose group was looked at since they went down.
+    looked_at: BTreeSet<Text>,
+    /// The kernel is to be told again which ends matter.
+    stale: bool,
     more: bool,
     ended: bool,
 }
@@ -219,6 +225,7 @@ impl Watch {
             prefix,
             inputs: Inputs::default(),
             left_over: BTreeMap::new(),
+            held: BTreeSet::new(),
             next_token: LEFT_OVER,
             here: BTreeMap::new(),
             clients: BTreeSet::new(),
@@ -229,6 +236,8 @@ impl Watch {
             next_record,
             read_back: false,
             vigil,
+            looked_at: BTreeSet::new(),
+            stale: true,
             more: true,
             ended: false,
         };
@@ -244,10 +253,10 @@ impl Watch {
             self.turns.add(lines.descriptor(), JOURNAL, false)?;
         }
         if let Some(connector) = &self.connector {
-            self.turns.add(connector.descriptor(), PROCESSES, false)?;
+            self.turns.add_urgent(connector.descriptor(), PROCESSES)?;
         }
         if let Some(trace) = &self.trace {
-            self.turns.add(trace.descriptor(), TRACE, false)?;
+            self.turns.add_urgent(trace.descriptor(), TRACE)?;
         }
         Ok(())
     }
@@ -274,12 +283,17 @@ impl Watch {
             let observer = &self.observer;
             self.vigil.keep(now, |unit| observer.start_limit(unit));
             self.keep_recorder(now.monotonic_us);
+            self.narrow();
             if !std::mem::replace(&mut said, true) {
                 hence_host::machine::notify(&format!("READY=1\nSTATUS=Watching; {}.", self.sources.line()));
             }
             let most = if self.more { Some(Duration::ZERO) } else { self.rest(now.monotonic_us) };
             match self.turns.wait(most) {
-                Ok(turns) => turns.iter().for_each(|turn| self.turn(turn.token)),
+                Ok(mut turns) => {
+                    // Processes that were executed may be gone soon.
+                    turns.sort_by_key(|turn| !matches!(turn.token, TRACE | PROCESSES));
+                    turns.iter().for_each(|turn| self.turn(turn.token));
+                }
                 Err(error) => {
                     eprintln!("hence: {error}");
                     return;
@@ -436,8 +450,16 @@ impl Watch {
         let began = change.main_pid.is_some_and(|pid| pid != 0);
         let group =
             change.cgroup.clone().filter(|c| !c.is_empty()).or_else(|| self.observer.group(name).cloned());
-        if let Some(cgroup) = group.filter(|_| down || waits || began) {
+        // Whoever is there when it begins was there when it went down, if that was looked at.
+        let fresh = began && !self.looked_at.remove(name);
+        if let Some(cgroup) = group.filter(|_| down || waits || fresh) {
             self.members(now, name, &cgroup, 0);
+            if down || waits {
+                if self.looked_at.len() >= WATCHED {
+                    self.looked_at.clear();
+                }
+                self.looked_at.insert(name.clone());
+            }
         }
         if began && self.place.depth == 0 {
             let command = change.command.clone().or_else(|| self.observer.command(name).map(<[_]>::to_vec));
@@ -454,7 +476,7 @@ impl Watch {
         if !self.groups || name.ends_with(".slice") || &**name == "init.scope" {
             return;
         }
-        let mut found = groups::members(&self.place, cgroup);
+        let mut found = groups::members(&self.place, cgroup, &self.held);
         let aged = |us: u64| aged_us == 0 || us.saturating_add(aged_us) <= now.monotonic_us;
         found.retain(|(_, member)| aged(member.started_us));
         if found.is_empty() {
@@ -468,25 +490,46 @@ impl Watch {
         self.observer.see(Seen { at: now, what: What::Members(name.clone(), members) });
     }
 
-    /// Whether clients are looked for again: seldom where the kernel tells what is executed, which is
-    /// then only
-    /// for those that were gone when it was their turn.
+    /// Whether clients are looked for again: seldom where the kernel tells what is executed.
     fn may_look(&mut self, now: Time) -> bool {
-        let rest = if self.connector.is_some() { 200_000 } else { 20_000 };
+        let told = self.connector.is_some() || self.trace_tells();
+        let rest = if told { 1_000_000 } else { 20_000 };
         let may = now.monotonic_us >= self.looked_us + rest;
         self.looked_us = if may { now.monotonic_us } else { self.looked_us };
         may
     }
 
-    /// Clients that still run; for where the kernel doesn't tell what is executed.
-    fn look_for_clients(&mut self, now: Time) {
-        for pid in people::asking() {
-            self.client(now, pid);
+    fn trace_tells(&self) -> bool {
+        self.trace.as_ref().is_some_and(Trace::tells_executions)
+    }
+
+    /// Tells the kernel which processes' ends matter, and whether executions do that are told elsewhere.
+    fn narrow(&mut self) {
+        if !std::mem::take(&mut self.stale) {
+            return;
+        }
+        if let Some(connector) = &self.connector {
+            let ends_of: Vec<u32> = self.left_over.values().map(|left| left.here).collect();
+            connector.narrow(!self.trace_tells(), &ends_of);
         }
     }
 
-    fn client(&mut self, now: Time, pid: u32) {
-        let Some(stat) = hence_host::stat(pid) else { return };
+    /// Clients that still run; for where the kernel doesn't tell what is executed.
+    fn look_for_clients(&mut self, now: Time) {
+        for pid in people::asking() {
+            self.client(now, pid, None);
+        }
+    }
+
+    /// A client that was executed just now, or is there; `program` is what it executed, where that was told.
+    fn client(&mut self, now: Time, pid: u32, program: Option<&str>) {
+        let Some(stat) = hence_host::stat(pid) else {
+            if let Some(program) = program {
+                let what = What::Passed { pid, program: program.into() };
+                self.observer.see(Seen { at: now, what });
+            }
+            return;
+        };
         if self.clients.contains(&(pid, stat.start_ticks)) {
             return;
         }
@@ -523,8 +566,8 @@ impl Watch {
         for did in found {
             match did {
                 Did::Execute { pid } => {
-                    if people::name(pid).is_some_and(|name| people::ASKING.contains(&&*name)) {
-                        self.client(now, pid);
+                    if people::asks(pid) {
+                        self.client(now, pid, None);
                     }
                 }
                 Did::End { pid, status } => {
@@ -556,6 +599,10 @@ impl Watch {
                     let Some(pid) = self.there(pid).or_else(|| self.place.pid_there(pid)) else { continue };
                     Seen { at: back(at_us), what: What::OomKill { pid: Some(pid), unit: None } }
                 }
+                Traced::Executed { at_us, pid, program } => {
+                    self.client(back(at_us), pid, Some(&program));
+                    continue;
+                }
                 Traced::Lost { events } => Seen { at: now, what: What::Lost { count: events } },
             };
             self.observer.see(seen);
@@ -579,6 +626,8 @@ impl Watch {
 
     fn gone(&mut self, now: Time, token: u64) {
         if let Some(left) = self.left_over.remove(&token) {
+            self.stale = true;
+            self.held.remove(&left.here);
             self.turns.remove(&left.fd);
             let (pid, start_ticks) = (left.there, left.start_ticks);
             self.observer.see(Seen { at: now, what: What::Gone { pid, start_ticks, exit: None } });
@@ -610,6 +659,8 @@ impl Watch {
         self.next_token += 1;
         match opened {
             Some(fd) if self.turns.add(&fd, token, false).is_ok() => {
+                self.stale = true;
+                self.held.insert(here);
                 self.left_over.insert(token, LeftOver { there: pid, here, start_ticks, fd });
             }
             Some(_) => {}

@@ -63,6 +63,7 @@ pub(super) fn change(mut change: Change, properties: &Value) -> Change {
             "ControlPID" => change.control_pid = short(value),
             "NRestarts" => change.restarts = short(value),
             "NAccepted" => change.accepted = short(value),
+            "ExecMainStartTimestampMonotonic" => change.main_began_us = number(value),
             "StateChangeTimestampMonotonic" => change.state_at_us = number(value),
             "InactiveExitTimestampMonotonic" => change.began_us = number(value),
             "LastTriggerUSecMonotonic" => change.triggered_us = number(value),

@@ -13,6 +13,8 @@ use hence_ledger::{Certainty, Client, Exit, JobResult, JobType, SubState, Text, 
 const MEMORY_US: u64 = 20_000_000;
 /// Most pieces of one kind.
 const PIECES: usize = 4096;
+/// Units whose restarts are counted.
+const COUNTED: usize = 65_536;
 /// How long before a job its client may have been executed: it has to be loaded, and may be asked for a
 /// password.
 const CLIENT_US: u64 = 10_000_000;
@@ -66,6 +68,10 @@ pub(super) struct Store {
     exits: VecDeque<(u64, u32, Exit)>,
     /// Executions that failed before the program ran.
     spawns: VecDeque<(u64, Text, String)>,
+    /// How often units were started again by themselves, as was told last.
+    restarts: BTreeMap<Text, u32>,
+    /// Clients that were gone before they could be looked at.
+    passed: VecDeque<(u64, u32, Text)>,
 }
 
 fn push<T>(queue: &mut VecDeque<T>, piece: T) {
@@ -117,6 +123,7 @@ impl Store {
                 let used = alloc::vec::Vec::new();
                 push(&mut self.requests, Request { at_us, asked: *asked, used });
             }
+            What::Passed { pid, program } => push(&mut self.passed, (at_us, pid, program)),
             What::Signalled { signal, pid, sender } => {
                 push(&mut self.signals, Signal { at_us, signal, pid, sender: *sender });
             }
@@ -128,6 +135,9 @@ impl Store {
                 return (message.unit.is_some() && refuses).then_some(seen);
             }
             What::Changed(ref name, ref change) => {
+                if let Some(count) = change.restarts {
+                    self.count_restarts(at_us, name, count, units);
+                }
                 if matches!(name.rsplit('.').next(), Some("timer" | "path" | "socket")) {
                     let known = units.get(name);
                     let elapsed = change.triggered_us.is_some_and(|at| {
@@ -145,6 +155,18 @@ impl Store {
             _ => return Some(seen),
         }
         None
+    }
+
+    /// A restart is counted when it is queued.
+    fn count_restarts(&mut self, at_us: u64, name: &Text, count: u32, units: &BTreeMap<Text, Unit>) {
+        while self.restarts.len() >= COUNTED {
+            self.restarts.pop_first();
+        }
+        let known = self.restarts.insert(name.clone(), count);
+        let known = known.or_else(|| units.get(name).map(|u| u.restarts));
+        if known.is_some_and(|known| known + 1 == count) {
+            push(&mut self.scheduled, (at_us, name.clone()));
+        }
     }
 
     fn is(&mut self, job: u32, job_type: JobType) {
@@ -209,6 +231,17 @@ impl Store {
         Some(self.transactions.get(&a)? == self.transactions.get(&b)?)
     }
 
+    /// Whether somebody was seen to ask for a job of this type.
+    pub fn asks(&self, unit: &Text, job_type: JobType, at_us: u64) -> bool {
+        self.requests.iter().any(|r| {
+            r.asked.units.iter().any(|word| means(word, unit))
+                && makes(r.asked.verb, job_type)
+                && r.at_us <= at_us + SKEW_US
+                && r.at_us + CLIENT_US >= at_us
+                && !r.used.contains(unit)
+        })
+    }
+
     /// Requests that explain a job: those that were seen as calls, else those that command lines tell.
     pub fn requests(&mut self, unit: &Text, job_type: JobType, at_us: u64) -> alloc::vec::Vec<(u64, Asked)> {
         let fits = |r: &Request| {
@@ -229,6 +262,28 @@ impl Store {
                 if !found.iter().any(known) {
                     found.push((request.at_us, request.asked.clone()));
                 }
+            }
+        }
+        // One that left the bus at once may have been seen to be executed: if only one can have been it.
+        let unknown = found.iter().position(|(_, a)| a.client.pid == 0 && a.evidence == Evidence::Call);
+        if let Some(nth) = unknown {
+            let mut others = self.requests.iter().filter(|r| {
+                r.asked.evidence == Evidence::CommandLine
+                    && r.asked.units.iter().any(|word| means(word, unit))
+                    && makes(r.asked.verb, job_type)
+                    && r.at_us <= at_us + SKEW_US
+                    && r.at_us + CALL_US >= at_us
+            });
+            if let (Some(only), None) = (others.next(), others.next()) {
+                found[nth].1.client = only.asked.client.clone();
+                found[nth].1.evidence = Evidence::CommandLine;
+            } else if let (Some((pid, program)), None) = {
+                let mut passed = self.passed(at_us);
+                (passed.next(), passed.next())
+            } {
+                let command = alloc::format!("{program}, gone before it was looked at").into();
+                found[nth].1.client = hence_ledger::Client { pid, command, ..Default::default() };
+                found[nth].1.evidence = Evidence::CommandLine;
             }
         }
         // A caller that was gone when it was looked for may have been seen before.
@@ -340,6 +395,12 @@ impl Store {
         self.exits.iter().rev().find(|(_, ended, _)| *ended == pid).map(|(.., exit)| *exit)
     }
 
+    /// Clients that may have asked just before, and were gone before they could be looked at.
+    pub fn passed(&self, at_us: u64) -> impl Iterator<Item = (u32, &Text)> {
+        let near = move |at: u64| at <= at_us + SKEW_US && at + CALL_US >= at_us;
+        self.passed.iter().filter(move |(at, ..)| near(*at)).map(|(_, pid, program)| (*pid, program))
+    }
+
     /// Forgets what is too old to explain anything.
     pub fn forget(&mut self, now_us: u64) {
         let old = now_us.saturating_sub(MEMORY_US);
@@ -352,6 +413,7 @@ impl Store {
         self.timeouts.retain(|(at, ..)| *at >= old);
         self.exits.retain(|(at, ..)| *at >= old);
         self.spawns.retain(|(at, ..)| *at >= old);
+        self.passed.retain(|(at, ..)| *at >= old);
     }
 }
 
@@ -367,13 +429,20 @@ fn ends(verb: Verb, unit: &str) -> bool {
     }
 }
 
+/// What a line says that refuses a start.
+pub(super) const START_LIMIT: &str = "Start request repeated too quickly";
+
 /// Whether a line refuses a start for its being one too many.
 pub(super) fn is_start_limit(text: &str) -> bool {
-    text.contains("Start request repeated too quickly")
+    text.contains(START_LIMIT)
 }
 
 /// The condition that a line says did not hold, and whether it is an assertion.
 pub(super) fn condition(text: &str) -> Option<(&str, bool)> {
+    // As newer managers say it.
+    if let Some((_, check)) = text.split_once(" skipped, unmet condition check ") {
+        return Some((check, false));
+    }
     let skipped = text.contains("was skipped because") || text.contains("being skipped");
     let asserted = text.contains("Assertion failed") || text.contains("unmet assertion");
     if !skipped && !asserted {

@@ -106,7 +106,11 @@ impl Observer {
         );
         let stops = |t: JobType| matches!(t, JobType::Stop | JobType::Restart | JobType::TryRestart);
         let job = self.job_of(name).or_else(|| self.last_job_of(name, at_us));
-        let job = job.filter(|job| stops(job.job_type) && job.at_us <= at_us + 1_000).map(|job| job.record);
+        // A restart stops the run that there was, not the one that it brings.
+        let began_us = self.units.get(name).map_or(0, |unit| unit.main_began_us);
+        let job =
+            job.filter(|job| stops(job.job_type) && job.at_us <= at_us + 1_000 && began_us <= job.at_us);
+        let job = job.map(|job| job.record);
         if now.result == UnitResult::Watchdog && killed && exit.status == SIGABRT && !on_its_way {
             let deadline = self.deadline_reached(at, name, now);
             return deadline
@@ -147,6 +151,14 @@ impl Observer {
             && let Some(record) = self.deadline_reached(at, name, now)
         {
             return vec![self.signal_sent(at, name, record, exit, SignalReason::Stop)];
+        }
+        // Nobody ends itself so; without that source the sender can be anybody.
+        if killed && exit.status == SIGKILL && !self.sources.trace {
+            let what =
+                "without tracepoints it was not seen who sent the signal, or whether memory was lacking";
+            let fact = Fact::Unknown { ruled_out: what.into() };
+            let record = self.record(at, Some(name), Vec::new(), Certainty::Observed, fact);
+            return vec![(record, Certainty::Observed)];
         }
         match step_of(exit.status).filter(|_| exit.kind == ExitKind::Exited) {
             Some(step) => self.not_executed(at, name, step),

@@ -8,6 +8,7 @@ use super::evidence::came_to_nothing;
 use super::seen::{Change, Seen, What};
 use super::{Job, Observer};
 use crate::Time;
+use crate::job::is_up;
 use alloc::{collections::BTreeSet, vec, vec::Vec};
 use hence_ledger::{ActiveState, Cause, Certainty, Fact, JobResult, JobType, RecordId, Rule, SubState, Text};
 use hence_unit::{Atom, DependencyKind};
@@ -87,8 +88,8 @@ impl Observer {
         let all = [(at, job, unit)].into_iter().chain(self.waiting.iter().filter_map(fresh));
         for (at, id, unit) in all.collect::<Vec<_>>() {
             if !self.jobs.contains_key(&id) && near.iter().all(|n| n.id != id) {
-                let told = self.store.type_of(id);
-                let job_type = told.unwrap_or_else(|| self.likely_type(&unit));
+                let told = self.store.type_of(id).map(|told| self.whole_type(&unit, told));
+                let job_type = told.unwrap_or_else(|| self.likely_type(&unit, id, at));
                 near.push(New { id, at, unit, job_type, guessed: told.is_none(), record: RecordId(0) });
             }
         }
@@ -156,12 +157,42 @@ impl Observer {
         }
     }
 
-    /// What a job most likely is, where nobody says.
-    fn likely_type(&self, unit: &str) -> JobType {
-        match self.units.get(unit) {
-            Some(u) if u.sub == SubState::AutoRestart => JobType::Restart,
-            Some(u) if matches!(u.active, ActiveState::Active | ActiveState::Reloading) => JobType::Stop,
-            _ => JobType::Start,
+    /// Of a restart that was asked about late only the second half was told: what is up is not started.
+    fn whole_type(&self, unit: &str, told: JobType) -> JobType {
+        let up = self.units.get(unit).is_some_and(|u| u.active == ActiveState::Active);
+        if told == JobType::Start && up { JobType::Restart } else { told }
+    }
+
+    /// What a job most likely is, where nobody says: by what the unit was, and by what became of it.
+    fn likely_type(&self, name: &Text, job: u32, at: Time) -> JobType {
+        let Some(unit) = self.units.get(name) else { return JobType::Start };
+        if unit.sub == SubState::AutoRestart {
+            return JobType::Restart;
+        }
+        if !matches!(unit.active, ActiveState::Active | ActiveState::Reloading) {
+            return JobType::Start;
+        }
+        let (mut active, mut run, mut over) = (unit.active, unit.invocation, false);
+        for seen in &self.waiting {
+            match &seen.what {
+                What::JobRemoved(id, ..) if *id == job => {
+                    over = true;
+                    break;
+                }
+                What::Changed(of, change) if of == name => {
+                    active = change.active.unwrap_or(active);
+                    run = change.invocation.filter(|id| id.0 != [0; 16]).or(run);
+                }
+                _ => {}
+            }
+        }
+        let asked = |job_type| self.store.asks(name, job_type, at.monotonic_us);
+        let restarts = asked(JobType::Restart) && !asked(JobType::Stop);
+        match () {
+            () if over && run != unit.invocation => JobType::Restart,
+            () if over && is_up(active) && active == unit.active => JobType::Reload,
+            () if !over && restarts => JobType::Restart,
+            () => JobType::Stop,
         }
     }
 

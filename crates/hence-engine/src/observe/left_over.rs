@@ -1,11 +1,11 @@
 //! Processes that outlive the run that they belong to.
 
-use super::seen::Member;
+use super::seen::{Member, What};
 use super::{Observer, Wanted};
 use crate::Time;
 use crate::job::is_down;
 use alloc::{vec, vec::Vec};
-use hence_ledger::{Cause, Certainty, Exit, Fact, LeftOver, SubState, Text};
+use hence_ledger::{Cause, Certainty, Exit, Fact, Invocation, LeftOver, SubState, Text};
 use hence_unit::config::KillMode;
 
 /// Processes that one record names.
@@ -17,11 +17,22 @@ impl Observer {
     /// Who is in a unit's control group now.
     pub(super) fn members(&mut self, at: Time, name: &Text, members: Vec<Member>) {
         let started = self.started;
+        // The run that is told of after this is nobody's left-over, though it may be in the group already.
+        let next: Vec<(Option<u32>, Option<Invocation>)> = self
+            .waiting
+            .iter()
+            .filter_map(|seen| match &seen.what {
+                What::Changed(of, change) if of == name => Some((change.main_pid, change.invocation)),
+                _ => None,
+            })
+            .collect();
         let Some(unit) = self.units.get_mut(name) else { return };
         let down = is_down(unit.active) || unit.sub == SubState::AutoRestart;
         let (current, began_us) = (unit.invocation, unit.began_us);
         let is_left = |m: &Member| match (down, m.invocation, current) {
-            (true, ..) => true,
+            (true, Some(of), Some(current)) if of == current => true,
+            // By the time that the group was read the next run may have begun.
+            (true, ..) => unit.state_at_us == 0 || m.started_us + TICK_US < unit.state_at_us,
             // The environment of a process says whose it is, but for those that cleared it.
             (false, Some(of), Some(current)) => of != current,
             _ => m.started_us + TICK_US < began_us,
@@ -30,10 +41,17 @@ impl Observer {
         let control = |m: &Member| m.process.pid == unit.control_pid && unit.control_pid != 0;
         // The manager's own child that is about to execute a command: its pid is told in a moment.
         let about_to = |m: &Member| m.process.command.starts_with('(') && m.process.command.ends_with(')');
+        let current_run = unit.invocation;
+        let comes = |m: &Member| {
+            next.iter().any(|(pid, run)| {
+                *pid == Some(m.process.pid) || run.is_some() && *run == m.invocation && *run != current_run
+            })
+        };
         let fresh = |m: &Member| !unit.left_over.contains_key(&(m.process.pid, m.process.start_ticks));
+        let stays = |m: &Member| is_left(m) && !own(m) && !control(m) && !about_to(m) && !comes(m);
         let left: Vec<&Member> = members
             .iter()
-            .filter(|m| is_left(m) && !own(m) && !control(m) && !about_to(m) && fresh(m))
+            .filter(|m| stays(m) && fresh(m))
             .collect();
         if left.is_empty() {
             return;

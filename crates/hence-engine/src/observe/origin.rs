@@ -15,6 +15,8 @@ use hence_unit::DependencyKind as K;
 
 /// What followed from a change of state came within this time, in microseconds.
 const FOLLOWS_US: u64 = 1_500_000;
+/// Clients that passed unseen and are named.
+const PASSED: usize = 4;
 /// Directives that say what a unit of these kinds waits for.
 const LISTENS: [&str; 9] = [
     "ListenStream",
@@ -135,7 +137,7 @@ impl Observer {
         }
         if causes.is_empty() {
             let what = format!("a {job_type} job of {name} was queued");
-            let fact = Fact::Unknown { ruled_out: self.ruled_out(&what).into() };
+            let fact = Fact::Unknown { ruled_out: self.ruled_out(&what, at.monotonic_us).into() };
             let record = self.record(at, Some(name), Vec::new(), Certainty::Observed, fact);
             return (vec![Cause { record, rule: None }], Certainty::Observed);
         }
@@ -143,9 +145,14 @@ impl Observer {
     }
 
     /// What was ruled out, and what could not be looked at.
-    pub(super) fn ruled_out(&self, what: &str) -> String {
+    pub(super) fn ruled_out(&self, what: &str, at_us: u64) -> String {
         let mut text =
             format!("a timer, a socket, a path, another unit or a client that was seen when {what}");
+        for (pid, program) in self.store.passed(at_us).take(PASSED) {
+            text.push_str(&format!(
+                "; {program} (pid {pid}) ran just then, and was gone before it was looked at"
+            ));
+        }
         for limit in self.sources.limits() {
             text.push_str("; ");
             text.push_str(limit);

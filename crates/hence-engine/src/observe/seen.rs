@@ -48,6 +48,13 @@ pub enum What {
     Said(Box<Message>),
     /// Somebody asked for something.
     Asked(Box<Asked>),
+    /// A program that asks managers for something was executed, and gone before it could be looked at.
+    Passed {
+        /// By which process.
+        pid: u32,
+        /// Which.
+        program: Text,
+    },
     /// A process was sent a signal.
     Signalled {
         /// Signal number.
@@ -125,6 +132,8 @@ pub struct Change {
     pub restarts: Option<u32>,
     /// Of the main process that ended last: pid, when on CLOCK_MONOTONIC in microseconds, how.
     pub main_exit: Option<(u32, u64, Exit)>,
+    /// ExecMainStartTimestampMonotonic: when that one, or the one that runs, began.
+    pub main_began_us: Option<u64>,
     /// StateChangeTimestampMonotonic
     pub state_at_us: Option<u64>,
     /// InactiveExitTimestampMonotonic: when the current run began.

@@ -1,6 +1,6 @@
 //! Changes of a unit's properties: what they say that happened, and what led to it.
 
-use super::evidence::{condition, is_start_limit};
+use super::evidence::{START_LIMIT, condition, is_start_limit};
 use super::seen::{Change, Message};
 use super::unit::{Unit, sub_state};
 use super::{Observer, Wanted};
@@ -68,6 +68,8 @@ impl Unit {
         self.restarts = change.restarts.unwrap_or(self.restarts);
         self.exit_at_us = change.main_exit.map_or(self.exit_at_us, |(_, at, _)| at.max(self.exit_at_us));
         self.began_us = change.began_us.filter(|at| *at != 0).unwrap_or(self.began_us);
+        self.main_began_us = change.main_began_us.unwrap_or(self.main_began_us);
+        self.state_at_us = change.state_at_us.unwrap_or(self.state_at_us);
         self.triggered_us = change.triggered_us.unwrap_or(self.triggered_us);
         self.accepted = change.accepted.unwrap_or(self.accepted);
         if let Some(cgroup) = change.cgroup.clone().filter(|c| !c.is_empty()) {
@@ -207,6 +209,17 @@ impl Observer {
         ended: Option<RecordId>,
     ) -> (Vec<Cause>, Certainty) {
         let one = |record| vec![Cause { record, rule: None }];
+        // The manager says so in the journal; its result says no less.
+        if now.result == UnitResult::StartLimitHit && now.to_active == ActiveState::Failed {
+            let refused = self.units.get(name).and_then(|u| u.refused);
+            if refused.is_none_or(|(then, _)| then + 2_000_000 < at.monotonic_us) {
+                let text = START_LIMIT.into();
+                self.said(at, Message { unit: Some(name.clone()), text, ..Message::default() });
+            }
+            if let Some((_, record)) = self.units.get(name).and_then(|u| u.refused) {
+                return (one(record), Certainty::Observed);
+            }
+        }
         if let Some(record) = ended {
             return (one(record), Certainty::Observed);
         }
@@ -218,6 +231,18 @@ impl Observer {
                 return (one(record), Certainty::Observed);
             }
             if let Some(record) = self.ended_otherwise(at, name, now) {
+                return (one(record), Certainty::Observed);
+            }
+            // That it was asked to start is no reason for it to fail.
+            let process =
+                matches!(now.result, UnitResult::ExitCode | UnitResult::Signal | UnitResult::CoreDump);
+            if process && !self.sources.journal {
+                let what = alloc::format!(
+                    "{name} failed ({}): a process beside its main one ended so, which and how was not told",
+                    now.result
+                );
+                let fact = Fact::Unknown { ruled_out: self.ruled_out(&what, at.monotonic_us).into() };
+                let record = self.record(at, Some(name), Vec::new(), Certainty::Observed, fact);
                 return (one(record), Certainty::Observed);
             }
         }
@@ -250,7 +275,7 @@ impl Observer {
             return (one(record), Certainty::Inferred);
         }
         let what = alloc::format!("{name} became {} ({}) without a job", now.to_active, now.to);
-        let fact = Fact::Unknown { ruled_out: self.ruled_out(&what).into() };
+        let fact = Fact::Unknown { ruled_out: self.ruled_out(&what, at.monotonic_us).into() };
         (one(self.record(at, Some(name), Vec::new(), Certainty::Observed, fact)), Certainty::Observed)
     }
 

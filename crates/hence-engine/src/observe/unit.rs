@@ -23,8 +23,12 @@ pub(super) struct Unit {
     pub restarts: u32,
     /// When the main process that ended last did, in microseconds.
     pub exit_at_us: u64,
+    /// When the main process that was told last began, in microseconds.
+    pub main_began_us: u64,
     /// When the current run began, in microseconds.
     pub began_us: u64,
+    /// When it took its current state, in microseconds.
+    pub state_at_us: u64,
     pub triggered_us: u64,
     pub accepted: u32,
     pub cgroup: Option<Text>,
@@ -60,7 +64,9 @@ impl Unit {
             control_pid: 0,
             restarts: 0,
             exit_at_us: 0,
+            main_began_us: 0,
             began_us: 0,
+            state_at_us: 0,
             triggered_us: 0,
             accepted: 0,
             cgroup: None,

@@ -82,6 +82,58 @@ pub fn open() -> io::Result<OwnedFd> {
     Ok(socket)
 }
 
+/// Most processes whose ends can be told from others' by the kernel; a program has at most 4096 steps.
+const NAMED_MAX: usize = 1500;
+
+/// Has the kernel keep for us only what matters: executions, where they are wanted, and the ends of these
+/// processes. What it leaves out costs no wakeup.
+///
+/// # Errors
+/// What setsockopt(2) says; all is told then, as before.
+pub fn narrow(socket: BorrowedFd<'_>, executions: bool, ends_of: &[u32]) -> io::Result<()> {
+    let mut program = program(executions, ends_of);
+    let filter = libc::sock_fprog { len: program.len() as u16, filter: program.as_mut_ptr() };
+    let size = size_of::<libc::sock_fprog>() as libc::socklen_t;
+    let (level, name) = (libc::SOL_SOCKET, libc::SO_ATTACH_FILTER);
+    // SAFETY: `filter` and the steps that it points to live through the call, which copies them.
+    let result =
+        unsafe { libc::setsockopt(socket.as_raw_fd(), level, name, (&raw const filter).cast(), size) };
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+/// The steps of [`narrow`]: what (of the event), the thread and its process are words behind the headers.
+fn program(executions: bool, ends_of: &[u32]) -> Vec<libc::sock_filter> {
+    const LOAD: u16 = (libc::BPF_LD | libc::BPF_W | libc::BPF_ABS) as u16;
+    const EQUAL: u16 = (libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K) as u16;
+    const SAME: u16 = (libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_X) as u16;
+    const RETURN: u16 = (libc::BPF_RET | libc::BPF_K) as u16;
+    const KEEP: u16 = (libc::BPF_MISC | libc::BPF_TAX) as u16;
+    let step = |code, jt, jf, k| libc::sock_filter { code, jt, jf, k };
+    let (all, nothing) = (step(RETURN, 0, 0, u32::MAX), step(RETURN, 0, 0, 0));
+    // Words are loaded as the network has them.
+    let word = |value: u32| u32::from_be_bytes(value.to_ne_bytes());
+    let at = |offset: usize| step(LOAD, 0, 0, (HEADERS + offset) as u32);
+    let mut steps = vec![
+        at(0),
+        step(EQUAL, 0, 1, word(EXEC)),
+        if executions { all } else { nothing },
+        step(EQUAL, 1, 0, word(EXIT)),
+        nothing,
+        at(20),
+        step(KEEP, 0, 0, 0),
+        at(16),
+        step(SAME, 1, 0, 0),
+        nothing,
+    ];
+    if ends_of.len() > NAMED_MAX {
+        steps.push(all);
+    } else {
+        steps.extend(ends_of.iter().flat_map(|pid| [step(EQUAL, 0, 1, word(*pid)), all]));
+        steps.push(nothing);
+    }
+    steps
+}
+
 /// Takes what there is. `Ok(true)`: there may be more.
 ///
 /// # Errors
@@ -130,6 +182,48 @@ fn parse(mut bytes: &[u8], found: &mut Vec<Did>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// What the steps make of a message.
+    fn takes(steps: &[libc::sock_filter], message: &[u8]) -> bool {
+        let (mut a, mut x, mut next) = (0u32, 0u32, 0usize);
+        loop {
+            let step = &steps[next];
+            next += 1;
+            match u32::from(step.code) {
+                0x20 => {
+                    let at = step.k as usize;
+                    a = u32::from_be_bytes(message[at..at + 4].try_into().unwrap());
+                }
+                0x15 => next += usize::from(if a == step.k { step.jt } else { step.jf }),
+                0x1d => next += usize::from(if a == x { step.jt } else { step.jf }),
+                0x07 => x = a,
+                0x06 => return step.k != 0,
+                other => panic!("{other:#x}"),
+            }
+        }
+    }
+
+    #[test]
+    fn the_kernel_leaves_out_what_does_not_matter() {
+        let message = |what: u32, thread: u32, process: u32| {
+            let mut bytes = vec![0u8; HEADERS + 40];
+            bytes[HEADERS..HEADERS + 4].copy_from_slice(&what.to_ne_bytes());
+            bytes[HEADERS + 16..HEADERS + 20].copy_from_slice(&thread.to_ne_bytes());
+            bytes[HEADERS + 20..HEADERS + 24].copy_from_slice(&process.to_ne_bytes());
+            bytes
+        };
+        let steps = program(true, &[70_000, 9]);
+        assert!(takes(&steps, &message(EXEC, 5, 5)));
+        assert!(takes(&steps, &message(EXIT, 9, 9)));
+        assert!(takes(&steps, &message(EXIT, 70_000, 70_000)));
+        assert!(!takes(&steps, &message(EXIT, 10, 9)), "a thread of it");
+        assert!(!takes(&steps, &message(EXIT, 8, 8)));
+        assert!(!takes(&steps, &message(1, 9, 9)), "a fork");
+        assert!(!takes(&program(false, &[]), &message(EXEC, 5, 5)));
+        let many: Vec<u32> = (1..=NAMED_MAX as u32 + 1).collect();
+        assert!(takes(&program(false, &many), &message(EXIT, 99_999, 99_999)), "too many to be named");
+        assert!(program(true, &many[1..]).len() <= 4096);
+    }
 
     #[test]
     fn messages_are_cut_out_of_datagrams() {

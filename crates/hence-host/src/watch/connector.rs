@@ -1,6 +1,6 @@
 //! The process connector as a source. What a process executes is looked at at once: it may be gone soon.
 
-use crate::sys::connector::{Did, open, receive};
+use crate::sys::connector::{Did, narrow, open, receive};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
@@ -22,6 +22,12 @@ impl Connector {
             return Err(io::Error::new(io::ErrorKind::Unsupported, text));
         }
         Ok(Connector { socket: open()? })
+    }
+
+    /// From now on only executions, where they are wanted, and the ends of these processes are told. A kernel
+    /// that can't leave out the others goes on to tell them.
+    pub fn narrow(&self, executions: bool, ends_of: &[u32]) {
+        let _ = narrow(self.socket.as_fd(), executions, ends_of);
     }
 
     /// What to wait for.

@@ -3,6 +3,7 @@
 use super::Place;
 use crate::process;
 use hence_engine::observe::seen::Member;
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
@@ -11,12 +12,14 @@ const MEMBERS: usize = 8192;
 /// How deep control groups of a unit are looked into.
 const DEPTH: usize = 8;
 
-/// The processes of a unit and of what it has below, each with what we call it.
-pub fn members(place: &Place, cgroup: &str) -> Vec<(u32, Member)> {
+/// The processes of a unit and of what it has below, each with what we call it; but for those that are known:
+/// of thousands that are left behind only the new ones are looked at.
+pub fn members(place: &Place, cgroup: &str, known: &BTreeSet<u32>) -> Vec<(u32, Member)> {
     let mut pids = Vec::new();
     if let Some(folder) = place.group(cgroup) {
         collect(&folder, DEPTH, &mut pids);
     }
+    pids.retain(|pid| !known.contains(pid));
     pids.into_iter().take(MEMBERS).filter_map(|pid| Some((pid, describe(place, pid)?))).collect()
 }
 

@@ -4,7 +4,8 @@ use super::Place;
 use crate::client::{CommandLine, login_uid, parent};
 use crate::process;
 use hence_ledger::{Client, Text};
-use std::fs;
+use std::fs::{self, File};
+use std::io::Read;
 
 /// Programs that ask a manager for something, or send signals, by their names as the kernel has them.
 pub const ASKING: &[&str] = &[
@@ -33,8 +34,16 @@ pub fn name(pid: u32) -> Option<String> {
 
 /// Processes whose program is one that asks.
 pub fn asking() -> Vec<u32> {
-    let asks = |pid: &u32| name(*pid).is_some_and(|name| ASKING.contains(&&*name));
-    process::processes().into_iter().filter(asks).collect()
+    process::processes().into_iter().filter(|pid| asks(*pid)).collect()
+}
+
+/// Whether a process' program is one that asks. Cheap: it is asked of every process.
+pub fn asks(pid: u32) -> bool {
+    // As many bytes as a name has.
+    let mut bytes = [0u8; 16];
+    let read = File::open(format!("/proc/{pid}/comm")).and_then(|mut file| file.read(&mut bytes));
+    let name = bytes[..read.unwrap_or(0)].trim_ascii_end();
+    ASKING.iter().any(|asking| asking.as_bytes() == name)
 }
 
 /// Who a process is; `None` where it is gone or belongs to another machine.

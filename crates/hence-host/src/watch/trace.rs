@@ -1,6 +1,7 @@
 //! The kernel's tracepoints of signals and of kills for lack of memory, in an instance of our own: what
 //! others trace is not touched, and it is removed at the end.
 
+use super::people::ASKING;
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::os::fd::{AsFd, BorrowedFd};
@@ -37,6 +38,15 @@ pub enum Traced {
         /// Which.
         pid: u32,
     },
+    /// A program of those that ask a manager for something was executed.
+    Executed {
+        /// When.
+        at_us: u64,
+        /// By which process.
+        pid: u32,
+        /// Which.
+        program: String,
+    },
     /// Some was lost.
     Lost {
         /// How much.
@@ -50,6 +60,7 @@ pub struct Trace {
     folder: PathBuf,
     pipe: File,
     pending: Vec<u8>,
+    tells_executions: bool,
 }
 
 impl Trace {
@@ -60,6 +71,7 @@ impl Trace {
     pub fn open() -> io::Result<Trace> {
         let root = ROOTS.iter().map(Path::new).find(|root| root.join("instances").is_dir());
         let root = root.ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, "tracefs is not mounted"))?;
+        clear(&root.join("instances"));
         let folder = root.join("instances").join(format!("hence-{}", std::process::id()));
         match fs::create_dir(&folder) {
             Err(e) if e.kind() != io::ErrorKind::AlreadyExists => return Err(e),
@@ -74,15 +86,29 @@ impl Trace {
 
     fn begin(folder: &Path) -> io::Result<Trace> {
         let write = |file: &str, text: &str| fs::write(folder.join(file), text);
+        let mut tells_executions = false;
         write("trace_clock", "mono")?;
         let _ = write("buffer_size_kb", "256");
         write("events/signal/signal_generate/filter", FILTER)?;
         write("events/signal/signal_generate/enable", "1")?;
         let _ = write("events/oom/mark_victim/enable", "1");
+        let named: Vec<String> = ASKING.iter().map(|name| format!("filename ~ \"*{name}\"")).collect();
+        // Without its filter every execution would be told.
+        if write("events/sched/sched_process_exec/filter", &named.join(" || ")).is_ok() {
+            write("events/sched/sched_process_exec/enable", "1")?;
+            tells_executions = true;
+        }
+        // Readers are woken by the first event rather than when half of the buffer is full.
+        let _ = write("buffer_percent", "0");
         let nonblock = rustix::fs::OFlags::NONBLOCK.bits() as i32;
         let pipe =
             fs::OpenOptions::new().read(true).custom_flags(nonblock).open(folder.join("trace_pipe"))?;
-        Ok(Trace { folder: folder.to_owned(), pipe, pending: Vec::new() })
+        Ok(Trace { folder: folder.to_owned(), pipe, pending: Vec::new(), tells_executions })
+    }
+
+    /// Whether it tells the execution of programs that ask a manager for something.
+    pub fn tells_executions(&self) -> bool {
+        self.tells_executions
     }
 
     /// What to wait for.
@@ -122,19 +148,37 @@ impl Drop for Trace {
     }
 }
 
+/// Removes what was left by those of ours that were killed. One that is read can't be removed.
+fn clear(instances: &Path) {
+    for name in crate::subfolders(instances) {
+        let pid = name.strip_prefix("hence-").and_then(|pid| pid.parse::<u32>().ok());
+        if pid.is_some_and(|pid| crate::stat(pid).is_none()) {
+            let _ = fs::write(instances.join(&name).join("events/enable"), "0");
+            let _ = fs::remove_dir(instances.join(&name));
+        }
+    }
+}
+
 /// `bash-123     [000] d..1.   123.456789: signal_generate: sig=9 errno=0 code=0 comm=sleep pid=66 ...`
 fn parse(line: &str) -> Option<Traced> {
     if let Some((_, rest)) = line.split_once("[LOST ") {
         let events = rest.split(' ').next()?.parse().ok()?;
         return Some(Traced::Lost { events });
     }
-    let (head, event, rest) = ["signal_generate", "mark_victim"].iter().find_map(|event| {
-        let (head, rest) = line.split_once(&format!(": {event}: "))?;
-        Some((head, *event, rest))
-    })?;
+    let (head, event, rest) =
+        ["signal_generate", "mark_victim", "sched_process_exec"].iter().find_map(|event| {
+            let (head, rest) = line.split_once(&format!(": {event}: "))?;
+            Some((head, *event, rest))
+        })?;
     let (seconds, micros) = head.rsplit(' ').next()?.split_once('.')?;
     let at_us = seconds.parse::<u64>().ok()? * 1_000_000 + micros.parse::<u64>().ok()?;
     let field = |name: &str| rest.split(' ').find_map(|f| f.strip_prefix(name)?.strip_prefix('='));
+    if event == "sched_process_exec" {
+        // `filename=/usr/bin/systemctl pid=66 old_pid=66`; blanks may be in the name.
+        let (program, rest) = rest.strip_prefix("filename=")?.rsplit_once(" pid=")?;
+        let pid = rest.split(' ').next()?.parse().ok()?;
+        return Some(Traced::Executed { at_us, pid, program: program.into() });
+    }
     // The name of the process that is sent the signal may have blanks in it; its pid comes behind.
     let pid = rest.rsplit_once("pid=")?.1.split(' ').next()?.parse().ok()?;
     if event == "mark_victim" {
@@ -159,6 +203,10 @@ mod tests {
         assert_eq!(parse(line), Some(expected));
         let line = "  x-9  [000] ..... 7.000001: mark_victim: pid=5 comm=y total-vm:1kB";
         assert_eq!(parse(line), Some(Traced::OomKill { at_us: 7_000_001, pid: 5 }));
+        let line = " systemctl-77 [001] ..... 8.000002: sched_process_exec: filename=/opt/a b/systemctl \
+                    pid=77 old_pid=77";
+        let program = "/opt/a b/systemctl".to_owned();
+        assert_eq!(parse(line), Some(Traced::Executed { at_us: 8_000_002, pid: 77, program }));
         assert_eq!(parse("CPU:0 [LOST 12 EVENTS]"), Some(Traced::Lost { events: 12 }));
         assert_eq!(parse("nothing"), None);
     }

@@ -141,8 +141,12 @@ impl Bus {
         while let Some((name, who)) = mouth.ear.next_known() {
             let answered = self.waiting.extract_if(.., |(_, call)| call.sender == name);
             for (at, call) in answered.collect::<Vec<_>>() {
-                let Some((pid, uid)) = who else { continue };
-                let who = client(pid).unwrap_or(Client { pid, uid, ..Client::default() });
+                // Who left the bus before it could be asked is not known; that somebody called is.
+                let who =
+                    who.map(|(pid, uid)| client(pid).unwrap_or(Client { pid, uid, ..Client::default() }));
+                let gone =
+                    || Client { command: format!("{name}, gone from the bus").into(), ..Client::default() };
+                let who = who.unwrap_or_else(gone);
                 let units = call.units.iter().map(|unit| unit.as_str().into()).collect();
                 let evidence = Evidence::Call;
                 let asked = Asked { verb: call.verb, mode: call.mode, units, client: who, evidence };

@@ -14,9 +14,10 @@ def service(name, text="", unit="", **more):
 
 
 def incident(name, files, do, ask, kind, *, unit=None, command=None, rule=None, pid_of=None, event=None,
-             needs=None, left=None, what=None):
+             needs=None, left=None, what=None, parent=None, check=None):
+    """`left` 0: nobody must be said to be left behind. `check`: what the script prints where it worked."""
     return {"name": name, "files": files, "do": do, "ask": ask, "kind": kind, "unit": unit, "left": left,
-            "command": command, "rule": rule, "pid_of": pid_of, "event": event, "needs": needs, "what": what}
+            "command": command, "rule": rule, "pid_of": pid_of, "event": event, "needs": needs, "what": what, "parent": parent, "check": check}
 
 
 COLLECTOR = """[Unit]
@@ -175,7 +176,7 @@ ALL = [
              "systemctl start s1.socket; python3 -c 'import socket; s=socket.socket(1); "
              "s.connect(\"/run/s1.sock\")'; sleep 0.5", "s1.service", "traffic", unit="s1.socket"),
     incident("socket, Accept=yes", {"s2.socket": "[Socket]\nListenStream=/run/s2.sock\nAccept=yes\n",
-             "s2@.service": "[Service]\nExecStart=/bin/sleep 3\n"},
+             "s2@.service": "[Service]\nExecStart=/bin/sleep 300\n"},
              "systemctl start s2.socket; python3 -c 'import socket,time; s=socket.socket(1); "
              "s.connect(\"/run/s2.sock\"); time.sleep(1)'; "
              "systemctl list-units --plain --no-legend 's2@*' | cut -d' ' -f1 > /run/s2-name", "@/run/s2-name",
@@ -224,6 +225,81 @@ ALL = [
              "#!/bin/sh\nset -e\nsystemctl --system daemon-reload >/dev/null || true\n"
              "systemctl try-restart a1.service >/dev/null || true\n"},
              start("a1") + "sh /opt/a1.postinst", "a1", "request", command="restart"),
+]
+# A package that brings a service, made by dpkg-deb and installed by apt; its scripts are debhelper's.
+PACKAGE = """#!/bin/bash
+set -e
+name=$1 version=$2 says=$3 d=$(mktemp -d)
+mkdir -p $d/DEBIAN $d/usr/lib/systemd/system $d/opt/$name
+printf '#!/bin/sh\\n%s\\n' "$says" > $d/opt/$name/daemon
+chmod 755 $d $d/opt/$name/daemon
+printf '[Unit]\\nStartLimitIntervalSec=0\\n[Service]\\nExecStart=/opt/%s/daemon\\nRestart=always\\nRestartSec=700ms\\n[Install]\\nWantedBy=multi-user.target\\n' \\
+    $name > $d/usr/lib/systemd/system/$name.service
+printf 'Package: %s\\nVersion: %s\\nArchitecture: all\\nMaintainer: n <n@example.org>\\nDescription: a service\\n' \\
+    $name $version > $d/DEBIAN/control
+cat > $d/DEBIAN/postinst <<'EOF'
+#!/bin/sh
+set -e
+if [ "$1" = configure ] && [ -d /run/systemd/system ]; then
+    deb-systemd-helper enable NAME.service >/dev/null || true
+    systemctl --system daemon-reload >/dev/null || true
+    if [ -n "$2" ]; then _dh_action=restart; else _dh_action=start; fi
+    deb-systemd-invoke $_dh_action NAME.service >/dev/null || true
+fi
+EOF
+cat > $d/DEBIAN/prerm <<'EOF'
+#!/bin/sh
+set -e
+if [ -d /run/systemd/system ] && [ "$1" = remove ]; then deb-systemd-invoke stop NAME.service >/dev/null || true; fi
+EOF
+sed -i s/NAME/$name/ $d/DEBIAN/p*
+chmod 755 $d/DEBIAN/p*
+dpkg-deb --root-owner-group -b $d /tmp/${name}_$version.deb >/dev/null
+"""
+ALLOWED = "printf '#!/bin/sh\nexit 0\n' > /run/allow; chmod 755 /run/allow; " \
+          "[ ! -e /usr/sbin/policy-rc.d ] || mount --bind /run/allow /usr/sbin/policy-rc.d; "
+APT = "DEBIAN_FRONTEND=noninteractive apt-get -q -y --allow-downgrades -o Dpkg::Use-Pty=0 " \
+      "-o DPkg::Lock::Timeout=20 install "
+
+
+def package(name, good, bad):
+    """Two versions of a package are made, and one after the other installed."""
+    pack = f"bash /opt/pack {name}"
+    return (f"{ALLOWED}{pack} 0.43.3 '{good}' && {pack} 0.45.1 '{bad}' && "
+            f"{APT} /tmp/{name}_0.43.3.deb >/run/apt.log 2>&1 && sleep 1.2 && "
+            f"{APT} /tmp/{name}_0.45.1.deb >>/run/apt.log 2>&1 && echo both-are-installed || cat /run/apt.log; sleep 2.5")
+
+
+ALL += [
+    incident("apt upgrades a package", {"/opt/pack": PACKAGE},
+             package("pkgd", "exec sleep 1000", "exec sleep 2000"), "pkgd", "request", unit="pkgd.service",
+             command="restart pkgd.service", parent="postinst", check="both-are-installed", left=0),
+    incident("apt removes a package", {"/opt/pack": PACKAGE}, package("pkgr", "exec sleep 1000", "exec sleep 2000")
+             + "; DEBIAN_FRONTEND=noninteractive apt-get -q -y -o Dpkg::Use-Pty=0 remove pkgr >>/run/apt.log 2>&1",
+             "pkgr", "request", unit="pkgr.service", command="stop pkgr.service", parent="prerm", check="both-are-installed"),
+    incident("seed: an upgrade that breaks", {"/opt/pack": PACKAGE},
+             package("otel", "exec sleep 1000", "sleep 0.4; echo invalid keys: address >&2; exit 1"), "otel",
+             "exit", unit="otel.service", check="both-are-installed"),
+    incident("seed: a starter", {"foo1.service": "[Service]\nExecStart=/opt/start-foo\nKillMode=process\n"
+             "Restart=always\nRestartSec=0.3\n", "/opt/start-foo": "#!/bin/sh\nsleep 7000 &\nsleep 7001\n"},
+             start("foo1") + "systemctl restart foo1", "foo1", "request", command="restart foo1", left=1),
+    incident("seed: KillMode=process, again and again", service(
+             "foo2", "ExecStart=\nExecStart=/bin/sh -c 'sleep 7100 & sleep 0.4; exit 1'\nKillMode=process\n"
+             "Restart=always\nRestartSec=0.3\n", unit="StartLimitIntervalSec=0"),
+             "systemctl start foo2; sleep 4", "foo2", "exit", unit="foo2.service", left=3),
+    incident("seed: TasksMax= is reached", service(
+             "foo3", "ExecStart=\nExecStart=/bin/bash -c 'for i in 1 2 3 4 5 6 7 8; do sleep 7200 & done; "
+             "sleep 0.2; exec sleep 7201'\nKillMode=process\nTasksMax=5\nRestart=always\nRestartSec=0.5\n",
+             unit="StartLimitIntervalSec=0"), "systemctl start foo3; sleep 3; /bin/kill -9 $(systemctl show -P "
+             "MainPID foo3); sleep 2", "foo3", ("exit", "signal"), unit="foo3.service", left=3),
+    incident("seed: asked when the journal is gone", pair("foo4", "Requires", "Restart=no\n", after=True),
+             start("foo4-a") + "systemctl stop foo4-b; sleep 1; journalctl --rotate -q; journalctl -q "
+             "--vacuum-time=1us; systemctl reset-failed", "foo4-a", "request", unit="foo4-b.service",
+             command="stop foo4-b", rule="Requires=foo4-b.service"),
+    incident("late clients on a busy machine", service("late"), start("late") +
+             "for i in 1 2 3 4; do timeout 4 sh -c 'while :; do :; done' & done; sleep 0.3; "
+             "systemctl --no-block stop late; wait; sleep 0.5", "late", "request",
+             command="systemctl --no-block stop late"),
 ]
 LAST = [
     incident("isolate", service("z1"), start("z1") + "systemctl isolate rescue.target; sleep 1", "z1",

@@ -48,13 +48,67 @@ def groups(name):
     return found
 
 
+def put(target, text):
+    """Writes a file; scripts and programs can be executed."""
+    data = text.encode() if isinstance(text, str) else text
+    target.write_bytes(data)
+    if data[:2] == b"#!" or data[:4] == b"\x7fELF":
+        target.chmod(0o755)
+
+
+class Here:
+    """This machine, whose process 1 is a systemd already; for a virtual machine of no other use."""
+
+    def __init__(self, files, hence, scratch=None):
+        self.files, self.hence, self.pid = files, Path(hence).resolve(), 1
+        self.dir = self.keep = Path(tempfile.mkdtemp(prefix="hence-watch-", dir=scratch)).resolve()
+
+    def __enter__(self):
+        for name, text in self.files.items():
+            target = Path("/etc/systemd/system") / name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            put(target, text)
+        put(Path("/run/hence-bin"), self.hence.read_bytes())
+        self.call("systemctl daemon-reload")
+        return self
+
+    def enter(self):
+        return list(CLEAN)
+
+    def call(self, command, timeout=30):
+        """Runs a shell command."""
+        return called(self.enter() + ["bash", "-c", command], timeout)
+
+    def start(self, command):
+        """Begins a shell command."""
+        return subprocess.Popen(self.enter() + ["bash", "-c", command], stdout=subprocess.PIPE, text=True, cwd="/")
+
+    def alive(self):
+        return True
+
+    def __exit__(self, *_):
+        subprocess.run(["rm", "-rf", str(self.dir)])
+
+
+def called(argv, timeout):
+    try:
+        return subprocess.run(argv, capture_output=True, text=True, errors="replace", timeout=timeout,
+                              stdin=subprocess.DEVNULL, cwd="/")
+    except subprocess.TimeoutExpired as e:
+        return subprocess.CompletedProcess(argv, 124, (e.stdout or b"").decode(errors="replace"), "timed out")
+
+
 class Machine:
     """A booted machine; `files` are unit files by name and other files by absolute path."""
 
-    def __init__(self, files, hence, scratch=None):
+    def __init__(self, files, hence, scratch=None, root=None):
+        # Another Debian's root, whose systemd it is then; nothing is written to it.
+        self.root = Path(root).resolve() if root else None
         self.name = f"hence-watch-{os.getpid()}-{time.monotonic_ns() % 10**8}"
         self.files, self.hence = files, Path(hence).resolve()
-        self.dir = Path(tempfile.mkdtemp(prefix="hence-watch-", dir=scratch))
+        self.dir = Path(tempfile.mkdtemp(prefix="hence-watch-", dir=scratch)).resolve()
+        # What is at /run/keep in the machine.
+        self.keep = self.dir / "keep"
         self.cgroups = groups(self.name)
         self.proc = self.pid = self.log = None
 
@@ -71,64 +125,78 @@ class Machine:
             folder.mkdir()
         for name, text in TARGETS.items():
             (usr / name).write_text(text)
+        stock = self.root / "usr/lib/systemd/system" if self.root else STOCK
         for name in TAKEN:
-            if (STOCK / name).exists():
-                (usr / name).write_bytes((STOCK / name).read_bytes())
+            if (stock / name).exists():
+                (usr / name).write_bytes((stock / name).read_bytes())
         placed = []
         for name, text in self.files.items():
             target = rest / str(len(placed)) if name.startswith("/") else etc / name
             if name.startswith("/"):
                 placed.append((target, name))
             target.parent.mkdir(parents=True, exist_ok=True)
-            target.write_text(text)
-            if text.startswith("#!"):
-                target.chmod(0o755)
+            put(target, text)
+        at = self.dir / "scratch/root" if self.root else ""
         if len(self.cgroups) > 1:
             kinds = [c for c in ("pids", "memory") if any(f"/{c}/" in f"{g}" for g in self.cgroups)]
-            mounts = "mount -t tmpfs -o mode=755 tmpfs /sys/fs/cgroup\ncd /sys/fs/cgroup\n" \
+            mounts = f"mount -t tmpfs -o mode=755 tmpfs {at}/sys/fs/cgroup\ncd {at}/sys/fs/cgroup\n" \
                      "mkdir unified systemd\nmount -t cgroup2 cgroup2 unified\n" \
                      "mount -t cgroup -o none,name=systemd systemd systemd\n"
             mounts += "".join(f"mkdir {k}\nmount -t cgroup -o {k} {k} {k}\n" for k in kinds) + "cd /\n"
             rows = "".join(f"{k}\\t1\\t1\\t1\\n" for k in kinds)
-            mounts += f"printf '#subsys_name\\thierarchy\\tnum_cgroups\\tenabled\\n{rows}' >/run/controllers\n" \
-                      "mount --bind /run/controllers /proc/cgroups\n"
+            mounts += f"printf '#subsys_name\\thierarchy\\tnum_cgroups\\tenabled\\n{rows}' >{at}/run/controllers\n" \
+                      f"mount --bind {at}/run/controllers {at}/proc/cgroups\n"
         else:
-            mounts = "mount -t cgroup2 cgroup2 /sys/fs/cgroup\n"
-        copies = "\n".join(f"mkdir -p {shlex.quote(os.path.dirname(n))}; cp -p {t} {shlex.quote(n)}"
+            mounts = f"mount -t cgroup2 cgroup2 {at}/sys/fs/cgroup\n"
+        copies = "\n".join(f"mkdir -p {at}{shlex.quote(os.path.dirname(n))}; cp -p {t} {at}{shlex.quote(n)}"
                            for t, n in placed)
-        masked = " ".join(f"/usr/lib/systemd/{d}" for d in (
+        masked = " ".join(f"{at}/usr/lib/systemd/{d}" for d in (
             "system-generators", "system-environment-generators", "system-preset"))
         upper = self.dir / "scratch"
-        return f"""#!/bin/bash
-set -e
-mount --make-rprivate /
-mount -t proc proc /proc
-mount -t tmpfs tmpfs {upper}
+        if self.root:
+            layers = f"""mkdir {upper}/{{upper,work,tmp,root}}
+mount -t overlay overlay -o lowerdir={self.root},upperdir={upper}/upper,workdir={upper}/work {at}
+mount -t proc proc {at}/proc
+mount --rbind /dev {at}/dev
+mount --rbind /sys {at}/sys
+"""
+            over, tmp = f"cd {at}\npivot_root . mnt\ncd /\numount -l /mnt\n", f"{at}/tmp"
+        else:
+            layers = f"""mount -t proc proc /proc
 for d in {' '.join(FOLDERS)}; do
     mkdir -p {upper}/{{upper,work}}/$d
     mount -t overlay overlay -o lowerdir=/$d,upperdir={upper}/upper/$d,workdir={upper}/work/$d /$d
 done
-umount -R /sys/fs/cgroup
-mount -t tmpfs -o mode=755 tmpfs /run
+"""
+            over, tmp = "", "/tmp"
+        return f"""#!/bin/bash
+set -e
+mount --make-rprivate /
+mount -t tmpfs tmpfs {upper}
+{layers}umount -R {at}/sys/fs/cgroup
+mount -t tmpfs -o mode=755 tmpfs {at}/run
 {mounts}
-mkdir -p /run/lock /run/systemd/system /run/dbus
-mount --bind {etc} /etc/systemd/system
-mount --bind {usr} /usr/lib/systemd/system
-for d in {masked} /etc/systemd/system.conf.d /usr/lib/systemd/system.conf.d; do
+mkdir -p {at}/run/lock {at}/run/systemd/system {at}/run/dbus {at}/etc/systemd/system
+mount --bind {etc} {at}/etc/systemd/system
+mount --bind {usr} {at}/usr/lib/systemd/system
+for d in {masked} {at}/etc/systemd/system.conf.d {at}/usr/lib/systemd/system.conf.d; do
     [ ! -d $d ] || mount -t tmpfs -o mode=755 tmpfs $d
 done
-rm -rf /var/log/journal /var/lib/hence
-mkdir -p /var/log/journal
-cp {self.hence} /run/hence-bin
-mount -t tmpfs -o mode=1777 tmpfs {upper}/work
-echo watched > /etc/hostname; hostname watched
-rm -f /etc/machine-id; echo 0123456789abcdef0123456789abcdef > /etc/machine-id
+rm -rf {at}/var/log/journal {at}/var/lib/hence
+mkdir -p {at}/var/log/journal
+cp {self.hence} {at}/run/hence-bin
+mkdir -p {self.dir}/keep {at}/run/keep
+mount --bind {self.dir}/keep {at}/run/keep
+mkdir -p {upper}/tmp
+mount -t tmpfs -o mode=1777 tmpfs {upper}/tmp
+echo watched > {at}/etc/hostname; hostname watched
+rm -f {at}/etc/machine-id; echo 0123456789abcdef0123456789abcdef > {at}/etc/machine-id
 {copies}
 ip link set lo up 2>/dev/null || true
-mount --move {upper}/work /tmp
-mount --make-rshared /
+mount --move {upper}/tmp {tmp}
+{over}mount --make-rshared /
 exec env -i container=hence-watch PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \\
-    LANG=C.UTF-8 {MANAGER} --unit=multi-user.target
+    LANG=C.UTF-8 {MANAGER} --unit=multi-user.target SYSTEMD_CGROUP_ENABLE_LEGACY_FORCE=1
 """
 
     def boot(self):
@@ -162,12 +230,11 @@ exec env -i container=hence-watch PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:
 
     def call(self, command, timeout=30):
         """Runs a shell command in the machine."""
-        argv = self.enter() + ["bash", "-c", command]
-        try:
-            return subprocess.run(argv, capture_output=True, text=True, errors="replace", timeout=timeout,
-                                  stdin=subprocess.DEVNULL, cwd="/")
-        except subprocess.TimeoutExpired as e:
-            return subprocess.CompletedProcess(argv, 124, (e.stdout or b"").decode(errors="replace"), "timed out")
+        return called(self.enter() + ["bash", "-c", command], timeout)
+
+    def start(self, command):
+        """Begins a shell command in the machine."""
+        return subprocess.Popen(self.enter() + ["bash", "-c", command], stdout=subprocess.PIPE, text=True, cwd="/")
 
     def alive(self):
         return self.proc.poll() is None

@@ -1,19 +1,21 @@
 #!/usr/bin/env python3
 """Incidents under a real systemd that `hence watch` watches, and what it says of them afterwards.
 
-    watch.py --hence target/debug/hence [--without SOURCE]... [--outside] [--only TEXT] [--keep FILE]
+    watch.py --hence target/debug/hence [--without SOURCE]... [--outside | --here] [--only TEXT] [--keep FILE]
+             [--root FOLDER]
 
 Prints a line for each incident: right, partial (the root is among others, or said to be unknown) or wrong;
 then their numbers. Exit status: 0; 1 where an answer is wrong, 77 where the machine can't be had.
 
 `--outside` has hence watch from the host, with the kernel's process connector and tracepoints, which tell
-only the first namespaces; without it hence runs in the machine."""
+only the first namespaces; without it hence runs in the machine. With --here the machine is this one, which
+should be a virtual one of no other use."""
 import argparse, json, os, signal, subprocess, sys, time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
 from incidents import ALL, LAST  # noqa: E402
-from machine import CLEAN, Machine  # noqa: E402
+from machine import Here, Machine  # noqa: E402
 
 
 class Watch:
@@ -21,26 +23,26 @@ class Watch:
 
     def __init__(self, machine, hence, outside, without):
         self.machine, self.outside = machine, outside
-        self.ledger = machine.dir / "ledger"
+        self.ledger = machine.keep / "ledger"
+        here = isinstance(machine, Here)
         options = [w for source in without for w in ("--without", source)]
         out = open(machine.dir / "watch.log", "wb")
-        if outside:
+        if outside or here:
+            watched = [] if here else ["--machine", str(machine.pid)]
             script = "mount -t tracefs tracefs /sys/kernel/tracing 2>/dev/null; exec \"$@\""
-            argv = ["nice", "-n", "-10", "unshare", "-m", "bash", "-c", script, "-", str(hence), "watch", "--machine",
-                    str(machine.pid), "--ledger", str(self.ledger), *options]
+            argv = ["nice", "-n", "-10", "unshare", "-m", "bash", "-c", script, "-", str(hence), "watch", *watched, "--ledger", str(self.ledger), *options]
         else:
-            argv = ["nice", "-n", "-10"] + machine.enter() + ["/run/hence-bin", "watch", "--ledger", str(self.ledger), *options]
+            argv = ["nice", "-n", "-10"] + machine.enter() + \
+                ["/run/hence-bin", "watch", "--ledger", "/run/keep/ledger", *options]
         self.proc = subprocess.Popen(argv, stdout=out, stderr=out, stdin=subprocess.DEVNULL, cwd="/")
         self.hence = hence
         time.sleep(0.5)
         kids = Path(f"/proc/{self.proc.pid}/task/{self.proc.pid}/children")
-        words = kids.read_text().split() if not outside and kids.exists() else []
+        words = kids.read_text().split() if not (outside or here) and kids.exists() else []
         self.pid = int(words[0]) if words else self.proc.pid
 
     def why(self, unit):
         argv = [str(self.hence), "why", "--json", "--ledger", str(self.ledger), unit]
-        if not self.outside and self.machine.alive():
-            argv = self.machine.enter() + ["/run/hence-bin"] + argv[1:]
         done = subprocess.run(argv, capture_output=True, text=True, cwd="/", timeout=60)
         try:
             return json.loads(done.stdout)
@@ -74,10 +76,20 @@ def judge(case, answer):
         return "wrong" if "no record" not in answer["error"] else "partial", False, answer["error"]
     kinds = case["kind"] if isinstance(case["kind"], tuple) else (case["kind"],)
     roots = answer.get("roots", [])
+    spurious = not case["left"] and answer.get("left_behind")
     certain = all(step.get("certainty") == "observed" for step in answer.get("chain", []))
 
+    def gone(root):
+        # Who had left the bus before it could be asked is said to have.
+        return "gone from the bus" in (root.get("command") or "")
+
+    def named(root):
+        # Of a sender that was gone at once the kernel tells the program's name alone.
+        return case["command"] in (root.get("command") or "")
+
     def fits(root):
-        command = case["command"] is None or root["kind"] == "exit" or case["command"] in (root.get("command") or "")
+        only_name = root["kind"] == "signal" and (case["command"] or "").split(" ")[0] == root.get("command")
+        command = case["command"] is None or root["kind"] == "exit" or named(root) or only_name or gone(root)
         unit = case["unit"] is None or root.get("unit") == case["unit"]
         return root["kind"] in kinds and unit and command
 
@@ -94,10 +106,18 @@ def judge(case, answer):
         lacks.append(f"{answer.get('event')} instead of {case['event']}")
     if case["left"] and (answer.get("left_behind") or {}).get("processes", 0) < case["left"]:
         lacks.append(f"{answer.get('left_behind')} left behind")
+    if spurious and case["left"] is not None:
+        lacks.append(f"{spurious.get('processes')} said to be left behind")
     if case["what"] and not any(case["what"] in str(step.get("what")) for step in answer.get("chain", [])):
         lacks.append(f"no {case['what']}")
     if len(good) < len(roots):
         lacks.append(f"{len(roots) - len(good)} other roots")
+    if case["command"] and gone(good[0]):
+        lacks.append("the caller was gone")
+    if case["command"] and good[0]["kind"] == "signal" and not named(good[0]):
+        lacks.append("the sender's name alone")
+    if case["parent"] and case["parent"] not in ((good[0].get("parent") or {}).get("command") or ""):
+        lacks.append(f"not by {case['parent']}, but {good[0].get('parent')}")
     if case["kind"] == ("signal", "exit") and good[0]["kind"] == "exit":
         lacks.append("sender not known")
     return ("partial" if lacks else "right"), certain, "; ".join(lacks + [told])
@@ -108,12 +128,19 @@ def run(cases, args, last):
     for case in cases:
         files.update(case["files"])
     results = []
-    with Machine(files, args.hence, args.scratch) as machine:
+    kind = Here if args.here else Machine
+    more = {} if args.here else {"root": args.root}
+    with kind(files, args.hence, args.scratch, **more) as machine:
         watch = Watch(machine, Path(args.hence).resolve(), args.outside, args.without)
         time.sleep(2.0)
+        print("-- " + machine.call("systemctl --version | head -1").stdout.strip(), flush=True)
         for case in cases:
             began = time.time()
-            machine.call(case["do"], timeout=60)
+            done = machine.call(case["do"], timeout=240)
+            if case["check"] and case["check"] not in done.stdout:
+                results.append((case, "wrong", False, f"it did not happen: {done.stdout[-300:]}{done.stderr[-300:]}"))
+                print(*results[-1][1:], flush=True)
+                continue
             time.sleep(1.8)
             ask = case["ask"]
             if ask.startswith("@"):
@@ -123,6 +150,10 @@ def run(cases, args, last):
                 time.sleep(0.2)
             answer = watch.why(ask)
             results.append((case, *judge(case, answer)))
+            own = " ".join(name for name in case["files"] if not name.startswith("/"))
+            if own and not last:
+                # What goes on for ever would cost those that follow.
+                machine.call(f"systemctl stop --no-block {own}; systemctl kill -s KILL {own} 2>/dev/null; true")
             if args.keep:
                 with open(args.keep, "a") as out:
                     out.write(json.dumps({"case": case["name"], "answer": answer}) + "\n")
@@ -142,10 +173,14 @@ def run(cases, args, last):
 
 
 def main():
+    # Whoever ends it has the machine ended too.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     parser = argparse.ArgumentParser()
     parser.add_argument("--hence", required=True)
     parser.add_argument("--without", action="append", default=[])
     parser.add_argument("--outside", action="store_true")
+    parser.add_argument("--here", action="store_true")
+    parser.add_argument("--root", help="another Debian's root, whose systemd it is then")
     parser.add_argument("--only")
     parser.add_argument("--keep")
     parser.add_argument("--scratch")
@@ -159,13 +194,14 @@ def main():
     if cases:
         results += run(cases, args, False)
     for case in LAST:
-        if wanted(case):
+        # This machine can't be shut down by its own test.
+        if wanted(case) and not args.here:
             results += run([case], args, True)
     count = {word: sum(r[1] == word for r in results) for word in ("right", "partial", "wrong")}
     sure = sum(r[1] == "wrong" and r[2] for r in results)
     print(f"{len(results)} incidents: {count['right']} right, {count['partial']} partial, {count['wrong']} wrong,"
           f" {sure} of them stated as certain; without {args.without or 'nothing'},"
-          f" {'outside' if args.outside else 'inside'}")
+          f" {'here' if args.here else 'outside' if args.outside else 'inside'}")
     return 1 if count["wrong"] else 0
 
 
