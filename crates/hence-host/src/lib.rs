@@ -12,6 +12,7 @@ mod cgroup;
 mod clock;
 mod conditions;
 mod devices;
+pub mod disk;
 mod environment;
 mod error;
 mod executor;
