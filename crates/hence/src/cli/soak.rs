@@ -158,7 +158,7 @@ impl Soak {
             std::fs::write(file, text).map_err(|e| misuse(format!("cannot write {}: {e}", file.display())))
         };
         if let Some(file) = &self.junit {
-            write(file, junit::of(&seen, &findings))?;
+            write(file, junit::of(&seen, &findings, before.is_some()))?;
         }
         if let Some(file) = &self.html {
             write(file, page::of(&told))?;

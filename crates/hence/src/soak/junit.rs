@@ -6,7 +6,7 @@ use super::verdict::{CHECKS, Finding};
 use crate::report::html::escaped;
 
 /// The XML.
-pub fn of(run: &Run, findings: &[Finding]) -> String {
+pub fn of(run: &Run, findings: &[Finding], compared: bool) -> String {
     let seconds = |us: u64| format!("{}.{:03}", us / 1_000_000, us / 1000 % 1000);
     let time = seconds(run.length_us());
     let mut names: Vec<&str> = run.units.keys().map(String::as_str).collect();
@@ -28,7 +28,10 @@ pub fn of(run: &Run, findings: &[Finding]) -> String {
                 escaped(shown)
             ));
             let failing: Vec<&&Finding> = found.iter().filter(|f| f.fails).collect();
-            let unknown = unmeasured(run, name, check);
+            let unknown = match check {
+                "worse" if !compared => Some("no baseline was given"),
+                _ => unmeasured(run, name, check),
+            };
             if !failing.is_empty() {
                 bad += 1;
                 let says: Vec<String> = failing.iter().map(|f| f.says.clone()).collect();

@@ -238,7 +238,7 @@ pub fn of_its_own(targets: &[Target], for_us: u64, settled_us: u64) -> (Vec<Faul
     // Three deeds of a round are starts of the same unit.
     let limit = targets.iter().map(|t| t.start_gap_us * 3 / count).max().unwrap_or(0);
     let gap = (time / (count * ROUNDS)).max(limit).max(time / 40).max(700_000);
-    let fit = (time / gap).max(1);
+    let fit = time / gap + 1;
     let note = (fit < count).then(|| {
         let time = duration(gap * count * 100 / 40);
         format!("only {fit} of the {count} faults of the plan fit; --for {time} has room for all of them")
