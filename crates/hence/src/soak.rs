@@ -294,6 +294,11 @@ impl Soak<'_> {
         if self.full.as_ref().is_some_and(|(_, until)| *until <= now) {
             self.full = None;
         }
+        if let Some((full, _)) = &mut self.full
+            && let Err(message) = full.top_up()
+        {
+            self.note(format!("the disk did not stay full: {message}"));
+        }
         let ended = self.asking.iter_mut().map(Asking::ended).collect::<Vec<_>>();
         for message in ended.iter().flatten().filter_map(|result| result.as_ref().err()) {
             self.note(format!("a fault could not be done: {message}"));
@@ -337,7 +342,9 @@ impl Soak<'_> {
                     window.to_us += hold_us;
                 }
                 match self.asking.len() < AT_ONCE {
-                    true => Asking::start(kind, name, &self.scratch.socket()).map(|one| self.asking.push(one)),
+                    true => {
+                        Asking::start(kind, name, &self.scratch.socket()).map(|one| self.asking.push(one))
+                    }
                     false => Err("too many faults are still at work; space them by more".into()),
                 }
             }

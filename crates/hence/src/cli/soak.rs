@@ -165,7 +165,9 @@ impl Soak {
         }
         if let Some(file) = &self.save {
             match told.fails() {
-                true => eprintln!("hence: {} is not written: a run that fails is no baseline", file.display()),
+                true => {
+                    eprintln!("hence: {} is not written: a run that fails is no baseline", file.display())
+                }
                 false => write(file, now.text())?,
             }
         }

@@ -44,7 +44,10 @@ impl Told<'_> {
             n => format!("{} borne", count(n, "fault was", "faults were")),
         };
         let units = count(run.units.len() as u64, "service ran", "services ran");
-        format!("Sound: {units} for {}, {faults}, nothing grew and nothing was left behind.", span(run.length_us()))
+        format!(
+            "Sound: {units} for {}, {faults}, nothing grew and nothing was left behind.",
+            span(run.length_us())
+        )
     }
 }
 
@@ -82,7 +85,8 @@ pub fn page(told: &Told<'_>) -> String {
     }
     units(&mut page, told.run);
     faults(&mut page, told.run);
-    for (title, lines) in [("Changed since the baseline", changed(told)), ("What could not be done or seen", limits(told.run))]
+    for (title, lines) in
+        [("Changed since the baseline", changed(told)), ("What could not be done or seen", limits(told.run))]
     {
         if !lines.is_empty() {
             page.heading(title);
@@ -100,7 +104,9 @@ pub fn page(told: &Told<'_>) -> String {
     if !mends.is_empty() {
         page.heading("What to do");
         mends.iter().take(SHOWN).for_each(|line| page.paragraph("  ", "    ", &[(Style::Good, line)]));
-        if let (Some(ledger), Some(unit)) = (&told.run.ledger, told.findings.iter().find(|f| !f.unit.is_empty())) {
+        if let (Some(ledger), Some(unit)) =
+            (&told.run.ledger, told.findings.iter().find(|f| !f.unit.is_empty()))
+        {
             let line = format!("hence why {} --ledger {ledger} tells the whole path", unit.unit);
             page.paragraph("  ", "    ", &[(Style::Faint, &line)]);
         }
@@ -113,7 +119,8 @@ fn units(page: &mut Page, run: &Run) {
         return;
     }
     page.gap();
-    let heads = ["UNIT", "STARTS", "FAILED", "RESTARTS", "LEFT", "MEMORY", "FDS", "PROCS", "STOPS", "STOP (MAX)"];
+    let heads =
+        ["UNIT", "STARTS", "FAILED", "RESTARTS", "LEFT", "MEMORY", "FDS", "PROCS", "STOPS", "STOP (MAX)"];
     let row = |(name, unit): (&String, &Summary)| {
         let level = |measure: Measure| {
             let row = unit.rows.get(&measure).filter(|r| !r.points.is_empty());
@@ -184,7 +191,9 @@ pub fn limits(run: &Run) -> Vec<String> {
         if unit.stops.count >= 3 {
             let share = 300 / unit.stops.count;
             let stops = unit.stops.count;
-            lines.push(format!("{name}: a stop that hangs less often than {share} % of the time, in {stops} stops"));
+            lines.push(format!(
+                "{name}: a stop that hangs less often than {share} % of the time, in {stops} stops"
+            ));
         }
     }
     lines
@@ -210,12 +219,14 @@ pub fn json(told: &Told<'_>) -> Json {
             ("advice", text(&f.mend)),
         ])
     };
-    let of = |fails: bool| Json::List(told.findings.iter().filter(|f| f.fails == fails).map(finding).collect());
+    let of =
+        |fails: bool| Json::List(told.findings.iter().filter(|f| f.fails == fails).map(finding).collect());
     let fault = |(words, times): &(&str, u64)| {
         Json::Object(vec![("fault", text(words)), ("times", Json::Number(*times))])
     };
     let change = |c: &Changed| {
-        let sha = |kept: &Option<super::baseline::Kept>| kept.as_ref().map_or(Json::Null, |k| text(&k.sha256));
+        let sha =
+            |kept: &Option<super::baseline::Kept>| kept.as_ref().map_or(Json::Null, |k| text(&k.sha256));
         Json::Object(vec![
             ("unit", text(&c.unit)),
             ("path", text(&c.path)),

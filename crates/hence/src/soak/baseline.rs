@@ -264,7 +264,10 @@ fn counts(unit: &Known, known: &Known, (now_us, before_us): (u64, u64), worse: W
         // As many as a run of this length had then.
         let expected = u128::from(old) * u128::from(now_us) / u128::from(before_us.max(1));
         if u128::from(new) > expected + expected / 2 && new > 0 {
-            worse(says.into(), format!("{old} before in {}, {new} now in {}", duration(before_us), duration(now_us)));
+            worse(
+                says.into(),
+                format!("{old} before in {}, {new} now in {}", duration(before_us), duration(now_us)),
+            );
         }
     }
     for (word, times, says) in [

@@ -159,23 +159,33 @@ pub enum Full {
 /// The sentence for the user.
 pub fn fill(folder: &Path) -> Result<Full, String> {
     let path = folder.join(".hence-soak-full");
-    let said = |e: std::io::Error| format!("{}: {e}", path.display());
-    let mut file = File::create(&path).map_err(said)?;
-    let block = vec![0u8; 256 << 10];
-    let mut size = block.len();
-    // Ever less, until not a single byte has room.
-    loop {
-        match file.write(&block[..size]) {
-            Ok(_) => {}
-            Err(e) if e.kind() == std::io::ErrorKind::StorageFull && size == 1 => break,
-            Err(e) if e.kind() == std::io::ErrorKind::StorageFull => size /= 2,
-            Err(e) => {
-                let _ = std::fs::remove_file(&path);
-                return Err(said(e));
+    let mut full = Full::Filled(path.clone());
+    File::create(&path).map_err(|e| format!("{}: {e}", path.display()))?;
+    full.top_up()?;
+    Ok(full)
+}
+
+impl Full {
+    /// Takes what room has come up since.
+    ///
+    /// # Errors
+    /// The sentence for the user.
+    pub fn top_up(&mut self) -> Result<(), String> {
+        let Full::Filled(path) = self else { return Ok(()) };
+        let said = |e: std::io::Error| format!("{}: {e}", path.display());
+        let mut file = std::fs::OpenOptions::new().append(true).open(&*path).map_err(said)?;
+        let block = vec![0u8; 256 << 10];
+        let mut size = block.len();
+        // Ever less, until not a single byte has room.
+        loop {
+            match file.write(&block[..size]) {
+                Ok(_) => {}
+                Err(e) if e.kind() == std::io::ErrorKind::StorageFull && size == 1 => return Ok(()),
+                Err(e) if e.kind() == std::io::ErrorKind::StorageFull => size /= 2,
+                Err(e) => return Err(said(e)),
             }
         }
     }
-    Ok(Full::Filled(path))
 }
 
 /// Forbids files of these processes to grow, where no disk can be bounded.

@@ -18,7 +18,7 @@ const SLICE: u64 = 4 << 20;
 const LETTERS: usize = 160;
 
 const COMPLAINS: &str = r"(?i)\b(error|errors|fatal|panic|panicked|critical|emergency|alert|exception|traceback|segfault|segmentation fault|failed|failure|cannot|can't|unable to|denied|refused|out of memory|no space left|too many open files|timed out|deadlock|corrupt(ed)?)\b";
-const DENIES: &str = r"(?i)\b(no|0|zero|without)\s+(error|failure|exception)s?\b|\b(error|failure|exception|failed)s?[_ a-z]*[=:]\s*(0|none|no|false|nil|null|\[\])\b";
+const DENIES: &str = r"(?i)\b(no|0|zero|without)\s+(error|failure|exception)s?\b|\b(error|failure|exception|failed)s?[_ a-z]*[=:]\s*(0|none|no|false|nil|null|\[\])([\s,;)}\x22]*$|[,;)}\x22]|\s+\w+[=:])";
 const NUMBERS: &str = r"\b(0x)?[0-9a-fA-F]*[0-9][0-9a-fA-F]*\b|[0-9]+";
 
 /// The complaints of a unit.
@@ -64,7 +64,8 @@ impl Logs {
             // It was put aside and begun anew.
             let from = if length < read { 0 } else { read };
             let mut bytes = Vec::new();
-            if file.seek(SeekFrom::Start(from)).is_err() || file.take(SLICE).read_to_end(&mut bytes).is_err() {
+            if file.seek(SeekFrom::Start(from)).is_err() || file.take(SLICE).read_to_end(&mut bytes).is_err()
+            {
                 continue;
             }
             // A line that isn't whole yet is read the next time.
@@ -124,12 +125,19 @@ mod tests {
     #[test]
     fn what_complains() {
         let logs = Logs::default();
-        for text in
-            ["<3>bad", "<0>dead", "ERROR: no route", "open: cannot open x", "bind: Address refused", "panicked at"]
-        {
+        for text in [
+            "<3>bad",
+            "<0>dead",
+            "ERROR: no route",
+            "open: cannot open x",
+            "bind: Address refused",
+            "panicked at",
+        ] {
             assert!(logs.complains(text), "{text}");
         }
-        for text in ["<6>error is a word", "0 errors", "errors=0 warnings=2", "no errors found", "terror", "ready"] {
+        for text in
+            ["<6>error is a word", "0 errors", "errors=0 warnings=2", "no errors found", "terror", "ready"]
+        {
             assert!(!logs.complains(text), "{text}");
         }
     }
@@ -138,7 +146,8 @@ mod tests {
     fn numbers_make_no_other_line() {
         let mut logs = Logs::default();
         for nth in 0..500 {
-            let line = format!("2026-11-23T04:30:25.124392Z d5bac44b stderr {nth}: error: port 0x{nth:x} at {nth}");
+            let line =
+                format!("2026-11-23T04:30:25.124392Z d5bac44b stderr {nth}: error: port 0x{nth:x} at {nth}");
             logs.line("a.service", &line);
         }
         let found = &logs.units["a.service"];

@@ -83,9 +83,8 @@ impl Measures {
             let mut sample = look(&pids, now_us);
             if dear {
                 let own: BTreeSet<u32> = pids.iter().copied().collect();
-                let waiting = zombies.iter().filter(|(pid, parent)| {
-                    own.contains(parent) || own.contains(pid)
-                });
+                let waiting =
+                    zombies.iter().filter(|(pid, parent)| own.contains(parent) || own.contains(pid));
                 sample.zombies = Some(waiting.count() as u64);
             }
             let rows = self.units.entry(unit.clone()).or_default();
@@ -154,9 +153,8 @@ fn descriptors(pid: u32) -> Option<(u64, u64)> {
         all += 1;
         let is_socket = || std::fs::read_link(entry.path()).is_ok_and(|to| to.starts_with("socket:"));
         // A path that begins with the word is one component.
-        let named = || {
-            std::fs::read_link(entry.path()).is_ok_and(|to| to.to_string_lossy().starts_with("socket:"))
-        };
+        let named =
+            || std::fs::read_link(entry.path()).is_ok_and(|to| to.to_string_lossy().starts_with("socket:"));
         if all <= DESCRIPTORS as u64 && (is_socket() || named()) {
             sockets += 1;
         }

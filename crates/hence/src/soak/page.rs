@@ -176,7 +176,11 @@ fn marks(windows: &[Window], name: &str, x: &dyn Fn(u64) -> u64, bottom: u64) ->
     let mut at: Vec<u64> = own.map(|w| x(w.from_us)).collect();
     at.dedup();
     let path: String = at.iter().map(|x| format!("M{x} {}V{}", bottom + 1, bottom + 8)).collect();
-    if path.is_empty() { path } else { format!("<path d=\"{path}\" class=\"axis\"><title>faults</title></path>\n") }
+    if path.is_empty() {
+        path
+    } else {
+        format!("<path d=\"{path}\" class=\"axis\"><title>faults</title></path>\n")
+    }
 }
 
 /// Every stop as a point, by how long it took.

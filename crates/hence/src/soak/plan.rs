@@ -64,7 +64,9 @@ impl Kind {
             Kind::ClockJump { by_us } if *by_us < 0 => {
                 format!("sets the wall clock back by {}", duration(by_us.unsigned_abs()))
             }
-            Kind::ClockJump { by_us } => format!("sets the wall clock forward by {}", duration(*by_us as u64)),
+            Kind::ClockJump { by_us } => {
+                format!("sets the wall clock forward by {}", duration(*by_us as u64))
+            }
         }
     }
 }

@@ -194,8 +194,6 @@ impl UnitStory {
                 let clean = roots.first().and_then(|root| root.at).is_some() && is_clean(record, index);
                 let asked = !Why::of(&roots).is_unrequested();
                 self.restarts.push(Restart { at_us, asked, clean });
-                // The next failure is another one, whatever Result= says until then.
-                self.failing = false;
             }
             Fact::DeadlineReached { deadline, .. } => {
                 let span = match deadline {
@@ -248,24 +246,27 @@ impl UnitStory {
         to: (ActiveState, SubState),
         why: &dyn Fn() -> Why,
     ) {
-        use ActiveState::{Active, Activating, Deactivating, Reloading};
+        use ActiveState::{Activating, Active, Deactivating, Reloading};
         let starting = |(active, sub)| active == Activating && sub != SubState::AutoRestart;
         let up = |(active, _)| matches!(active, Active | Reloading);
         let span = || Span { from_us: at_us, to_us: None, well: false, timed_out: false, why: why() };
-        if starting(from) && !starting(to)
+        if starting(from)
+            && !starting(to)
             && let Some(start) = self.starts.last_mut().filter(|s| s.to_us.is_none())
         {
             start.to_us = Some(at_us);
             // A oneshot without RemainAfterExit= is never up.
             start.well = up(to) || to.0 == ActiveState::Inactive && !start.timed_out;
         }
-        if from.0 == Deactivating && to.0 != Deactivating
+        if from.0 == Deactivating
+            && to.0 != Deactivating
             && let Some(stop) = self.stops.last_mut().filter(|s| s.to_us.is_none())
         {
             stop.to_us = Some(at_us);
             stop.well = !stop.timed_out;
         }
-        if up(from) && !up(to)
+        if up(from)
+            && !up(to)
             && let Some(last) = self.up.last_mut()
         {
             last.1 = Some(at_us);

@@ -19,13 +19,8 @@ pub enum Measure {
 
 impl Measure {
     /// Every one, what others follow from first.
-    pub const ALL: [Measure; 5] = [
-        Measure::Processes,
-        Measure::Threads,
-        Measure::Memory,
-        Measure::Sockets,
-        Measure::Descriptors,
-    ];
+    pub const ALL: [Measure; 5] =
+        [Measure::Processes, Measure::Threads, Measure::Memory, Measure::Sockets, Measure::Descriptors];
 
     /// The word that people and programs see.
     pub const fn word(self) -> &'static str {
@@ -215,8 +210,7 @@ fn of_unit(told: &UnitStory, samples: &[Sample]) -> Summary {
     for measure in Measure::ALL {
         let points: Vec<(u64, u64)> =
             samples.iter().filter_map(|s| Some((s.at_us, measure.of(s)?))).collect();
-        let row: Vec<(u64, f64)> =
-            points.iter().filter(|p| within(p.0)).map(|p| (p.0, p.1 as f64)).collect();
+        let row: Vec<(u64, f64)> = points.iter().filter(|p| within(p.0)).map(|p| (p.0, p.1 as f64)).collect();
         let mut values: Vec<f64> = row[row.len() / 4..].iter().map(|p| p.1).collect();
         values.sort_by(f64::total_cmp);
         let level = median(&values).unwrap_or_default() as u64;

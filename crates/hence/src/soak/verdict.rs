@@ -31,8 +31,22 @@ pub struct Finding {
 
 /// The checks, in the order in which they are told.
 pub const CHECKS: [&str; 16] = [
-    "start", "failure", "fails-with", "recovery", "left-behind", "processes", "threads", "memory", "sockets",
-    "descriptors", "zombies", "stop-time", "start-time", "log-errors", "files", "worse",
+    "start",
+    "failure",
+    "fails-with",
+    "recovery",
+    "left-behind",
+    "processes",
+    "threads",
+    "memory",
+    "sockets",
+    "descriptors",
+    "zombies",
+    "stop-time",
+    "start-time",
+    "log-errors",
+    "files",
+    "worse",
 ];
 
 /// Everything that is found in a run.
@@ -76,7 +90,8 @@ fn failures(name: &str, unit: &Summary, run: &Run, found: &mut Vec<Finding>) {
     };
     let mut evidence = Vec::new();
     if let super::story::Why::Itself(root) = &first.why {
-        evidence.push(format!("the first time after {}: {root}", span(first.at_us.saturating_sub(run.began_us))));
+        evidence
+            .push(format!("the first time after {}: {root}", span(first.at_us.saturating_sub(run.began_us))));
     }
     if let Some(words) = unit.story.words.as_deref() {
         let last = words.lines().rev().find(|l| !l.trim().is_empty()).unwrap_or_default();
@@ -147,11 +162,13 @@ fn rhythm(unit: &Summary, at: Vec<u64>, evidence: &mut Vec<String>) {
         return;
     };
     let per_day = number(DAY_US / every.max(1));
-    let rule = format!("Restart={}, RestartSec={}", service.restart.as_str(), duration(service.restart_delay));
+    let rule =
+        format!("Restart={}, RestartSec={}", service.restart.as_str(), duration(service.restart_delay));
     evidence.push(format!("it goes around every {} ({rule}): {per_day} times a day", period(every)));
     let config = unit.config.as_ref().expect("there is a service");
     let (burst, interval) = (u64::from(config.start_limit_burst), config.start_limit_interval);
-    if unit.story.limited.is_none() && (burst == 0 || interval == 0 || every.saturating_mul(burst) > interval) {
+    if unit.story.limited.is_none() && (burst == 0 || interval == 0 || every.saturating_mul(burst) > interval)
+    {
         evidence.push(match interval {
             0 => "no start limit ends that: StartLimitIntervalSec=0".to_owned(),
             _ => format!(
@@ -179,7 +196,7 @@ fn goes_around(unit: &Summary, found: &mut Vec<Finding>) {
 fn recovery(name: &str, unit: &Summary, run: &Run, found: &mut Vec<Finding>) {
     let config = unit.config.as_ref();
     let Some(service) = config.and_then(|c| c.service()) else { return };
-    if let Some((burst, interval)) = unit.story.limited {
+    if let Some((burst, interval)) = unit.story.limited.filter(|_| unit.failures == 0) {
         let says = "is given up: it was started too often".to_owned();
         let evidence = vec![format!("start limit: {burst} starts within {}", duration(interval))];
         let mend = "raise StartLimitBurst=, or space the faults by more if they alone led to it";
@@ -198,7 +215,8 @@ fn recovery(name: &str, unit: &Summary, run: &Run, found: &mut Vec<Finding>) {
     if run.ended_us.saturating_sub(down) > patience {
         let says = format!("stays down after the soak {words}");
         let policy = service.restart.as_str();
-        let evidence = vec![format!("down for {} when the run ended; Restart={policy}", span(run.ended_us - down))];
+        let evidence =
+            vec![format!("down for {} when the run ended; Restart={policy}", span(run.ended_us - down))];
         let mend = match service.restart {
             Restart::No | Restart::OnSuccess => "Restart=on-failure brings it back",
             _ => "look with hence why at what keeps it down",
@@ -292,7 +310,9 @@ fn growth(_: &str, unit: &Summary, found: &mut Vec<Finding>) {
             Measure::Processes => "have it end what it starts; TasksMax= bounds the harm",
             Measure::Threads => "have it join or reuse its threads; TasksMax= bounds the harm",
             Measure::Memory => "look for what it keeps; MemoryMax= bounds the harm",
-            Measure::Descriptors | Measure::Sockets => "have it close what it opens; LimitNOFILE= bounds the harm",
+            Measure::Descriptors | Measure::Sockets => {
+                "have it close what it opens; LimitNOFILE= bounds the harm"
+            }
         };
         found.push(finding(word, says, evidence, mend));
     }
@@ -318,9 +338,7 @@ fn limit_of(unit: &Summary, measure: Measure) -> Option<(u64, &'static str)> {
 fn stops(name: &str, unit: &Summary, run: &Run, found: &mut Vec<Finding>) {
     let Some(service) = unit.config.as_ref().and_then(|c| c.service()) else { return };
     let times = unit.stops;
-    let held = |s: &super::story::Span| {
-        matches!(&s.why, super::story::Why::Fault(words) if words.contains("holds its stop"))
-    };
+    let held = |s: &super::story::Span| matches!(&s.why, super::story::Why::Fault(words) if words.contains("holds its stop"));
     let hung = unit.story.stops.iter().filter(|s| s.timed_out && !held(s)).count() as u64;
     let timeout = service.timeout_stop;
     let mut evidence = vec![format!(
@@ -332,7 +350,10 @@ fn stops(name: &str, unit: &Summary, run: &Run, found: &mut Vec<Finding>) {
     let says = if hung > 0 {
         evidence.push(format!("TimeoutStopSec= is {}", duration(timeout)));
         format!("hangs at {hung} of {}, until a SIGKILL ends it", count(times.count, "stop", "stops"))
-    } else if times.count >= 5 && times.longest_us > 1_000_000 && times.longest_us > 20 * times.median_us.max(1) {
+    } else if times.count >= 5
+        && times.longest_us > 1_000_000
+        && times.longest_us > 20 * times.median_us.max(1)
+    {
         "takes much longer to stop now and then".to_owned()
     } else if timeout != u64::MAX && times.longest_us > 1_000_000 && times.longest_us >= timeout / NEAR {
         evidence.push(format!("TimeoutStopSec= is {}", duration(timeout)));

@@ -199,10 +199,16 @@ pub static PLANTED: [Case; 15] = [
     Case {
         name: "breaks-with-another",
         units: &[
-            ("a.service", "[Service]\nExecStart=FOLDER/fragile\nRestart=always\nRestartSec=300ms\n[Unit]\n\
-                           After=b.service\nStartLimitIntervalSec=0\n"),
-            ("b.service", "[Service]\nExecStart=/bin/sh -c 'echo $$$$ >FOLDER/b.pid; exec sleep 900'\n[Unit]\n\
-                           StartLimitIntervalSec=0\n"),
+            (
+                "a.service",
+                "[Service]\nExecStart=FOLDER/fragile\nRestart=always\nRestartSec=300ms\n[Unit]\n\
+                           After=b.service\nStartLimitIntervalSec=0\n",
+            ),
+            (
+                "b.service",
+                "[Service]\nExecStart=/bin/sh -c 'echo $$$$ >FOLDER/b.pid; exec sleep 900'\n[Unit]\n\
+                           StartLimitIntervalSec=0\n",
+            ),
         ],
         files: &[("fragile", FRAGILE)],
         arguments: &["--restart", "b every 6s", "--keep-going"],
@@ -222,7 +228,11 @@ pub static PLANTED: [Case; 15] = [
 ];
 
 pub static SOUND: [Case; 16] = [
-    Case { name: "idle", units: &[("x.service", "[Service]\nExecStart=/bin/sleep 900\nRestart=always\n")], ..CASE },
+    Case {
+        name: "idle",
+        units: &[("x.service", "[Service]\nExecStart=/bin/sleep 900\nRestart=always\n")],
+        ..CASE
+    },
     Case {
         name: "saw-tooth",
         units: &[(
@@ -307,8 +317,11 @@ pub static SOUND: [Case; 16] = [
     Case {
         name: "requires",
         units: &[
-            ("a.service", "[Unit]\nRequires=b.service\nAfter=b.service\n[Service]\nExecStart=/bin/sleep 900\n\
-                           Restart=always\nRestartSec=100ms\n"),
+            (
+                "a.service",
+                "[Unit]\nRequires=b.service\nAfter=b.service\n[Service]\nExecStart=/bin/sleep 900\n\
+                           Restart=always\nRestartSec=100ms\n",
+            ),
             ("b.service", "[Service]\nExecStart=/bin/sleep 901\nRestart=always\nRestartSec=100ms\n"),
         ],
         arguments: &["--restart", "every 6s"],

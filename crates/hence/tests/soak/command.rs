@@ -45,7 +45,8 @@ fn faults_are_told_from_failures() {
     let arguments = ["--for", "16s", "--kill", "x main every 4s", "--ledger", &ledger, "--keep-going"];
     let (answer, status) = folder.json(&arguments);
     assert_eq!(status, 1, "{answer:#}");
-    let kinds: Vec<&str> = answer["findings"].as_array().unwrap().iter().filter_map(|f| f["unit"].as_str()).collect();
+    let kinds: Vec<&str> =
+        answer["findings"].as_array().unwrap().iter().filter_map(|f| f["unit"].as_str()).collect();
     assert_eq!(kinds, ["own.service"], "{answer:#}");
     let killed = answer["units"]["x.service"]["failed"].as_array().unwrap();
     assert!(killed.len() >= 2, "{answer:#}");
@@ -54,14 +55,22 @@ fn faults_are_told_from_failures() {
         assert_eq!(failure["root"], "sends SIGKILL to the main process of x.service");
     }
     assert_eq!(answer["units"]["own.service"]["failed"][0]["by"], "itself");
-    assert_eq!((&answer["units"]["x.service"]["failures"], &answer["units"]["x.service"]["restarts"]), (&0.into(), &0.into()));
-    // The failure before the last stop, which is the end of the run.
-    let history = Command::new(env!("CARGO_BIN_EXE_hence"))
-        .args(["history", "x.service", "--json", "--ledger", &ledger])
-        .output()
-        .expect("hence can be started");
-    let history = String::from_utf8_lossy(&history.stdout).into_owned();
-    assert!(history.contains("hence-soak-fault sends SIGKILL to the main process of x.service"), "{history}");
+    assert_eq!(
+        (&answer["units"]["x.service"]["failures"], &answer["units"]["x.service"]["restarts"]),
+        (&0.into(), &0.into())
+    );
+    // The whole path to it is on record.
+    let ask = |arguments: &[&str]| -> serde_json::Value {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_hence"));
+        let output = command.args(arguments).args(["--json", "--ledger", &ledger]).output();
+        serde_json::from_slice(&output.expect("hence can be started").stdout).expect("JSON")
+    };
+    let history = ask(&["history", "x.service"]);
+    let failed = history.as_array().unwrap().iter().find(|e| e["event"] == "failed").expect("a failure");
+    let why = ask(&["why", "x.service", "--at", failed["at"].as_str().unwrap()]);
+    let root = &why["roots"][0];
+    let words = "hence-soak-fault sends SIGKILL to the main process of x.service";
+    assert_eq!((root["kind"].as_str(), root["command"].as_str()), (Some("request"), Some(words)), "{why:#}");
 }
 
 #[test]
@@ -110,8 +119,9 @@ fn one_that_is_killed_leaves_no_process() {
 /// A disk of the run's own is full now and then; the machine's is not touched.
 #[test]
 fn a_full_disk_is_what_breaks_a_service_that_does_not_bear_it() {
-    let writes = "#!/usr/bin/perl\nwhile (1) { open my $f, '>', \"$ENV{TMPDIR}/spool\" or die \"spool: $!\\n\"; \
-                  print $f 'x' x 20000; close $f or die \"spool: $!\\n\"; select undef, undef, undef, 0.05 }\n";
+    let writes = "#!/usr/bin/perl\nmy $n = 0; while (1) { $n++; unlink glob(\"$ENV{TMPDIR}/spool.*\") unless $n % 9; \
+                  open my $f, '>', \"$ENV{TMPDIR}/spool.$n\" or die \"spool: $!\\n\"; print $f 'x' x 20000; \
+                  close $f or die \"spool: $!\\n\"; select undef, undef, undef, 0.05 }\n";
     let unit = "[Unit]\nStartLimitIntervalSec=0\n[Service]\nExecStart=FOLDER/writes\nRestart=always\nRestartSec=300ms\n";
     let folder = Folder::of("disk", &[("x.service", unit)]);
     folder.write("writes", writes);
@@ -134,7 +144,8 @@ fn a_full_disk_is_what_breaks_a_service_that_does_not_bear_it() {
 fn a_clock_that_may_not_be_set_is_no_failure() {
     let folder = Folder::of("clock", &[SLEEPER]);
     let there = |name: &str| {
-        std::env::var_os("PATH").is_some_and(|path| std::env::split_paths(&path).any(|p| p.join(name).exists()))
+        std::env::var_os("PATH")
+            .is_some_and(|path| std::env::split_paths(&path).any(|p| p.join(name).exists()))
     };
     if !there("setpriv") {
         return eprintln!("skipped: setpriv is missing, and this test must not set the clock");

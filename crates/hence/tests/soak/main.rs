@@ -68,7 +68,8 @@ impl Folder {
     pub fn json(&self, arguments: &[&str]) -> (Value, i32) {
         let output = self.soak(&[arguments, &["--json"]].concat());
         let (text, said) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-        let value = serde_json::from_str(&text).unwrap_or_else(|e| panic!("{arguments:?}: {e}: {text}{said}"));
+        let value =
+            serde_json::from_str(&text).unwrap_or_else(|e| panic!("{arguments:?}: {e}: {text}{said}"));
         (value, output.status.code().expect("it ends by itself"))
     }
 
@@ -131,7 +132,9 @@ fn trouble(case: &Case, nth: usize) -> Option<String> {
             said(&format!("{kind} of {unit} is to be found, with status 1, not {status}"))
         }
         // It tells nothing beside what is there.
-        Some((kind, unit)) if found.iter().any(|(k, u)| u != unit || k != kind && !case.also.contains(&&**k)) => {
+        Some((kind, unit))
+            if found.iter().any(|(k, u)| u != unit || k != kind && !case.also.contains(&&**k)) =>
+        {
             said("there is nothing else to be found")
         }
         _ => None,
