@@ -42,7 +42,7 @@ const TICK: Duration = Duration::from_millis(20);
 /// Between two looks at which units there are.
 const UNITS_US: u64 = 1_000_000;
 /// Between two looks into the ledger, at least.
-const LEDGER_US: u64 = 300_000;
+const LEDGER_US: u64 = 500_000;
 /// Faults that are at work at the same time.
 const AT_ONCE: usize = 32;
 /// Faults that are on record at most.
@@ -219,7 +219,7 @@ impl Soak<'_> {
                     break;
                 }
                 let cost = begun.elapsed().as_micros() as u64;
-                ledger = self.elapsed() + LEDGER_US.max(cost * 10);
+                ledger = self.elapsed() + LEDGER_US.max(cost * 20);
             }
             self.do_faults();
             progress(self.progress(false));

@@ -12,8 +12,8 @@ const KEPT: usize = 4096;
 const DESCRIPTORS: usize = 4096;
 /// Files below a folder that are looked at.
 const FILES: usize = 20_000;
-/// Of so many samples one looks for zombies and files: those cost more.
-const DEAR: u64 = 4;
+/// Between two looks for zombies and files, at least: those cost more.
+const DEAR_US: u64 = 400_000;
 
 /// One look at a unit.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -57,6 +57,8 @@ pub struct Measures {
     /// One in so many samples is kept.
     every: u64,
     taken: u64,
+    /// When one looked for zombies and files.
+    dear_us: Option<u64>,
 }
 
 impl Measures {
@@ -70,7 +72,10 @@ impl Measures {
         if !self.taken.is_multiple_of(self.every) {
             return;
         }
-        let dear = (self.taken / self.every).is_multiple_of(DEAR);
+        let dear = self.dear_us.is_none_or(|at| now_us >= at + DEAR_US);
+        if dear {
+            self.dear_us = Some(now_us);
+        }
         let mut found: Vec<(&String, Vec<u32>)> = Vec::new();
         for unit in units {
             let pids = processes(control, unit).unwrap_or_default();

@@ -74,6 +74,8 @@ pub struct Failure {
     pub up_us: Option<u64>,
     /// The first run of the unit.
     pub first: bool,
+    /// It is a stop that took too long.
+    pub stop: bool,
 }
 
 /// An automatic restart.
@@ -185,6 +187,10 @@ impl UnitStory {
                         result: *result,
                         why: why(),
                         up_us: up_us.map(|(from, to)| to.unwrap_or(at_us).saturating_sub(*from)),
+                        stop: self
+                            .stops
+                            .last()
+                            .is_some_and(|s| s.timed_out && s.to_us.is_none_or(|to| to >= at_us)),
                         first: self.starts.len() <= 1 && self.failures.is_empty(),
                     });
                 }

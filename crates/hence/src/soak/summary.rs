@@ -199,7 +199,7 @@ fn of_unit(told: &UnitStory, samples: &[Sample]) -> Summary {
         stops: Times::of(&stops),
         held: told.stops.iter().filter(|s| held(s)).count() as u64,
         restarts: told.restarts.iter().filter(|r| !r.asked && !r.clean).count() as u64,
-        failures: told.failures.iter().filter(|f| f.why.is_unrequested()).count() as u64,
+        failures: told.failures.iter().filter(|f| f.why.is_unrequested() && !f.stop).count() as u64,
         left: told.left.iter().filter(|l| !l.allowed).count() as u64,
         story: told.clone(),
         ..Summary::default()

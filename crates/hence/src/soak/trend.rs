@@ -1,15 +1,17 @@
 //! Whether a row of measurements grows: estimators that neither a first warm-up nor a saw-tooth nor single
 //! outliers mislead. Pure arithmetic, the same answer for the same row.
 //!
-//! The first quarter is left out. The rest is cut into twelve blocks of equal length, of which the least
-//! value counts: what is freed now and then comes back down to it, what leaks does not. On the twelve,
+//! The first quarter is left out. The rest is cut into twelve blocks of equal length (eight where it is short), of which the least
+//! value counts: what is freed now and then comes back down to it, what leaks does not. On these,
 //! Mann and Kendall's test says whether they rise, Theil and Sen's estimator by how much, with the interval
 //! that holds 99 % of the time. What rose at first and has come to rest since is no growth.
 
-/// Blocks that a row is cut into.
+/// Blocks that a row is cut into, where there is enough of it.
 const BLOCKS: usize = 12;
+/// Fewer blocks can't tell a rise from chance.
+const FEWEST: usize = 8;
 /// Fewer measurements say nothing.
-pub const LEAST: usize = 2 * BLOCKS;
+const LEAST: usize = 2 * FEWEST;
 /// Two-sided 99 %, of the normal distribution.
 const Z_INTERVAL: f64 = 2.576;
 /// One-sided 0.1 %.
@@ -45,7 +47,7 @@ pub fn trend(points: &[(u64, f64)]) -> Option<Trend> {
     let (first, last) = (points.first()?.0, points.last()?.0);
     let span_us = last.checked_sub(first).filter(|span| *span > 0)?;
     let blocks = least_of_blocks(points, first, span_us);
-    if blocks.len() < BLOCKS / 2 {
+    if blocks.len() < FEWEST {
         return None;
     }
     let (rises, steps) = (kendall(&blocks), slopes(&blocks));
@@ -70,13 +72,14 @@ pub fn trend(points: &[(u64, f64)]) -> Option<Trend> {
 
 /// The middle of each block's time, in seconds, and the least value in it.
 fn least_of_blocks(points: &[(u64, f64)], first: u64, span_us: u64) -> Vec<(f64, f64)> {
-    let mut least: [Option<f64>; BLOCKS] = [None; BLOCKS];
+    let count = (points.len() / 2).clamp(FEWEST, BLOCKS);
+    let mut least: Vec<Option<f64>> = vec![None; count];
     for &(at, value) in points {
-        let nth = (u128::from(at - first) * BLOCKS as u128 / (u128::from(span_us) + 1)) as usize;
-        let block = &mut least[nth.min(BLOCKS - 1)];
+        let nth = (u128::from(at - first) * count as u128 / (u128::from(span_us) + 1)) as usize;
+        let block = &mut least[nth.min(count - 1)];
         *block = Some(block.map_or(value, |known| known.min(value)));
     }
-    let length = span_us as f64 / 1e6 / BLOCKS as f64;
+    let length = span_us as f64 / 1e6 / count as f64;
     let middle = |nth: usize| (nth as f64 + 0.5) * length;
     least.iter().enumerate().filter_map(|(nth, value)| value.map(|v| (middle(nth), v))).collect()
 }
@@ -168,7 +171,7 @@ mod tests {
         assert!(!grows(|x| 100.0 + 50.0 * (x / 0.6).min(1.0)), "one that is full after a while");
         assert!(!grows(|x| if x < 0.5 { 100.0 } else { 160.0 }), "one step");
         assert!(!grows(|x| 100.0 - 40.0 * x));
-        assert_eq!(trend(&row(|x| x)[..20]), None);
+        assert_eq!(trend(&row(|x| x)[..15]), None);
         assert_eq!(trend(&[(5, 1.0); 80]), None, "no time passes");
     }
 }

@@ -80,7 +80,7 @@ fn window<'a>(run: &'a Run, name: &str, at_us: u64) -> Option<&'a Window> {
 }
 
 fn failures(name: &str, unit: &Summary, run: &Run, found: &mut Vec<Finding>) {
-    let own: Vec<_> = unit.story.failures.iter().filter(|f| f.why.is_unrequested()).collect();
+    let own: Vec<_> = unit.story.failures.iter().filter(|f| f.why.is_unrequested() && !f.stop).collect();
     let Some(first) = own.first() else {
         if let Some(message) = unit.story.refused.as_ref().filter(|_| unit.story.starts.is_empty()) {
             let says = "can't be started".to_owned();
@@ -452,7 +452,7 @@ fn files(run: &Run, found: &mut Vec<Finding>) {
 /// The unit that failed as soon as it was started, where there is one: nothing more is to be learnt then.
 pub fn hopeless(story: &super::story::Story, known: impl Fn(&str) -> bool) -> Option<String> {
     let doomed = |f: &super::story::Failure| {
-        f.first && f.why.is_unrequested() && f.up_us.is_none_or(|us| us < 10_000_000)
+        f.first && !f.stop && f.why.is_unrequested() && f.up_us.is_none_or(|us| us < 10_000_000)
     };
     let of = |(name, unit): (&String, &super::story::UnitStory)| {
         let failed = unit.failures.first().is_some_and(doomed);

@@ -78,6 +78,7 @@ pub static PLANTED: [Case; 15] = [
             "x.service",
             "[Service]\nExecStart=/bin/sh -c 'while :; do sleep 900 & sleep 0.4; done'\n",
         )],
+        arguments: &["--no-faults", "--for", "30s"],
         finds: Some(("processes", "x.service")),
         ..CASE
     },
@@ -88,6 +89,7 @@ pub static PLANTED: [Case; 15] = [
             "[Service]\nExecStart=/usr/bin/perl -e 'my @a; while (1) { push @a, \"x\" x 60000; \
              select undef, undef, undef, 0.1 }'\n",
         )],
+        arguments: &["--no-faults", "--for", "30s"],
         finds: Some(("memory", "x.service")),
         ordinary: true,
         ..CASE
@@ -99,6 +101,7 @@ pub static PLANTED: [Case; 15] = [
             "[Service]\nExecStart=/usr/bin/perl -e 'my (@a, @b); while (1) { push @a, \"x\" x 60000; \
              push @b, \"y\" x 200000; @b = () if @b > 9; select undef, undef, undef, 0.1 }'\n",
         )],
+        arguments: &["--no-faults", "--for", "30s"],
         finds: Some(("memory", "x.service")),
         ..CASE
     },
@@ -109,6 +112,7 @@ pub static PLANTED: [Case; 15] = [
             "[Service]\nExecStart=/usr/bin/perl -e 'my @a; while (1) { open my $f, \"<\", \"/dev/null\"; \
              push @a, $f; select undef, undef, undef, 0.3 }'\n",
         )],
+        arguments: &["--no-faults", "--for", "30s"],
         finds: Some(("descriptors", "x.service")),
         ..CASE
     },
@@ -119,6 +123,7 @@ pub static PLANTED: [Case; 15] = [
             "[Service]\nExecStart=/usr/bin/perl -MSocket -e 'my @a; while (1) { \
              socket(my $s, AF_UNIX, SOCK_STREAM, 0); push @a, $s; select undef, undef, undef, 0.3 }'\n",
         )],
+        arguments: &["--no-faults", "--for", "30s"],
         finds: Some(("sockets", "x.service")),
         ..CASE
     },
@@ -128,6 +133,7 @@ pub static PLANTED: [Case; 15] = [
             "x.service",
             "[Service]\nEnvironment=SOAK_PAYLOAD=threads\nExecStart=PROGRAM --exact payload::payload\n",
         )],
+        arguments: &["--no-faults", "--for", "30s"],
         finds: Some(("threads", "x.service")),
         ..CASE
     },
@@ -157,7 +163,7 @@ pub static PLANTED: [Case; 15] = [
         name: "log-errors",
         units: &[(
             "x.service",
-            "[Service]\nExecStart=/usr/bin/perl -e '$| = 1; my $n = 0; while (1) { $n++; \
+            "[Service]\nExecStart=/usr/bin/perl -e ';$| = 1; my $n = 0; while (1) { $n++; \
              print \"error: queue is full at $n\\n\" for 1 .. $n / 12; select undef, undef, undef, 0.25 }'\n",
         )],
         arguments: &["--no-faults"],
@@ -182,6 +188,7 @@ pub static PLANTED: [Case; 15] = [
             "[Service]\nExecStart=/usr/bin/perl -e 'while (1) { fork or exit 0; \
              select undef, undef, undef, 0.5 }'\n",
         )],
+        arguments: &["--no-faults", "--for", "30s"],
         finds: Some(("zombies", "x.service")),
         ..CASE
     },
@@ -193,6 +200,7 @@ pub static PLANTED: [Case; 15] = [
              open my $f, \">\", \"$ENV{TMPDIR}/spool.$n\"; print $f \"x\" x 20000; close $f; \
              select undef, undef, undef, 0.2 }'\n",
         )],
+        arguments: &["--no-faults", "--for", "30s"],
         finds: Some(("files", "")),
         ..CASE
     },
@@ -270,7 +278,7 @@ pub static SOUND: [Case; 16] = [
         name: "always-complains",
         units: &[(
             "x.service",
-            "[Service]\nExecStart=/usr/bin/perl -e '$| = 1; while (1) { \
+            "[Service]\nExecStart=/usr/bin/perl -e ';$| = 1; while (1) { \
              print \"warning: error 5 of peer, trying again\\n\"; select undef, undef, undef, 0.3 }'\n",
         )],
         ..CASE
@@ -358,7 +366,7 @@ pub static SOUND: [Case; 16] = [
         name: "stops-with-care",
         units: &[(
             "x.service",
-            "[Service]\nExecStart=/usr/bin/perl -e '$SIG{TERM} = sub { select undef, undef, undef, 0.3; exit 0 }; \
+            "[Service]\nExecStart=/usr/bin/perl -e ';$SIG{TERM} = sub { select undef, undef, undef, 0.3; exit 0 }; \
              sleep 1 while 1'\nTimeoutStopSec=10s\nRestart=on-failure\n",
         )],
         ..CASE

@@ -173,7 +173,7 @@ fn planted_faults_are_found_and_sound_units_pass() {
     match times() {
         Some(times) => {
             let all: Vec<&Case> = all.collect();
-            run((0..times).flat_map(|nth| all.iter().map(move |case| (*case, nth))).collect(), 12);
+            run((0..times).flat_map(|nth| all.iter().map(move |case| (*case, nth))).collect(), 9);
         }
         None => run(all.filter(|c| c.ordinary || !only.is_empty()).map(|case| (case, 0)).collect(), 12),
     }
