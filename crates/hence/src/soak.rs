@@ -24,6 +24,7 @@ use ground::{Scratch, Soaked};
 use hence_bus::wire::Value;
 use hence_host::Host;
 use hence_host::sys::signal::{receive, take_over};
+use hence_ledger::Tracking;
 use hence_unit::config::{DirectoryKind, LoadState};
 use hence_unit::{Config, UnitKind, UnitName};
 use lines::Logs;
@@ -183,8 +184,8 @@ impl Soak<'_> {
         for line in self.scratch.said().lines().filter(|line| line.contains("no disk can be bounded")) {
             let line = line.strip_prefix("hence: ").unwrap_or(line);
             self.note(format!(
-                "{line}. A full disk is played by a limit on the size of files instead: writes fail with EFBIG, \
-                 and a program that doesn't ignore SIGXFSZ is killed by it"
+                "{line}. A full disk is played by a limit on the size of files instead: writes fail with \
+                 EFBIG, and a program that doesn't ignore SIGXFSZ is killed by it"
             ));
         }
     }
@@ -194,7 +195,7 @@ impl Soak<'_> {
         let every = self.options.every_us.unwrap_or((self.options.for_us / 400).clamp(100_000, 5_000_000));
         let (mut sample, mut units, mut ledger) = (0, 0, 0);
         while self.elapsed() < self.options.for_us {
-            if receive(signals.as_fd()).any(|signal| matches!(signal.signal, 2 | 15)) {
+            if receive(signals.as_fd()).any(|signal| matches!(signal.signal, 1 | 2 | 15)) {
                 self.run.cut = Some(format!("it was ended after {}", brief(self.elapsed())));
                 break;
             }
@@ -382,6 +383,9 @@ impl Soak<'_> {
     /// Whether a unit failed as soon as it was started: then the verdict is there.
     fn is_hopeless(&mut self) -> bool {
         let Ok(story) = Story::read(&self.scratch.ledger) else { return false };
+        // Only then hence can't list the processes of a unit.
+        let by_parents = story.tracking == Some(Tracking::Ancestry);
+        self.measures.hence = by_parents.then(|| self.soaked.pid());
         let unrequested = story.units.values().flat_map(|u| &u.failures).filter(|f| f.why.is_unrequested());
         self.failures = unrequested.count();
         if self.options.keep_going {
@@ -403,7 +407,7 @@ impl Soak<'_> {
         let patience = timeouts.max().unwrap_or_default().min(300_000_000).saturating_add(GRACE_US);
         while self.soaked.ended().is_none() {
             progress(self.progress(true));
-            let impatient = receive(signals.as_fd()).any(|signal| matches!(signal.signal, 2 | 15));
+            let impatient = receive(signals.as_fd()).any(|signal| matches!(signal.signal, 1 | 2 | 15));
             if impatient || self.now().saturating_sub(self.run.ended_us) > patience {
                 self.note("units did not stop in their time at the end, and were killed".into());
                 self.soaked.kill();
@@ -416,8 +420,9 @@ impl Soak<'_> {
     /// Reads what there is to be read, and ends what was left behind.
     fn finish(mut self) -> Result<Run, Trouble> {
         self.logs.read(&self.scratch.ledger, &self.services);
-        let story = Story::read(&self.scratch.ledger)?;
+        let mut story = Story::read(&self.scratch.ledger)?;
         ground::end_all(&story);
+        story.read_inputs();
         let now = Host::now();
         let offset = now.realtime_us as i64 - now.monotonic_us as i64;
         let mut run = self.run;

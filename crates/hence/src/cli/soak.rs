@@ -2,7 +2,7 @@
 //! It reads the command line, and writes the answer as text, JSON, JUnit XML, a page and a baseline.
 
 use super::{LedgerOption, Outcome};
-use crate::exit::{Trouble, USAGE};
+use crate::exit::{NO_UNITS, Trouble, USAGE};
 use crate::report;
 use crate::report::time::span as shown;
 use crate::soak::answer::{self, Told};
@@ -146,6 +146,14 @@ impl Soak {
         let seen = soak::run(&options, &mut |progress| line.show(progress));
         line.clear();
         let seen = seen?;
+        if seen.units.is_empty() {
+            let refused = seen.story.units.values().find_map(|unit| unit.refused.clone());
+            let why = refused.map(|message| format!(": {message}")).unwrap_or_default();
+            return Err(Trouble::new(
+                NO_UNITS,
+                format!("no service of these units was there to be soaked{why}"),
+            ));
+        }
         let mut findings = verdict::judge(&seen);
         let now = Baseline::of(&seen);
         let changed = before.as_ref().map(|before| baseline::changes(&now, before));

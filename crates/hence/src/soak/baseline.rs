@@ -11,6 +11,10 @@ use std::fmt::Write as _;
 const FORMAT: &str = "hence soak baseline 1";
 /// A file is not read beyond this.
 pub const BYTES: u64 = 16 << 20;
+/// In place of a digest: there was no such file.
+const NOT_THERE: &str = "-";
+/// And: it could not be read, so that nothing is known of its content.
+const UNREAD: &str = "?";
 /// A time that is shorter by less than this is no news, in microseconds.
 const TIME_FLOOR_US: u64 = 250_000;
 
@@ -44,7 +48,11 @@ impl Baseline {
         let mut units: BTreeMap<String, Known> =
             run.units.iter().map(|(name, unit)| (name.clone(), known(unit))).collect();
         for ((unit, path), input) in inputs(&run.units) {
-            let sha256 = input.sha256.map_or("-".to_owned(), |sha| hex(&sha));
+            let sha256 = match (input.sha256, input.version) {
+                (Some(sha), _) => hex(&sha),
+                (None, None) => NOT_THERE.to_owned(),
+                (None, Some(_)) => UNREAD.to_owned(),
+            };
             let kept = Kept { sha256, package: input.package.unwrap_or_default() };
             units.entry(unit).or_default().files.insert(path, kept);
         }
@@ -172,7 +180,7 @@ impl Changed {
     pub fn words(&self) -> String {
         let side = |kept: &Option<Kept>| match kept {
             None => "not among its files".to_owned(),
-            Some(kept) if kept.sha256 == "-" => "not there".to_owned(),
+            Some(kept) if kept.sha256 == NOT_THERE => "not there".to_owned(),
             Some(kept) => {
                 let package = if kept.package.is_empty() { "" } else { ", " };
                 let short = kept.sha256.get(..12).unwrap_or(&kept.sha256);
@@ -192,7 +200,8 @@ pub fn changes(now: &Baseline, before: &Baseline) -> Vec<Changed> {
         for path in paths {
             let (old, new) = (known.files.get(path), unit.files.get(path));
             // Whether a file has a package may be learnt late; its content tells.
-            if old.map(|k| &k.sha256) != new.map(|k| &k.sha256) {
+            let unread = [old, new].into_iter().flatten().any(|kept| kept.sha256 == UNREAD);
+            if !unread && old.map(|k| &k.sha256) != new.map(|k| &k.sha256) {
                 all.push(Changed {
                     unit: name.clone(),
                     path: path.clone(),

@@ -58,8 +58,8 @@ pub fn of(run: &Run, findings: &[Finding], compared: bool) -> String {
             continue;
         }
         suites.push_str(&format!(
-            "  <testsuite name=\"{}\" tests=\"{count}\" failures=\"{bad}\" errors=\"0\" skipped=\"{left_out}\" \
-             time=\"{time}\">\n{body}  </testsuite>\n",
+            "  <testsuite name=\"{}\" tests=\"{count}\" failures=\"{bad}\" errors=\"0\" \
+             skipped=\"{left_out}\" time=\"{time}\">\n{body}  </testsuite>\n",
             escaped(shown)
         ));
         cases += count;

@@ -17,8 +17,17 @@ const SLICE: u64 = 4 << 20;
 /// Letters of a complaint that are kept.
 const LETTERS: usize = 160;
 
-const COMPLAINS: &str = r"(?i)\b(error|errors|fatal|panic|panicked|critical|emergency|alert|exception|traceback|segfault|segmentation fault|failed|failure|cannot|can't|unable to|denied|refused|out of memory|no space left|too many open files|timed out|deadlock|corrupt(ed)?)\b";
-const DENIES: &str = r"(?i)\b(no|0|zero|without)\s+(error|failure|exception)s?\b|\b(error|failure|exception|failed)s?[_ a-z]*[=:]\s*(0|none|no|false|nil|null|\[\])([\s,;)}\x22]*$|[,;)}\x22]|\s+\w+[=:])";
+const COMPLAINS: &str = concat!(
+    r"(?i)\b(error|errors|fatal|panic|panicked|critical|emergency|alert|exception|traceback|segfault|",
+    r"segmentation fault|failed|failure|cannot|can't|unable to|denied|refused|out of memory|no space left|",
+    r"too many open files|timed out|deadlock|corrupt(ed)?)\b"
+);
+/// `0 errors`, `errors=0 warnings=2`, `error: none`; but not `error: no route`.
+const DENIES: &str = concat!(
+    r"(?i)\b(no|0|zero|without)\s+(error|failure|exception)s?\b|",
+    r"\b(error|failure|exception|failed)s?[_ a-z]*[=:]\s*(0|none|no|false|nil|null|\[\])",
+    r"([\s,;)}]*$|[,;)}]|\s+\w+[=:])"
+);
 const NUMBERS: &str = r"\b(0x)?[0-9a-fA-F]*[0-9][0-9a-fA-F]*\b|[0-9]+";
 
 /// The complaints of a unit.
@@ -135,9 +144,15 @@ mod tests {
         ] {
             assert!(logs.complains(text), "{text}");
         }
-        for text in
-            ["<6>error is a word", "0 errors", "errors=0 warnings=2", "no errors found", "terror", "ready"]
-        {
+        for text in [
+            "<6>error is a word",
+            "0 errors",
+            "errors=0 warnings=2",
+            "no errors found",
+            "error: none",
+            "terror",
+            "ready",
+        ] {
             assert!(!logs.complains(text), "{text}");
         }
     }

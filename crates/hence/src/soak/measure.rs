@@ -3,6 +3,7 @@
 
 use super::fault::processes;
 use crate::control::Control;
+use hence_host::Stat;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
@@ -54,6 +55,8 @@ pub struct Folder {
 pub struct Measures {
     pub units: BTreeMap<String, Vec<Sample>>,
     pub folders: Vec<Folder>,
+    /// The hence that runs them, where it doesn't know all processes of a unit: they are looked for then.
+    pub hence: Option<u32>,
     /// One in so many samples is kept.
     every: u64,
     taken: u64,
@@ -83,13 +86,19 @@ impl Measures {
                 found.push((unit, pids.into_iter().map(|(pid, _)| pid).collect()));
             }
         }
-        let zombies = if dear { zombies() } else { Vec::new() };
+        let stats: Vec<Stat> = match dear || self.hence.is_some() {
+            true => hence_host::processes().into_iter().filter_map(hence_host::stat).collect(),
+            false => Vec::new(),
+        };
+        if let Some(hence) = self.hence {
+            add_relatives(&mut found, &stats, hence);
+        }
         for (unit, pids) in found {
             let mut sample = look(&pids, now_us);
             if dear {
                 let own: BTreeSet<u32> = pids.iter().copied().collect();
                 let waiting =
-                    zombies.iter().filter(|(pid, parent)| own.contains(parent) || own.contains(pid));
+                    stats.iter().filter(|s| s.zombie && (own.contains(&s.parent) || own.contains(&s.pid)));
                 sample.zombies = Some(waiting.count() as u64);
             }
             let rows = self.units.entry(unit.clone()).or_default();
@@ -167,10 +176,26 @@ fn descriptors(pid: u32) -> Option<(u64, u64)> {
     Some((all, sockets))
 }
 
-/// Every process that has ended and was not reaped, with its parent.
-fn zombies() -> Vec<(u32, u32)> {
-    let stats = hence_host::processes().into_iter().filter_map(hence_host::stat);
-    stats.filter(|stat| stat.zombie).map(|stat| (stat.pid, stat.parent)).collect()
+/// Adds to the processes of each unit their descendants, and those that lost their parents and name the same
+/// run in their environment.
+fn add_relatives(units: &mut [(&String, Vec<u32>)], stats: &[Stat], hence: u32) {
+    let mut children: BTreeMap<u32, Vec<u32>> = BTreeMap::new();
+    for stat in stats {
+        children.entry(stat.parent).or_default().push(stat.pid);
+    }
+    let known: BTreeSet<u32> = units.iter().flat_map(|(_, pids)| pids.iter().copied()).collect();
+    let orphans = children.get(&hence).into_iter().flatten().filter(|pid| !known.contains(pid));
+    let orphans: Vec<_> = orphans.filter_map(|&pid| Some((pid, hence_host::invocation_of(pid)?))).collect();
+    for (_, pids) in units {
+        let runs: Vec<_> = pids.iter().filter_map(|&pid| hence_host::invocation_of(pid)).collect();
+        pids.extend(orphans.iter().filter(|(_, run)| runs.contains(run)).map(|(pid, _)| *pid));
+        let mut all: BTreeSet<u32> = pids.iter().copied().collect();
+        let mut queue = std::mem::take(pids);
+        while let Some(pid) = queue.pop() {
+            queue.extend(children.get(&pid).into_iter().flatten().filter(|child| all.insert(**child)));
+        }
+        *pids = all.into_iter().collect();
+    }
 }
 
 /// What the files below a folder take.

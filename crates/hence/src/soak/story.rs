@@ -2,13 +2,13 @@
 //! processes left behind; and of each whether a fault of the soak led to it. It judges nothing.
 
 use super::fault::NAME;
-use hence_host::store::{Reader, StoreError};
+use hence_host::store::{Reader, StoreError, digest_of};
 use hence_ledger::index::Index;
 use hence_ledger::loops::{Loop, loops};
 use hence_ledger::path::{Root, RootKind, roots_of};
 use hence_ledger::{
-    ActiveState, DeadlineKind, Exit, ExitKind, Fact, FileRole, Invocation, ProcessRole, Record, Rule, Stamp,
-    SubState, Tracking, UnitResult,
+    ActiveState, DeadlineKind, Exit, ExitKind, Fact, Invocation, JobResult, JobType, ProcessRole, Record,
+    Rule, Stamp, SubState, Tracking, UnitResult, Version,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -103,7 +103,8 @@ pub struct Left {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Input {
     pub path: String,
-    pub role: FileRole,
+    /// As it was then; `None`: not there.
+    pub version: Option<Version>,
     /// SHA-256; `None`: not there, or not read.
     pub sha256: Option<[u8; 32]>,
     pub package: Option<String>,
@@ -127,6 +128,8 @@ pub struct UnitStory {
     pub state: Option<(ActiveState, SubState)>,
     /// What kept it from starting at all.
     pub refused: Option<String>,
+    /// How a start job ended that came to nothing.
+    pub not_started: Option<JobResult>,
     failing: bool,
 }
 
@@ -156,6 +159,11 @@ impl Story {
         Ok(story)
     }
 
+    /// Reads what the ledger's own recorder had no time to read.
+    pub fn read_inputs(&mut self) {
+        self.units.values_mut().for_each(UnitStory::read_inputs);
+    }
+
     fn record(&mut self, record: &Record, index: &Index) {
         self.last = self.last.max(record.at);
         self.invocations.extend(record.invocation);
@@ -170,6 +178,14 @@ impl Story {
 }
 
 impl UnitStory {
+    /// Reads the files whose digests the recorder had no time for.
+    fn read_inputs(&mut self) {
+        for input in self.inputs.iter_mut().filter(|input| input.sha256.is_none()) {
+            let version = input.version.as_ref();
+            input.sha256 = version.and_then(|version| digest_of(&input.path, version));
+        }
+    }
+
     fn record(&mut self, record: &Record, index: &Index) {
         let at_us = record.at.monotonic_us;
         let why = || Why::of(&roots_of(index, record.id));
@@ -213,6 +229,17 @@ impl UnitStory {
             }
             Fact::StartLimitHit { burst, interval_us } => self.limited = Some((*burst, *interval_us)),
             Fact::LastWords { text, .. } => self.words = Some(text.clone()),
+            Fact::JobFinished {
+                job_type: JobType::Start,
+                result:
+                    result @ (JobResult::Failed
+                    | JobResult::Dependency
+                    | JobResult::Timeout
+                    | JobResult::Assert
+                    | JobResult::Unsupported
+                    | JobResult::Invalid),
+                ..
+            } => self.not_started = Some(*result),
             Fact::Refused { message, .. } => self.refused = Some(message.to_string()),
             Fact::LeftBehind { processes, allowed, .. } => {
                 let rule = record.causes.iter().find_map(|cause| cause.rule.clone());
@@ -237,7 +264,7 @@ impl UnitStory {
                         let known = file.version.as_ref().map(|version| index.content(&file.path, version));
                         let (sha256, package) = known.unwrap_or_default();
                         let package = package.map(|package| package.to_string());
-                        Input { path: file.path.to_string(), role: file.role, sha256, package }
+                        Input { path: file.path.to_string(), version: file.version, sha256, package }
                     })
                     .collect();
             }

@@ -1,10 +1,10 @@
 //! Whether a row of measurements grows: estimators that neither a first warm-up nor a saw-tooth nor single
 //! outliers mislead. Pure arithmetic, the same answer for the same row.
 //!
-//! The first quarter is left out. The rest is cut into twelve blocks of equal length (eight where it is short), of which the least
-//! value counts: what is freed now and then comes back down to it, what leaks does not. On these,
-//! Mann and Kendall's test says whether they rise, Theil and Sen's estimator by how much, with the interval
-//! that holds 99 % of the time. What rose at first and has come to rest since is no growth.
+//! The first quarter is left out. The rest is cut into twelve blocks of equal length, eight where it is short,
+//! of which the least value counts: what is freed now and then comes back down to it, what leaks does not. On
+//! these, Mann and Kendall's test says whether they rise, Theil and Sen's estimator by how much, with the
+//! interval that holds 99 % of the time. What rose at first and has come to rest since is no growth.
 
 /// Blocks that a row is cut into, where there is enough of it.
 const BLOCKS: usize = 12;

@@ -6,7 +6,7 @@ use crate::report::predict::fold::number;
 use crate::report::time::{period, span};
 use hence_ledger::speech::{count, duration, size};
 use hence_ledger::{ActiveState, UnitResult};
-use hence_unit::config::{KillMode, Restart, ServiceType};
+use hence_unit::config::{KillMode, Limit, Restart, ServiceType};
 
 /// So long after a fault a failure is put down to it.
 const AFTERMATH_US: u64 = 1_500_000;
@@ -55,12 +55,12 @@ pub fn judge(run: &Run) -> Vec<Finding> {
     for (name, unit) in &run.units {
         let at = found.len();
         failures(name, unit, run, &mut found);
-        recovery(name, unit, run, &mut found);
-        left_behind(name, unit, run, &mut found);
-        growth(name, unit, &mut found);
-        stops(name, unit, run, &mut found);
-        starts(name, unit, run, &mut found);
-        complaints(name, unit, run, &mut found);
+        recovery(unit, run, &mut found);
+        left_behind(unit, run, &mut found);
+        growth(unit, &mut found);
+        stops(unit, &mut found);
+        starts(unit, run, &mut found);
+        complaints(unit, run, &mut found);
         found[at..].iter_mut().for_each(|f| f.unit.clone_from(name));
     }
     files(run, &mut found);
@@ -85,6 +85,10 @@ fn failures(name: &str, unit: &Summary, run: &Run, found: &mut Vec<Finding>) {
         if let Some(message) = unit.story.refused.as_ref().filter(|_| unit.story.starts.is_empty()) {
             let says = "can't be started".to_owned();
             found.push(finding("start", says, vec![message.clone()], "mend what the message names"));
+        } else if let Some(result) = unit.story.not_started.filter(|_| unit.story.starts.is_empty()) {
+            let says = "is not started".to_owned();
+            let evidence = vec![format!("its start job ended with: {result}")];
+            found.push(finding("start", says, evidence, "look at the units that it needs"));
         }
         return goes_around(unit, found);
     };
@@ -158,7 +162,9 @@ fn rhythm(unit: &Summary, at: Vec<u64>, evidence: &mut Vec<String>) {
     let mut gaps: Vec<u64> = at.windows(2).map(|pair| pair[1] - pair[0]).collect();
     gaps.sort_unstable();
     let up = unit.story.failures.iter().find_map(|f| f.up_us);
-    let Some(every) = gaps.get(gaps.len() / 2).copied().or_else(|| Some(up? + service.restart_delay)) else {
+    let Some(every) =
+        gaps.get(gaps.len() / 2).copied().or_else(|| Some(up?.saturating_add(service.restart_delay)))
+    else {
         return;
     };
     let per_day = number(DAY_US / every.max(1));
@@ -167,13 +173,14 @@ fn rhythm(unit: &Summary, at: Vec<u64>, evidence: &mut Vec<String>) {
     evidence.push(format!("it goes around every {} ({rule}): {per_day} times a day", period(every)));
     let config = unit.config.as_ref().expect("there is a service");
     let (burst, interval) = (u64::from(config.start_limit_burst), config.start_limit_interval);
-    if unit.story.limited.is_none() && (burst == 0 || interval == 0 || every.saturating_mul(burst) > interval)
-    {
+    if unit.story.limited.is_some() {
+        evidence.push(format!("the start limit ended that: {burst} starts within {}", duration(interval)));
+    } else if burst == 0 || interval == 0 || every.saturating_mul(burst) > interval {
         evidence.push(match interval {
             0 => "no start limit ends that: StartLimitIntervalSec=0".to_owned(),
             _ => format!(
                 "the start limit never ends that: {burst} starts take {}, it counts those of {}",
-                period(every * burst),
+                period(every.saturating_mul(burst)),
                 duration(interval)
             ),
         });
@@ -193,7 +200,7 @@ fn goes_around(unit: &Summary, found: &mut Vec<Finding>) {
     }
 }
 
-fn recovery(name: &str, unit: &Summary, run: &Run, found: &mut Vec<Finding>) {
+fn recovery(unit: &Summary, run: &Run, found: &mut Vec<Finding>) {
     let config = unit.config.as_ref();
     let Some(service) = config.and_then(|c| c.service()) else { return };
     if let Some((burst, interval)) = unit.story.limited.filter(|_| unit.failures == 0) {
@@ -223,10 +230,9 @@ fn recovery(name: &str, unit: &Summary, run: &Run, found: &mut Vec<Finding>) {
         };
         found.push(finding("recovery", says, evidence, mend));
     }
-    let _ = name;
 }
 
-fn left_behind(_: &str, unit: &Summary, run: &Run, found: &mut Vec<Finding>) {
+fn left_behind(unit: &Summary, run: &Run, found: &mut Vec<Finding>) {
     let left: Vec<_> = unit.story.left.iter().filter(|l| !l.allowed).collect();
     let Some(first) = left.first() else { return };
     let times = left.len() as u64;
@@ -270,7 +276,7 @@ pub fn slope(measure: Measure, trend: &Trend) -> String {
     format!("{} an hour, between {} and {} with 99 %", hour(trend.slope), hour(trend.low), hour(trend.high))
 }
 
-fn growth(_: &str, unit: &Summary, found: &mut Vec<Finding>) {
+fn growth(unit: &Summary, found: &mut Vec<Finding>) {
     let mut above: Vec<Measure> = Vec::new();
     for measure in Measure::ALL {
         let Some((row, trend)) = unit.rows.get(&measure).and_then(|r| Some((r, r.trend?))) else { continue };
@@ -331,11 +337,20 @@ fn limit_of(unit: &Summary, measure: Measure) -> Option<(u64, &'static str)> {
             let own = service.context.limits.iter().find(|l| l.resource == NOFILE).map(|l| l.soft);
             Some((own.unwrap_or(1024), "LimitNOFILE="))
         }
+        Measure::Processes | Measure::Threads => bytes_or_count(service.resources.tasks_max, "TasksMax="),
+        Measure::Memory => bytes_or_count(service.resources.memory_max, "MemoryMax="),
+    }
+}
+
+/// What a limit is in numbers; shares of the machine are left out.
+fn bytes_or_count(limit: Option<Limit>, name: &'static str) -> Option<(u64, &'static str)> {
+    match limit {
+        Some(Limit::Absolute(most)) => Some((most, name)),
         _ => None,
     }
 }
 
-fn stops(name: &str, unit: &Summary, run: &Run, found: &mut Vec<Finding>) {
+fn stops(unit: &Summary, found: &mut Vec<Finding>) {
     let Some(service) = unit.config.as_ref().and_then(|c| c.service()) else { return };
     let times = unit.stops;
     let held = |s: &super::story::Span| matches!(&s.why, super::story::Why::Fault(words) if words.contains("holds its stop"));
@@ -363,10 +378,9 @@ fn stops(name: &str, unit: &Summary, run: &Run, found: &mut Vec<Finding>) {
     };
     let mend = "look at what it does on SIGTERM; whoever waits for it waits as long";
     found.push(finding("stop-time", says, evidence, mend));
-    let _ = (name, run);
 }
 
-fn starts(_: &str, unit: &Summary, run: &Run, found: &mut Vec<Finding>) {
+fn starts(unit: &Summary, run: &Run, found: &mut Vec<Finding>) {
     let Some(service) = unit.config.as_ref().and_then(|c| c.service()) else { return };
     if unit.failures > 0 {
         return;
@@ -400,7 +414,7 @@ fn starts(_: &str, unit: &Summary, run: &Run, found: &mut Vec<Finding>) {
     }
 }
 
-fn complaints(_: &str, unit: &Summary, run: &Run, found: &mut Vec<Finding>) {
+fn complaints(unit: &Summary, run: &Run, found: &mut Vec<Finding>) {
     const BLOCKS: usize = 12;
     // Faults make programs complain.
     let quiet = |at: &&u64| !run.windows.iter().any(|w| **at >= w.from_us && **at <= w.to_us + 2_000_000);

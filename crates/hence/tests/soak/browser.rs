@@ -50,7 +50,8 @@ f.onload = () => {
   const colours = new Set([...d.querySelectorAll('svg *')].map(e => w.getComputedStyle(e).stroke));
   colours.delete('none');
   r.push('colours:' + colours.size);
-  const y = curve.querySelector('polyline').getAttribute('points').trim().split(' ').map(p => +p.split(',')[1]);
+  const line = curve.querySelector('polyline').getAttribute('points').trim().split(' ');
+  const y = line.map(p => +p.split(',')[1]);
   r.push('rises:' + (y[y.length - 1] < y[0] - 20));
   r.push('kinds:' + [...d.querySelectorAll('ol li')].map(l => l.dataset.kind).join(','));
   r.push('verdict:' + json.findings.map(f => f.kind).join(','));

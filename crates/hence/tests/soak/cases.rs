@@ -366,8 +366,8 @@ pub static SOUND: [Case; 16] = [
         name: "stops-with-care",
         units: &[(
             "x.service",
-            "[Service]\nExecStart=/usr/bin/perl -e ';$SIG{TERM} = sub { select undef, undef, undef, 0.3; exit 0 }; \
-             sleep 1 while 1'\nTimeoutStopSec=10s\nRestart=on-failure\n",
+            "[Service]\nExecStart=/usr/bin/perl -e ';$SIG{TERM} = sub { select undef, undef, undef, 0.3; \
+             exit 0 }; sleep 1 while 1'\nTimeoutStopSec=10s\nRestart=on-failure\n",
         )],
         ..CASE
     },
@@ -375,7 +375,8 @@ pub static SOUND: [Case; 16] = [
         name: "works-in-turns",
         units: &[(
             "x.service",
-            "[Unit]\nStartLimitIntervalSec=0\n[Service]\nExecStart=/bin/sleep 1\nRestart=always\nRestartSec=200ms\n",
+            "[Unit]\nStartLimitIntervalSec=0\n[Service]\nExecStart=/bin/sleep 1\nRestart=always\n\
+             RestartSec=200ms\n",
         )],
         arguments: &["--no-faults"],
         ..CASE

@@ -21,19 +21,37 @@ fn misuse_ends_with_2_and_says_how_it_was_meant() {
         (vec!["--baseline", "/there/is/none"], 2, "/there/is/none"),
         (vec!["--baseline", &no_baseline], 2, "not a baseline"),
         (vec!["--html", "/there/is/none"], 2, "no such folder"),
-        (vec!["--unit", "none.service", "--for", "1s"], 0, ""),
+        (vec!["--unit", "none.service", "--for", "1s"], 4, "no service of these units"),
     ] {
         let output = folder.soak(&arguments);
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
-        if status == 2 {
-            assert_eq!(output.status.code(), Some(status), "{arguments:?}: {said}");
-        }
+        assert_eq!(output.status.code(), Some(status), "{arguments:?}: {said}");
         assert!(said.contains(told), "{arguments:?}: {said}");
     }
     let empty = Folder::of("empty", &[]);
     let output = empty.soak(&["--for", "1s"]);
     assert_eq!(output.status.code(), Some(4), "{}", String::from_utf8_lossy(&output.stderr));
     assert_eq!(folder.remains(), Vec::<String>::new());
+}
+
+/// What can't run at all is no sound run.
+#[test]
+fn what_does_not_start_is_told() {
+    let units = [
+        ("a.service", "[Unit]\nRequires=missing.service\n[Service]\nExecStart=/bin/sleep 900\n"),
+        ("b.service", "[Service]\nType=simple\n"),
+        ("c.service", "[Service]\nExecStart=/there/is/none\n"),
+        SLEEPER,
+    ];
+    let folder = Folder::of("start", &units);
+    let (answer, status) = folder.json(&["--for", "3s", "--keep-going"]);
+    assert_eq!(status, 1, "{answer:#}");
+    let mut found: Vec<(&str, &str)> = Vec::new();
+    for finding in answer["findings"].as_array().unwrap() {
+        found.push((finding["kind"].as_str().unwrap(), finding["unit"].as_str().unwrap()));
+    }
+    found.sort_unstable();
+    assert_eq!(found, [("start", "a.service"), ("start", "b.service"), ("start", "c.service")], "{answer:#}");
 }
 
 /// A fault is the root that `hence why` names, and no failure by itself; one that nobody asked for is.
@@ -119,10 +137,12 @@ fn one_that_is_killed_leaves_no_process() {
 /// A disk of the run's own is full now and then; the machine's is not touched.
 #[test]
 fn a_full_disk_is_what_breaks_a_service_that_does_not_bear_it() {
-    let writes = "#!/usr/bin/perl\nmy $n = 0; while (1) { $n++; unlink glob(\"$ENV{TMPDIR}/spool.*\") unless $n % 9; \
+    let writes = "#!/usr/bin/perl\nmy $n = 0; while (1) { $n++; \
+                  unlink glob(\"$ENV{TMPDIR}/spool.*\") unless $n % 9; \
                   open my $f, '>', \"$ENV{TMPDIR}/spool.$n\" or die \"spool: $!\\n\"; print $f 'x' x 20000; \
                   close $f or die \"spool: $!\\n\"; select undef, undef, undef, 0.05 }\n";
-    let unit = "[Unit]\nStartLimitIntervalSec=0\n[Service]\nExecStart=FOLDER/writes\nRestart=always\nRestartSec=300ms\n";
+    let unit = "[Unit]\nStartLimitIntervalSec=0\n[Service]\nExecStart=FOLDER/writes\nRestart=always\n\
+                RestartSec=300ms\n";
     let folder = Folder::of("disk", &[("x.service", unit)]);
     folder.write("writes", writes);
     let (answer, status) = folder.json(&["--for", "12s", "--full-disk", "for 1s every 4s", "--keep-going"]);
