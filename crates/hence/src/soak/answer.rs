@@ -180,7 +180,7 @@ pub fn limits(run: &Run) -> Vec<String> {
     let mut lines = run.notes.clone();
     for (name, unit) in &run.units {
         let short = |m: &Measure| unit.rows.get(m).is_none_or(|r| r.trend.is_none());
-        if Measure::ALL.iter().all(|m| short(m)) {
+        if Measure::ALL.iter().all(short) {
             lines.push(format!("{name}: no run of it was long enough to tell growth from noise"));
         } else if let Some(trend) = unit.rows.get(&Measure::Memory).and_then(|r| r.trend) {
             let level = unit.rows.get(&Measure::Memory).map_or(0.0, |r| r.level as f64);
