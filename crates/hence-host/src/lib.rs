@@ -9,6 +9,7 @@
 mod ancestry;
 pub mod carry;
 mod cgroup;
+pub mod client;
 mod clock;
 mod conditions;
 mod devices;

@@ -3,6 +3,7 @@
 //! Built by `load`; every field says which directive sets it. Directives without a field here are kept as
 //! text in [`Config::settings`]. Times are microseconds; [`INFINITY`] means "never".
 
+use crate::calendar::Calendar;
 use crate::mount::MountConfig;
 use crate::swap::SwapConfig;
 use crate::{Dependency, Diagnostic, Place, Position, Text, UnitKind, UnitName};
@@ -11,6 +12,28 @@ use core::ops::{Deref, DerefMut};
 
 /// A time span or a number without limit.
 pub const INFINITY: u64 = u64::MAX;
+
+/// Gives a setting of one word its table: what a unit file may say, and what is shown.
+macro_rules! words {
+    ($name:ident { $($variant:ident = $word:literal),+ $(,)? }) => {
+        impl $name {
+            /// systemd's words, each with its meaning.
+            pub const WORDS: &[(&str, $name)] = &[$(($word, $name::$variant)),+];
+
+            /// systemd's word.
+            pub const fn as_str(self) -> &'static str {
+                match self {
+                    $($name::$variant => $word),+
+                }
+            }
+
+            /// What this word means.
+            pub fn parse(word: &str) -> Option<$name> {
+                $name::WORDS.iter().find(|(known, _)| *known == word).map(|(_, meaning)| *meaning)
+            }
+        }
+    };
+}
 
 /// Whether the unit's configuration could be loaded; systemd's words.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -363,6 +386,18 @@ pub enum EmergencyAction {
     ExitForce,
 }
 
+words!(EmergencyAction {
+    None = "none",
+    Reboot = "reboot",
+    RebootForce = "reboot-force",
+    RebootImmediate = "reboot-immediate",
+    Poweroff = "poweroff",
+    PoweroffForce = "poweroff-force",
+    PoweroffImmediate = "poweroff-immediate",
+    Exit = "exit",
+    ExitForce = "exit-force",
+});
+
 /// How a job treats those already queued; systemctl(1), `--job-mode=`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[allow(missing_docs, reason = "the variants are systemd's words")]
@@ -378,38 +413,16 @@ pub enum JobMode {
     Triggering,
 }
 
-impl JobMode {
-    /// Every mode.
-    pub const ALL: [JobMode; 8] = [
-        JobMode::Fail,
-        JobMode::Replace,
-        JobMode::ReplaceIrreversibly,
-        JobMode::Isolate,
-        JobMode::Flush,
-        JobMode::IgnoreDependencies,
-        JobMode::IgnoreRequirements,
-        JobMode::Triggering,
-    ];
-
-    /// systemd's word.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            JobMode::Fail => "fail",
-            JobMode::Replace => "replace",
-            JobMode::ReplaceIrreversibly => "replace-irreversibly",
-            JobMode::Isolate => "isolate",
-            JobMode::Flush => "flush",
-            JobMode::IgnoreDependencies => "ignore-dependencies",
-            JobMode::IgnoreRequirements => "ignore-requirements",
-            JobMode::Triggering => "triggering",
-        }
-    }
-
-    /// The mode of this word.
-    pub fn parse(word: &str) -> Option<JobMode> {
-        JobMode::ALL.into_iter().find(|m| m.as_str() == word)
-    }
-}
+words!(JobMode {
+    Fail = "fail",
+    Replace = "replace",
+    ReplaceIrreversibly = "replace-irreversibly",
+    Isolate = "isolate",
+    Flush = "flush",
+    IgnoreDependencies = "ignore-dependencies",
+    IgnoreRequirements = "ignore-requirements",
+    Triggering = "triggering",
+});
 
 /// The part of a unit that depends on its kind.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -462,6 +475,17 @@ pub enum ServiceType {
     Idle,
 }
 
+words!(ServiceType {
+    Simple = "simple",
+    Exec = "exec",
+    Forking = "forking",
+    Oneshot = "oneshot",
+    Dbus = "dbus",
+    Notify = "notify",
+    NotifyReload = "notify-reload",
+    Idle = "idle",
+});
+
 /// Restart=
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[allow(missing_docs, reason = "the variants are systemd's words")]
@@ -476,20 +500,15 @@ pub enum Restart {
     Always,
 }
 
-impl Restart {
-    /// systemd's word.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Restart::No => "no",
-            Restart::OnSuccess => "on-success",
-            Restart::OnFailure => "on-failure",
-            Restart::OnAbnormal => "on-abnormal",
-            Restart::OnWatchdog => "on-watchdog",
-            Restart::OnAbort => "on-abort",
-            Restart::Always => "always",
-        }
-    }
-}
+words!(Restart {
+    No = "no",
+    OnSuccess = "on-success",
+    OnFailure = "on-failure",
+    OnAbnormal = "on-abnormal",
+    OnWatchdog = "on-watchdog",
+    OnAbort = "on-abort",
+    Always = "always",
+});
 
 /// TimeoutStartFailureMode= and TimeoutStopFailureMode=
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -500,6 +519,8 @@ pub enum TimeoutFailureMode {
     Abort,
     Kill,
 }
+
+words!(TimeoutFailureMode { Terminate = "terminate", Abort = "abort", Kill = "kill" });
 
 /// NotifyAccess=
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -512,6 +533,8 @@ pub enum NotifyAccess {
     All,
 }
 
+words!(NotifyAccess { None = "none", Main = "main", Exec = "exec", All = "all" });
+
 /// OOMPolicy=
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[allow(missing_docs, reason = "the variants are systemd's words")]
@@ -522,6 +545,8 @@ pub enum OomPolicy {
     Kill,
 }
 
+words!(OomPolicy { Continue = "continue", Stop = "stop", Kill = "kill" });
+
 /// ExitType=
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[allow(missing_docs, reason = "the variants are systemd's words")]
@@ -530,6 +555,8 @@ pub enum ExitType {
     Main,
     Cgroup,
 }
+
+words!(ExitType { Main = "main", Cgroup = "cgroup" });
 
 /// A set of exit codes and signals, as SuccessExitStatus= has it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -971,17 +998,7 @@ pub enum KillMode {
     None,
 }
 
-impl KillMode {
-    /// systemd's word.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            KillMode::ControlGroup => "control-group",
-            KillMode::Process => "process",
-            KillMode::Mixed => "mixed",
-            KillMode::None => "none",
-        }
-    }
-}
+words!(KillMode { ControlGroup = "control-group", Process = "process", Mixed = "mixed", None = "none" });
 
 /// systemd.kill(5)
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -1198,13 +1215,13 @@ impl Default for SocketConfig {
     }
 }
 
-/// [Timer], the monotonic part; OnCalendar= is kept as text.
+/// [Timer].
 #[derive(Clone, Debug, PartialEq)]
 pub struct TimerConfig {
     /// On...Sec= lines.
     pub elapse: Vec<TimerElapse>,
-    /// OnCalendar= expressions as written.
-    pub calendar: Vec<Box<str>>,
+    /// OnCalendar= lines.
+    pub calendar: Vec<TimerCalendar>,
     /// Unit=, where given.
     pub unit: Option<UnitName>,
     /// AccuracySec=
@@ -1238,6 +1255,15 @@ pub struct TimerElapse {
     pub base: TimerBase,
     /// Microseconds.
     pub delay: u64,
+    /// Where it stands.
+    pub place: Place,
+}
+
+/// One OnCalendar= line.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TimerCalendar {
+    /// When it elapses.
+    pub expression: Calendar,
     /// Where it stands.
     pub place: Place,
 }

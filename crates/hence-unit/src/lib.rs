@@ -10,6 +10,7 @@ extern crate alloc;
 extern crate std;
 
 mod bytes;
+pub mod calendar;
 pub mod config;
 pub mod dependency;
 pub mod diagnostic;

@@ -14,6 +14,7 @@ use bus::Bus;
 use hence_engine::Time;
 use hence_engine::observe::seen::{Asked, Change, Evidence, Portrait, Seen, What};
 use hence_engine::observe::{Observer, Settings, Sources, Wanted};
+use hence_host::client::CommandLine;
 use hence_host::store::{RecorderLink, Ring, RingOptions, default_ledger};
 use hence_host::sys::connector::Did;
 use hence_host::sys::signal;
@@ -394,8 +395,8 @@ impl Watch {
         if self.clients.contains(&(pid, stat.start_ticks)) {
             return;
         }
-        let arguments = people::arguments(pid);
-        let Some(client) = people::client_with(&self.place, pid, &arguments) else { return };
+        let line = CommandLine::of(pid);
+        let Some(client) = people::client_with(&self.place, pid, &line) else { return };
         if self.clients.len() >= CLIENTS {
             self.clients.clear();
         }
@@ -405,7 +406,7 @@ impl Watch {
             oldest.and_then(|pid| self.senders.remove(&pid));
         }
         self.senders.insert(pid, (now.monotonic_us, client.clone()));
-        if let Some((verb, mode, units)) = request::of(&arguments) {
+        if let Some((verb, mode, units)) = request::of(&line.words()) {
             let asked = Asked { verb, mode, units, client, evidence: Evidence::CommandLine };
             self.observer.see(Seen { at: now, what: What::Asked(Box::new(asked)) });
         }

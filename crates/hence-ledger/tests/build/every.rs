@@ -91,7 +91,11 @@ fn earlier(tag: u32, c: &mut Chance) -> Fact {
             after_crash: c.below(2) == 0,
         },
         2 => Fact::Ended { status: c.next() as u8 },
-        3 => Fact::Request { verb: c.pick(&Verb::ALL[..15]), mode: c.pick(&JobMode::ALL), client: client(c) },
+        3 => Fact::Request {
+            verb: c.pick(&Verb::ALL[..15]),
+            mode: c.pick(JobMode::WORDS).1,
+            client: client(c),
+        },
         4 => Fact::Refused { error: text(c), message: text(c) },
         5 => Fact::ProcessExited {
             pid: c.number() as u32,

@@ -18,15 +18,8 @@ fn mode(loading: &mut Loading<'_>, assignment: &Assignment) -> Outcome {
         put(loading, kill, |k| k.mode = KillMode::default());
         return Outcome::Reset;
     }
-    choice(loading, assignment, kill, MODES, |k, v| k.mode = v)
+    choice(loading, assignment, kill, KillMode::WORDS, |k, v| k.mode = v)
 }
-
-const MODES: &[(&str, KillMode)] = &[
-    ("control-group", KillMode::ControlGroup),
-    ("process", KillMode::Process),
-    ("mixed", KillMode::Mixed),
-    ("none", KillMode::None),
-];
 
 pub(super) const ROWS: &[Row] = &[
     r("KillMode", Act(mode), "Which processes of the unit are ended when it stops."),

@@ -23,43 +23,6 @@ const fn r(name: &'static str, take: Take, doc: &'static str) -> Row {
     row(name, Section::Service.only(), "systemd.service(5)", take, doc)
 }
 
-const TYPES: &[(&str, ServiceType)] = &[
-    ("simple", ServiceType::Simple),
-    ("exec", ServiceType::Exec),
-    ("forking", ServiceType::Forking),
-    ("oneshot", ServiceType::Oneshot),
-    ("dbus", ServiceType::Dbus),
-    ("notify", ServiceType::Notify),
-    ("notify-reload", ServiceType::NotifyReload),
-    ("idle", ServiceType::Idle),
-];
-
-const RESTARTS: &[(&str, Restart)] = &[
-    ("no", Restart::No),
-    ("on-success", Restart::OnSuccess),
-    ("on-failure", Restart::OnFailure),
-    ("on-abnormal", Restart::OnAbnormal),
-    ("on-watchdog", Restart::OnWatchdog),
-    ("on-abort", Restart::OnAbort),
-    ("always", Restart::Always),
-];
-
-const FAILURE_MODES: &[(&str, TimeoutFailureMode)] = &[
-    ("terminate", TimeoutFailureMode::Terminate),
-    ("abort", TimeoutFailureMode::Abort),
-    ("kill", TimeoutFailureMode::Kill),
-];
-
-const NOTIFY: &[(&str, NotifyAccess)] = &[
-    ("none", NotifyAccess::None),
-    ("main", NotifyAccess::Main),
-    ("exec", NotifyAccess::Exec),
-    ("all", NotifyAccess::All),
-];
-
-const OOM: &[(&str, OomPolicy)] =
-    &[("continue", OomPolicy::Continue), ("stop", OomPolicy::Stop), ("kill", OomPolicy::Kill)];
-
 fn exec(loading: &mut Loading<'_>, assignment: &Assignment) -> Outcome {
     let phase = ExecPhase::ALL.into_iter().find(|p| p.directive() == &*assignment.key);
     let Some(phase) = phase else {
@@ -174,15 +137,12 @@ const MOVED: &str = "move it to [Unit]";
 pub(super) const ROWS: &[Row] = &[
     r(
         "Type",
-        Act(|l, a| choice(l, a, service, TYPES, |s, v| s.service_type = v)),
+        Act(|l, a| choice(l, a, service, ServiceType::WORDS, |s, v| s.service_type = v)),
         "When the service counts as started.",
     ),
     r(
         "ExitType",
-        Act(|l, a| {
-            let words = [("main", ExitType::Main), ("cgroup", ExitType::Cgroup)];
-            choice(l, a, service, &words, |s, v| s.exit_type = v)
-        }),
+        Act(|l, a| choice(l, a, service, ExitType::WORDS, |s, v| s.exit_type = v)),
         "Whether the service ends with its main process or with its last one.",
     )
     .since(250),
@@ -226,13 +186,13 @@ pub(super) const ROWS: &[Row] = &[
     r("TimeoutSec", Act(timeout_both), "TimeoutStartSec= and TimeoutStopSec= in one."),
     r(
         "TimeoutStartFailureMode",
-        Act(|l, a| choice(l, a, service, FAILURE_MODES, |s, v| s.timeout_start_failure_mode = v)),
+        Act(|l, a| choice(l, a, service, TimeoutFailureMode::WORDS, |s, v| s.timeout_start_failure_mode = v)),
         "How the service is stopped when its start takes too long.",
     )
     .since(246),
     r(
         "TimeoutStopFailureMode",
-        Act(|l, a| choice(l, a, service, FAILURE_MODES, |s, v| s.timeout_stop_failure_mode = v)),
+        Act(|l, a| choice(l, a, service, TimeoutFailureMode::WORDS, |s, v| s.timeout_stop_failure_mode = v)),
         "How the service is stopped when its stop takes too long.",
     )
     .since(246),
@@ -255,7 +215,7 @@ pub(super) const ROWS: &[Row] = &[
     ),
     r(
         "Restart",
-        Act(|l, a| choice(l, a, service, RESTARTS, |s, v| s.restart = v)),
+        Act(|l, a| choice(l, a, service, Restart::WORDS, |s, v| s.restart = v)),
         "After which ends the service is started again.",
     ),
     r(
@@ -313,7 +273,7 @@ pub(super) const ROWS: &[Row] = &[
     ),
     r(
         "NotifyAccess",
-        Act(|l, a| choice(l, a, service, NOTIFY, |s, v| s.notify_access = v)),
+        Act(|l, a| choice(l, a, service, NotifyAccess::WORDS, |s, v| s.notify_access = v)),
         "Which processes may send notifications.",
     ),
     r(
@@ -330,7 +290,7 @@ pub(super) const ROWS: &[Row] = &[
     r("Sockets", Act(sockets), "Sockets that are passed besides the one of the same name."),
     r(
         "OOMPolicy",
-        Act(|l, a| choice(l, a, service, OOM, |s, v| s.oom_policy = Some(v))),
+        Act(|l, a| choice(l, a, service, OomPolicy::WORDS, |s, v| s.oom_policy = Some(v))),
         "What happens when the kernel kills a process for lack of memory.",
     )
     .since(243),

@@ -207,6 +207,12 @@ fn other_kinds() {
     let calendar = config.settings.iter().find(|s| name_of(s.row) == "OnCalendar").unwrap();
     assert_eq!(calendar.value.as_deref(), Some("daily"), "what nothing acts on is kept as text");
 
+    let wrong = load("x.timer", "[Timer]\nOnCalendar=Mon 24:00\nOnCalendar=%%:00\nOnBootSec=1\n");
+    let [first, second] = &*wrong.diagnostics else { panic!("{:?}", wrong.diagnostics) };
+    assert_eq!((first.place.line, first.place.column), (2, 16));
+    assert_eq!(first.message, "OnCalendar=Mon 24:00: hour 24 is not within 0 and 23; the line is ignored");
+    assert_eq!((second.place.line, second.place.column), (3, 12));
+
     let config = clean("x.path", "[Path]\nPathExists=/a//b\nMakeDirectory=on\nUnit=y.target\n");
     let Kind::Path(path) = &config.kind else { panic!() };
     assert_eq!((path.watches[0].0, &*path.watches[0].1), ("PathExists", "/a/b"));

@@ -1,4 +1,4 @@
-//! Rows of [Timer]; systemd.timer(5). Calendar expressions are kept as text.
+//! Rows of [Timer]; systemd.timer(5).
 
 use super::{
     Loading, Outcome, Row, Section, Shape, Take,
@@ -8,7 +8,8 @@ use super::{
 };
 use crate::{
     UnitKind,
-    config::{TimerBase, TimerElapse},
+    calendar::Calendar,
+    config::{TimerBase, TimerCalendar, TimerElapse},
     syntax::Assignment,
     value,
 };
@@ -62,7 +63,19 @@ fn calendar(loading: &mut Loading<'_>, assignment: &Assignment) -> Outcome {
     let Some(text) = loading.expand(assignment, &assignment.value) else {
         return Outcome::Rejected;
     };
-    put(loading, timer, |t| t.calendar.push(text.into()));
+    let expression = match Calendar::parse(&text) {
+        Ok(expression) => expression,
+        Err(error) => {
+            // What came of specifiers isn't where it stands.
+            let within = if text == *assignment.value { error.at } else { 0 };
+            let column = assignment.value_place().column.saturating_add(u32::try_from(within).unwrap_or(0));
+            let message = format!("OnCalendar={text}: {error}; the line is ignored");
+            loading.bad_value_at(assignment, column, message, None);
+            return Outcome::Rejected;
+        }
+    };
+    let place = assignment.value_place();
+    put(loading, timer, |t| t.calendar.push(TimerCalendar { expression, place }));
     Outcome::Added
 }
 

@@ -39,19 +39,6 @@ fn depend(loading: &mut super::Loading<'_>, assignment: &Assignment) -> Outcome 
     })
 }
 
-/// Words of FailureAction= and its kin.
-pub(super) const ACTIONS: &[(&str, EmergencyAction)] = &[
-    ("none", EmergencyAction::None),
-    ("reboot", EmergencyAction::Reboot),
-    ("reboot-force", EmergencyAction::RebootForce),
-    ("reboot-immediate", EmergencyAction::RebootImmediate),
-    ("poweroff", EmergencyAction::Poweroff),
-    ("poweroff-force", EmergencyAction::PoweroffForce),
-    ("poweroff-immediate", EmergencyAction::PoweroffImmediate),
-    ("exit", EmergencyAction::Exit),
-    ("exit-force", EmergencyAction::ExitForce),
-];
-
 /// Actions that exist since 254 and are taken as the nearest one that is known here.
 const LATER_ACTIONS: [&str; 8] = [
     "halt",
@@ -75,7 +62,7 @@ pub(super) fn action(
         loading.bad_value(assignment, message, None);
         return Outcome::Rejected;
     }
-    choice(loading, assignment, unit, ACTIONS, set)
+    choice(loading, assignment, unit, EmergencyAction::WORDS, set)
 }
 
 fn job_mode(
@@ -83,8 +70,7 @@ fn job_mode(
     assignment: &Assignment,
     set: impl FnOnce(&mut Config, JobMode),
 ) -> Outcome {
-    let table = JobMode::ALL.map(|mode| (mode.as_str(), mode));
-    choice(loading, assignment, unit, &table, set)
+    choice(loading, assignment, unit, JobMode::WORDS, set)
 }
 
 fn exit_code(

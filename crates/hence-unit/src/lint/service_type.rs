@@ -180,19 +180,6 @@ fn stays(service: &ServiceConfig) -> bool {
     !matches!(service.service_type, ServiceType::Oneshot | ServiceType::Forking)
 }
 
-fn type_name(service: &ServiceConfig) -> &'static str {
-    match service.service_type {
-        ServiceType::Simple => "simple",
-        ServiceType::Exec => "exec",
-        ServiceType::Forking => "forking",
-        ServiceType::Oneshot => "oneshot",
-        ServiceType::Dbus => "dbus",
-        ServiceType::Notify => "notify",
-        ServiceType::NotifyReload => "notify-reload",
-        ServiceType::Idle => "idle",
-    }
-}
-
 fn forking_in_foreground(unit: &LintUnit, _: &World<'_>, findings: &mut Findings<'_>) {
     let Some(service) = unit.service().filter(|s| s.service_type == ServiceType::Forking) else { return };
     let Some(command) = start(service) else { return };
@@ -229,7 +216,7 @@ fn daemonizing(unit: &LintUnit, _: &World<'_>, findings: &mut Findings<'_>) {
         let message = format!(
             "{option} puts {} into the background; with Type={} the service then ends",
             name(&command.path),
-            type_name(service)
+            service.service_type.as_str()
         );
         findings.add(unit.at(command.position), message, "leave the option out, or write Type=forking");
     }
@@ -275,7 +262,7 @@ fn remain_after_exit(unit: &LintUnit, _: &World<'_>, findings: &mut Findings<'_>
     }
     let message = format!(
         "RemainAfterExit=yes with Type={}: the service stays active without a process",
-        type_name(service)
+        service.service_type.as_str()
     );
     findings.add(unit.place("RemainAfterExit"), message, "write Type=oneshot, or remove RemainAfterExit=");
 }
@@ -300,7 +287,9 @@ fn pid_file_without_forking(unit: &LintUnit, _: &World<'_>, findings: &mut Findi
     if read.iter().any(|phase| !service.commands(*phase).is_empty()) {
         return;
     }
-    let message =
-        format!("PIDFile= has no use with Type={}: systemd knows its main process", type_name(service));
+    let message = format!(
+        "PIDFile= has no use with Type={}: systemd knows its main process",
+        service.service_type.as_str()
+    );
     findings.add(unit.place("PIDFile"), message, "remove it");
 }

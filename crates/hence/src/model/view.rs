@@ -8,8 +8,8 @@ use hence_bus::front::{
 };
 use hence_engine::{Engine, State, Time, Unit, UnitId, unit::Service};
 use hence_unit::config::{
-    Command, Condition, ExecPhase, INFINITY, Limit, ListenKind, NotifyAccess, Privilege, ResourceConfig,
-    ResourceLimit, ServiceConfig, ServiceType, TimerBase, TimerConfig,
+    Command, Condition, ExecPhase, INFINITY, Limit, ListenKind, Privilege, ResourceConfig, ResourceLimit,
+    ServiceConfig, ServiceType, TimerBase, TimerConfig,
 };
 use hence_unit::{Atom, Config, DependencyKind, Kind, LoadState, SourceRole, directive};
 
@@ -267,11 +267,11 @@ fn configure_service(config: &ServiceConfig, view: &mut ServiceView) {
         (phase.directive(), commands.iter().map(run).collect())
     });
     let exec: Vec<_> = exec.collect();
-    view.service_type = type_word(config.service_type);
+    view.service_type = config.service_type.as_str();
     view.restart = config.restart.as_str();
     view.restart_us = config.restart_delay;
     view.pid_file = optional(config.pid_file.as_deref());
-    view.notify_access = access_word(config.notify_access);
+    view.notify_access = config.notify_access.as_str();
     view.timeout_start_us = config.timeout_start;
     view.timeout_stop_us = config.timeout_stop;
     view.watchdog_us = config.watchdog;
@@ -343,35 +343,13 @@ fn timer(config: &TimerConfig, unit: String, next_us: Option<u64>, last: Option<
     TimerView {
         unit,
         monotonic: config.elapse.iter().map(|e| line((e.base, e.delay))).collect(),
-        calendar: config.calendar.iter().map(|expression| (expression.to_string(), 0)).collect(),
+        calendar: config.calendar.iter().map(|line| (line.expression.to_string(), 0)).collect(),
         next_realtime_us: 0,
         next_monotonic_us: next_us.unwrap_or(0),
         last_trigger: last.map(at).unwrap_or_default(),
         accuracy_us: config.accuracy,
         randomized_delay_us: config.randomized_delay,
         persistent: config.persistent,
-    }
-}
-
-fn type_word(service_type: ServiceType) -> &'static str {
-    match service_type {
-        ServiceType::Simple => "simple",
-        ServiceType::Exec => "exec",
-        ServiceType::Forking => "forking",
-        ServiceType::Oneshot => "oneshot",
-        ServiceType::Dbus => "dbus",
-        ServiceType::Notify => "notify",
-        ServiceType::NotifyReload => "notify-reload",
-        ServiceType::Idle => "idle",
-    }
-}
-
-fn access_word(access: NotifyAccess) -> &'static str {
-    match access {
-        NotifyAccess::None => "none",
-        NotifyAccess::Main => "main",
-        NotifyAccess::Exec => "exec",
-        NotifyAccess::All => "all",
     }
 }
 

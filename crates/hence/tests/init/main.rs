@@ -2,6 +2,10 @@
 //! but its programs, so that no unit of the machine is ever run. Needs root and unshare(1); says what is
 //! missing and skips. The virtual machine is another test, below `tests/vm`.
 
+#[path = "../shared/group.rs"]
+mod group;
+
+use group::own_group;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::ExitStatusExt;
@@ -63,17 +67,6 @@ fn missing() -> Option<&'static str> {
         .status()
         .is_ok_and(|s| s.success());
     refused.then_some("may not make namespaces")
-}
-
-/// A group of our own, so that nothing is made beside those of others.
-fn own_group(name: &str) -> Option<PathBuf> {
-    let info = fs::read_to_string("/proc/self/mountinfo").ok()?;
-    let mount = info.lines().find(|l| l.contains(" - cgroup2 "))?.split(' ').nth(4)?.to_owned();
-    let own = fs::read_to_string("/proc/self/cgroup").ok()?;
-    let own = own.lines().find_map(|l| l.strip_prefix("0::/"))?.to_owned();
-    let group = Path::new(&mount).join(own).join(name);
-    fs::create_dir(&group).ok()?;
-    Some(group)
 }
 
 impl Rig {

@@ -2,6 +2,7 @@
 //! none of the machine's units. Needs root, unshare(1) and the stock systemctl and journalctl; says what is
 //! missing.
 
+use crate::group::own_group;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
@@ -75,17 +76,6 @@ fn missing() -> Option<&'static str> {
         .stderr(Stdio::null())
         .status();
     (!made.is_ok_and(|status| status.success())).then_some("may not make namespaces")
-}
-
-/// A group of our own, so that nothing is made beside those of others.
-fn own_group(name: &str) -> Option<PathBuf> {
-    let info = fs::read_to_string("/proc/self/mountinfo").ok()?;
-    let mount = info.lines().find(|l| l.contains(" - cgroup2 "))?.split(' ').nth(4)?.to_owned();
-    let own = fs::read_to_string("/proc/self/cgroup").ok()?;
-    let own = own.lines().find_map(|l| l.strip_prefix("0::/"))?.to_owned();
-    let group = Path::new(&mount).join(own).join(name);
-    fs::create_dir(&group).ok()?;
-    Some(group)
 }
 
 impl Machine {

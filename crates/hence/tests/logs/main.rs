@@ -3,6 +3,8 @@
 
 mod asks;
 mod fields;
+#[path = "../shared/group.rs"]
+mod group;
 mod hostile;
 mod machine;
 

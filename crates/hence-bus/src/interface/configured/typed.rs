@@ -4,8 +4,7 @@ use super::Field;
 use crate::interface::shown::Shown;
 use crate::wire::Value;
 use hence_unit::config::{
-    Command, DirectoryKind, EmergencyAction, ExitStatusSet, ExitType, Kind, OomPolicy, ScopeConfig,
-    ServiceConfig, SocketConfig, Stdio, TimeoutFailureMode,
+    Command, DirectoryKind, ExitStatusSet, Kind, ScopeConfig, ServiceConfig, SocketConfig, Stdio,
 };
 use hence_unit::mount::MountConfig;
 use hence_unit::{Config, ExecConfig, KillConfig, UnitConfig};
@@ -49,36 +48,14 @@ fn of_unit(unit: &UnitConfig, field: Field) -> Option<Shown<'_>> {
         Field::OnFailureJobMode => unit.on_failure_job_mode.as_str().into(),
         Field::JobTimeoutUSec => unit.job_timeout.into(),
         Field::JobRunningTimeoutUSec => unit.job_running_timeout.into(),
-        Field::JobTimeoutAction => action(unit.job_timeout_action).into(),
-        Field::StartLimitAction => action(unit.start_limit_action).into(),
-        Field::FailureAction => action(unit.failure_action).into(),
-        Field::SuccessAction => action(unit.success_action).into(),
+        Field::JobTimeoutAction => unit.job_timeout_action.as_str().into(),
+        Field::StartLimitAction => unit.start_limit_action.as_str().into(),
+        Field::FailureAction => unit.failure_action.as_str().into(),
+        Field::SuccessAction => unit.success_action.as_str().into(),
         Field::FailureActionExitStatus => unit.failure_action_exit_status.map_or(-1, i32::from).into(),
         Field::SuccessActionExitStatus => unit.success_action_exit_status.map_or(-1, i32::from).into(),
         _ => return None,
     })
-}
-
-fn action(action: EmergencyAction) -> &'static str {
-    match action {
-        EmergencyAction::None => "none",
-        EmergencyAction::Reboot => "reboot",
-        EmergencyAction::RebootForce => "reboot-force",
-        EmergencyAction::RebootImmediate => "reboot-immediate",
-        EmergencyAction::Poweroff => "poweroff",
-        EmergencyAction::PoweroffForce => "poweroff-force",
-        EmergencyAction::PoweroffImmediate => "poweroff-immediate",
-        EmergencyAction::Exit => "exit",
-        EmergencyAction::ExitForce => "exit-force",
-    }
-}
-
-fn failure_mode(mode: TimeoutFailureMode) -> &'static str {
-    match mode {
-        TimeoutFailureMode::Terminate => "terminate",
-        TimeoutFailureMode::Abort => "abort",
-        TimeoutFailureMode::Kill => "kill",
-    }
 }
 
 /// `(aiai)` of exit statuses and signals.
@@ -92,24 +69,17 @@ fn statuses(set: &ExitStatusSet) -> Shown<'static> {
 
 fn of_service(service: &ServiceConfig, field: Field) -> Option<Shown<'_>> {
     Some(match field {
-        Field::ExitType => match service.exit_type {
-            ExitType::Main => "main".into(),
-            ExitType::Cgroup => "cgroup".into(),
-        },
+        Field::ExitType => service.exit_type.as_str().into(),
         Field::TimeoutAbortUSec => service.timeout_abort.unwrap_or(service.timeout_stop).into(),
-        Field::TimeoutStartFailureMode => failure_mode(service.timeout_start_failure_mode).into(),
-        Field::TimeoutStopFailureMode => failure_mode(service.timeout_stop_failure_mode).into(),
+        Field::TimeoutStartFailureMode => service.timeout_start_failure_mode.as_str().into(),
+        Field::TimeoutStopFailureMode => service.timeout_stop_failure_mode.as_str().into(),
         Field::RuntimeRandomizedExtraUSec => service.runtime_randomized_extra.into(),
         Field::RootDirectoryStartOnly => service.root_directory_start_only.into(),
         Field::GuessMainPID => service.guess_main_pid.into(),
         Field::RestartPreventExitStatus => statuses(&service.restart_prevent_exit_status),
         Field::RestartForceExitStatus => statuses(&service.restart_force_exit_status),
         Field::FileDescriptorStoreMax => service.fd_store_max.into(),
-        Field::OOMPolicy => match service.oom_policy? {
-            OomPolicy::Continue => "continue".into(),
-            OomPolicy::Stop => "stop".into(),
-            OomPolicy::Kill => "kill".into(),
-        },
+        Field::OOMPolicy => service.oom_policy?.as_str().into(),
         Field::NonBlocking => service.non_blocking.into(),
         Field::IOWeight => service.resources.io_weight.unwrap_or(u64::MAX).into(),
         _ => return of_kill(&service.kill, field).or_else(|| of_execution(&service.context, field)),

@@ -212,12 +212,7 @@ impl Engine {
         let config = self.service_config(unit);
         let default = if config.resources.delegate { OomPolicy::Continue } else { OomPolicy::Stop };
         let policy = config.oom_policy.unwrap_or(default);
-        let word = match policy {
-            OomPolicy::Continue => "continue",
-            OomPolicy::Stop => "stop",
-            OomPolicy::Kill => "kill",
-        };
-        let rule = self.units[unit.0 as usize].config.rule_with("OOMPolicy", word);
+        let rule = self.units[unit.0 as usize].config.rule_with("OOMPolicy", policy.as_str());
         let cause = Cause { record: root, rule: Some(rule) };
         use SubState::*;
         let sub = self.service_ref(unit).sub;

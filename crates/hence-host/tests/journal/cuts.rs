@@ -2,31 +2,15 @@
 //! isn't, in any mixture. What was synced is read all the same, the next writer goes on, and `journalctl
 //! --verify` names the file that is damaged and no other.
 
+use crate::folder::Folder;
 use hence_host::journal::reader::{Query, Reader};
 use hence_host::journal::{Bounds, Fields, Journal, JournalOptions, Place};
 use hence_ledger::Stamp;
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
 const PAGE: usize = 4096;
-
-struct Folder(PathBuf);
-
-impl Folder {
-    fn new(name: &str) -> Folder {
-        let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("cut-{name}-{}", std::process::id()));
-        let _ = std::fs::remove_dir_all(&path);
-        std::fs::create_dir_all(&path).unwrap();
-        Folder(path)
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
-}
 
 /// The same row of numbers each time.
 struct Chance(u64);
@@ -80,7 +64,7 @@ fn journalctl(folder: &Path, arguments: &[&str]) -> Option<(String, String)> {
 fn what_was_synced_stays() {
     const SYNCED: u64 = 20_000;
     const WRITTEN: u64 = 32_000;
-    let source = Folder::new("source");
+    let source = Folder::new("cuts-source");
     let mut chance = Chance(7);
     let mut writer = journal(&source.0);
     fill(&mut writer, 0..SYNCED, &mut chance);
@@ -93,7 +77,7 @@ fn what_was_synced_stays() {
     drop(writer);
     let mut worst = (SYNCED as usize, SYNCED as usize);
     for round in 0..40u64 {
-        let folder = Folder::new("mixed");
+        let folder = Folder::new("cuts-mixed");
         let mut mixed = written.clone();
         for (at, page) in mixed.chunks_mut(PAGE).enumerate() {
             // From nothing of it to all but little of it.

@@ -1,27 +1,16 @@
 //! Journal files that are written here are read by the stock journalctl; kills, torn files and full disks.
 //! Where there is no journalctl, what it would say is not looked at.
 
+mod cuts;
+mod folder;
+mod reader;
+
+use folder::Folder;
 use hence_host::journal::{Bounds, Fields, Journal, JournalOptions, Place};
 use hence_ledger::Stamp;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-
-struct Folder(PathBuf);
-
-impl Folder {
-    fn new(name: &str) -> Folder {
-        let path = std::env::temp_dir().join(format!("hence-journal-{name}-{}", std::process::id()));
-        let _ = std::fs::remove_dir_all(&path);
-        Folder(path)
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
-}
 
 fn journalctl(folder: &Path, arguments: &[&str]) -> Option<(bool, String)> {
     let run = Command::new("journalctl").arg("-D").arg(folder).args(arguments).env("TZ", "UTC").output();

@@ -1,28 +1,12 @@
 //! The reader of journal files: what is written is read, in order, by unit and from the end; damaged, torn
 //! and hostile files end no reader and cost no more than their size.
 
+use crate::folder::Folder;
 use hence_host::journal::reader::{Entry, Payload, Query, Reader, of_unit};
 use hence_host::journal::{Bounds, Fields, Journal, JournalOptions, Place};
 use hence_ledger::Stamp;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Instant;
-
-struct Folder(PathBuf);
-
-impl Folder {
-    fn new(name: &str) -> Folder {
-        let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{name}-{}", std::process::id()));
-        let _ = std::fs::remove_dir_all(&path);
-        std::fs::create_dir_all(&path).unwrap();
-        Folder(path)
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
-}
 
 fn service(name: &str) -> Fields {
     let mut fields = Fields::new();
@@ -66,7 +50,7 @@ fn of(unit: &str) -> Query {
 #[test]
 fn entries_come_in_order_from_both_ends() {
     for compact in [true, false] {
-        let folder = Folder::new(&format!("order-{compact}"));
+        let folder = Folder::new(&format!("reader-order-{compact}"));
         // So small that there are several files.
         write(&folder.0, 20_000, compact, 1 << 20);
         let mut reader = Reader::open(std::slice::from_ref(&folder.0));
@@ -96,7 +80,7 @@ fn entries_come_in_order_from_both_ends() {
 
 #[test]
 fn who_follows_misses_nothing_and_sees_nothing_twice() {
-    let folder = Folder::new("follow");
+    let folder = Folder::new("reader-follow");
     let mut options = JournalOptions::new(Place::Folder(folder.0.clone()));
     options.bounds.max_file = Some(512 << 10);
     options.bounds.keep_free = Some(0);
@@ -130,7 +114,7 @@ fn who_follows_misses_nothing_and_sees_nothing_twice() {
 
 #[test]
 fn the_last_lines_of_a_unit_are_found_at_once() {
-    let folder = Folder::new("last");
+    let folder = Folder::new("reader-last");
     write(&folder.0, 200_000, true, 128 << 20);
     let begun = Instant::now();
     let mut reader = Reader::open(std::slice::from_ref(&folder.0));
@@ -175,13 +159,13 @@ fn endure(path: &Path, what: &str) -> usize {
 
 #[test]
 fn damage_is_passed_over() {
-    let folder = Folder::new("damage");
+    let folder = Folder::new("reader-damage");
     write(&folder.0, 2_000, true, 8 << 20);
     let path = folder.0.join("system.journal");
     let sound = std::fs::read(&path).unwrap();
     // What was reserved and never written takes no part, but for what may belong to the last array.
     let used = (sound.iter().rposition(|b| *b != 0).unwrap() + (64 << 10)).min(sound.len());
-    let torn = Folder::new("torn");
+    let torn = Folder::new("reader-torn");
     let place = torn.0.join("system@0.journal~");
     let mut state = 11u64;
     let mut chance = |below: usize| {
