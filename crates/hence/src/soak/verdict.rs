@@ -111,6 +111,13 @@ fn failures(name: &str, unit: &Summary, run: &Run, found: &mut Vec<Finding>) {
             duration(AFTERMATH_US),
             count(done, "time", "times")
         ));
+        let by_limit = |f: &&super::story::Failure| matches!(&f.why, super::story::Why::Itself(root) if root.contains("SIGXFSZ"));
+        if own.iter().all(by_limit) {
+            let says = "is killed by SIGXFSZ, of the limit that plays a full disk here".to_owned();
+            let mend = "that says little of a disk that is full; soak where one can be bounded";
+            found.push(Finding { fails: false, ..finding("fails-with", says, evidence, mend) });
+            return;
+        }
         let says = format!("fails when the soak {}", fault.words);
         let mend = "have it bear that: try again for a while, or say by BindsTo= or Requires= that it can't";
         found.push(finding("fails-with", says, evidence, mend));
