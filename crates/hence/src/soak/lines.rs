@@ -28,7 +28,7 @@ const DENIES: &str = concat!(
     r"\b(error|failure|exception|failed)s?[_ a-z]*[=:]\s*(0|none|no|false|nil|null|\[\])",
     r"([\s,;)}]*$|[,;)}]|\s+\w+[=:])"
 );
-const NUMBERS: &str = r"\b(0x)?[0-9a-fA-F]*[0-9][0-9a-fA-F]*\b|[0-9]+";
+const NUMBERS: &str = r"\b0x[0-9a-fA-F]+\b|\b[0-9a-fA-F]*[0-9][0-9a-fA-F]*\b|[0-9]+";
 
 /// The complaints of a unit.
 #[derive(Clone, Debug, Default)]

@@ -199,10 +199,9 @@ fn stops(name: &str, unit: &Summary) -> String {
         duration(unit.stops.longest_us)
     );
     let mut stacked = std::collections::BTreeMap::<u64, u64>::new();
-    let held = |words: &str| words.contains("holds its stop");
     for stop in &unit.story.stops {
         let Some(to) = stop.to_us else { continue };
-        if matches!(&stop.why, super::story::Why::Fault(words) if held(words)) {
+        if stop.why.holds_stop() {
             continue;
         }
         let at = x(to.saturating_sub(stop.from_us)) / 4 * 4;

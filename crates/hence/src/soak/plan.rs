@@ -305,6 +305,6 @@ mod tests {
         assert!(plan[0].every_us >= 3 * 3_333_333);
         let (plan, note) = of_its_own(&[target("a.service")], 10_000_000, 0);
         assert_eq!(plan.len(), 3);
-        assert!(note.unwrap().starts_with("only 1 of the 3 faults"));
+        assert!(note.unwrap().starts_with("only 2 of the 3 faults"));
     }
 }

@@ -32,6 +32,16 @@ impl Why {
         matches!(self, Why::Itself(_))
     }
 
+    /// Whether it is a fault that holds a stop.
+    pub fn holds_stop(&self) -> bool {
+        matches!(self, Why::Fault(words) if words.contains("holds its stop"))
+    }
+
+    /// Whether it is the signal of a limit on the size of files.
+    pub fn is_file_limit(&self) -> bool {
+        matches!(self, Why::Itself(root) if root.contains("SIGXFSZ"))
+    }
+
     fn of(roots: &[Root]) -> Why {
         let fault = |root: &Root| {
             let command = root.command.as_deref()?;

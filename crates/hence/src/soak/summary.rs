@@ -2,7 +2,7 @@
 
 use super::lines::Logs;
 use super::measure::{Files, Folder, Measures, Sample};
-use super::story::{Input, Span, Story, UnitStory, Why};
+use super::story::{Input, Span, Story, UnitStory};
 use super::trend::{Trend, median, trend};
 use hence_unit::Config;
 use std::collections::BTreeMap;
@@ -192,12 +192,11 @@ pub fn summarize(
 }
 
 fn of_unit(told: &UnitStory, samples: &[Sample]) -> Summary {
-    let held = |span: &Span| matches!(&span.why, Why::Fault(words) if words.contains("holds its stop"));
-    let stops: Vec<&Span> = told.stops.iter().filter(|s| !held(s)).collect();
+    let stops: Vec<&Span> = told.stops.iter().filter(|s| !s.why.holds_stop()).collect();
     let mut summary = Summary {
         starts: Times::of(&told.starts.iter().collect::<Vec<_>>()),
         stops: Times::of(&stops),
-        held: told.stops.iter().filter(|s| held(s)).count() as u64,
+        held: told.stops.iter().filter(|s| s.why.holds_stop()).count() as u64,
         restarts: told.restarts.iter().filter(|r| !r.asked && !r.clean).count() as u64,
         failures: told.failures.iter().filter(|f| f.why.is_unrequested() && !f.stop).count() as u64,
         left: told.left.iter().filter(|l| !l.allowed).count() as u64,

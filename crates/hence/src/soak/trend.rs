@@ -1,10 +1,10 @@
 //! Whether a row of measurements grows: estimators that neither a first warm-up nor a saw-tooth nor single
 //! outliers mislead. Pure arithmetic, the same answer for the same row.
 //!
-//! The first quarter is left out. The rest is cut into twelve blocks of equal length, eight where it is short,
-//! of which the least value counts: what is freed now and then comes back down to it, what leaks does not. On
-//! these, Mann and Kendall's test says whether they rise, Theil and Sen's estimator by how much, with the
-//! interval that holds 99 % of the time. What rose at first and has come to rest since is no growth.
+//! The first quarter is left out. The rest is cut into twelve blocks of equal length, eight where it is
+//! short, of which the least value counts: what is freed now and then comes back down to it, what leaks does
+//! not. On these, Mann and Kendall's test says whether they rise, Theil and Sen's estimator by how much, with
+//! the interval that holds 99 % of the time. What rose at first and has come to rest since is no growth.
 
 /// Blocks that a row is cut into, where there is enough of it.
 const BLOCKS: usize = 12;
@@ -16,6 +16,9 @@ const LEAST: usize = 2 * FEWEST;
 const Z_INTERVAL: f64 = 2.576;
 /// One-sided 0.1 %.
 const Z_RISES: f64 = 3.09;
+
+/// What still grows does so late at this share of the whole's pace at least.
+const GOES_ON: f64 = 0.35;
 
 /// What a row does.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -54,17 +57,22 @@ pub fn trend(points: &[(u64, f64)]) -> Option<Trend> {
     let slope = median(&steps)?;
     let (low, high) = interval(&steps, blocks.len());
     let span = span_us as f64 / 1e6;
-    let at = |share: f64| blocks[((blocks.len() - 1) as f64 * share) as usize].1;
-    // The last third goes on at a quarter of the whole's pace at least.
-    let late = at(1.0) - at(0.66);
-    let goes_on = late > 0.0 && late >= slope * span / 3.0 * 0.25;
+    // The last third lies above the middle one by what the slope of the whole says, or near that.
+    let third = blocks.len() / 3;
+    let middle = |from: usize| {
+        let mut values: Vec<f64> = blocks[from..from + third].iter().map(|block| block.1).collect();
+        values.sort_by(f64::total_cmp);
+        median(&values).unwrap_or_default()
+    };
+    let late = middle(blocks.len() - third) - middle(blocks.len() - 2 * third);
+    let goes_on = late >= slope * span * third as f64 / blocks.len() as f64 * GOES_ON;
     Some(Trend {
         slope,
         low,
         high,
         rose: slope * span,
         from: blocks[0].1,
-        to: at(1.0),
+        to: blocks[blocks.len() - 1].1,
         span_us,
         grows: rises > Z_RISES && low > 0.0 && goes_on,
     })

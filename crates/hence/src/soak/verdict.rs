@@ -111,8 +111,7 @@ fn failures(name: &str, unit: &Summary, run: &Run, found: &mut Vec<Finding>) {
             duration(AFTERMATH_US),
             count(done, "time", "times")
         ));
-        let by_limit = |f: &&super::story::Failure| matches!(&f.why, super::story::Why::Itself(root) if root.contains("SIGXFSZ"));
-        if own.iter().all(by_limit) {
+        if own.iter().all(|f| f.why.is_file_limit()) {
             let says = "is killed by SIGXFSZ, of the limit that plays a full disk here".to_owned();
             let mend = "that says little of a disk that is full; soak where one can be bounded";
             found.push(Finding { fails: false, ..finding("fails-with", says, evidence, mend) });
@@ -360,8 +359,7 @@ fn bytes_or_count(limit: Option<Limit>, name: &'static str) -> Option<(u64, &'st
 fn stops(unit: &Summary, found: &mut Vec<Finding>) {
     let Some(service) = unit.config.as_ref().and_then(|c| c.service()) else { return };
     let times = unit.stops;
-    let held = |s: &super::story::Span| matches!(&s.why, super::story::Why::Fault(words) if words.contains("holds its stop"));
-    let hung = unit.story.stops.iter().filter(|s| s.timed_out && !held(s)).count() as u64;
+    let hung = unit.story.stops.iter().filter(|s| s.timed_out && !s.why.holds_stop()).count() as u64;
     let timeout = service.timeout_stop;
     let mut evidence = vec![format!(
         "{}: {} in the middle, {} at most",
