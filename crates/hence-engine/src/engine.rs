@@ -174,6 +174,22 @@ impl Engine {
         self.effects.pop_front()
     }
 
+    /// How many effects wait to be done.
+    pub fn effect_count(&self) -> usize {
+        self.effects.len()
+    }
+
+    /// The units that are to be read before anything else is done that the host is concerned with, in their
+    /// order.
+    pub fn next_loads(&self) -> Vec<UnitName> {
+        let loads = self.effects.iter().map_while(|effect| match effect {
+            Effect::Load(name) => Some(Some(name.clone())),
+            Effect::UnitNew(_) => Some(None),
+            _ => None,
+        });
+        loads.flatten().collect()
+    }
+
     /// When to come back with [`Event::Deadline`], in microseconds of the monotonic clock.
     pub fn deadline(&self) -> Option<u64> {
         self.deadlines.next_us()

@@ -35,7 +35,7 @@ mod world;
 
 pub use allow::Permits;
 pub use mend::{Change, Edit};
-pub use world::{FileRole, Ground, LintUnit, Machine, Scope, UnitFile, World};
+pub use world::{FileRole, Ground, LintUnit, Machine, Prepared, Scope, UnitFile, World, prepare};
 
 /// What a rule looks at.
 #[derive(Clone, Copy)]

@@ -132,7 +132,7 @@ fn chars(text: &str) -> u32 {
 
 /// Whether the last character is a backslash that no other backslash takes away.
 fn continues(line: &str) -> bool {
-    line.ends_with('\\') && line.bytes().rev().take_while(|&b| b == b'\\').count() % 2 == 1
+    line.as_bytes().last() == Some(&b'\\') && line.bytes().rev().take_while(|&b| b == b'\\').count() % 2 == 1
 }
 
 struct Reader<'t, 'r> {
@@ -234,7 +234,8 @@ impl<'t> Reader<'t, '_> {
         if line.is_empty() {
             return true;
         }
-        if let Some(header) = line.strip_prefix('[') {
+        if line.as_bytes()[0] == b'[' {
+            let header = &line[1..];
             let Some(name) = header.strip_suffix(']') else {
                 let message = format!("section header {} lacks its closing bracket", shown(line));
                 let fix = if header.contains(']') { "nothing may follow the \"]\"" } else { "add \"]\"" };

@@ -28,6 +28,8 @@ use std::rc::Rc;
 const WAVE: usize = 128;
 /// Answers that may wait for the end of a wave.
 const ANSWERS: usize = 16;
+/// Units to be read from which on a second thread is worth its while.
+const MANY: usize = 512;
 /// Records that are encoded at once.
 const BATCH: usize = 64;
 /// Records after which memory is given back as soon as it is quiet.
@@ -337,6 +339,7 @@ impl Pump {
         let mut answers = VecDeque::new();
         loop {
             self.store();
+            self.read_ahead();
             let mut done = 0;
             let mut read = false;
             while done < WAVE && !read && answers.len() < ANSWERS {
@@ -354,6 +357,19 @@ impl Pump {
             if done == 0 {
                 break;
             }
+        }
+    }
+
+    /// Has many units read by two threads, where they are next: nothing but that is done until they are
+    /// known.
+    fn read_ahead(&mut self) {
+        let Some(units) = &self.units else { return };
+        if self.engine.effect_count() < MANY || units.borrow().is_reading_ahead() {
+            return;
+        }
+        let names = self.engine.next_loads();
+        if names.len() >= MANY {
+            units.borrow_mut().will_be_asked_for(names);
         }
     }
 

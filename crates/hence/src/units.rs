@@ -1,10 +1,12 @@
 //! Which units a run knows and which it starts: the search path, the loader, and the units that need no
 //! file. It knows nothing of jobs.
 
+mod ahead;
 mod unchanged;
 
 use crate::live_files::LiveFolders;
 use crate::model::files::state_of;
+use ahead::{Ahead, Read};
 use hence_host::{DiskFiles, mountinfo, swaps, version};
 use hence_ledger::{FileIdentity, Version};
 use hence_unit::Text;
@@ -174,7 +176,7 @@ impl Sources {
                 (false, false) => Whose::Folder,
             },
             machine: self.machine,
-            path: UnitPath::default(),
+            path: Arc::default(),
             scanned: Vec::new(),
             environs: Environs::default(),
             file_states: BTreeMap::new(),
@@ -182,6 +184,7 @@ impl Sources {
             before_scan: None,
             generated: Vec::new(),
             reading: Reading::default(),
+            ahead: None,
         };
         units.rescan();
         // Nothing was read with others.
@@ -270,7 +273,7 @@ enum Whose {
 pub struct Units {
     folders: Vec<String>,
     whose: Whose,
-    path: UnitPath,
+    path: Arc<UnitPath>,
     /// The folders as they were at the scan.
     scanned: Vec<Option<Version>>,
     environs: Environs,
@@ -283,6 +286,8 @@ pub struct Units {
     /// What environment generators said, as NAME=VALUE.
     pub generated: Vec<Box<str>>,
     reading: Reading,
+    /// Units that are being read before they are asked for.
+    ahead: Option<Ahead>,
 }
 
 impl Units {
@@ -308,7 +313,9 @@ impl Units {
         // First the moment, then the look: what changes meanwhile is seen the next time.
         self.file_states.clear();
         self.scanned = self.versions();
-        self.path = UnitPath::scan(&DiskFiles, &self.folders);
+        // What was read ahead was found by the former look.
+        self.ahead = None;
+        self.path = Arc::new(UnitPath::scan(&DiskFiles, &self.folders));
         let mut environs = environs(self.whose);
         if self.whose != Whose::Folder {
             let config = system_config(self.whose, &environs);
@@ -326,7 +333,8 @@ impl Units {
         if let Some(scanned) = changed.and_then(|at| self.scanned.get_mut(at)) {
             *scanned = version(folder);
         }
-        self.path.look_at(&DiskFiles, name);
+        self.ahead = None;
+        Arc::make_mut(&mut self.path).look_at(&DiskFiles, name);
     }
 
     fn versions(&self) -> Vec<Option<Version>> {
@@ -362,7 +370,7 @@ impl Units {
     /// Reads a unit's files. One that has none is looked for anew where a folder changed since the scan, so
     /// that a new unit file needs no reload.
     pub fn load(&mut self, name: &UnitName) -> (Config, Vec<FileIdentity>) {
-        let (config, files) = self.read(name);
+        let (config, files) = self.read_in_turn(name);
         if config.load != LoadState::NotFound || self.versions() == self.scanned {
             return (config, files);
         }
@@ -399,9 +407,38 @@ impl Units {
 
     /// Reads a unit's files, of those that there were at the last scan.
     pub fn read(&self, name: &UnitName) -> (Config, Vec<FileIdentity>) {
-        let now_ns = Reading::now_ns();
-        let (mut config, files) = hence_host::load(&self.path, &self.environs, name);
-        self.reading.was_read(config.id(), &files, now_ns);
+        self.complete(ahead::read(&self.path, &self.environs, name), name)
+    }
+
+    /// The same, where these units will be asked for next, in this order: they are read by two threads.
+    /// Nothing is lost where there can be none.
+    pub fn will_be_asked_for(&mut self, names: Vec<UnitName>) {
+        if std::thread::available_parallelism().is_ok_and(|n| n.get() > 1) {
+            self.read_ahead(names, ahead::STACK);
+        }
+    }
+
+    fn read_ahead(&mut self, names: Vec<UnitName>, stack: usize) {
+        self.ahead = Ahead::begin(self.path.clone(), self.environs.clone(), names, stack).ok();
+    }
+
+    /// Whether units are being read before they are asked for.
+    pub fn is_reading_ahead(&self) -> bool {
+        self.ahead.is_some()
+    }
+
+    fn read_in_turn(&mut self, name: &UnitName) -> (Config, Vec<FileIdentity>) {
+        // Whatever else is asked for ends it: nobody relies on that it is not.
+        self.ahead.take_if(|ahead| !ahead.is_next(name));
+        let Some(read) = self.ahead.as_mut().and_then(Ahead::take_next) else { return self.read(name) };
+        self.ahead.take_if(|ahead| ahead.is_over());
+        self.complete(read, name)
+    }
+
+    /// Adds what no file says.
+    fn complete(&self, read: Read, name: &UnitName) -> (Config, Vec<FileIdentity>) {
+        let Read { mut config, files, since_ns } = read;
+        self.reading.was_read(config.id(), &files, since_ns);
         if config.load == LoadState::NotFound && BUILT_IN.contains(&name.as_str()) {
             config.load = LoadState::Loaded;
             config.description = "built in: there is no file for it".into();

@@ -26,6 +26,30 @@ pub fn share() {
     }
 }
 
+/// Lets the thread that begins next have a heap of its own, so that it and the first one need not wait for
+/// each other at every turn: for one that allocates as much as the first. M_ARENA_MAX of mallopt(3); nothing
+/// where the allocator has no such call.
+pub fn part() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: as in `share`.
+    unsafe {
+        libc::mallopt(libc::M_ARENA_MAX, 2);
+    }
+}
+
+/// Prepares the heap of this thread for so many bytes: the C library lets such a heap grow page by page, with
+/// a system call for each, but not where it has been as large before. Few of its pages are touched.
+pub fn expect(bytes: usize) {
+    /// Below what the allocator takes from the kernel by itself.
+    const BLOCK: usize = 64 << 10;
+    let block = || std::hint::black_box(Vec::<u8>::with_capacity(BLOCK));
+    let blocks: Vec<Vec<u8>> = std::iter::repeat_with(block).take(bytes.min(BLOCKS_MAX) / BLOCK).collect();
+    drop(std::hint::black_box(blocks));
+}
+
+/// How far a heap is prepared at most, in bytes: the C library's own bound is twice that.
+const BLOCKS_MAX: usize = 32 << 20;
+
 /// How far below its present end the stack is given back, in bytes, and what is left alone next to it.
 const STACK: (usize, usize) = (256 << 10, 1 << 10);
 
@@ -82,6 +106,17 @@ unsafe extern "C" fn let_go(object: *mut libc::dl_phdr_info, _size: usize, _own:
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_thread_has_a_heap_of_its_own() {
+        share();
+        part();
+        let thread = std::thread::spawn(|| {
+            expect(usize::MAX);
+            vec![7u8; 100 << 10]
+        });
+        assert_eq!(thread.join().unwrap(), vec![7u8; 100 << 10]);
+    }
 
     #[test]
     fn the_program_goes_on() {

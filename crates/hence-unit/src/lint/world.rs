@@ -255,6 +255,45 @@ impl Files for Keeping<'_> {
     }
 }
 
+/// A unit and its files, read.
+#[derive(Debug)]
+pub struct Prepared {
+    config: Config,
+    files: Vec<UnitFile>,
+}
+
+/// Reads a unit of the search path, by its own name, for [`World::give_prepared`]: in another thread, too.
+pub fn prepare(path: &UnitPath, ground: &dyn Ground, environs: &Environs, own: &UnitName) -> Prepared {
+    let keeping = Keeping { files: ground, read: RefCell::default() };
+    let config = load(path, &keeping, environs, own);
+    let mut read = keeping.read.into_inner();
+    let files = config
+        .sources
+        .iter()
+        .map(|source| {
+            let at = read.iter().position(|(path, _)| **path == *source.path);
+            let bytes = at.map(|at| read.swap_remove(at).1).unwrap_or_default();
+            let role = match source.role {
+                SourceRole::Fragment => FileRole::Fragment,
+                SourceRole::DropIn => FileRole::DropIn,
+            };
+            file(ground, source.path.clone(), role, bytes)
+        })
+        .collect();
+    Prepared { config, files }
+}
+
+fn file(ground: &dyn Ground, path: Text, role: FileRole, bytes: Vec<u8>) -> UnitFile {
+    let text = match String::from_utf8(bytes) {
+        Ok(text) => text,
+        Err(error) => String::from_utf8_lossy(error.as_bytes()).into_owned(),
+    };
+    let (assignments, _) = syntax::parse(&path, &text);
+    let assignments = assignments.into_iter().map(owned).collect();
+    let mode = ground.mode(&path);
+    UnitFile { path, role, text, assignments, mode }
+}
+
 impl<'a> World<'a> {
     /// A world of these files, in which nothing is given yet.
     pub fn new(path: &'a UnitPath, files: &'a dyn Ground, environs: Environs) -> World<'a> {
@@ -292,32 +331,24 @@ impl<'a> World<'a> {
             }
             return true;
         }
-        let keeping = Keeping { files: self.files, read: RefCell::default() };
-        let config = load(self.path, &keeping, &self.environs, &own);
-        let mut read = keeping.read.into_inner();
-        let files = config
-            .sources
-            .iter()
-            .map(|source| {
-                let at = read.iter().position(|(path, _)| **path == *source.path);
-                let bytes = at.map(|at| read.swap_remove(at).1).unwrap_or_default();
-                let role = match source.role {
-                    SourceRole::Fragment => FileRole::Fragment,
-                    SourceRole::DropIn => FileRole::DropIn,
-                };
-                self.file(source.path.clone(), role, bytes)
-            })
-            .collect();
-        self.add(LintUnit {
-            config: Rc::new(config),
-            files,
-            template: instance.is_some(),
-            only: only.into_iter().collect(),
-        });
+        let prepared = prepare(self.path, self.files, &self.environs, &own);
+        self.add(prepared, instance.is_some(), only);
         true
     }
 
-    fn add(&mut self, unit: LintUnit) {
+    /// Adds a unit of the search path that was read before, as [`World::give`] would; `name` is the unit's
+    /// own, and no template.
+    pub fn give_prepared(&mut self, name: &UnitName, prepared: Prepared) {
+        if self.names.get(name).is_some() || prepared.config.id() != name {
+            self.give(name, None);
+            return;
+        }
+        self.add(prepared, false, None);
+    }
+
+    fn add(&mut self, prepared: Prepared, template: bool, only: Option<Text>) {
+        let Prepared { config, files } = prepared;
+        let unit = LintUnit { config: Rc::new(config), files, template, only: only.into_iter().collect() };
         let at = self.given.len();
         for name in core::iter::once(unit.config.id()).chain(&unit.config.aliases) {
             *self.names.entry(name, || at) = at;
@@ -336,7 +367,7 @@ impl<'a> World<'a> {
             return;
         }
         let Ok(bytes) = self.files.read(&path) else { return };
-        let file = self.file(path.clone(), FileRole::DropIn, bytes);
+        let file = file(self.files, path.clone(), FileRole::DropIn, bytes);
         let mut config = Config::stub(asked.clone());
         config.sources.push(crate::Source { path: path.clone(), role: SourceRole::DropIn });
         let (_, diagnostics) = syntax::parse(&path, &file.text);
@@ -359,17 +390,6 @@ impl<'a> World<'a> {
     pub fn give_script(&mut self, path: Text, text: String) {
         let mode = self.files.mode(&path);
         self.scripts.push(UnitFile { path, role: FileRole::Script, text, assignments: Vec::new(), mode });
-    }
-
-    fn file(&self, path: Text, role: FileRole, bytes: Vec<u8>) -> UnitFile {
-        let text = match String::from_utf8(bytes) {
-            Ok(text) => text,
-            Err(error) => String::from_utf8_lossy(error.as_bytes()).into_owned(),
-        };
-        let (assignments, _) = syntax::parse(&path, &text);
-        let assignments = assignments.into_iter().map(owned).collect();
-        let mode = self.files.mode(&path);
-        UnitFile { path, role, text, assignments, mode }
     }
 
     /// The given units.

@@ -340,3 +340,26 @@ fn hostile_files_are_told_and_nothing_else() {
         assert!(page.contains(&format!("[{rule}]")), "{rule}: {page}");
     }
 }
+
+#[test]
+fn a_folder_of_many_units_is_as_good_as_its_files_one_by_one() {
+    let folder = Folder::new("many");
+    let mut files = Vec::new();
+    for n in 0..300 {
+        let text = match n % 3 {
+            0 => format!("[Unit]\nDescription={n}\nAfter=u{}.service\n{CLEAN}", n + 1),
+            1 => format!("{CLEAN}Restrat=no\n"),
+            _ => "[Service]\nKillMode=process\nType=forking\nExecStart=foo &\n".to_owned(),
+        };
+        files.push(folder.file(&format!("u{n}.service"), &text));
+    }
+    files.push(folder.file("t@.service", "[Service]\nTypo=%i\n"));
+    files.push(folder.file("u5.service.d/x.conf", "[Service]\nTypo=1\n"));
+    symlink("u4.service", folder.0.join("a.service")).unwrap();
+    files.push(folder.0.join("a.service"));
+    let of_folder = found(&folder.0, &["."]);
+    let args: Vec<&str> =
+        files.iter().map(|f| f.strip_prefix(&folder.0).unwrap().to_str().unwrap()).collect();
+    assert!(of_folder.len() > 400, "{}", of_folder.len());
+    assert_eq!(of_folder, found(&folder.0, &args));
+}

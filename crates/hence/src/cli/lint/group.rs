@@ -4,14 +4,19 @@
 
 use crate::exit::{Trouble, USAGE};
 use hence_host::RootFiles;
-use hence_unit::lint::{Ground, Machine, Scope, World};
+use hence_unit::lint::{Ground, Machine, Prepared, Scope, World, prepare};
 use hence_unit::unit_path::{Entry, EntryKind, Files, UnitPath, UserRoots, system_folders, user_folders};
 use hence_unit::{Place, Text, UnitName, config::Environs, system};
 use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap};
+use std::iter::Peekable;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::thread::Builder;
+use std::vec::IntoIter;
 
+/// Units of a folder from which on a second thread reads some of them.
+const MANY: usize = 128;
 /// With more folders than this, units of one are not searched in the others.
 const FOLDERS_MAX: usize = 32;
 /// How deep folders of folders are searched for unit files.
@@ -26,6 +31,9 @@ const TREES: [&str; 7] = [
     "lib/systemd/user",
     "etc/systemd/user",
 ];
+
+/// A unit that was read.
+type Read = (UnitName, Prepared);
 
 /// What the command line names.
 pub struct Paths<'a> {
@@ -433,15 +441,44 @@ impl Group {
         }
     }
 
+    /// Reads the units of a folder that has many, in two threads; in their order.
+    fn prepare(&self, entries: &[Entry], ground: &RootFiles, world: &World<'_>) -> Peekable<IntoIter<Read>> {
+        let of_file = |entry: &Entry| (entry.kind == EntryKind::File).then(|| UnitName::new(&entry.name))?;
+        let is_own = |name: &UnitName| {
+            !name.is_template() && world.path.resolve(name).is_some_and(|(own, _)| own == *name)
+        };
+        let names: Vec<UnitName> = entries.iter().filter_map(of_file).filter(is_own).collect();
+        let (mut units, mut others) = (Vec::new(), Vec::new());
+        if names.len() >= MANY {
+            let (path, environs) = (world.path, &world.environs);
+            let read = |ground: &RootFiles, names: &[UnitName]| -> Vec<Read> {
+                names.iter().map(|name| (name.clone(), prepare(path, ground, environs, name))).collect()
+            };
+            let (first, second) = names.split_at(names.len() / 2);
+            std::thread::scope(|scope| {
+                let thread = Builder::new().spawn_scoped(scope, || read(&RootFiles::new(&self.root), second));
+                units = read(ground, first);
+                // Those that no thread read are read when their turn comes.
+                others = thread.ok().and_then(|thread| thread.join().ok()).unwrap_or_default();
+            });
+        }
+        units.append(&mut others);
+        units.into_iter().peekable()
+    }
+
     fn give_folder(&self, folder: &str, ground: &RootFiles, world: &mut World<'_>) {
         let mut entries = ground.list(folder).unwrap_or_default();
         entries.sort_by(|a, b| a.name.cmp(&b.name));
+        let mut prepared = self.prepare(&entries, ground, world);
         for entry in &entries {
             let path = format!("{folder}/{}", entry.name);
             if entry.kind != EntryKind::Folder
                 && let Some(name) = UnitName::new(&entry.name)
             {
-                world.give(&name, None);
+                match prepared.next_if(|(of, _)| *of == name) {
+                    Some((_, prepared)) => world.give_prepared(&name, prepared),
+                    None => drop(world.give(&name, None)),
+                }
             } else if entry.kind == EntryKind::File && self.scope == Scope::Units {
                 if let Some(text) = ground.script(&path) {
                     world.give_script(path.into(), text);
