@@ -13,6 +13,7 @@ pub mod client;
 mod clock;
 mod conditions;
 mod devices;
+pub mod disk;
 mod environment;
 mod error;
 mod executor;

@@ -20,6 +20,7 @@ mod ring;
 mod segment;
 mod teller;
 
+pub use digest::digest_of;
 pub use entries::JournalSetup;
 pub use link::{RecorderCommand, RecorderLink};
 pub use reader::{Break, Damage, NewestFirst, Reader, Records, Verified};

@@ -127,6 +127,16 @@ impl Index {
         self.units.keys()
     }
 
+    /// The records, in order.
+    pub fn records(&self) -> &[Record] {
+        &self.records
+    }
+
+    /// The content of this version of a file, where it is on record: its SHA-256 and its package.
+    pub fn content(&self, path: &str, version: &Version) -> (Option<[u8; 32]>, Option<Text>) {
+        self.digest(path, version).unwrap_or_default()
+    }
+
     /// How many records there are.
     pub fn len(&self) -> usize {
         self.records.len()

@@ -215,6 +215,11 @@ pub(crate) fn path(index: &Index, from: At) -> Path {
     }
 }
 
+/// Every root of a record, the main path's first; none where it is not there.
+pub fn roots_of(index: &Index, record: RecordId) -> Vec<Root> {
+    index.place(record).map(|at| roots(index, at)).unwrap_or_default()
+}
+
 /// Every root of the record at this place, the main path's first.
 pub(crate) fn roots(index: &Index, from: At) -> Vec<Root> {
     let main = path(index, from);

@@ -10,6 +10,7 @@ mod logs;
 mod loops;
 mod man;
 mod predict;
+mod soak;
 pub mod systemctl;
 mod verify;
 pub mod watch;
@@ -49,6 +50,7 @@ enum Verb {
     Loops(loops::Loops),
     Lint(Box<lint::Lint>),
     Predict(Box<predict::Predict>),
+    Soak(Box<soak::Soak>),
     Directives(directives::Directives),
     Verify(verify::Verify),
     Completions(completions::Completions),
@@ -72,6 +74,7 @@ pub fn main() -> ExitCode {
         Verb::Loops(verb) => end(verb.run()),
         Verb::Lint(verb) => end((*verb).run()),
         Verb::Predict(verb) => end(verb.run()),
+        Verb::Soak(verb) => end(verb.run()),
         Verb::Directives(verb) => end(verb.run()),
         Verb::Verify(verb) => end(verb.run()),
         Verb::Completions(verb) => end(verb.run()),

@@ -16,6 +16,7 @@ mod pump;
 mod reexec;
 mod report;
 mod run;
+mod soak;
 mod survivors;
 mod units;
 mod watch;
@@ -33,6 +34,9 @@ fn main() -> ExitCode {
     }
     if called.as_deref().and_then(Path::file_name).is_some_and(|name| name == "systemctl") {
         return cli::systemctl::called_as_systemctl();
+    }
+    if called.as_deref().is_some_and(|name| name == Path::new(soak::fault::NAME)) {
+        return soak::fault::main();
     }
     match arguments.next().as_ref().and_then(|a| a.to_str()) {
         Some("executor") => hence_host::executor_main(),

@@ -4,6 +4,7 @@
 pub mod answer;
 pub mod directives;
 pub mod history;
+pub mod html;
 pub mod leaks;
 pub mod ledger;
 pub mod lint;

@@ -63,6 +63,12 @@ pub struct Args {
     /// What an earlier program hands on; said by hence alone
     #[arg(long, hide = true, value_name = "FD")]
     pub deserialize: Option<i32>,
+    /// Where services' TMPDIR is; this hence ends with who started it. Said by hence soak alone
+    #[arg(long, hide = true, value_name = "DIR")]
+    pub soak: Option<PathBuf>,
+    /// A folder that gets a bounded disk of its own; said by hence soak alone
+    #[arg(long, hide = true, value_name = "DIR")]
+    pub bounded: Vec<PathBuf>,
     #[command(flatten)]
     pub alerts: crate::alerts::Options,
     #[command(flatten)]
@@ -129,6 +135,9 @@ pub fn main(args: Args) -> ExitCode {
 /// # Errors
 /// What ends it before it begins.
 pub fn run(args: &Args, boot: Option<Boot>, mut earlier: Option<Earlier>) -> Result<Ended, Refused> {
+    if args.soak.is_some() {
+        crate::soak::ground::prepare(&args.bounded);
+    }
     hence_host::sys::heap::share();
     let program = Program::find();
     let whose = Whose::of(boot.as_ref());
@@ -174,6 +183,7 @@ pub fn run(args: &Args, boot: Option<Boot>, mut earlier: Option<Earlier>) -> Res
     let recorder = Rc::new(RefCell::new(recorder));
     let mut environment = whose.environment();
     environment.extend(system.environment.iter().cloned());
+    environment.extend(args.soak.iter().map(|folder| format!("TMPDIR={}", folder.display()).into()));
     if whose != Whose::Users {
         environment.extend(locale());
     }
@@ -516,7 +526,7 @@ pub fn recorder_command(ledger: &Path, journal: Vec<OsString>) -> RecorderComman
     }
 }
 
-fn user_roots() -> [PathBuf; 5] {
+pub fn user_roots() -> [PathBuf; 5] {
     let home = PathBuf::from(std::env::var_os("HOME").unwrap_or_else(|| "/".into()));
     let var =
         |name: &str, below: &str| std::env::var_os(name).map_or_else(|| home.join(below), PathBuf::from);

@@ -24,6 +24,21 @@ pub fn unshare_mounts() -> io::Result<()> {
     }
 }
 
+/// The same for who may not do that: in a user namespace of its own, in which everybody is who they were.
+///
+/// # Errors
+/// What the kernel says.
+pub fn unshare_users_and_mounts() -> io::Result<()> {
+    let (user, group) = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
+    // SAFETY: no memory is involved.
+    if unsafe { libc::unshare(libc::CLONE_NEWUSER | libc::CLONE_NEWNS) } != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    std::fs::write("/proc/self/setgroups", "deny")?;
+    std::fs::write("/proc/self/uid_map", format!("{user} {user} 1"))?;
+    std::fs::write("/proc/self/gid_map", format!("{group} {group} 1"))
+}
+
 /// Makes the one mount at this path read-only, and nothing below it.
 ///
 /// # Errors

@@ -1,7 +1,7 @@
 //! The page of `hence predict`: the answer first, then why, then what happens when, then what was taken for
 //! granted.
 
-mod fold;
+pub mod fold;
 pub mod html;
 pub mod json;
 mod picture;

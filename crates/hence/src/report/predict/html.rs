@@ -2,49 +2,15 @@
 //! without colour and on a phone; the JSON of the same prediction is in it, for programs.
 
 use super::fold::{Entry, SHOWN, folded, headline, later, moment, number};
-use super::picture::{curve, escaped, round};
+use super::picture::{curve, round};
 use super::{Asked, UNITS, grants, json};
+use crate::report::html::{self, escaped};
 use hence_engine::predict::{Prediction, limit_text};
-
-const STYLE: &str = "\
-:root{color-scheme:light dark}
-*{box-sizing:border-box}
-body{font:16px/1.45 system-ui,sans-serif;margin:0 auto;padding:12px;max-width:46rem;overflow-wrap:anywhere}
-h1{font-size:1.25rem;line-height:1.3}
-h2{font-size:1.05rem;margin:1.6em 0 .4em;border-bottom:1px solid currentColor}
-.bad{border-left:5px solid currentColor;padding-left:10px}
-.wide{overflow-x:auto}
-table{border-collapse:collapse;width:100%;font-size:.9rem}
-th,td{text-align:left;padding:3px 8px 3px 0;border-bottom:1px solid #8886;vertical-align:top}
-td.n,th.n{text-align:right}
-th,td.n,td.t{white-space:nowrap}
-td.t{padding-right:14px}
-svg{display:block;width:100%;max-width:30rem;height:auto;margin:.6em 0}
-svg text{font:12px system-ui,sans-serif;fill:currentColor}
-svg text.head{font-weight:bold}
-svg text.rule{font-size:10.5px}
-svg text.end{text-anchor:end}
-svg text.middle{text-anchor:middle}
-svg .axis,svg rect{fill:none;stroke:currentColor;stroke-width:1.2}
-svg .line{fill:none;stroke:currentColor;stroke-width:2.5}
-svg .limit{fill:none;stroke:currentColor;stroke-width:1.5;stroke-dasharray:6 4}
-svg circle{fill:currentColor}
-ul{padding-left:1.2em}
-@media print{body{max-width:none}}
-";
 
 /// The page.
 pub fn page(prediction: &Prediction, asked: &Asked<'_>) -> String {
     let head = headline(prediction, asked);
-    let bad = if prediction.troubles.is_empty() { "" } else { " class=\"bad\"" };
-    let mut page = format!(
-        "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
-         <meta name=\"viewport\" content=\"width=device-width,initial-scale=1\">\n\
-         <link rel=\"icon\" href=\"data:,\">\n\
-         <title>hence predict</title>\n<style>\n{STYLE}</style>\n</head>\n<body>\n\
-         <h1{bad} id=\"answer\">{}</h1>\n",
-        escaped(&head)
-    );
+    let mut page = html::head("hence predict", &head, !prediction.troubles.is_empty());
     pictures(&mut page, prediction);
     limits(&mut page, prediction);
     timeline(&mut page, prediction);
@@ -56,10 +22,7 @@ pub fn page(prediction: &Prediction, asked: &Asked<'_>) -> String {
         page.push_str(&format!("<li>{}</li>\n", escaped(&line)));
     }
     page.push_str("</ul>\n");
-    // In JSON a < can only stand in a string, where it may be written so.
-    let json = json::of(prediction, asked).to_string().replace('<', "\\u003c");
-    page.push_str(&format!("<script type=\"application/json\" id=\"prediction\">\n{json}\n</script>\n"));
-    page.push_str("</body>\n</html>\n");
+    page.push_str(&html::foot("prediction", &json::of(prediction, asked).to_string()));
     page
 }
 

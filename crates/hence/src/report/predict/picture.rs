@@ -2,29 +2,10 @@
 //! left behind add up, and what leads to what. Every figure in them is also in their text.
 
 use super::fold::{moment, number};
+use crate::report::html::{WIDTH, escaped};
 use hence_engine::predict::{LoopForecast, Prediction, UnitForecast};
 use hence_engine::sim::caps::{Cap, CapKind};
 use hence_ledger::answer::Answer;
-
-/// The width of every picture in its own units; a phone shows it as it is, a wide screen larger.
-const WIDTH: u64 = 360;
-
-/// Text that stands in HTML and in SVG.
-pub fn escaped(text: &str) -> String {
-    let mut safe = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            '&' => safe.push_str("&amp;"),
-            '<' => safe.push_str("&lt;"),
-            '>' => safe.push_str("&gt;"),
-            '"' => safe.push_str("&quot;"),
-            '\'' => safe.push_str("&#39;"),
-            c if c.is_control() => safe.push('\u{fffd}'),
-            c => safe.push(c),
-        }
-    }
-    safe
-}
 
 /// The processes that a unit leaves behind, over time, with the limit where it is near.
 pub fn curve(name: &str, unit: &UnitForecast, prediction: &Prediction) -> String {
@@ -214,6 +195,5 @@ mod tests {
             ["Requires=b.service,", "/etc/units/", "a.service:3"]
         );
         assert_eq!(broken(&"x".repeat(25), 10), ["x".repeat(10), "x".repeat(10), "x".repeat(5)]);
-        assert_eq!(escaped("<a b=\"c\">&\u{1}"), "&lt;a b=&quot;c&quot;&gt;&amp;\u{fffd}");
     }
 }
