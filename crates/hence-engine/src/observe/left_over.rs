@@ -49,10 +49,7 @@ impl Observer {
         };
         let fresh = |m: &Member| !unit.left_over.contains_key(&(m.process.pid, m.process.start_ticks));
         let stays = |m: &Member| is_left(m) && !own(m) && !control(m) && !about_to(m) && !comes(m);
-        let left: Vec<&Member> = members
-            .iter()
-            .filter(|m| stays(m) && fresh(m))
-            .collect();
+        let left: Vec<&Member> = members.iter().filter(|m| stays(m) && fresh(m)).collect();
         if left.is_empty() {
             return;
         }
