@@ -400,13 +400,15 @@ impl Groups {
     }
 
     fn group_at(&self, path: &str, slice: SliceId, name: &str) -> UnitGroup<'_> {
-        let own = Path::new("/").join(&self.prefix).join(path);
+        // Names of groups have no slash at either end.
+        let prefix = self.prefix.trim_matches('/');
+        let own = format!("/{prefix}{}{path}", if prefix.is_empty() || path.is_empty() { "" } else { "/" });
         let way = if name.is_empty() { String::new() } else { format!("{name}/") };
         // Before our root there is made, nothing is in it.
         let made = self.pids.as_ref().is_some_and(|(_, made)| *made);
         let counts = |controller: &str| self.controllers.iter().any(|c| c == controller);
         UnitGroup {
-            path: own.display().to_string(),
+            path: own,
             folder: self.root.join(path),
             pids_folder: self.v1_folder(slice, name).filter(|_| made),
             from: (self.slices[usize::from(slice)].fd.as_fd(), way),

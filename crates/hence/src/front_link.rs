@@ -56,8 +56,6 @@ const IDLE_FULL_US: u64 = 5_000_000;
 const PAUSE_US: u64 = 1_000_000;
 /// After how long it is looked whether polkit keeps callers waiting.
 const POLKIT_TICK_US: u64 = 10_000_000;
-/// Most connections that one wake accepts.
-const ACCEPT_BATCH: usize = 32;
 /// Most bytes that one wake takes from a connection.
 const READ_BYTES: usize = 4 * 1024;
 /// The listener's token; those of connections follow.
@@ -297,7 +295,7 @@ impl FrontLink {
     pub fn ready(&mut self, ready: Ready, runtime: &mut dyn Runtime) -> Vec<Request> {
         if ready.token == LISTENER {
             // Clients speak first: most have done so by now, and are authenticated without a wait.
-            for token in self.accept(runtime.now_us(), runtime) {
+            if let Some(token) = self.accept(runtime.now_us(), runtime) {
                 self.read(token, runtime);
                 self.settle(token, runtime);
             }
@@ -329,23 +327,21 @@ impl FrontLink {
         requests
     }
 
-    /// Accepts who waits, and returns their tokens.
-    fn accept(&mut self, now_us: u64, registry: &mut dyn Registry) -> Vec<u32> {
-        let mut admitted = Vec::new();
-        for _ in 0..ACCEPT_BATCH {
-            if self.connections.len() >= PEERS_MAX && !self.make_room(now_us, registry) {
-                break;
+    /// Accepts one of those who wait, and returns its token. Where there are more, the next wait tells so;
+    /// mostly there is one, and it needs not be asked whether there are.
+    fn accept(&mut self, now_us: u64, registry: &mut dyn Registry) -> Option<u32> {
+        if self.connections.len() >= PEERS_MAX && !self.make_room(now_us, registry) {
+            return None;
+        }
+        match self.listener.accept() {
+            Ok(accepted) => {
+                accepted.and_then(|(stream, caller)| self.admit(stream, caller, now_us, registry))
             }
-            match self.listener.accept() {
-                Ok(Some((stream, caller))) => admitted.extend(self.admit(stream, caller, now_us, registry)),
-                Ok(None) => break,
-                Err(_) => {
-                    self.pause(Some(now_us + PAUSE_US), registry);
-                    break;
-                }
+            Err(_) => {
+                self.pause(Some(now_us + PAUSE_US), registry);
+                None
             }
         }
-        admitted
     }
 
     /// Closes who is connected for long and says nothing, for the sake of who waits; who never authenticated

@@ -11,6 +11,8 @@ pub const NO_REPLY_EXPECTED: u8 = 1;
 pub const ALLOW_INTERACTIVE: u8 = 4;
 
 const FIXED_HEADER: usize = 16;
+/// Bytes that are enough for most headers.
+const HEADER_ROOM: usize = 256;
 
 /// What a message is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -186,6 +188,9 @@ impl Message {
 
     /// Appends the message to `out` with this serial, and returns its length.
     pub fn encode(&self, serial: u32, out: &mut Vec<u8>) -> usize {
+        // Of all properties of an object the length is known.
+        let entries = self.body.iter().map(|value| if let Value::Entries(v) = value { v.len() } else { 0 });
+        out.reserve(HEADER_ROOM + entries.sum::<usize>());
         let mut writer = Writer::new(out);
         for byte in [b'l', self.kind.code(), self.flags, 1] {
             writer.byte(byte);
