@@ -44,6 +44,8 @@ pub const PATIENCE_US: u64 = 800_000;
 const WAITING_MAX: usize = 20_000;
 /// Jobs that are over are remembered this long, for states that follow from them.
 const JOB_MEMORY_US: u64 = 5_000_000;
+/// What is too old is looked for no more often than this, in microseconds.
+const SWEEP_US: u64 = 500_000;
 
 /// What an observer begins with.
 #[derive(Clone, Debug)]
@@ -145,7 +147,6 @@ pub enum Wanted {
 /// A job that was seen.
 #[derive(Clone, Debug)]
 struct Job {
-    unit: Text,
     job_type: JobType,
     record: RecordId,
     at_us: u64,
@@ -160,6 +161,10 @@ pub struct Observer {
     wanted: VecDeque<Wanted>,
     units: BTreeMap<Text, Unit>,
     jobs: BTreeMap<u32, Job>,
+    /// The same by their units; some of these may be forgotten already.
+    jobs_of: BTreeMap<Text, Vec<u32>>,
+    /// When to forget next what is too old.
+    sweep_us: u64,
     waiting: VecDeque<Seen>,
     store: Store,
     sources: Sources,
@@ -192,6 +197,8 @@ impl Observer {
             wanted: VecDeque::new(),
             units: BTreeMap::new(),
             jobs: BTreeMap::new(),
+            jobs_of: BTreeMap::new(),
+            sweep_us: 0,
             waiting: VecDeque::new(),
             store: Store::default(),
             sources: settings.sources,
@@ -265,12 +272,24 @@ impl Observer {
         while self.waiting.front().is_some_and(|s| self.is_due(s, now.monotonic_us)) {
             self.next();
         }
+        if now.monotonic_us >= self.sweep_us {
+            self.sweep_us = now.monotonic_us + SWEEP_US;
+            self.sweep(now);
+        }
+    }
+
+    /// Forgets what is too old to explain anything.
+    fn sweep(&mut self, now: Time) {
         self.store.forget(now.monotonic_us);
         let old = now.monotonic_us.saturating_sub(JOB_MEMORY_US);
         // What is told later than by the manager's signals may still be about them.
         self.units
             .retain(|_, unit| unit.forgotten_us.is_none_or(|at| at >= old) || !unit.left_over.is_empty());
         self.jobs.retain(|_, job| job.over.is_none_or(|(at, _)| at >= old));
+        self.jobs_of.retain(|_, ids| {
+            ids.retain(|id| self.jobs.contains_key(id));
+            !ids.is_empty()
+        });
     }
 
     /// Concludes everything, without waiting any longer: hence ends.

@@ -362,31 +362,31 @@ impl Store {
     /// Whether the manager said that it schedules a restart of this unit.
     pub fn scheduled(&self, unit: &str, at_us: u64) -> bool {
         let near = |at: u64| at <= at_us + SKEW_US && at + SKEW_US >= at_us;
-        self.scheduled.iter().any(|(at, of)| &**of == unit && near(*at))
+        self.scheduled.iter().any(|(at, of)| near(*at) && &**of == unit)
     }
 
     /// Whether a unit that triggers others did so, and whether that is sure.
     pub fn triggered(&self, unit: &str, at_us: u64) -> Option<bool> {
         let near = |at: u64| at <= at_us + SKEW_US && at + SKEW_US >= at_us;
-        self.triggers.iter().filter(|(at, of, _)| &**of == unit && near(*at)).map(|(.., sure)| *sure).max()
+        self.triggers.iter().filter(|(at, of, _)| near(*at) && &**of == unit).map(|(.., sure)| *sure).max()
     }
 
     /// What the manager said of this unit's taking too long.
     pub fn timeout(&self, unit: &str, at_us: u64) -> Option<&str> {
         let near = |at: u64| at <= at_us + SKEW_US && at + 2_000_000 >= at_us;
-        self.timeouts.iter().rev().find(|(at, of, _)| &**of == unit && near(*at)).map(|(.., text)| &**text)
+        self.timeouts.iter().rev().find(|(at, of, _)| near(*at) && &**of == unit).map(|(.., text)| &**text)
     }
 
     /// Why a program of this unit was not executed.
     pub fn spawn(&self, unit: &str, at_us: u64) -> Option<&str> {
         let near = |at: u64| at <= at_us + SKEW_US && at + 2_000_000 >= at_us;
-        self.spawns.iter().rev().find(|(at, of, _)| &**of == unit && near(*at)).map(|(.., text)| &**text)
+        self.spawns.iter().rev().find(|(at, of, _)| near(*at) && &**of == unit).map(|(.., text)| &**text)
     }
 
     /// A process of this unit, other than the main one, that ended badly.
     pub fn control(&mut self, unit: &str, at_us: u64) -> Option<Control> {
         let near = |at: u64| at <= at_us + SKEW_US && at + 2_000_000 >= at_us;
-        let found = self.controls.iter().position(|c| &*c.unit == unit && near(c.at_us))?;
+        let found = self.controls.iter().position(|c| near(c.at_us) && &*c.unit == unit)?;
         self.controls.remove(found)
     }
 

@@ -103,7 +103,8 @@ impl Observer {
             let fact = Fact::JobQueued { job: id, job_type };
             new.record = self.record(at, Some(&new.unit), causes, certainty, fact);
             let (unit, record, at_us) = (new.unit.clone(), new.record, at.monotonic_us);
-            self.jobs.insert(id, Job { unit, job_type, record, at_us, over: None });
+            self.jobs_of.entry(unit).or_default().push(id);
+            self.jobs.insert(id, Job { job_type, record, at_us, over: None });
             batch.push(new);
         }
     }
@@ -260,16 +261,21 @@ impl Observer {
         self.rule_of_edge(&parent.unit, *kind, other)
     }
 
+    /// The jobs of a unit that are remembered, the first ones first.
+    pub(super) fn jobs_of(&self, unit: &str) -> impl Iterator<Item = (u32, &Job)> {
+        let ids = self.jobs_of.get(unit).map_or(&[][..], |ids| ids);
+        ids.iter().filter_map(|id| Some((*id, self.jobs.get(id)?)))
+    }
+
     /// The job of a unit that is under way, or was until just now.
     pub(super) fn job_of(&self, unit: &str) -> Option<&Job> {
-        let of_unit = self.jobs.values().filter(|job| &*job.unit == unit);
-        of_unit.filter(|job| job.over.is_none()).max_by_key(|job| job.record)
+        self.jobs_of(unit).map(|(_, job)| job).filter(|job| job.over.is_none()).max_by_key(|job| job.record)
     }
 
     /// The last job of a unit, also one that is over.
     pub(super) fn last_job_of(&self, unit: &str, at_us: u64) -> Option<&Job> {
         let recent = |job: &&Job| job.over.is_none_or(|(over, _)| over + 200_000 >= at_us);
-        self.jobs.values().filter(|job| &*job.unit == unit).filter(recent).max_by_key(|job| job.record)
+        self.jobs_of(unit).map(|(_, job)| job).filter(recent).max_by_key(|job| job.record)
     }
 
     /// A job is over.
@@ -301,8 +307,7 @@ impl Observer {
                 }
             }
             JobResult::Canceled => {
-                let other = self.jobs.iter().filter(|(other, job)| **other > id && job.unit == *unit);
-                let by = other.map(|(_, job)| job.record).next();
+                let by = self.jobs_of(unit).find(|(other, _)| *other > id).map(|(_, job)| job.record);
                 causes.extend(by.map(|record| Cause { record, rule: None }));
             }
             _ => {}

@@ -332,7 +332,7 @@ impl Observer {
         let rule = unit.rule(directive);
         let rule =
             rule.or_else(|| directive.starts_with("Timeout").then(|| unit.rule("TimeoutSec")).flatten());
-        let armed = unit.record.or(self.jobs.values().find(|j| j.unit == *name).map(|j| j.record));
+        let armed = unit.record.or(self.jobs_of(name).next().map(|(_, job)| job.record));
         let record = armed.unwrap_or(self.started);
         let after_us = after.filter(|after| *after != INFINITY).unwrap_or(0);
         let fact = Fact::DeadlineReached { deadline, after_us };

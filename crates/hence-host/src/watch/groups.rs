@@ -35,7 +35,7 @@ fn collect(folder: &Path, depth: usize, pids: &mut Vec<u32>) {
 
 /// A process as that machine has it.
 fn describe(place: &Place, pid: u32) -> Option<Member> {
-    let mut process = process::describe(pid)?;
+    let mut process = process::glance(pid)?;
     let us = 1_000_000 / u64::from(rustix::param::clock_ticks_per_second().max(1) as u32);
     let started_us = process.start_ticks.saturating_mul(us).saturating_sub(suspended_us());
     let invocation = process::invocation(pid);
