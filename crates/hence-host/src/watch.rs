@@ -44,8 +44,11 @@ pub struct Turns {
 /// Turns in so much time that are much.
 const MANY: u32 = 30;
 const MANY_IN: Duration = Duration::from_millis(100);
-/// How long what is not urgent is gathered then.
-const GATHER: Duration = Duration::from_millis(5);
+/// How long what is not urgent is gathered then. What belongs together may be further apart than this:
+/// sources are compared with more patience.
+const GATHER: Duration = Duration::from_millis(10);
+/// Turns in the same time that are still much where things are gathered.
+const STILL_MANY: u32 = 5;
 
 impl Turns {
     /// Nothing is waited for yet.
@@ -99,14 +102,15 @@ impl Turns {
     /// What epoll_wait(2) says.
     pub fn wait(&mut self, most: Option<Duration>) -> io::Result<Vec<Turn>> {
         if self.since.elapsed() >= MANY_IN {
-            self.busy = self.counted >= MANY;
+            self.busy = self.counted >= if self.busy { STILL_MANY } else { MANY };
             (self.counted, self.since) = (0, Instant::now());
         }
-        if self.busy {
-            let pause = most.map_or(GATHER, |most| most.min(GATHER));
+        let mut most = most;
+        if self.busy && most != Some(Duration::ZERO) {
             let urgent = [rustix::event::PollFd::new(&self.urgent, rustix::event::PollFlags::IN)];
-            let timeout = rustix::event::Timespec { tv_sec: 0, tv_nsec: pause.subsec_nanos() as _ };
+            let timeout = rustix::event::Timespec { tv_sec: 0, tv_nsec: GATHER.subsec_nanos() as _ };
             let _ = rustix::event::poll(&mut { urgent }, Some(&timeout));
+            most = most.map(|most| most.saturating_sub(GATHER));
         }
         self.counted += 1;
         let timeout = most
