@@ -29,7 +29,7 @@ use hence_ledger::{ActiveState, Client, Exit, ExitKind, Invocation, Record, Reco
 use hence_unit::UnitName;
 use link::Link;
 use mark::Mark;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -48,6 +48,8 @@ const BUS_CAME: u64 = 9;
 const VIGIL: u64 = 10;
 /// First token of processes that were left behind.
 const LEFT_OVER: u64 = 1 << 32;
+/// How old a process has to be that is in the group of a unit that was found down, in microseconds.
+const YOUNG_US: u64 = 1_000_000;
 /// Records that are written at once.
 const BATCH: usize = 64;
 /// Processes that were left behind whose end is waited for.
@@ -113,6 +115,8 @@ struct Watch {
     vigil: Vigil,
     /// Units whose group was looked at since they went down.
     looked_at: BTreeSet<Text>,
+    /// Groups that are looked at again, and when: who was in them may have been of a start that just began.
+    young: VecDeque<(u64, Text, Text)>,
     /// The kernel is to be told again which ends matter.
     stale: bool,
     more: bool,
@@ -180,7 +184,7 @@ impl Watch {
         let refused = |what: String| (exit::USAGE, what);
         let allowed = args.alerts.allow_list().map_err(refused)?;
         let journal = Some(PathBuf::from("/run/systemd/journal/socket"));
-        let vigil = Vigil::open(&args.alerts, allowed.clone(), journal, false, now).map_err(refused)?;
+        let mut vigil = Vigil::open(&args.alerts, allowed.clone(), journal, false, now).map_err(refused)?;
         let sources = Sources {
             manager: link.is_open(),
             bus_calls: bus.is_some(),
@@ -203,6 +207,15 @@ impl Watch {
         };
         let next_record = settings.first_record;
         let mut observer = Observer::new(settings, now);
+        // Alerts and metrics go by what is there, whoever found it.
+        for last in found.before.iter().flat_map(|before| &before.units) {
+            for &(pid, start_ticks) in &last.left_over {
+                let process = place.pid_here(pid).and_then(hence_host::describe);
+                if let Some(process) = process.filter(|process| process.start_ticks == start_ticks) {
+                    vigil.left_before(&last.name, now, &hence_ledger::LeftOver { pid, ..process }, false);
+                }
+            }
+        }
         found.before.into_iter().for_each(|before| observer.goes_on(now, before));
         let prefix = if place.depth == 0 { String::new() } else { place.root.display().to_string() };
         let units = UnitSources::of_machine(&prefix).loader();
@@ -237,6 +250,7 @@ impl Watch {
             read_back: false,
             vigil,
             looked_at: BTreeSet::new(),
+            young: VecDeque::new(),
             stale: true,
             more: true,
             ended: false,
@@ -275,6 +289,10 @@ impl Watch {
             if let Some(bus) = &mut self.bus {
                 bus.keep(&self.turns, (EAR, MOUTH), now.monotonic_us);
             }
+            while self.young.front().is_some_and(|(at, ..)| *at <= now.monotonic_us) {
+                let Some((_, name, cgroup)) = self.young.pop_front() else { break };
+                self.members(now, &name, &cgroup, 0);
+            }
             self.observer.settle(now);
             self.store();
             self.look();
@@ -307,7 +325,8 @@ impl Watch {
         let bus = self.bus.as_ref().and_then(Bus::deadline_us);
         let (link, mark) = (self.link.deadline_us(), self.mark.deadline_us());
         let recorder = self.recorder.deadline_us();
-        let due = [self.observer.deadline(), link, recorder, bus, mark, self.vigil.deadline_us()];
+        let young = self.young.front().map(|(at, ..)| *at);
+        let due = [self.observer.deadline(), link, recorder, bus, mark, young, self.vigil.deadline_us()];
         let next = due.into_iter().flatten().min()?;
         Some(Duration::from_micros(next.saturating_sub(now_us)))
     }
@@ -394,7 +413,7 @@ impl Watch {
                     self.observer.settle(now);
                     // Who is in the group of a unit that is down was left there, but for those of a start
                     // that begins just now.
-                    let aged_us = if up { 0 } else { 1_000_000 };
+                    let aged_us = if up { 0 } else { YOUNG_US };
                     if let Some(cgroup) = cgroup.filter(|c| !c.is_empty()) {
                         self.members(now, &name, &cgroup, aged_us);
                     }
@@ -472,14 +491,18 @@ impl Watch {
     }
 
     /// Looks at who is in a unit's group for at least that long.
-    fn members(&mut self, now: Time, name: &Text, cgroup: &str, aged_us: u64) {
+    fn members(&mut self, now: Time, name: &Text, cgroup: &Text, aged_us: u64) {
         // Those of a slice are other units' processes, and init.scope is the manager.
         if !self.groups || name.ends_with(".slice") || &**name == "init.scope" {
             return;
         }
         let mut found = groups::members(&self.place, cgroup, &self.held);
         let aged = |us: u64| aged_us == 0 || us.saturating_add(aged_us) <= now.monotonic_us;
+        let all = found.len();
         found.retain(|(_, member)| aged(member.started_us));
+        if found.len() < all && self.young.len() < WATCHED {
+            self.young.push_back((now.monotonic_us + aged_us, name.clone(), cgroup.clone()));
+        }
         if found.is_empty() {
             return;
         }
