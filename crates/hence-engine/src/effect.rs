@@ -90,6 +90,25 @@ pub enum Effect {
         /// Its configuration; `None`: no longer.
         config: Option<Arc<Config>>,
     },
+    /// Say when the OnCalendar= lines of a timer are due next, and where asked when it elapsed last. Answered by
+    /// [`crate::Event::NextElapse`].
+    NextElapse {
+        /// Which timer.
+        unit: UnitId,
+        /// Its configuration.
+        config: Arc<Config>,
+        /// Due after this time, in microseconds since 1970, or after the time of the stamp.
+        after_us: u64,
+        /// Look for the stamp of the last elapse.
+        stamp: bool,
+    },
+    /// A timer with Persistent= elapsed, or waits for the first time: leave a stamp of when.
+    Stamp {
+        /// Its configuration.
+        config: Arc<Config>,
+        /// In microseconds since 1970.
+        realtime_us: u64,
+    },
     /// Say whether a device's node is there, now and whenever that changes. Answered by
     /// [`crate::Event::Device`].
     WatchDevice {

@@ -310,9 +310,11 @@ impl Engine {
             Event::Signal { signal, pid, uid } => self.signal(signal, pid, uid),
             Event::Mounts(mounted) => self.mounts_changed(mounted),
             Event::Device { unit, there } => self.device_told(unit, there),
+            Event::NextElapse { unit, stamp_us, next } => self.calendar_told(unit, stamp_us, next),
             Event::Swaps { on, aliases } => self.swaps_changed(on, aliases),
             Event::ClockJump { by_us } => {
-                self.record(None, Vec::new(), Fact::ClockJump { by_us });
+                let record = self.record(None, Vec::new(), Fact::ClockJump { by_us });
+                self.rearm_calendars(record);
             }
         }
         if self.reload.is_some() {

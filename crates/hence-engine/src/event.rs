@@ -229,6 +229,15 @@ pub enum Event {
     },
     /// What is mounted now, by the names of its units; told at start and whenever it has changed.
     Mounts(Vec<UnitName>),
+    /// The answer to [`crate::Effect::NextElapse`].
+    NextElapse {
+        /// Which timer.
+        unit: UnitId,
+        /// When it elapsed last, by its stamp, in microseconds since 1970.
+        stamp_us: Option<u64>,
+        /// When it is due, in microseconds since 1970, and by which of its lines; `None`: never again.
+        next: Option<(u64, u16)>,
+    },
     /// The answer to [`crate::Effect::WatchDevice`], and whenever that changes.
     Device {
         /// Which unit.

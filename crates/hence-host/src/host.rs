@@ -2,6 +2,7 @@
 
 use crate::{
     ancestry::Ancestry,
+    calendar,
     cgroup::{Groups, SliceId},
     clock::{self, JumpWatch, Timer},
     conditions,
@@ -363,6 +364,13 @@ impl Host {
                 let there = self.watch_device(unit, &path);
                 answers.push_back(Event::Device { unit, there });
             }
+            Effect::NextElapse { unit, config, after_us, stamp } => {
+                let path = calendar::stamp_path(&self.options.directory_roots[1], config.id().as_str());
+                let now_us = Host::now().realtime_us;
+                let stamp_us = stamp.then(|| calendar::stamp(&path, now_us)).flatten();
+                let next = calendar::next_elapse(&config, stamp_us.unwrap_or(after_us));
+                answers.push_back(Event::NextElapse { unit, stamp_us, next });
+            }
             Effect::Adopt { unit, config, invocation, token, group, processes } => {
                 self.adopt(unit, &config, invocation, (token, &group), &processes, answers);
             }
@@ -379,6 +387,12 @@ impl Host {
             other => return Some(other),
         }
         None
+    }
+
+    /// Where a timer leaves its stamps.
+    pub fn stamp_path(&self, timer: &UnitName) -> Text {
+        let path = calendar::stamp_path(&self.options.directory_roots[1], timer.as_str());
+        path.to_string_lossy().into()
     }
 
     /// The row of a unit that had a process.

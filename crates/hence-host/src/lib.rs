@@ -7,6 +7,7 @@
 #![deny(unsafe_code)]
 
 mod ancestry;
+pub mod calendar;
 pub mod carry;
 mod cgroup;
 pub mod client;

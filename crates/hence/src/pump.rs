@@ -454,6 +454,10 @@ impl Pump {
                 let name = self.engine.unit(unit).name().text().clone();
                 self.recorder.borrow_mut().ended_badly(&name, invocation, record);
             }
+            Effect::Stamp { config, realtime_us } => {
+                let path = self.host.stamp_path(config.id());
+                self.recorder.borrow_mut().leave_stamp(path, realtime_us);
+            }
             Effect::Finished(status) => self.finished = Some(status),
             Effect::WatchName { unit, name } => {
                 let answer = match &mut self.front {

@@ -291,6 +291,7 @@ fn unit_of(event: &Event) -> Option<UnitId> {
         | Event::Adopted { unit, .. }
         | Event::Froze { unit, .. }
         | Event::Device { unit, .. }
+        | Event::NextElapse { unit, .. }
         | Event::Cleaning { unit, .. } => Some(*unit),
         // Processes and starts are found by their own numbers.
         Event::Reread { unit, .. } => Some(*unit),

@@ -4,7 +4,7 @@ use super::{Happening, World};
 use crate::{Adopted, Effect, Event, Kill, KillScope, UnitId};
 use alloc::vec::Vec;
 use hence_ledger::Text;
-use hence_unit::Config;
+use hence_unit::{Config, Kind, calendar::Utc, config::TimerCalendar};
 
 impl World {
     /// Does what the engine wants; the answer, where it asks.
@@ -79,6 +79,17 @@ impl World {
                 }
                 None
             }
+            // The simulator's clocks show UTC, and nobody left stamps.
+            Effect::NextElapse { unit, config, after_us, .. } => {
+                let lines = match &config.kind {
+                    Kind::Timer(timer) => &timer.calendar[..],
+                    _ => &[],
+                };
+                let next = |line: &TimerCalendar| line.expression.next(after_us, &Utc);
+                let due = lines.iter().enumerate().filter_map(|(nth, line)| Some((next(line)?, nth as u16)));
+                Some(Event::NextElapse { unit, stamp_us: None, next: due.min() })
+            }
+            Effect::Stamp { .. } => None,
             Effect::WatchDevice { unit, .. } => {
                 let there = self.devices.contains(self.engine.unit(unit).name());
                 Some(Event::Device { unit, there: Some(there) })

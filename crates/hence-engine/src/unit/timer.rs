@@ -1,13 +1,17 @@
-//! Timer units: systemd.timer(5), the monotonic expressions. OnCalendar= is the rows' "not yet".
+//! Timer units: systemd.timer(5). When a calendar's line is due is the host's to say, who knows the time zones;
+//! it is waited for on the monotonic clock, and asked anew when the wall clock jumps.
 
 use super::State;
 use crate::carry::carry_machine;
 use crate::deadline::{Armed, DeadlineFor, Deadlines};
 use crate::job::{Performed, is_down};
-use crate::{Engine, Time, UnitId};
+use crate::{Effect, Engine, Time, UnitId};
 use alloc::{format, vec};
 use hence_ledger::{Cause, DeadlineKind, Fact, JobResult, JobType, RecordId, Rule, SubState, UnitResult};
-use hence_unit::{Atom, Kind, config::JobMode, config::TimerBase};
+use hence_unit::{
+    Atom, Kind,
+    config::{JobMode, TimerBase, TimerCalendar, TimerElapse},
+};
 
 /// The machine of a timer.
 #[derive(Clone, Debug)]
@@ -18,15 +22,26 @@ pub struct Timer {
     due: Option<(Armed, Option<Rule>)>,
     /// When it last elapsed.
     pub last_trigger: Option<Time>,
+    /// When it is due by the wall clock, in microseconds since 1970, where a calendar's line is next.
+    due_realtime_us: Option<u64>,
+    /// Why it is to wait, and whether its start is; until it is known when its calendar's lines are due.
+    asks: Option<(Cause, bool)>,
 }
 
 impl Default for Timer {
     fn default() -> Self {
-        Timer { sub: SubState::Dead, result: UnitResult::Success, due: None, last_trigger: None }
+        Timer {
+            sub: SubState::Dead,
+            result: UnitResult::Success,
+            due: None,
+            last_trigger: None,
+            due_realtime_us: None,
+            asks: None,
+        }
     }
 }
 
-carry_machine! { Timer { sub, result, due, last_trigger } }
+carry_machine! { Timer { sub, result, due, last_trigger, due_realtime_us } }
 
 impl Timer {
     /// When it is due, in microseconds of the monotonic clock.
@@ -34,10 +49,34 @@ impl Timer {
         self.due.as_ref().map(|(armed, _)| armed.at_us())
     }
 
+    /// When it is due by a calendar's line, in microseconds since 1970.
+    pub fn next_realtime_us(&self) -> Option<u64> {
+        self.due_realtime_us
+    }
+
     pub(super) fn disarm(&mut self, deadlines: &mut Deadlines) {
         let mut armed = self.due.take().map(|(armed, _)| armed);
         deadlines.disarm(&mut armed);
     }
+}
+
+/// The rule of an On...Sec= line.
+fn base_rule(line: &TimerElapse) -> Rule {
+    let name = match line.base {
+        TimerBase::Active => "OnActiveSec",
+        TimerBase::Boot => "OnBootSec",
+        TimerBase::Startup => "OnStartupSec",
+        TimerBase::UnitActive => "OnUnitActiveSec",
+        TimerBase::UnitInactive => "OnUnitInactiveSec",
+    };
+    let directive = format!("{name}={}", super::span_text(line.delay)).into();
+    Rule { directive, file: Some(line.place.file.clone()), line: line.place.line }
+}
+
+/// The rule of an OnCalendar= line.
+fn calendar_rule(line: &TimerCalendar) -> Rule {
+    let directive = format!("OnCalendar={}", line.expression).into();
+    Rule { directive, file: Some(line.place.file.clone()), line: line.place.line }
 }
 
 impl Engine {
@@ -88,7 +127,10 @@ impl Engine {
     }
 
     fn disarm_timer(&mut self, unit: UnitId) {
-        let due = self.timer(unit).and_then(|t| t.due.take());
+        let due = self.timer(unit).and_then(|t| {
+            (t.due_realtime_us, t.asks) = (None, None);
+            t.due.take()
+        });
         let mut armed = due.map(|(armed, _)| armed);
         self.deadlines.disarm(&mut armed);
     }
@@ -98,9 +140,61 @@ impl Engine {
         self.disarm_timer(unit);
         let config = self.units[unit.0 as usize].config.clone();
         let Kind::Timer(timer) = &config.kind else { return };
+        if timer.calendar.is_empty() {
+            return self.wait_for_timer(unit, cause, fresh, None);
+        }
+        let up_us = self.units[unit.0 as usize].times.inactive_exit.realtime_us;
+        let since_us = if fresh || up_us == 0 { self.now.realtime_us } else { up_us };
+        let stamp = fresh && timer.persistent;
+        let Some(t) = self.timer(unit) else { return };
+        t.asks = Some((cause, fresh));
+        let after_us = t.last_trigger.map_or(since_us, |t| t.realtime_us);
+        self.effect(Effect::NextElapse { unit, config, after_us, stamp });
+    }
+
+    /// The host says when the calendar's lines are due.
+    pub(crate) fn calendar_told(&mut self, unit: UnitId, stamp_us: Option<u64>, next: Option<(u64, u16)>) {
+        let Some((cause, fresh)) = self.timer(unit).and_then(|t| t.asks.take()) else { return };
+        let config = self.units[unit.0 as usize].config.clone();
+        if let (Some(realtime_us), Some(t)) = (stamp_us, self.timer(unit)) {
+            t.last_trigger = Some(Time { realtime_us, monotonic_us: 0 });
+        } else if fresh && matches!(&config.kind, Kind::Timer(timer) if timer.persistent) {
+            self.effect(Effect::Stamp { config, realtime_us: self.now.realtime_us });
+        }
+        self.wait_for_timer(unit, cause, fresh, next);
+    }
+
+    /// The wall clock jumped: what waits for it is asked for anew.
+    pub(crate) fn rearm_calendars(&mut self, record: RecordId) {
+        let waits = |unit: &&crate::Unit| {
+            let by_calendar = matches!(&unit.config.kind, Kind::Timer(timer) if !timer.calendar.is_empty());
+            by_calendar && matches!(&unit.state, State::Timer(t) if t.sub == SubState::Waiting)
+        };
+        let waiting: alloc::vec::Vec<UnitId> = self.units().filter(waits).map(|unit| unit.id).collect();
+        for unit in waiting {
+            self.arm_timer(unit, Cause { record, rule: None }, false);
+        }
+    }
+
+    /// How much later than asked for it elapses: RandomizedDelaySec=, by chance, but the same in the same run.
+    fn random_delay(&self, unit: UnitId, due_us: u64, most_us: u64) -> u64 {
+        let name = self.units[unit.0 as usize].name().as_str().bytes();
+        let text = self.settings.seed.into_iter().chain(name).chain(due_us.to_le_bytes());
+        // FNV-1a.
+        let hash = text.fold(0xcbf2_9ce4_8422_2325u64, |hash, byte| {
+            (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3)
+        });
+        if most_us == 0 { 0 } else { (hash ^ hash >> 32) % most_us }
+    }
+
+    /// Waits for what is next: a line that counts from a moment, or the calendar's that is due.
+    fn wait_for_timer(&mut self, unit: UnitId, cause: Cause, fresh: bool, next: Option<(u64, u16)>) {
+        let config = self.units[unit.0 as usize].config.clone();
+        let Kind::Timer(timer) = &config.kind else { return };
         let triggered = self.linked(unit, Atom::Triggers).first().map(|(u, _)| *u);
         let now_us = self.now.monotonic_us;
         let last_us = self.timer(unit).and_then(|t| t.last_trigger).map(|t| t.monotonic_us);
+        let last_us = last_us.filter(|at| *at > 0);
         let mut best = None;
         for line in &timer.elapse {
             let base = match line.base {
@@ -127,30 +221,32 @@ impl Engine {
                 best = Some((at, line));
             }
         }
-        let Some((at, line)) = best else {
-            // What its unit's times set off may elapse again at any time.
-            let by_unit = |base| matches!(base, TimerBase::UnitActive | TimerBase::UnitInactive);
-            let remains = timer.remain_after_elapse || timer.elapse.iter().any(|line| by_unit(line.base));
-            let to = if remains { SubState::Elapsed } else { SubState::Dead };
-            self.timer_state(unit, to, cause);
-            return;
+        let by_line = best.map(|(at, line)| (at, base_rule(line)));
+        let by_calendar = next.and_then(|(due_us, nth)| {
+            let line = timer.calendar.get(usize::from(nth))?;
+            // What should have been meanwhile is made up for now.
+            let late_us = due_us.saturating_sub(self.now.realtime_us);
+            Some((now_us.saturating_add(late_us), due_us, calendar_rule(line)))
+        });
+        let (at, due_realtime_us, rule) = match (by_line, by_calendar) {
+            (Some((at, rule)), Some((due, ..))) if at <= due => (at, None, rule),
+            (_, Some((at, due_us, rule))) => (at, Some(due_us), rule),
+            (Some((at, rule)), None) => (at, None, rule),
+            (None, None) => {
+                // What its unit's times set off may elapse again at any time.
+                let by_unit = |base| matches!(base, TimerBase::UnitActive | TimerBase::UnitInactive);
+                let remains = timer.remain_after_elapse || timer.elapse.iter().any(|line| by_unit(line.base));
+                let to = if remains { SubState::Elapsed } else { SubState::Dead };
+                self.timer_state(unit, to, cause);
+                return;
+            }
         };
-        let name = match line.base {
-            TimerBase::Active => "OnActiveSec",
-            TimerBase::Boot => "OnBootSec",
-            TimerBase::Startup => "OnStartupSec",
-            TimerBase::UnitActive => "OnUnitActiveSec",
-            TimerBase::UnitInactive => "OnUnitInactiveSec",
-        };
-        let rule = Rule {
-            directive: format!("{name}={}", super::span_text(line.delay)).into(),
-            file: Some(line.place.file.clone()),
-            line: line.place.line,
-        };
-        let after = at.saturating_sub(now_us);
+        let delay_us = self.random_delay(unit, due_realtime_us.unwrap_or(at), timer.randomized_delay);
+        let after = at.saturating_sub(now_us).saturating_add(delay_us);
         let armed = self.deadlines.arm(now_us, after, DeadlineFor::State(unit));
         if let Some(t) = self.timer(unit) {
             t.due = armed.map(|a| (a, Some(rule)));
+            t.due_realtime_us = due_realtime_us.map(|due_us| due_us.saturating_add(delay_us));
         }
         self.timer_state(unit, SubState::Waiting, cause);
     }
@@ -162,9 +258,15 @@ impl Engine {
 
     pub(crate) fn timer_deadline(&mut self, unit: UnitId, after_us: u64) {
         let rule = self.timer(unit).and_then(|t| t.due.take()).and_then(|(_, rule)| rule);
-        let now = self.now;
+        let mut now = self.now;
         if let Some(t) = self.timer(unit) {
+            // The clocks may differ by a little: what was due is not due once more.
+            now.realtime_us = now.realtime_us.max(t.due_realtime_us.take().unwrap_or(0));
             t.last_trigger = Some(now);
+        }
+        let config = self.units[unit.0 as usize].config.clone();
+        if matches!(&config.kind, Kind::Timer(timer) if timer.persistent && !timer.calendar.is_empty()) {
+            self.effect(Effect::Stamp { config, realtime_us: now.realtime_us });
         }
         let own = Cause { record: self.units[unit.0 as usize].record, rule };
         let fact = Fact::DeadlineReached { deadline: DeadlineKind::Timer, after_us };

@@ -260,6 +260,16 @@ impl RecorderLink {
         self.flush();
     }
 
+    /// Has a stamp of this time left in a file, for the disk may be slow.
+    pub fn leave_stamp(&mut self, path: Text, realtime_us: u64) {
+        if self.queue.len() >= QUEUE {
+            self.dropped += 1;
+            return;
+        }
+        self.queue.push_back(ToRecorder::Stamp { realtime_us, path });
+        self.flush();
+    }
+
     /// The socket is readable or writable.
     pub fn ready(&mut self, ring: &mut Ring, now_us: u64) {
         let mut buffer = [0; LONGEST];

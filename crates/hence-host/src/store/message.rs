@@ -28,6 +28,8 @@ pub(crate) enum ToRecorder {
     },
     /// The invocation ended badly, as this record says: its last words are wanted.
     EndedBadly { unit: Text, invocation: Invocation, record: RecordId },
+    /// A stamp of this time is to be left in this file.
+    Stamp { realtime_us: u64, path: Text },
 }
 
 /// To the owner.
@@ -83,6 +85,11 @@ impl ToRecorder {
                 out.extend_from_slice(&invocation.0);
                 put_name(&mut out, unit);
             }
+            ToRecorder::Stamp { realtime_us, path } => {
+                out.push(4);
+                out.extend_from_slice(&realtime_us.to_le_bytes());
+                out.extend_from_slice(path.as_bytes());
+            }
         }
         out
     }
@@ -109,6 +116,7 @@ impl ToRecorder {
                 invocation: invocation_of(bytes, 9)?,
                 unit: name(25)?,
             },
+            4 => ToRecorder::Stamp { realtime_us: u64_of(bytes, 1)?, path: name(9)? },
             _ => return None,
         })
     }
@@ -166,6 +174,7 @@ mod tests {
                 logging: Some(crate::journal::Logging::of("a", None).encode()),
             },
             ToRecorder::EndedBadly { unit, invocation, record: RecordId(5) },
+            ToRecorder::Stamp { realtime_us: 1 << 50, path: "/var/lib/systemd/timers/stamp-a.timer".into() },
         ] {
             let bytes = message.encode();
             assert!(bytes.len() <= LONGEST);

@@ -500,6 +500,11 @@ impl Recorder {
                 }
                 self.drain_at_us.get_or_insert(now_us + self.options.delay_us);
             }
+            ToRecorder::Stamp { realtime_us, path } => {
+                if let Err(error) = crate::calendar::leave_stamp(std::path::Path::new(&*path), realtime_us) {
+                    eprintln!("hence recorder: cannot leave a stamp in {path}: {error}");
+                }
+            }
         }
     }
 

@@ -89,7 +89,7 @@ fn unit(loading: &mut Loading<'_>, assignment: &Assignment) -> Outcome {
 }
 
 pub(super) const ROWS: &[Row] = &[
-    r("OnCalendar", Act(calendar), "When by the wall clock the timer elapses.").not_yet(),
+    r("OnCalendar", Act(calendar), "When by the wall clock the timer elapses."),
     r("OnActiveSec", Act(elapse), "How long after the timer's own start it elapses."),
     r("OnBootSec", Act(elapse), "How long after the machine's boot it elapses."),
     r("OnStartupSec", Act(elapse), "How long after the service manager's start it elapses."),
@@ -102,8 +102,7 @@ pub(super) const ROWS: &[Row] = &[
         Act(|l, a| flag(l, a, timer, |t, v| t.persistent = v)),
         "Make up for a calendar time that was missed while the timer was down.",
     )
-    .since(212)
-    .not_yet(),
+    .since(212),
     r("WakeSystem", Keep(Shape::Boolean), "Wake the machine from suspend to elapse.").since(212),
     r(
         "RemainAfterElapse",

@@ -6,7 +6,10 @@ use hence_bus::front::{
     CgroupView, ConditionView, ExecView, ScopeView, ServiceView, TestView, TimerView, Timestamp, UnitRow,
     UnitView,
 };
-use hence_engine::{Engine, State, Time, Unit, UnitId, unit::Service};
+use hence_engine::{
+    Engine, State, Time, Unit, UnitId,
+    unit::{Service, Timer},
+};
 use hence_unit::config::{
     Command, Condition, ExecPhase, INFINITY, Limit, ListenKind, Privilege, ResourceConfig, ResourceLimit,
     ServiceConfig, ServiceType, TimerBase, TimerConfig,
@@ -141,7 +144,7 @@ pub fn changing_view(engine: &Engine, id: UnitId) -> UnitView {
             view.socket.control_pid = state.control_pid().unwrap_or(0);
         }
         (Kind::Timer(config), State::Timer(state)) => {
-            view.timer = timer(config, String::new(), state.next_us(), state.last_trigger);
+            view.timer = timer(config, String::new(), state);
         }
         _ => {}
     }
@@ -336,17 +339,26 @@ fn exec_view(command: &Command) -> ExecView {
     ExecView { path, argv, flags, ..ExecView::default() }
 }
 
-fn timer(config: &TimerConfig, unit: String, next_us: Option<u64>, last: Option<Time>) -> TimerView {
+fn timer(config: &TimerConfig, unit: String, state: &Timer) -> TimerView {
     // The engine arms the line that is due first; with a single line it is that one.
+    let next_realtime_us = state.next_realtime_us();
+    let next_us = state.next_us().filter(|_| next_realtime_us.is_none());
     let single = if config.elapse.len() == 1 { next_us } else { None };
+    let day = if config.calendar.len() == 1 { next_realtime_us } else { None };
+    // The last line comes first, as systemd has it.
     let line = |(base, delay): (TimerBase, u64)| (base_word(base), delay, single.unwrap_or(0));
     TimerView {
         unit,
-        monotonic: config.elapse.iter().map(|e| line((e.base, e.delay))).collect(),
-        calendar: config.calendar.iter().map(|line| (line.expression.to_string(), 0)).collect(),
-        next_realtime_us: 0,
+        monotonic: config.elapse.iter().rev().map(|e| line((e.base, e.delay))).collect(),
+        calendar: config
+            .calendar
+            .iter()
+            .rev()
+            .map(|line| (line.expression.to_string(), day.unwrap_or(0)))
+            .collect(),
+        next_realtime_us: next_realtime_us.unwrap_or(0),
         next_monotonic_us: next_us.unwrap_or(0),
-        last_trigger: last.map(at).unwrap_or_default(),
+        last_trigger: state.last_trigger.map(at).unwrap_or_default(),
         accuracy_us: config.accuracy,
         randomized_delay_us: config.randomized_delay,
         persistent: config.persistent,

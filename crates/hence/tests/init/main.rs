@@ -350,6 +350,47 @@ fn mount_units_mount_and_unmount() {
     assert_eq!(is("swapfile.swap"), ["inactive"]);
 }
 
+/// What was missed while the machine was off is made up for, by a stamp that an earlier one left.
+#[test]
+fn calendar_timers_elapse_by_the_clock_and_leave_stamps() {
+    let timer = |more| format!("[Timer]\nAccuracySec=1us\n{more}\n");
+    let (often, late) = (timer("OnCalendar=*:*:*"), timer("OnCalendar=yearly\nPersistent=yes"));
+    let service = |name| format!("[Service]\nType=oneshot\nExecStart=/bin/sh -c 'echo x >> /out/{name}'\n");
+    let (often_runs, late_runs) = (service("often"), service("late"));
+    let stamp = "/var/lib/systemd/timers/stamp-late.timer";
+    let begins = format!(
+        "[Unit]\nDefaultDependencies=no\nBefore=late.timer\n[Service]\nType=oneshot\n\
+         ExecStart=/bin/sh -c 'mkdir -p $(dirname {stamp}); touch -d 2001-02-03 {stamp}'\n"
+    );
+    let files = [
+        ("system/default.target", "[Unit]\nWants=begins.service often.timer late.timer\n"),
+        ("system/begins.service", &begins),
+        ("system/often.timer", &often),
+        ("system/often.service", &often_runs),
+        ("system/late.timer", &late),
+        ("system/late.service", &late_runs),
+    ];
+    let Some(mut rig) = Rig::boot("calendar", &files) else { return };
+    rig.until("the year's timer makes up for what was missed", |rig| rig.out("late").is_some());
+    rig.until("each second's timer elapses", |rig| {
+        rig.out("often").is_some_and(|out| out.lines().count() >= 3)
+    });
+    rig.until("the stamp is new", |rig| {
+        let found = rig.inside(&format!("find {stamp} -newermt 2001-02-04")).stdout;
+        !found.is_empty()
+    });
+    assert_eq!(rig.out("late").as_deref(), Some("x\n"), "once");
+    let records = rig.inside("/hence history --raw --ledger /out/ledger late.timer").stdout;
+    let records = String::from_utf8_lossy(&records).into_owned();
+    assert!(records.contains("(OnCalendar=*-01-01 00:00:00, /etc/systemd/system/late.timer:3)"), "{records}");
+    if Path::new("/usr/bin/systemctl").exists() {
+        let listed = rig.inside("systemctl list-timers --no-legend late.timer").stdout;
+        let listed = String::from_utf8_lossy(&listed).into_owned();
+        assert!(listed.contains("-01-01 00:00:00") && listed.contains("late.service"), "{listed}");
+        rig.inside("systemctl exit 0");
+    }
+}
+
 #[test]
 fn a_first_boot_has_presets_and_generators_make_the_environment() {
     let files = [
