@@ -1,5 +1,5 @@
-//! When calendar expressions are due, by the machine's time zones, and the stamps that timers with Persistent=
-//! leave. What follows from that is the engine's.
+//! When calendar expressions are due, by the machine's time zones, and the stamps that timers with
+//! Persistent= leave. What follows from that is the engine's.
 
 use hence_unit::calendar::{CalendarZone, Civil, Utc, Zone};
 use hence_unit::config::TimerCalendar;
@@ -51,8 +51,8 @@ fn next(line: &TimerCalendar, after_us: u64) -> Option<u64> {
     line.expression.next(after_us, &Known(zone))
 }
 
-/// When the first of a timer's calendar lines is due next after this time, in microseconds since 1970, and which
-/// one it is.
+/// When the first of a timer's calendar lines is due next after this time, in microseconds since 1970, and
+/// which one it is.
 pub fn next_elapse(config: &Config, after_us: u64) -> Option<(u64, u16)> {
     let Kind::Timer(timer) = &config.kind else { return None };
     let lines = timer.calendar.iter().enumerate();
@@ -69,8 +69,8 @@ pub fn stamp_path(state: &Path, timer: &str) -> PathBuf {
     state.join("systemd/timers").join(format!("stamp-{timer}"))
 }
 
-/// When a timer elapsed last by its stamp, in microseconds since 1970; what lies ahead of the clock counts for
-/// nothing.
+/// When a timer elapsed last by its stamp, in microseconds since 1970; what lies ahead of the clock counts
+/// for nothing.
 pub fn stamp(path: &Path, now_us: u64) -> Option<u64> {
     let modified = std::fs::metadata(path).ok()?.modified().ok()?;
     let at_us = u64::try_from(modified.duration_since(UNIX_EPOCH).ok()?.as_micros()).ok()?;

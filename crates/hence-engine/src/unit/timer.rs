@@ -1,5 +1,5 @@
-//! Timer units: systemd.timer(5). When a calendar's line is due is the host's to say, who knows the time zones;
-//! it is waited for on the monotonic clock, and asked anew when the wall clock jumps.
+//! Timer units: systemd.timer(5). When a calendar's line is due is the host's to say, who knows the time
+//! zones; it is waited for on the monotonic clock, and asked for anew when the wall clock jumps.
 
 use super::State;
 use crate::carry::carry_machine;
