@@ -90,8 +90,8 @@ pub enum Effect {
         /// Its configuration; `None`: no longer.
         config: Option<Arc<Config>>,
     },
-    /// Say when the OnCalendar= lines of a timer are due next, and where asked when it elapsed last. Answered by
-    /// [`crate::Event::NextElapse`].
+    /// Say when the OnCalendar= lines of a timer are due next, and where asked when it elapsed last. Answered
+    /// by [`crate::Event::NextElapse`].
     NextElapse {
         /// Which timer.
         unit: UnitId,

@@ -176,7 +176,7 @@ impl Engine {
         }
     }
 
-    /// How much later than asked for it elapses: RandomizedDelaySec=, by chance, but the same in the same run.
+    /// How much later it elapses: RandomizedDelaySec=, by chance, but the same in the same run.
     fn random_delay(&self, unit: UnitId, due_us: u64, most_us: u64) -> u64 {
         let name = self.units[unit.0 as usize].name().as_str().bytes();
         let text = self.settings.seed.into_iter().chain(name).chain(due_us.to_le_bytes());
