@@ -470,9 +470,8 @@ impl Watch {
         let group =
             change.cgroup.clone().filter(|c| !c.is_empty()).or_else(|| self.observer.group(name).cloned());
         // Whoever is there when it begins was there when it went down, if that was looked at.
-        let ended = (down || waits) && !self.looked_at.contains(name);
         let fresh = began && !self.looked_at.remove(name);
-        if let Some(cgroup) = group.filter(|_| ended || fresh) {
+        if let Some(cgroup) = group.filter(|_| down || waits || fresh) {
             self.members(now, name, &cgroup, 0);
             if down || waits {
                 if self.looked_at.len() >= WATCHED {

@@ -17,10 +17,7 @@ impl Connector {
     /// Why it can't be had here.
     pub fn open() -> io::Result<Connector> {
         // The kernel tells those of other pid namespaces nothing, and does not say so.
-        if !is_first_namespace() {
-            let text = "the kernel tells only the first pid namespace";
-            return Err(io::Error::new(io::ErrorKind::Unsupported, text));
-        }
+        super::in_first_namespace()?;
         Ok(Connector { socket: open()? })
     }
 
@@ -42,10 +39,4 @@ impl Connector {
     pub fn read(&self, found: &mut Vec<Did>) -> io::Result<()> {
         receive(self.socket.as_fd(), found).map(|_| ())
     }
-}
-
-/// The first pid namespace has the same number on every kernel.
-fn is_first_namespace() -> bool {
-    const FIRST: &str = "pid:[4026531836]";
-    std::fs::read_link("/proc/self/ns/pid").is_ok_and(|link| link.to_str() == Some(FIRST))
 }

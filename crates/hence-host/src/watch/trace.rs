@@ -5,7 +5,7 @@ use super::people::ASKING;
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::os::fd::{AsFd, BorrowedFd};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 /// Where tracefs is.
@@ -67,12 +67,14 @@ impl Trace {
     /// Makes it.
     ///
     /// # Errors
-    /// There is no tracefs, or we may not.
+    /// There is no tracefs, we may not, or processes have other numbers here than it has for them.
     pub fn open() -> io::Result<Trace> {
+        super::in_first_namespace()?;
         let root = ROOTS.iter().map(Path::new).find(|root| root.join("instances").is_dir());
         let root = root.ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, "tracefs is not mounted"))?;
-        clear(&root.join("instances"));
-        let folder = root.join("instances").join(format!("hence-{}", std::process::id()));
+        let prefix = prefix();
+        clear(&root.join("instances"), &prefix);
+        let folder = root.join("instances").join(format!("{prefix}{}", std::process::id()));
         match fs::create_dir(&folder) {
             Err(e) if e.kind() != io::ErrorKind::AlreadyExists => return Err(e),
             _ => {}
@@ -148,12 +150,18 @@ impl Drop for Trace {
     }
 }
 
-/// Removes what was left by those of ours that were killed. One that is read can't be removed.
-fn clear(instances: &Path) {
+/// How the names of our instances begin: by the pid namespace, for all containers have the same tracefs.
+fn prefix() -> String {
+    let namespace = fs::metadata("/proc/self/ns/pid").map_or(0, |about| about.ino());
+    format!("hence-{namespace}-")
+}
+
+/// Removes what was left by those of ours that were killed.
+fn clear(instances: &Path, prefix: &str) {
     for name in crate::subfolders(instances) {
-        let pid = name.strip_prefix("hence-").and_then(|pid| pid.parse::<u32>().ok());
+        let pid = name.strip_prefix(prefix).and_then(|pid| pid.parse::<u32>().ok());
         if pid.is_some_and(|pid| crate::stat(pid).is_none()) {
-            let _ = fs::write(instances.join(&name).join("events/enable"), "0");
+            // One that is read after all can't be removed, and goes on.
             let _ = fs::remove_dir(instances.join(&name));
         }
     }

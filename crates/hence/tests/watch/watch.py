@@ -25,6 +25,7 @@ class Watch:
         self.machine, self.outside = machine, outside
         self.ledger = machine.keep / "ledger"
         here = isinstance(machine, Here)
+        self.inside = not (outside or here)
         options = [w for source in without for w in ("--without", source)]
         out = open(machine.dir / "watch.log", "wb")
         if outside or here:
@@ -43,6 +44,9 @@ class Watch:
 
     def why(self, unit):
         argv = [str(self.hence), "why", "--json", "--ledger", str(self.ledger), unit]
+        if self.inside and self.machine.alive():
+            # Who is still there is looked up by the numbers that processes have there.
+            argv = self.machine.enter() + ["/run/hence-bin", "why", "--json", "--ledger", "/run/keep/ledger", unit]
         done = subprocess.run(argv, capture_output=True, text=True, cwd="/", timeout=60)
         try:
             return json.loads(done.stdout)
