@@ -204,8 +204,7 @@ fn other_kinds() {
     let Kind::Timer(timer) = &config.kind else { panic!() };
     assert_eq!((timer.elapse.len(), timer.elapse[0].delay), (1, 3_605_000_000));
     assert_eq!((timer.calendar.len(), timer.accuracy), (1, 1));
-    let calendar = config.settings.iter().find(|s| name_of(s.row) == "OnCalendar").unwrap();
-    assert_eq!(calendar.value.as_deref(), Some("daily"), "what nothing acts on is kept as text");
+    assert_eq!(timer.calendar[0].expression.to_string(), "*-*-* 00:00:00");
 
     let wrong = load("x.timer", "[Timer]\nOnCalendar=Mon 24:00\nOnCalendar=%%:00\nOnBootSec=1\n");
     let [first, second] = &*wrong.diagnostics else { panic!("{:?}", wrong.diagnostics) };
