@@ -24,7 +24,7 @@ fail() {
     exit 1
 }
 
-keep='' dir='' metrics_port=51681 otlp_port=4318 label=run.sh manager=''
+keep='' dir='' metrics_port=51681 otlp_port=4318 label=run.sh manager='' managers=''
 while [ $# -gt 0 ]; do
     case $1 in
     --keep) keep=yes && shift && continue ;;
@@ -72,6 +72,13 @@ end_processes() {
     done
     for pid in $(running '.*'); do kill -KILL "$pid" 2>/dev/null || :; done
 }
+# Removes the control groups of hence that processes which were left behind kept it from removing.
+end_groups() {
+    for pid in $managers; do
+        find /sys/fs/cgroup -maxdepth 8 -depth -type d \( -path "*/hence-$pid" -o -path "*/hence-$pid/*" \) \
+            -exec rmdir {} \; 2>/dev/null || :
+    done
+}
 clean_up() {
     status=$?
     trap - EXIT
@@ -82,6 +89,7 @@ clean_up() {
     fi
     [ -n "$dir" ] && [ -d "$dir" ] || exit "$status"
     end_processes
+    end_groups
     if [ -n "$keep" ]; then say "Kept: $dir"; else rm -rf "$dir"; fi
     exit "$status"
 }
@@ -144,7 +152,7 @@ upgrade() {
 play() {
     label=$1 most=0 foos='' last='' upgraded='' asked=''
     "$hence" run "$dir/$1/units" --ledger "$dir/$1/ledger" --for "${2}s" &
-    manager=$!
+    manager=$! managers="$managers $!"
     begin=$(date +%s)
     while kill -0 "$manager" 2>/dev/null; do
         second=$(($(date +%s) - begin))

@@ -1,8 +1,8 @@
-//! A client of a private socket: handshake, calls, their replies and signals. It does no I/O, and it trusts
-//! the server no further than to cap its messages.
+//! A client of a private socket, or of a peer on a message bus: handshake, calls, their replies and signals.
+//! It does no I/O, and it trusts the server no further than to cap its messages.
 
 use crate::stream::{Inbox, Outbox};
-use crate::wire::{Message, REPLY_MAX, Value, WireError};
+use crate::wire::{Message, REPLY_MAX, Value, Wanted, WireError};
 use std::borrow::Cow;
 use std::fmt;
 
@@ -65,8 +65,13 @@ pub struct Client {
     accepted: bool,
     /// So much of the handshake isn't sent yet.
     handshake: usize,
+    /// Whom calls are for, on a bus.
+    destination: Option<&'static str>,
 }
 
+/// The bus itself, as a peer on it.
+pub(crate) const DRIVER: &str = "org.freedesktop.DBus";
+pub(crate) const DRIVER_PATH: &str = "/org/freedesktop/DBus";
 pub(crate) const HANDSHAKE: &[u8] = b"\0AUTH EXTERNAL\r\nDATA\r\nBEGIN\r\n";
 /// More than any line of a server's handshake.
 const LINE_MAX: usize = 512;
@@ -109,7 +114,33 @@ impl Client {
     pub fn new() -> Client {
         let mut outbox = Outbox::default();
         outbox.raw().extend_from_slice(HANDSHAKE);
-        Client { inbox: Inbox::new(REPLY_MAX), outbox, accepted: false, handshake: HANDSHAKE.len() }
+        Client {
+            inbox: Inbox::new(REPLY_MAX),
+            outbox,
+            accepted: false,
+            handshake: HANDSHAKE.len(),
+            destination: None,
+        }
+    }
+
+    /// The same; of dictionaries of properties only those are read that are wanted.
+    pub fn only(mut self, wanted: Wanted) -> Client {
+        self.inbox = self.inbox.only(wanted);
+        self
+    }
+
+    /// The same, of the peer that has this name on a bus.
+    pub fn of_peer(mut self, name: &'static str) -> Client {
+        self.destination = Some(name);
+        self.ask_bus("Hello", Vec::new());
+        self
+    }
+
+    /// Queues a call of the bus itself and returns its serial.
+    pub fn ask_bus(&mut self, member: &'static str, body: Vec<Value>) -> u32 {
+        let mut call = Message::call(DRIVER_PATH, DRIVER, member).with(body);
+        call.fields.destination = Some(Cow::Borrowed(DRIVER));
+        self.outbox.push(&call)
     }
 
     /// Queues a call and returns its serial.
@@ -120,7 +151,9 @@ impl Client {
         member: &'static str,
         body: Vec<Value>,
     ) -> u32 {
-        self.outbox.push(&Message::call(path, interface, member).with(body))
+        let mut call = Message::call(path, interface, member).with(body);
+        call.fields.destination = self.destination.map(Cow::Borrowed);
+        self.outbox.push(&call)
     }
 
     /// Takes bytes that arrived. Call [`Client::incoming`] until it gives nothing afterwards.

@@ -16,7 +16,7 @@ pub mod setting;
 
 pub use crate::peer::{Caller, DESCRIPTORS_MAX, Descriptor, Fatal};
 pub use command::{
-    Answer, Command, FileChange, FileVerb, Holder, Mode, Power, Properties, Request, Token, Verb, Whom,
+    Answer, Command, FileChange, FileVerb, Holder, Power, Properties, Request, Token, Verb, Whom,
 };
 pub use hence_unit::pattern::matches;
 #[cfg(test)]

@@ -2,12 +2,13 @@
 //! each unit once, and once more after a reload. It does no I/O, asks for nothing to be done, and judges
 //! nothing: what follows from what is the engine's observer's.
 //!
-//! On the private socket the manager tells all its signals without being asked for them.
+//! On the private socket the manager tells all its signals without being asked for them, and makes each anew
+//! for everybody who listens there. On a bus it makes them once for all, where anybody asked for them.
 
 pub mod calls;
 mod properties;
 
-use crate::client::{Client, ClientError, Incoming};
+use crate::client::{Client, ClientError, DRIVER, Incoming};
 use crate::front::{Object, ROOT, job_path, unit_path};
 use crate::wire::{Message, Value};
 use hence_engine::Time;
@@ -15,6 +16,15 @@ use hence_engine::observe::seen::{Change, Portrait, Seen, What};
 use hence_ledger::{JobResult, JobType, Text};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
+/// The manager on a bus.
+const NAME: &str = "org.freedesktop.systemd1";
+/// Who asks a manager for its signals as long as it runs.
+const LISTENER: &str = "org.freedesktop.login1";
+/// What is listened for on a bus. The bus says who sent a signal, and whose a name is.
+const RULES: [&str; 2] = [
+    "type='signal',sender='org.freedesktop.systemd1',path_namespace='/org/freedesktop/systemd1'",
+    "type='signal',sender='org.freedesktop.DBus',member='NameOwnerChanged',arg0='org.freedesktop.systemd1'",
+];
 const MANAGER: &str = "org.freedesktop.systemd1.Manager";
 const PROPERTIES: &str = "org.freedesktop.DBus.Properties";
 const UNIT: &str = "org.freedesktop.systemd1.Unit";
@@ -33,6 +43,21 @@ enum Question {
     Jobs,
     Unit(Text),
     JobType(u32),
+    /// Whether the manager makes its signals on this bus anyway.
+    Listener,
+    /// What the bus calls the manager.
+    Owner,
+}
+
+/// How the manager is reached.
+#[derive(Debug, Default, PartialEq, Eq)]
+enum Way {
+    #[default]
+    Private,
+    /// On a bus, where it has this name, once that is known.
+    Bus(Option<String>),
+    /// On a bus where it isn't, or where nobody else listens to it.
+    Unfit,
 }
 
 /// A connection to a manager.
@@ -57,15 +82,47 @@ pub struct Observer {
     reloading: bool,
     /// The first reading is over.
     attached: bool,
+    way: Way,
 }
 
 impl Observer {
     /// A connection that begins; its first questions are queued.
     pub fn new() -> Observer {
-        let mut observer = Observer::default();
-        observer.ask_manager("ListUnits", Question::Units);
-        observer.ask_manager("ListJobs", Question::Jobs);
+        let client = Client::new().only(properties::matters);
+        let mut observer = Observer { client, ..Observer::default() };
+        observer.begin();
         observer
+    }
+
+    /// A connection to a bus, of use where the manager makes its signals there for others too; else it ends
+    /// with an error before anything was asked of the manager.
+    pub fn on_bus() -> Observer {
+        let client = Client::new().only(properties::matters).of_peer(NAME);
+        let mut observer = Observer { client, way: Way::Bus(None), ..Observer::default() };
+        let listener = observer.client.ask_bus("NameHasOwner", vec![LISTENER.into()]);
+        observer.questions.insert(listener, Question::Listener);
+        for rule in RULES {
+            observer.client.ask_bus("AddMatch", vec![rule.into()]);
+        }
+        // After the rule that tells when that changes.
+        let owner = observer.client.ask_bus("GetNameOwner", vec![NAME.into()]);
+        observer.questions.insert(owner, Question::Owner);
+        observer
+    }
+
+    fn begin(&mut self) {
+        self.ask_manager("ListUnits", Question::Units);
+        self.ask_manager("ListJobs", Question::Jobs);
+    }
+
+    /// Whether the manager is reached on a bus.
+    pub fn is_on_bus(&self) -> bool {
+        self.way != Way::Private
+    }
+
+    /// Whether the manager has said what there is.
+    pub fn is_attached(&self) -> bool {
+        self.attached
     }
 
     fn ask_manager(&mut self, member: &'static str, question: Question) {
@@ -81,7 +138,8 @@ impl Observer {
         self.client.receive(bytes)?;
         while let Some(incoming) = self.client.incoming()? {
             match incoming {
-                Incoming::Signal(signal) => self.signal(&signal),
+                Incoming::Signal(signal) if self.is_told_by_manager(&signal) => self.signal(&signal),
+                Incoming::Signal(signal) => self.told_by_other(&signal),
                 Incoming::Answer { serial, result } => {
                     if let Some(question) = self.questions.remove(&serial) {
                         self.answer(question, result.unwrap_or_default());
@@ -89,8 +147,29 @@ impl Observer {
                 }
             }
         }
+        if self.way == Way::Unfit {
+            return Err(ClientError::Rejected("the manager is not heard on this bus".into()));
+        }
         self.read_on();
         Ok(())
+    }
+
+    /// Whoever is on a bus may send signals to whom they like: the bus says whose each is.
+    fn is_told_by_manager(&self, signal: &Message) -> bool {
+        match &self.way {
+            Way::Private => true,
+            Way::Bus(name) => name.is_some() && signal.fields.sender.as_deref() == name.as_deref(),
+            Way::Unfit => false,
+        }
+    }
+
+    /// The bus says that the manager has another name now, or none: it executed itself anew, or left.
+    fn told_by_other(&mut self, signal: &Message) {
+        let by_bus = signal.fields.sender.as_deref() == Some(DRIVER);
+        let of = signal.body.first().and_then(Value::as_str);
+        if by_bus && signal.fields.member.as_deref() == Some("NameOwnerChanged") && of == Some(NAME) {
+            self.way = Way::Unfit;
+        }
     }
 
     /// The next thing that was seen.
@@ -131,7 +210,7 @@ impl Observer {
             self.questions.insert(serial, Question::Unit(unit));
             self.reading += 1;
         }
-        let asked = |q: &Question| matches!(q, Question::Units | Question::Jobs | Question::Unit(_));
+        let asked = |q: &Question| !matches!(q, Question::JobType(_));
         if !self.attached && !self.questions.values().any(asked) && self.unread.is_empty() {
             self.attached = true;
             self.seen.push_back(What::Attached);
@@ -260,6 +339,19 @@ impl Observer {
                     self.seen.push_back(What::Known(Box::new(portrait)));
                 }
             }
+            Question::Listener => {
+                if body.first() != Some(&Value::Bool(true)) {
+                    self.way = Way::Unfit;
+                }
+            }
+            Question::Owner => match body.first().and_then(Value::as_str) {
+                Some(name) if self.way == Way::Bus(None) => {
+                    self.way = Way::Bus(Some(name.to_owned()));
+                    self.client.call(ROOT, MANAGER, "Subscribe", Vec::new());
+                    self.begin();
+                }
+                _ => self.way = Way::Unfit,
+            },
             Question::JobType(id) => {
                 let word = match body.first() {
                     Some(Value::Variant(word)) => word.as_str(),
@@ -270,5 +362,77 @@ impl Observer {
                 }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::borrow::Cow;
+
+    /// A bus that answers what was asked of it up to now.
+    struct Side {
+        observer: Observer,
+        serial: u32,
+    }
+
+    impl Side {
+        fn begin() -> Side {
+            let mut side = Side { observer: Observer::on_bus(), serial: 100 };
+            side.observer.receive(b"DATA\r\nOK 0123\r\n").expect("accepted");
+            side
+        }
+
+        fn serial_of(&self, question: fn(&Question) -> bool) -> u32 {
+            let all = self.observer.questions.iter();
+            *all.clone().find(|(_, q)| question(q)).expect("it was asked").0
+        }
+
+        fn send(&mut self, mut message: Message, sender: &str) -> Result<(), ClientError> {
+            message.fields.sender = Some(Cow::Owned(sender.to_owned()));
+            let mut bytes = Vec::new();
+            self.serial += 1;
+            message.encode(self.serial, &mut bytes);
+            self.observer.receive(&bytes)
+        }
+
+        /// The bus says whether somebody listens, and what the manager is called.
+        fn answer(&mut self, listens: bool, owner: &str) -> Result<(), ClientError> {
+            let listener = self.serial_of(|q| matches!(q, Question::Listener));
+            let named = self.serial_of(|q| matches!(q, Question::Owner));
+            self.send(Message::reply(listener, vec![Value::Bool(listens)]), DRIVER)?;
+            self.send(Message::reply(named, vec![owner.to_owned().into()]), DRIVER)
+        }
+
+        fn reloading(&mut self, sender: &str) -> bool {
+            let signal = Message::signal(ROOT, MANAGER, "Reloading").with(vec![Value::Bool(true)]);
+            self.send(signal, sender).expect("it goes on");
+            let seen = std::mem::take(&mut self.observer.seen);
+            seen.iter().any(|what| matches!(what, What::Reloading(true)))
+        }
+    }
+
+    #[test]
+    fn on_a_bus_only_the_manager_is_heard() {
+        let mut side = Side::begin();
+        assert!(!side.reloading(":1.7"), "before it is known who the manager is");
+        side.answer(true, ":1.7").expect("it goes on");
+        assert!(side.observer.questions.values().any(|q| matches!(q, Question::Units)));
+        assert!(!side.reloading(":1.8"), "anybody may send a signal");
+        assert!(side.reloading(":1.7"));
+        let gone = vec![NAME.into(), ":1.7".into(), "".into()];
+        let owner = Message::signal("/org/freedesktop/DBus", DRIVER, "NameOwnerChanged").with(gone);
+        side.send(owner.clone(), ":1.8").expect("who says so is not the bus");
+        assert!(side.send(owner, DRIVER).is_err(), "the manager left the bus");
+        assert!(side.observer.is_on_bus());
+    }
+
+    #[test]
+    fn a_bus_where_nobody_listens_is_not_used() {
+        let mut side = Side::begin();
+        assert!(side.answer(false, ":1.7").is_err());
+        assert!(!side.observer.is_attached());
+        let asked = String::from_utf8_lossy(side.observer.outgoing()).into_owned();
+        assert!(!asked.contains("Subscribe") && !asked.contains("ListUnits"), "{asked}");
     }
 }

@@ -1,7 +1,7 @@
 //! The two buffers of a connection: messages cut out of incoming bytes, and outgoing bytes that wait to be
 //! written. It does no I/O and does not know which side it is on.
 
-use crate::wire::{Message, WireError, frame_length};
+use crate::wire::{Message, Wanted, WireError, frame_length};
 
 /// Incoming bytes.
 #[derive(Debug)]
@@ -9,12 +9,19 @@ pub struct Inbox {
     bytes: Vec<u8>,
     head: usize,
     cap: usize,
+    wanted: Option<Wanted>,
 }
 
 impl Inbox {
     /// An inbox for messages of at most `cap` bytes.
     pub fn new(cap: usize) -> Inbox {
-        Inbox { bytes: Vec::new(), head: 0, cap }
+        Inbox { bytes: Vec::new(), head: 0, cap, wanted: None }
+    }
+
+    /// The same; of dictionaries of properties messages have those that are wanted.
+    pub fn only(mut self, wanted: Wanted) -> Inbox {
+        self.wanted = Some(wanted);
+        self
     }
 
     /// Appends what arrived.
@@ -47,7 +54,7 @@ impl Inbox {
         loop {
             let Some(length) = frame_length(self.pending(), self.cap)? else { return Ok(None) };
             let Some(frame) = self.pending().get(..length) else { return Ok(None) };
-            let message = Message::decode(frame)?;
+            let message = Message::decode_only(frame, self.wanted)?;
             self.take(length);
             if message.is_some() {
                 return Ok(message);

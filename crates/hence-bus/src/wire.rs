@@ -17,6 +17,7 @@ mod writer;
 pub use entries::Entries;
 pub use message::{ALLOW_INTERACTIVE, Fields, Kind, Message, NO_REPLY_EXPECTED, frame_length};
 pub use names::{is_bus_name, is_error_name, is_interface, is_member, is_object_path};
+pub use reader::Wanted;
 pub use signature::{alignment, complete_types, is_signature};
 pub use value::{Array, Value};
 

@@ -3,7 +3,8 @@
 
 mod toy;
 
-use hence_bus::front::{Caller, Command, FileVerb, Front, JobView, Mode, PeerId, Verb, Whom};
+use hence_bus::front::{Caller, Command, FileVerb, Front, JobView, PeerId, Verb, Whom};
+use hence_unit::JobMode;
 use hence_unit::install::{Options, PresetMode};
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
@@ -271,7 +272,7 @@ fn jobs_wait_for_their_end_and_set_the_exit_status() {
     let enqueue =
         |unit: &str, verb, mode, detailed| vec![Command::Enqueue { unit: unit.into(), verb, mode, detailed }];
     server.systemctl(&["start", "bar"]).is(0).is_silent();
-    assert_eq!(server.asked(), enqueue("bar.service", Verb::Start, Mode::Replace, false));
+    assert_eq!(server.asked(), enqueue("bar.service", Verb::Start, JobMode::Replace, false));
     server.systemctl(&["is-active", "bar"]).is(0);
     for (word, verb) in [
         ("restart", Verb::Restart),
@@ -281,17 +282,17 @@ fn jobs_wait_for_their_end_and_set_the_exit_status() {
         ("try-reload-or-restart", Verb::ReloadOrTryRestart),
     ] {
         server.systemctl(&[word, "bar"]).is(0).is_silent();
-        assert_eq!(server.asked(), enqueue("bar.service", verb, Mode::Replace, false));
+        assert_eq!(server.asked(), enqueue("bar.service", verb, JobMode::Replace, false));
     }
     server.systemctl(&["stop", "bar"]).is(0).is_silent();
     server.systemctl(&["is-active", "bar"]).is(3);
     server.asked();
     server.systemctl(&["--job-mode=fail", "--no-block", "start", "bar"]).is(0);
-    assert_eq!(server.asked(), enqueue("bar.service", Verb::Start, Mode::Fail, false));
+    assert_eq!(server.asked(), enqueue("bar.service", Verb::Start, JobMode::Fail, false));
     server.systemctl(&["isolate", "multi-user.target"]).is(0);
-    assert_eq!(server.asked(), enqueue("multi-user.target", Verb::Start, Mode::Isolate, false));
+    assert_eq!(server.asked(), enqueue("multi-user.target", Verb::Start, JobMode::Isolate, false));
     server.systemctl(&["start", "-T", "bar"]).is(0).says(&["Enqueued anchor job", "bar.service/start"]);
-    assert_eq!(server.asked(), enqueue("bar.service", Verb::Start, Mode::Replace, true));
+    assert_eq!(server.asked(), enqueue("bar.service", Verb::Start, JobMode::Replace, true));
     server
         .systemctl(&["start", "broken"])
         .is(1)
@@ -420,7 +421,7 @@ fn roots_tools() {
     server.asked();
     booted(&["systemd-run", "--unit=once", "-p", "TasksMax=9", "true", "x"]).is(0).says(&["once.service"]);
     match server.asked().as_slice() {
-        [Command::StartTransient { unit, mode: Mode::Fail, properties, .. }] => {
+        [Command::StartTransient { unit, mode: JobMode::Fail, properties, .. }] => {
             assert_eq!(unit, "once.service");
             assert!(properties.contains(&("TasksMax".into(), 9u64.into())), "{properties:?}");
             assert!(properties.iter().any(|(name, _)| name == "ExecStart"), "{properties:?}");

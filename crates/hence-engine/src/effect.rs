@@ -3,9 +3,9 @@
 //! An effect that says "answered by" is answered by exactly one event of that kind, which the pump
 //! handles before anything that happens later.
 
-use crate::{ConnectionId, ExecId, JobId, Refusal, UnitId};
+use crate::{ConnectionId, DescriptorsId, ExecId, JobId, Refusal, UnitId};
 use alloc::{boxed::Box, string::String, sync::Arc, vec::Vec};
-use hence_ledger::{JobResult, JobType, ProcessRole, RecordId, SignalReason, record::Invocation};
+use hence_ledger::{JobResult, JobType, ProcessRole, RecordId, SignalReason, Text, record::Invocation};
 use hence_unit::{Config, UnitName, config::ExecPhase};
 
 /// Something to be done.
@@ -48,6 +48,47 @@ pub enum Effect {
         unit: UnitId,
         /// Remove the nodes in the file system.
         remove: bool,
+    },
+    /// Set an automount point up: the kernel holds whoever comes by. Answered by
+    /// [`crate::Event::AutomountOpened`].
+    OpenAutomount(UnitId, Arc<Config>),
+    /// Let those go on who came by at an automount point: what they look for is there, or an error.
+    AnswerAutomount {
+        /// Which unit.
+        unit: UnitId,
+        /// Not those, but the kernel, which waits for what nobody uses to be unmounted.
+        expired: bool,
+        /// errno; 0: it is done.
+        errno: i32,
+    },
+    /// Ask the kernel for what nobody uses at an automount point; it tells by
+    /// [`crate::Event::AutomountIdle`].
+    ExpireAutomount(UnitId),
+    /// Take an automount point away, with what is mounted there.
+    CloseAutomount(UnitId),
+    /// Keep descriptors that came with a message, for the next start of the unit; those of files that are
+    /// kept already are closed. Answered by [`crate::Event::DescriptorsKept`].
+    KeepDescriptors {
+        /// Which unit.
+        unit: UnitId,
+        /// Who sent them.
+        pid: u32,
+        /// Which; what no effect names is closed when nothing is left to do.
+        descriptors: DescriptorsId,
+        /// Their name.
+        name: Text,
+        /// Drop them as soon as they hang up.
+        poll: bool,
+        /// How many may be kept of the unit, in all.
+        limit: u32,
+    },
+    /// Close the descriptors that are kept under a name, or all. Answered by
+    /// [`crate::Event::DescriptorsDropped`] where they have a name.
+    DropDescriptors {
+        /// Of which unit.
+        unit: UnitId,
+        /// The name, and who asked.
+        name: Option<(Text, u32)>,
     },
     /// Drop an accepted connection that no service takes.
     CloseConnection(ConnectionId),
@@ -102,6 +143,8 @@ pub enum Effect {
         /// Look for the stamp of the last elapse.
         stamp: bool,
     },
+    /// Tell when the machine's time zone becomes another one.
+    WatchTimeZone,
     /// A timer with Persistent= elapsed, or waits for the first time: leave a stamp of when.
     Stamp {
         /// Its configuration.

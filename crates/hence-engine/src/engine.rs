@@ -2,6 +2,8 @@
 
 mod carry;
 mod collect;
+mod edge;
+mod fixed;
 mod follow;
 mod live;
 mod power;
@@ -10,6 +12,7 @@ mod request;
 mod resumed;
 
 pub use carry::TakenUp;
+pub use fixed::load_all;
 pub use power::{Objective, Role};
 
 use crate::alike::Alike;
@@ -17,23 +20,22 @@ use crate::deadline::{DeadlineFor, Deadlines};
 use crate::job::{Job, is_down, is_up};
 use crate::names::Names;
 use crate::queue::RunQueue;
-use crate::unit::{Keep, Rules, State, Unit, rule_of_dependency};
+use crate::unit::{Keep, Rules, State, Unit};
 use crate::{Effect, Event, ExecId, JobId, Time, UnitId};
 use alloc::{
-    boxed::Box,
     collections::{BTreeMap, BTreeSet, VecDeque},
     sync::Arc,
     vec,
     vec::Vec,
 };
+pub use edge::Edge;
 use hence_ledger::{
-    ActiveState, Cause, Certainty, DeadlineKind, Fact, FileIdentity, JobResult, Record, RecordId, Rule,
-    SubState, record::Invocation,
+    ActiveState, Cause, Certainty, DeadlineKind, Fact, FileIdentity, JobResult, Record, RecordId, SubState,
+    record::Invocation,
 };
 use hence_unit::{
-    Atom, Config, DependencyKind, LoadState, UnitName,
+    Atom, Config, LoadState, UnitName,
     config::{EmergencyAction, TimerBase},
-    implied,
 };
 
 /// What the engine is told once.
@@ -74,14 +76,19 @@ pub struct Engine {
     pub(crate) names: Names<UnitId>,
     pub(crate) jobs: BTreeMap<JobId, Job>,
     pub(crate) run_queue: RunQueue,
+    /// The unit whose start waits for its conditions to be checked. Nothing else is begun meanwhile: they
+    /// hold or not as of the turn of its job, and what follows from that is not overtaken by later jobs.
+    pub(crate) checking: Option<UnitId>,
     pub(crate) deadlines: Deadlines,
     /// Main and control processes.
     pub(crate) processes: BTreeMap<u32, UnitId>,
     /// Starts that wait for their answer.
     pub(crate) starts: BTreeMap<ExecId, UnitId>,
     /// Units that may be unneeded, unbound or to be upheld: looked at when the run queue is empty.
-    pub(crate) unneeded: Vec<UnitId>,
+    pub(crate) unneeded: Vec<(UnitId, Option<RecordId>)>,
     pub(crate) steady: Vec<(UnitId, RecordId)>,
+    /// Units that a job is over of.
+    pub(crate) after_job: Vec<(UnitId, RecordId)>,
     /// Accepted connections that wait for their instance to be loaded: (instance, socket, connection, cause).
     pub(crate) connections: Vec<(UnitId, UnitId, crate::ConnectionId, RecordId)>,
     /// Units that clients made, to be started when all that they need is loaded.
@@ -104,6 +111,8 @@ pub struct Engine {
     power: power::Power,
     /// What was mounted, and swapped to, when hence began has been told.
     pub(crate) mounts_known: bool,
+    /// How often it was told what is mounted.
+    pub(crate) mounts_told: u32,
     pub(crate) swaps_known: bool,
     /// The record of hence's own start.
     pub(crate) started: Option<RecordId>,
@@ -136,11 +145,13 @@ impl Engine {
             names: Names::new(seed),
             jobs: BTreeMap::new(),
             run_queue: RunQueue::default(),
+            checking: None,
             deadlines: Deadlines::default(),
             processes: BTreeMap::new(),
             starts: BTreeMap::new(),
             unneeded: Vec::new(),
             steady: Vec::new(),
+            after_job: Vec::new(),
             connections: Vec::new(),
             made: Vec::new(),
             loading: Names::new(seed),
@@ -153,6 +164,7 @@ impl Engine {
             finished: false,
             power: power::Power::default(),
             mounts_known: false,
+            mounts_told: 0,
             swaps_known: false,
             started: None,
             left_behind_allowed: Arc::default(),
@@ -277,12 +289,14 @@ impl Engine {
             Event::Reread { unit, config, files } => self.reread(unit, config, files),
             Event::ReloadEnded => self.reload_ended(),
             Event::Request(request) => self.request(request),
-            Event::Spawned { exec, pid, start_ticks, inputs } => {
-                self.spawned(exec, pid, start_ticks, inputs);
+            Event::Spawned { exec, pid, start_ticks, inputs, executed } => {
+                self.spawned(exec, (pid, start_ticks), inputs, executed);
             }
-            Event::SpawnFailed { exec, step, errno, subject } => {
-                self.spawn_failed(exec, step, errno, subject);
-            }
+            Event::Executed { pid } => self.executed(pid),
+            Event::Deprived { pid, lost } => self.deprived(pid, lost),
+            Event::Unenforced { unit, lost } => self.unenforced(unit, lost),
+            Event::SpawnFailed { exec, step, errno, subject: s } => self.spawn_failed(exec, step, errno, s),
+            Event::CallRefused { unit, call } => self.call_refused(unit, call),
             Event::Exited { pid, exit, cpu_us, peak_bytes, spawn_error } => {
                 self.exited(pid, exit, cpu_us, peak_bytes, spawn_error);
             }
@@ -291,10 +305,17 @@ impl Engine {
             Event::Adopted { unit, token, adopted } => self.adopted(unit, token, adopted),
             Event::Froze { unit, frozen, token } => self.froze(unit, frozen, token),
             Event::Cleaning { unit, cleaner } => self.cleaning(unit, cleaner),
-            Event::Census { unit, processes, known } => self.census(unit, processes, known),
+            Event::Census { unit, processes, known, unread } => self.census(unit, processes, known, unread),
+            Event::Failed { unit, operation, errno, subject } => self.failed(unit, operation, errno, subject),
             Event::Gone { unit, pid, start_ticks, exit } => self.left_over_gone(unit, pid, start_ticks, exit),
             Event::Checked { unit, outcome } => self.checked(unit, outcome),
             Event::Notify { unit, pid, uid, message } => self.notified(unit, pid, uid, message),
+            Event::AutomountOpened { unit, result } => self.automount_opened(unit, result),
+            Event::AutomountWanted { unit, path, who } => self.automount_wanted(unit, path, who),
+            Event::AutomountIdle(unit) => self.automount_idle(unit),
+            event @ (Event::DescriptorsKept { .. } | Event::DescriptorsDropped { .. }) => {
+                self.descriptors_told(event);
+            }
             Event::SocketsOpened { unit, result } => self.sockets_opened(unit, result),
             Event::Traffic { unit, listen, peer, connection } => {
                 self.traffic(unit, listen, peer, connection);
@@ -312,10 +333,8 @@ impl Engine {
             Event::Device { unit, there } => self.device_told(unit, there),
             Event::NextElapse { unit, stamp_us, next } => self.calendar_told(unit, stamp_us, next),
             Event::Swaps { on, aliases } => self.swaps_changed(on, aliases),
-            Event::ClockJump { by_us } => {
-                let record = self.record(None, Vec::new(), Fact::ClockJump { by_us });
-                self.rearm_calendars(record);
-            }
+            Event::ClockJump { by_us } => self.clock_changed(Fact::ClockJump { by_us }),
+            Event::TimeZoneChanged { zone } => self.clock_changed(Fact::TimeZoneChanged { zone }),
         }
         if self.reload.is_some() {
             return;
@@ -351,15 +370,18 @@ impl Engine {
         self.act_for(unit, "JobTimeoutAction", action, record);
     }
 
-    /// Runs what can run until nothing changes any more.
+    /// Runs what can run until nothing changes any more, or an answer is needed that comes at once: whether a
+    /// unit's conditions hold, what its files say.
     fn settle(&mut self) {
-        loop {
+        while self.checking.is_none() && self.loading.is_empty() {
             if let Some(id) = self.run_queue.pop() {
                 self.run_job(id);
-            } else if let Some(unit) = self.unneeded.pop() {
-                self.stop_if_unneeded(unit);
+            } else if let Some((unit, because)) = self.unneeded.pop() {
+                self.stop_if_unneeded(unit, because);
             } else if let Some((unit, record)) = self.steady.pop() {
                 self.hold_steady(unit, record);
+            } else if let Some((unit, record)) = self.after_job.pop() {
+                self.hold_after_job(unit, record);
             } else {
                 break;
             }
@@ -404,6 +426,7 @@ impl Engine {
         self.run_queue.shrink_to_fit();
         self.unneeded.shrink_to_fit();
         self.steady.shrink_to_fit();
+        self.after_job.shrink_to_fit();
         self.drop_free_slots();
     }
 
@@ -420,16 +443,25 @@ impl Engine {
         id
     }
 
+    /// A unit of which no more than the name is known.
+    fn stub(&mut self, id: UnitId, name: &UnitName) -> Unit {
+        let mut unit = Unit::new(id, self.alike.stub(name));
+        // systemd.special(7): process 1 has the slice of all services from the beginning, too.
+        let first = matches!(self.settings.role, Role::Machine | Role::Container);
+        unit.perpetual = name.as_str() == "-.slice" || first && name.as_str() == "system.slice";
+        unit
+    }
+
     fn make_known(&mut self, name: &UnitName) -> UnitId {
-        let stub = self.alike.stub(name);
         let id = match self.free.pop_first() {
             Some(id) => {
-                self.units[id.0 as usize] = Unit::new(id, stub);
+                self.units[id.0 as usize] = self.stub(id, name);
                 id
             }
             None => {
                 let id = UnitId(self.units.len() as u32);
-                self.units.push(Unit::new(id, stub));
+                let unit = self.stub(id, name);
+                self.units.push(unit);
                 id
             }
         };
@@ -499,87 +531,6 @@ impl Engine {
             self.connection_loaded(service);
         }
         self.start_those_later();
-    }
-
-    fn add_edge(&mut self, from: UnitId, kind: DependencyKind, to: UnitId, index: u16) {
-        if from == to {
-            return;
-        }
-        let known = &self.units[from.0 as usize].edges;
-        // The same dependency twice: the first line is the one that is named.
-        if known.len() < 64 && known.iter().any(|e| e.kind == kind && e.other == to) {
-            return;
-        }
-        self.units[from.0 as usize].edges.push(Edge { kind, other: to, own: true, index });
-        let inverse = Edge { kind: kind.inverse(), other: from, own: false, index };
-        self.units[to.0 as usize].edges.push(inverse);
-    }
-
-    fn drop_own_edges(&mut self, id: UnitId) {
-        let own: Vec<Edge> = self.units[id.0 as usize].edges.iter().filter(|e| e.own).copied().collect();
-        self.units[id.0 as usize].edges.retain(|e| !e.own);
-        for edge in own {
-            let inverse = edge.kind.inverse();
-            let other = &mut self.units[edge.other.0 as usize];
-            other.edges.retain(|e| e.own || e.other != id || e.kind != inverse || e.index != edge.index);
-            self.may_go(edge.other);
-        }
-    }
-
-    /// Takes away the default dependencies that don't hold now that both units are known.
-    fn drop_void_edges(&mut self, id: UnitId) {
-        let void: Vec<Edge> = self.units[id.0 as usize]
-            .edges
-            .iter()
-            .filter(|e| {
-                let other = &self.units[e.other.0 as usize].config;
-                let own = &self.units[id.0 as usize].config;
-                let (owner, target) = if e.own { (own, other) } else { (other, own) };
-                let known = other.load != LoadState::Stub;
-                let dependency = owner.dependencies.get(e.index as usize);
-                known && dependency.is_some_and(|d| implied::is_void(owner, d, target))
-            })
-            .copied()
-            .collect();
-        for edge in void {
-            let inverse = edge.kind.inverse();
-            self.units[id.0 as usize].edges.retain(|e| (e.kind, e.other) != (edge.kind, edge.other));
-            self.units[edge.other.0 as usize].edges.retain(|e| (e.kind, e.other) != (inverse, id));
-        }
-    }
-
-    fn move_edges(&mut self, from: UnitId, to: UnitId) {
-        let edges = core::mem::take(&mut self.units[from.0 as usize].edges);
-        for edge in edges {
-            for back in &mut self.units[edge.other.0 as usize].edges {
-                if back.other == from {
-                    back.other = to;
-                }
-            }
-            self.units[to.0 as usize].edges.push(edge);
-        }
-    }
-
-    /// The units that `unit` is linked to by an atom, each once, with the rule of its first such link.
-    pub(crate) fn linked(&self, unit: UnitId, atom: Atom) -> Vec<(UnitId, Option<Rule>)> {
-        let mut found: Vec<(UnitId, Option<Rule>)> = Vec::new();
-        for edge in &self.units[unit.0 as usize].edges {
-            if edge.kind.has(atom) && (found.len() > 64 || !found.iter().any(|(u, _)| *u == edge.other)) {
-                found.push((edge.other, self.rule_of(unit, edge)));
-            }
-        }
-        found
-    }
-
-    pub(crate) fn is_linked(&self, unit: UnitId, atom: Atom, other: UnitId) -> bool {
-        self.units[unit.0 as usize].edges.iter().any(|e| e.other == other && e.kind.has(atom))
-    }
-
-    fn rule_of(&self, unit: UnitId, edge: &Edge) -> Option<Rule> {
-        let owner = if edge.own { unit } else { edge.other };
-        let config = &self.units[owner.0 as usize].config;
-        let dependency = config.dependencies.get(edge.index as usize)?;
-        Some(rule_of_dependency(config, dependency))
     }
 
     // ---- records and effects
@@ -665,6 +616,7 @@ impl Engine {
         let before = self.units[unit.0 as usize].record;
         let Some((from, to)) = self.change_state(unit, state, causes) else { return before };
         let record = self.units[unit.0 as usize].record;
+        self.units[unit.0 as usize].just_told = false;
         self.state_changed(unit, (from, to), will_restart, reload_failed, record);
         self.may_go(unit);
         record
@@ -696,6 +648,12 @@ impl Engine {
         Some((from_active, to_active))
     }
 
+    /// Whether a unit in that state has come no further than to try to start its first process.
+    fn is_unborn(&self, unit: UnitId, state: ActiveState) -> bool {
+        let service = self.units[unit.0 as usize].service();
+        state == ActiveState::Activating && service.is_some_and(|s| !s.born)
+    }
+
     /// What a state change means for the unit's job and for other units (systemd's unit_notify).
     fn state_changed(
         &mut self,
@@ -710,7 +668,7 @@ impl Engine {
         let unexpected = self.job_sees_state(unit, to, reload_failed, record);
         if unexpected && is_down(from) && coming_up(to) {
             self.start_retroactively(unit, record);
-        } else if unexpected && coming_up(from) && going_down(to) {
+        } else if unexpected && coming_up(from) && going_down(to) && !self.is_unborn(unit, from) {
             self.stop_retroactively(unit, record);
         }
         if to != from && to == ActiveState::Failed && !will_restart {
@@ -729,14 +687,17 @@ impl Engine {
             let action = self.units[unit.0 as usize].config.success_action;
             self.act_for(unit, "SuccessAction", action, record);
         }
-        self.unneeded.push(unit);
-        self.steady.push((unit, record));
+        self.unneeded.push((unit, None));
+        // A failure that is forgotten takes nothing from those that need the unit.
+        if !(is_down(from) && is_down(to)) {
+            self.steady.push((unit, record));
+        }
         if going_down(to) {
             for (other, _) in self.linked(unit, Atom::PullInStart) {
-                self.unneeded.push(other);
+                self.unneeded.push((other, None));
             }
             for (other, _) in self.linked(unit, Atom::PullInStartIgnored) {
-                self.unneeded.push(other);
+                self.unneeded.push((other, None));
             }
         }
     }
@@ -747,37 +708,6 @@ impl Engine {
             TimerBase::Boot => Some(0),
             TimerBase::Startup => Some(self.settings.boot_us),
             TimerBase::Active | TimerBase::UnitActive | TimerBase::UnitInactive => None,
-        }
-    }
-}
-
-/// A dependency as one of its two units carries it.
-#[derive(Clone, Copy, Debug)]
-pub struct Edge {
-    /// As this unit carries it.
-    pub kind: DependencyKind,
-    /// The other unit.
-    pub other: UnitId,
-    /// Declared by this unit rather than by the other.
-    pub(crate) own: bool,
-    /// Which of the declaring unit's dependencies it is.
-    pub(crate) index: u16,
-}
-
-/// Loads a fixed set of units into an engine, for tests and the simulator.
-pub fn load_all(engine: &mut Engine, now: Time, units: Vec<Config>) {
-    let mut units: BTreeMap<UnitName, Config> = units.into_iter().map(|c| (c.id().clone(), c)).collect();
-    let names: Vec<UnitName> = units.keys().cloned().collect();
-    for name in names {
-        engine.handle(now, Event::Referenced(name));
-        while let Some(effect) = engine.effects.pop_front() {
-            let Effect::Load(name) = effect else { continue };
-            let config = units.remove(&name).unwrap_or_else(|| {
-                let mut missing = Config::stub(name);
-                missing.load = LoadState::NotFound;
-                missing
-            });
-            engine.handle(now, Event::Loaded { config: Box::new(config), files: Vec::new() });
         }
     }
 }

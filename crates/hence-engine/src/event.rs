@@ -1,11 +1,25 @@
 //! What happened: the closed list of events that the engine handles.
 
-use crate::{ConnectionId, ExecId, Objective, Time, UnitId};
+use crate::{ConnectionId, DescriptorsId, ExecId, Objective, Time, UnitId};
 use alloc::{boxed::Box, vec::Vec};
 use hence_ledger::{
-    Client, Exit, FileIdentity, LeftOver, RecordId, SpawnStep, SubState, Text, Verb, record::Invocation,
+    Client, Exit, FileIdentity, LeftOver, Operation, RecordId, SpawnStep, SubState, Text, Verb,
+    record::Invocation,
 };
 use hence_unit::{Config, UnitName, config::JobMode};
+
+/// What the kernel refused, of what a sandbox needs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Deprivation {
+    /// The directive, or what it is.
+    pub what: Text,
+    /// The capability that is missing for it; empty where that isn't what lacks.
+    pub missing: Text,
+    /// errno.
+    pub errno: i32,
+    /// The process starts without.
+    pub without: bool,
+}
 
 /// Something that happened.
 #[derive(Clone, Debug)]
@@ -51,6 +65,14 @@ pub enum Event {
         start_ticks: u64,
         /// The files that this start depends on; empty for control processes.
         inputs: Vec<FileIdentity>,
+        /// Whether it is its program already, or nobody waits for that. Else [`Event::Executed`] follows, or
+        /// its end.
+        executed: bool,
+    },
+    /// A process became its program, after an answer that it had not.
+    Executed {
+        /// Which process.
+        pid: u32,
     },
     /// A process could not be started.
     SpawnFailed {
@@ -62,6 +84,20 @@ pub enum Event {
         errno: i32,
         /// On what.
         subject: Text,
+    },
+    /// The kernel refused a process a part of its sandbox. If it ends for that, the end is told afterwards.
+    Deprived {
+        /// Which process.
+        pid: u32,
+        /// What.
+        lost: Deprivation,
+    },
+    /// A limit of a unit's group can't be enforced here, or the kernel refused it.
+    Unenforced {
+        /// Which unit.
+        unit: UnitId,
+        /// What.
+        lost: Deprivation,
     },
     /// A process ended: a child of ours, or one that we watched.
     Exited {
@@ -96,6 +132,20 @@ pub enum Event {
         /// How many more there are of whom the engine has been told, and who are on record as left behind.
         /// A host that keeps no account of that names all in `processes`.
         known: u32,
+        /// Nobody could look: who is there isn't known, and the same is told once more when it is.
+        unread: bool,
+    },
+    /// The system refused something that the unit needs beside a start. Where it is told of an effect that
+    /// has an answer, it comes before that answer.
+    Failed {
+        /// Of which unit.
+        unit: UnitId,
+        /// What.
+        operation: Operation,
+        /// errno.
+        errno: i32,
+        /// On what.
+        subject: Text,
     },
     /// A left-over process is gone.
     Gone {
@@ -125,6 +175,46 @@ pub enum Event {
         uid: u32,
         /// What it says.
         message: Notification,
+    },
+    /// The answer to [`crate::Effect::OpenAutomount`].
+    AutomountOpened {
+        /// Of which unit.
+        unit: UnitId,
+        /// errno and what it was about on failure.
+        result: Result<(), (i32, Text)>,
+    },
+    /// Somebody came by at an automount point, and waits.
+    AutomountWanted {
+        /// Of which unit.
+        unit: UnitId,
+        /// The automount point.
+        path: Text,
+        /// Who, in words.
+        who: Text,
+    },
+    /// Nobody has used what is mounted at an automount point for a while.
+    AutomountIdle(UnitId),
+    /// The answer to [`crate::Effect::KeepDescriptors`].
+    DescriptorsKept {
+        /// Of which unit.
+        unit: UnitId,
+        /// Who sent them.
+        pid: u32,
+        /// Their name.
+        name: Text,
+        /// How many are kept that were not before, how many there was no room for, and how many are kept now.
+        numbers: [u32; 3],
+    },
+    /// Descriptors are kept no longer: the answer to [`crate::Effect::DropDescriptors`], or they hung up.
+    DescriptorsDropped {
+        /// Of which unit.
+        unit: UnitId,
+        /// Who asked for that; `None`: they hung up.
+        pid: Option<u32>,
+        /// Their name.
+        name: Text,
+        /// How many, and how many are kept now.
+        numbers: [u32; 2],
     },
     /// The answer to [`crate::Effect::OpenSockets`].
     SocketsOpened {
@@ -157,6 +247,13 @@ pub enum Event {
         unit: UnitId,
         /// The path.
         path: Text,
+    },
+    /// A process of a unit, whose end is told next, was killed for this system call.
+    CallRefused {
+        /// Of which unit.
+        unit: UnitId,
+        /// The call's name.
+        call: Text,
     },
     /// The kernel killed processes of a unit for lack of memory.
     OomKill {
@@ -252,6 +349,11 @@ pub enum Event {
         /// By further names of the same devices.
         aliases: Vec<UnitName>,
     },
+    /// The machine's time zone is another one; told once [`crate::Effect::WatchTimeZone`] asked for it.
+    TimeZoneChanged {
+        /// Its name, where it has one.
+        zone: Text,
+    },
     /// The wall clock was set.
     ClockJump {
         /// By how many microseconds.
@@ -327,6 +429,26 @@ pub struct Notification {
     pub watchdog_us: Option<u64>,
     /// EXTEND_TIMEOUT_USEC=
     pub extend_timeout_us: Option<u64>,
+    /// MONOTONIC_USEC=
+    pub monotonic_us: Option<u64>,
+    /// FDSTOREREMOVE=1, else FDSTORE=1 with descriptors.
+    pub keeping: Option<Keeping>,
+}
+
+/// What a message wants of the descriptor store; sd_pid_notify_with_fds(3).
+#[derive(Clone, Debug, PartialEq)]
+pub enum Keeping {
+    /// Keep these.
+    Keep {
+        /// Which came along.
+        descriptors: DescriptorsId,
+        /// FDNAME=, where it is a valid one.
+        name: Option<Text>,
+        /// Not FDPOLL=0.
+        poll: bool,
+    },
+    /// Close those of this name.
+    Drop(Text),
 }
 
 /// What a client asks for.

@@ -398,8 +398,12 @@ impl Engine {
         {
             self.restart_given_up(unit, Cause { record, rule: None });
         }
+        if matches!(self.units[unit.0 as usize].state, State::Service(_)) {
+            self.let_descriptors_go(unit);
+        }
         self.trigger_notify(unit, record);
-        self.unneeded.push(unit);
+        self.unneeded.push((unit, None));
+        self.after_job.push((unit, record));
         self.may_go(unit);
         for watcher in job.watchers {
             self.enqueue_job(watcher);

@@ -15,8 +15,8 @@ pub mod invocation;
 
 pub use effect::{Effect, Kill, KillScope, Spawn};
 pub use event::{
-    Adopted, Checked, Event, Freezer, LiveRequest, Notification, Process, Refusal, Request, RequestKind,
-    Resumed, Transient,
+    Adopted, Checked, Event, Freezer, Keeping, LiveRequest, Notification, Process, Refusal, Request,
+    RequestKind, Resumed, Transient,
 };
 
 /// A unit's number in this engine. Units are never renumbered.
@@ -34,6 +34,10 @@ pub struct ExecId(pub u32);
 /// A connection that an Accept=yes socket accepted and that waits for its service instance.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ConnectionId(pub u32);
+
+/// Descriptors that came with a message and wait to be taken into keeping.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct DescriptorsId(pub u32);
 
 /// A moment, on both clocks.
 pub type Time = hence_ledger::Stamp;

@@ -19,6 +19,7 @@ mod tests;
 mod unit;
 
 use crate::Time;
+use crate::job::is_down;
 use alloc::{
     collections::{BTreeMap, VecDeque},
     string::String,
@@ -33,7 +34,7 @@ use hence_ledger::{
     Cause, Certainty, Fact, GapReason, Invocation, JobResult, JobType, Record, RecordId, Stream, Text,
     Tracking, Verb,
 };
-use seen::{Seen, What};
+use seen::{Change, Seen, What};
 use unit::Unit;
 pub use unit::sub_state;
 
@@ -357,11 +358,7 @@ impl Observer {
     fn next(&mut self) {
         let Some(Seen { at, what }) = self.waiting.pop_front() else { return };
         match what {
-            What::Forgotten(name) => {
-                if let Some(unit) = self.units.get_mut(&name) {
-                    unit.forgotten_us = Some(at.monotonic_us);
-                }
-            }
+            What::Forgotten(name) => self.forgotten(at, &name),
             What::Changed(name, change) => {
                 self.jobs_before(at, &name, &change);
                 self.changed(at, &name, &change);
@@ -393,6 +390,24 @@ impl Observer {
             | What::Signalled { .. }
             | What::OomKill { .. }
             | What::Ended { .. } => {}
+        }
+    }
+
+    /// The manager forgets only what is down. One that came and went faster than it tells of changes is told
+    /// of in no other way.
+    fn forgotten(&mut self, at: Time, name: &Text) {
+        let Some(unit) = self.units.get(name) else { return };
+        if !is_down(unit.active) {
+            let change = Change::down();
+            if self.gap.is_some() {
+                self.found(at, name, &change, false);
+            } else {
+                self.jobs_before(at, name, &change);
+                self.changed(at, name, &change);
+            }
+        }
+        if let Some(unit) = self.units.get_mut(name) {
+            unit.forgotten_us = Some(at.monotonic_us);
         }
     }
 

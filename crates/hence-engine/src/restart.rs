@@ -1,8 +1,10 @@
 //! Whether a service is started again, and how often a unit may be: decisions that return their reason.
 
+mod grow;
+
 use crate::carry::carry_fields;
 use hence_ledger::{Exit, ExitKind, RestartReason, UnitResult};
-use hence_unit::config::{ExitStatusSet, Restart, ServiceSettings};
+use hence_unit::config::{ExitStatusSet, INFINITY, Restart, ServiceSettings};
 
 /// At most `burst` times in an interval that begins with the first; systemd's rate limit.
 #[derive(Clone, Copy, Debug, Default)]
@@ -98,6 +100,17 @@ pub(crate) fn shall_restart(
         Restart::OnAbort => matches!(result, Signal | CoreDump),
     };
     (covered, if covered { RestartReason::Policy } else { RestartReason::PolicyNo })
+}
+
+/// How long is waited before a service is started again that was so often before: RestartSec=, which grows up
+/// to RestartMaxDelaySec= where that is asked for. And whether it has grown.
+pub(crate) fn delay(service: &ServiceSettings, restarts: u32) -> (u64, bool) {
+    let (first, last, steps) = (service.restart_delay, service.restart_max_delay, service.restart_steps);
+    if steps == 0 || last == INFINITY || first == 0 {
+        return (first, false);
+    }
+    let delay = grow::grown(first.min(last), last, restarts, steps);
+    (delay, delay != first)
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ pub mod behaviour;
 pub mod caps;
 pub mod chance;
 pub mod check;
+pub mod faults;
 pub mod files;
 mod host;
 mod processes;
@@ -19,7 +20,8 @@ pub mod trace;
 use crate::carry::{Carried, Writer};
 use crate::deadline::DeadlineFor;
 use crate::{
-    Checked, ConnectionId, Effect, Engine, Event, Request, RequestKind, Settings, State, Time, UnitId,
+    Checked, ConnectionId, Effect, Engine, Event, LiveRequest, Request, RequestKind, Settings, State, Time,
+    UnitId,
 };
 use alloc::{
     borrow::ToOwned,
@@ -34,6 +36,7 @@ use behaviour::Script;
 use caps::Caps;
 use chance::Chance;
 use check::Check;
+use faults::{Fault, Faults};
 use files::Memory;
 use hence_ledger::{Client, Exit, Fact, Record, Verb, record::Invocation};
 use hence_unit::{
@@ -73,8 +76,18 @@ pub enum Act {
     Sockets(UnitName, bool),
     /// The node of a device comes or goes.
     Device(UnitName, bool),
+    /// The wall clock is set.
+    ClockJump,
+    /// The time zone becomes another one.
+    TimeZone,
     /// The kernel kills the main process of a unit for lack of memory.
     Oom(UnitName),
+    /// The system refuses the next so many of what the unit needs.
+    Fault(UnitName, Fault, u32),
+    /// Asks to suspend the unit's processes, or to let them go on.
+    Freeze(UnitName, bool),
+    /// Asks to remove the unit's folders.
+    Clean(UnitName),
     /// The unit's files are read again.
     Reload(UnitName),
     /// A line is added to the unit's files, in a section: (unit, section, line).
@@ -130,6 +143,10 @@ enum Happening {
     },
     /// A group may have run empty.
     Empty(UnitId),
+    /// It is looked at from now on whether a group has run empty.
+    Report(UnitId),
+    /// Who is in a group can be seen again.
+    Recount(UnitId),
     Say(u32, String),
     Ping {
         pid: u32,
@@ -190,11 +207,16 @@ pub struct World {
     waiting_traffic: BTreeMap<UnitId, u32>,
     connections: u32,
     pid_files: BTreeMap<UnitId, u32>,
+    /// The names of descriptors in keeping.
+    kept: BTreeMap<UnitId, Vec<hence_ledger::Text>>,
     pid_files_awaited: BTreeSet<UnitId>,
     paths_watched: BTreeSet<UnitId>,
     devices: BTreeSet<UnitName>,
     conditions_fail: BTreeSet<UnitName>,
     sockets_fail: BTreeSet<UnitName>,
+    /// errno of an automount point whose sockets fail: something is mounted there.
+    pub automount_errno: i32,
+    faults: Faults,
 }
 
 impl World {
@@ -241,11 +263,14 @@ impl World {
             waiting_traffic: BTreeMap::new(),
             connections: 0,
             pid_files: BTreeMap::new(),
+            kept: BTreeMap::new(),
             pid_files_awaited: BTreeSet::new(),
             paths_watched: BTreeSet::new(),
             devices: BTreeSet::new(),
             conditions_fail: BTreeSet::new(),
             sockets_fail: BTreeSet::new(),
+            automount_errno: 17,
+            faults: Faults::default(),
         };
         let started = Fact::Started {
             version: "0".into(),
@@ -429,9 +454,13 @@ impl World {
                     self.check.effect(&effect, &self.engine, &mut self.violations);
                     self.note_effect(&effect);
                 }
-                let answer = self.perform(effect);
-                let asked = answer.is_some();
-                answers.extend(answer);
+                let refused = self.refuse(&effect);
+                let before = answers.len();
+                match refused {
+                    Some(refused) => answers.extend(refused),
+                    None => answers.extend(self.perform(effect)),
+                }
+                let asked = answers.len() > before;
                 if bundled || !asked {
                     continue;
                 }
@@ -466,6 +495,16 @@ impl World {
                 if self.reports.contains(&unit) && self.is_group_empty(unit) {
                     self.reports.remove(&unit);
                     self.handle(Event::Emptied(unit));
+                }
+            }
+            Happening::Report(unit) => {
+                self.reports.insert(unit);
+                self.happen(self.now_us, Happening::Empty(unit));
+            }
+            Happening::Recount(unit) => {
+                let known = self.engine.units().any(|u| u.id == unit);
+                if let Some(event) = known.then(|| self.count(unit, &[])) {
+                    self.handle(event);
                 }
             }
             Happening::Say(pid, text) => self.say(pid, &text),
@@ -527,9 +566,17 @@ impl World {
             }
             Act::Touch(unit) => {
                 if let Some(unit) = self.engine.find(&unit).filter(|u| self.paths_watched.contains(u)) {
-                    self.handle(Event::PathChanged { unit, path: "/touched".into() });
+                    let path = hence_ledger::Text::from("/touched");
+                    match self.engine.unit(unit).state {
+                        State::Automount(_) => {
+                            self.handle(Event::AutomountWanted { unit, path, who: "somebody".into() });
+                        }
+                        _ => self.handle(Event::PathChanged { unit, path }),
+                    }
                 }
             }
+            Act::ClockJump => self.handle(Event::ClockJump { by_us: 60_000_000 }),
+            Act::TimeZone => self.handle(Event::TimeZoneChanged { zone: "Zone/Other".into() }),
             Act::Conditions(unit, true) => drop(self.conditions_fail.remove(&unit)),
             Act::Conditions(unit, false) => drop(self.conditions_fail.insert(unit)),
             Act::Sockets(unit, true) => drop(self.sockets_fail.remove(&unit)),
@@ -539,6 +586,15 @@ impl World {
                     self.strike(&unit, Whom::Main, 9);
                     self.handle(Event::OomKill { unit: id, kills: 1 });
                 }
+            }
+            Act::Fault(unit, fault, times) => self.faults.add(unit, fault, times),
+            Act::Freeze(unit, freeze) => {
+                let verb = if freeze { Verb::Freeze } else { Verb::Thaw };
+                request(self, verb, RequestKind::Live(LiveRequest::Freeze { unit, freeze }));
+            }
+            Act::Clean(unit) => {
+                let kinds = u8::MAX;
+                request(self, Verb::Clean, RequestKind::Live(LiveRequest::Clean { unit, kinds }));
             }
             Act::Reload(unit) => {
                 let event = self.load(&unit);

@@ -4,7 +4,7 @@
 //! what is redundant or unwanted, break cycles, merge, refuse what would be destructive, install.
 //! systemctl(1), "--job-mode="; systemd.unit(5). Nothing is installed unless everything passes.
 
-use crate::job::{collapse, is_down, is_redundant, merge, waits_for};
+use crate::job::{collapse, is_down, is_redundant, is_up, merge, waits_for};
 use crate::unit::State;
 use crate::{Engine, JobId, Refusal, UnitId};
 use alloc::{collections::BTreeMap, format, string::String, vec, vec::Vec};
@@ -174,7 +174,11 @@ impl Engine {
         }
         let job_type = collapse(job_type, self.active_state(unit));
         if job_type == JobType::Nop {
-            return Ok(None);
+            // There is nothing to be done, but a unit that can't be used is refused all the same.
+            return match self.check_load(unit, job_type) {
+                Ok(()) => Ok(None),
+                Err(Failure::NotApplicable(refusal) | Failure::Refused(refusal)) => Err(refusal),
+            };
         }
         if self.ending.is_some() && job_type != JobType::Stop {
             return Err(Refusal::ShuttingDown("Operation refused, hence is ending.".into()));
@@ -323,6 +327,8 @@ impl Engine {
                 false
             }
             JobType::Restart | JobType::TryRestart => !u.is_perpetual(),
+            // A mount can be asked to; where it isn't mounted the job is what fails.
+            JobType::Reload if u.name().kind() == UnitKind::Mount && !is_up(u.active_state()) => true,
             JobType::Reload | JobType::TryReload | JobType::ReloadOrStart => self.can_reload(unit),
             JobType::Start | JobType::VerifyActive | JobType::Nop => true,
         };

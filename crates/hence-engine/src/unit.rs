@@ -3,36 +3,46 @@
 //! What each machine does is in the files below `unit/`, one per kind; a service's is split by phase.
 
 mod attached;
+mod automount;
 mod carry;
+mod command;
 mod device;
 mod kill;
 mod left_over;
 mod path;
+mod refused;
+mod sandbox;
 mod scope;
 mod service;
 mod simple;
 mod socket;
+mod span;
+mod spawned;
+mod tested;
 mod timer;
 
 pub use attached::Attached;
+pub use automount::Automount;
+pub(crate) use command::command_text;
 pub use device::Device;
 pub use path::Path;
 pub use scope::Scope;
 pub use service::{ControlProcess, MainProcess, Service};
 pub use socket::Socket;
+pub(crate) use span::span_text;
+pub use tested::Tested;
 pub use timer::Timer;
 
-use crate::alike::fingerprint;
 use crate::engine::{Edge, is_resting};
 use crate::job::{Performed, is_down};
 use crate::restart::RateLimit;
 use crate::{Checked, Effect, Engine, ExecId, Freezer, JobId, Refusal, Time, UnitId};
-use alloc::{boxed::Box, collections::BTreeMap, format, string::String, sync::Arc, vec, vec::Vec};
+use alloc::{boxed::Box, collections::BTreeMap, format, sync::Arc, vec, vec::Vec};
 use hence_ledger::{
     ActiveState, Cause, Exit, Fact, FileIdentity, JobResult, JobType, LeftOver, RecordId, Rule, SpawnStep,
     SubState, Text, UnitResult, record::Invocation,
 };
-use hence_unit::{Atom, Config, Dependency, LoadState, Origin, UnitKind, UnitName, config::INFINITY};
+use hence_unit::{Atom, Config, Dependency, DependencyKind, LoadState, Origin, UnitKind, UnitName};
 
 /// One unit.
 #[derive(Clone, Debug)]
@@ -41,6 +51,7 @@ pub struct Unit {
     pub id: UnitId,
     /// Its configuration.
     pub config: Arc<Config>,
+    pub(crate) perpetual: bool,
     /// The state of its kind's machine.
     pub state: State,
     /// Its job.
@@ -53,6 +64,8 @@ pub struct Unit {
     pub edges: Vec<Edge>,
     /// When it last changed between down, on its way and up.
     pub times: Box<Times>,
+    /// What became of its conditions and asserts when they were last looked at.
+    pub tested: Tested,
     /// Its processes that outlived their invocation, by pid and start time.
     pub left_over: BTreeMap<(u32, u64), LeftOver>,
     pub(crate) start_limit: RateLimit,
@@ -61,21 +74,25 @@ pub struct Unit {
     limits: Option<Box<[RateLimit; 2]>>,
     /// The start of this unit was asked by OnFailure= or OnSuccess= of that one.
     pub(crate) monitored: Option<UnitId>,
+    /// It went down, others were started for that, and nothing happened to it since.
+    pub(crate) just_told: bool,
     /// Its files, as they were when it was loaded.
     pub(crate) files: Box<[FileIdentity]>,
     /// What the last start depended on beside them, as a fingerprint: recorded again only when it differs.
     inputs: u64,
     /// Its files were read again since the last record of what a start depends on.
     pub(crate) files_changed: bool,
-    /// A start waits for its conditions to be checked.
-    pub(crate) checking: bool,
     /// Whether its processes are suspended.
     pub freezer: Freezer,
     /// The record of the last request that its group answers: processes handed over, freezing.
     pub(crate) adopting: Option<RecordId>,
+    /// Who was left behind at its last end could not be seen so far.
+    pub(crate) uncounted: bool,
     /// Its files were read and no record says so yet.
     pub(crate) untold: bool,
     pub(crate) keep: Keep,
+    /// What of its sandbox its last process was refused, and ends for.
+    pub(crate) refused: Option<RecordId>,
 }
 
 /// Whether a unit is needed, as far as that is known.
@@ -133,6 +150,8 @@ pub enum State {
     Path(Box<Path>),
     /// systemd.scope(5)
     Scope(Box<Scope>),
+    /// systemd.automount(5)
+    Automount(Box<Automount>),
     /// A kind that is loaded and shown only.
     Other,
 }
@@ -150,7 +169,7 @@ impl State {
             UnitKind::Device => State::Device(Device::default()),
             UnitKind::Swap => State::Swap(Box::default()),
             UnitKind::Scope => State::Scope(Box::default()),
-            UnitKind::Automount => State::Other,
+            UnitKind::Automount => State::Automount(Box::default()),
         }
     }
 
@@ -167,38 +186,30 @@ impl State {
             State::Device(device) if device.up => SubState::Plugged,
             State::Device(_) => SubState::Dead,
             State::Scope(s) => s.sub,
+            State::Automount(a) => a.sub,
             State::Other => SubState::Dead,
         }
     }
 
     /// From failed to inactive.
+    /// Forgets a failure, also one that a state which isn't failed remembers.
     pub(crate) fn reset_failed(&mut self) {
-        match self {
-            State::Service(s) if s.sub == SubState::Failed => {
-                s.sub = SubState::Dead;
-                s.result = UnitResult::Success;
+        let (sub, result) = match self {
+            State::Service(s) => {
+                s.reload_result = UnitResult::Success;
+                (&mut s.sub, &mut s.result)
             }
-            State::Socket(s) if s.sub == SubState::Failed => {
-                s.sub = SubState::Dead;
-                s.result = UnitResult::Success;
-            }
-            State::Mount(a) | State::Swap(a) if a.sub == SubState::Failed => {
-                a.sub = SubState::Dead;
-                a.result = UnitResult::Success;
-            }
-            State::Scope(s) if s.sub == SubState::Failed => {
-                s.sub = SubState::Dead;
-                s.result = UnitResult::Success;
-            }
-            State::Timer(t) if t.sub == SubState::Failed => {
-                t.sub = SubState::Dead;
-                t.result = UnitResult::Success;
-            }
-            State::Path(p) if p.sub == SubState::Failed => {
-                p.sub = SubState::Dead;
-                p.result = UnitResult::Success;
-            }
-            _ => {}
+            State::Socket(s) => (&mut s.sub, &mut s.result),
+            State::Mount(a) | State::Swap(a) => (&mut a.sub, &mut a.result),
+            State::Scope(s) => (&mut s.sub, &mut s.result),
+            State::Automount(a) => (&mut a.sub, &mut a.result),
+            State::Timer(t) => (&mut t.sub, &mut t.result),
+            State::Path(p) => (&mut p.sub, &mut p.result),
+            State::Target { .. } | State::Slice { .. } | State::Device(_) | State::Other => return,
+        };
+        *result = UnitResult::Success;
+        if *sub == SubState::Failed {
+            *sub = SubState::Dead;
         }
     }
 }
@@ -216,10 +227,23 @@ fn active_of(sub: SubState, idle: bool) -> ActiveState {
         Running | Exited | Abandoned | Active | Listening | SocketRunning | Waiting | Elapsed
         | TriggerRunning | Mounted | Plugged => ActiveState::Active,
         Reload => ActiveState::Reloading,
-        Stop | StopWatchdog | StopSigterm | StopSigkill | StopPost | FinalWatchdog | FinalSigterm
-        | FinalSigkill | StopPre | StopPreSigterm | StopPreSigkill | Unmounting | SwapDeactivating => {
-            ActiveState::Deactivating
-        }
+        Stop
+        | StopWatchdog
+        | StopSigterm
+        | StopSigkill
+        | StopPost
+        | FinalWatchdog
+        | FinalSigterm
+        | FinalSigkill
+        | StopPre
+        | StopPreSigterm
+        | StopPreSigkill
+        | Unmounting
+        | UnmountingSigterm
+        | UnmountingSigkill
+        | SwapDeactivating
+        | SwapDeactivatingSigterm
+        | SwapDeactivatingSigkill => ActiveState::Deactivating,
         Cleaning => ActiveState::Maintenance,
     }
 }
@@ -239,23 +263,27 @@ impl Unit {
             id,
             state,
             config,
+            perpetual: false,
             job: None,
             record: RecordId(0),
             invocation: None,
             edges: Vec::new(),
             times: Box::default(),
+            tested: Tested::default(),
             left_over: BTreeMap::new(),
             start_limit: RateLimit::default(),
             limits: None,
             monitored: None,
+            just_told: false,
             files: Box::default(),
             inputs: 0,
             files_changed: true,
-            checking: false,
             freezer: Freezer::Running,
             adopting: None,
+            uncounted: false,
             untold: false,
             keep,
+            refused: None,
         }
     }
 
@@ -279,23 +307,10 @@ impl Unit {
         let note = config.unprotected().map(|names| {
             format!("{}: note: {names} is not applied here: the unit runs without", config.id()).into()
         });
-        let automount =
-            (config.id().kind() == UnitKind::Automount && config.load == LoadState::Loaded).then(|| {
-                let name = config.id();
-                let mount = name.with_kind(UnitKind::Mount);
-                format!("{name}: note: nothing is mounted on access here; start or enable {mount} itself")
-                    .into()
-            });
         Fact::Loaded {
             load: config.load.as_str().into(),
             files: self.files.to_vec(),
-            diagnostics: config
-                .diagnostics
-                .iter()
-                .map(|d| format!("{d}").into())
-                .chain(note)
-                .chain(automount)
-                .collect(),
+            diagnostics: config.diagnostics.iter().map(|d| format!("{d}").into()).chain(note).collect(),
         }
     }
 
@@ -320,6 +335,7 @@ impl Unit {
             State::Timer(t) => t.result,
             State::Mount(a) | State::Swap(a) => a.result,
             State::Scope(s) => s.result,
+            State::Automount(a) => a.result,
             _ => UnitResult::Success,
         }
     }
@@ -332,9 +348,9 @@ impl Unit {
         }
     }
 
-    /// The root slice can't be stopped.
+    /// Whether it is up from the beginning and can't be stopped.
     pub(crate) fn is_perpetual(&self) -> bool {
-        self.name().as_str() == "-.slice"
+        self.perpetual
     }
 
     /// Whether it stays when everything is stopped: the root slice, devices, and what was mounted by others
@@ -371,9 +387,16 @@ impl Unit {
         }
     }
 
-    /// At most five starts for the sake of Upholds= in ten seconds.
+    /// At most 16 starts for the sake of Upholds= in ten seconds, as with systemd 252.
     pub(crate) fn uphold_limit(&mut self, now_us: u64) -> bool {
-        self.limits.get_or_insert_default()[0].allows(now_us, 10_000_000, 5)
+        self.limits.get_or_insert_default()[0].allows(now_us, 10_000_000, 16)
+    }
+
+    /// It may be started for the sake of Upholds= as often as at first.
+    pub(crate) fn uphold_anew(&mut self) {
+        if let Some(limits) = &mut self.limits {
+            limits[0].reset();
+        }
     }
 
     pub(crate) fn note_times(&mut self, now: Time, from: ActiveState, to: ActiveState) {
@@ -448,8 +471,15 @@ pub(crate) fn rule_of_dependency(config: &Config, dependency: &Dependency) -> Ru
 impl Engine {
     /// Whether the unit can be reloaded.
     pub fn can_reload(&self, unit: UnitId) -> bool {
-        let service = self.units[unit.0 as usize].config.service();
-        service.is_some_and(|s| !s.commands(hence_unit::config::ExecPhase::Reload).is_empty())
+        let u = &self.units[unit.0 as usize];
+        match u.config.service() {
+            Some(s) => {
+                let asks = s.service_type == hence_unit::config::ServiceType::NotifyReload;
+                asks || !s.commands(hence_unit::config::ExecPhase::Reload).is_empty()
+            }
+            // Others have it done by those that they name: PropagatesReloadTo=.
+            None => u.edges.iter().any(|edge| edge.kind == DependencyKind::PropagatesReloadTo),
+        }
     }
 
     /// The unit takes up a start job.
@@ -458,7 +488,7 @@ impl Engine {
         if crate::job::is_up(state) {
             return Performed::Already;
         }
-        if state == ActiveState::Maintenance || self.units[unit.0 as usize].checking {
+        if state == ActiveState::Maintenance {
             return Performed::Later;
         }
         let config = self.units[unit.0 as usize].config.clone();
@@ -467,30 +497,31 @@ impl Engine {
         }
         let conditions = !config.conditions.is_empty() || !config.asserts.is_empty();
         if state != ActiveState::Activating && conditions {
-            self.units[unit.0 as usize].checking = true;
+            self.checking = Some(unit);
             self.effect(Effect::Check(unit, config));
             return Performed::Begun;
+        }
+        if state != ActiveState::Activating {
+            self.note_tested(unit, true, Some(true));
         }
         self.start_checked(unit, cause)
     }
 
     /// The conditions have been checked.
     pub(crate) fn checked(&mut self, unit: UnitId, outcome: Checked) {
-        if !core::mem::take(&mut self.units[unit.0 as usize].checking) {
+        if self.checking.take_if(|checking| *checking == unit).is_none() {
             return;
         }
+        // The start that asked may be gone.
         let Some(id) = self.units[unit.0 as usize].job else { return };
         let job = &self.jobs[&id];
-        let cause = Cause { record: job.record, rule: None };
-        match (job.job_type, job.state) {
-            (JobType::Start, crate::JobState::Running) => {}
-            // Another one by now, that was put off until this answer.
-            (JobType::Start, crate::JobState::Waiting) => return self.enqueue_job(id),
-            // The start that asked is gone.
-            _ => return,
+        if job.job_type != JobType::Start || job.state != crate::JobState::Running {
+            return;
         }
+        let cause = Cause { record: job.record, rule: None };
         let (condition, assert) = match outcome {
             Checked::Holds => {
+                self.note_tested(unit, true, Some(true));
                 let performed = self.start_checked(unit, &cause);
                 self.job_performed(id, performed);
                 return;
@@ -498,6 +529,7 @@ impl Engine {
             Checked::ConditionFailed(text) => (text, false),
             Checked::AssertFailed(text) => (text, true),
         };
+        self.note_tested(unit, assert, assert.then_some(false));
         let directive = condition.split('=').next().unwrap_or_default();
         let rule = self.units[unit.0 as usize].config.rule(directive);
         let cause = Cause { rule, ..cause };
@@ -527,8 +559,14 @@ impl Engine {
             State::Timer(_) => self.start_timer(unit, cause),
             State::Path(_) => self.start_path(unit, cause),
             State::Scope(_) => self.start_scope(unit),
+            State::Automount(_) => self.start_automount(unit, cause),
             State::Other => Performed::End(JobResult::Unsupported),
         }
+    }
+
+    /// Whether the unit is about to be stopped: what it waits for starts nothing any more.
+    pub(crate) fn is_to_stop(&self, unit: UnitId) -> bool {
+        self.units[unit.0 as usize].job.is_some_and(|job| self.jobs[&job].job_type == JobType::Stop)
     }
 
     /// The unit takes up a stop job, or the stopping half of a restart.
@@ -547,6 +585,7 @@ impl Engine {
             State::Timer(_) => self.stop_timer(unit, cause),
             State::Path(_) => self.stop_path(unit, cause),
             State::Scope(_) => self.stop_scope(unit, cause),
+            State::Automount(_) => self.stop_automount(unit, cause),
             State::Other => Performed::End(JobResult::Unsupported),
         }
     }
@@ -558,6 +597,7 @@ impl Engine {
             ActiveState::Active if matches!(self.units[unit.0 as usize].state, State::Service(_)) => {
                 self.reload_service(unit, cause)
             }
+            ActiveState::Active if self.can_reload(unit) => Performed::End(JobResult::Done),
             ActiveState::Active => Performed::End(JobResult::Skipped),
             _ => Performed::End(JobResult::Invalid),
         }
@@ -594,6 +634,14 @@ impl Engine {
         Err(record)
     }
 
+    /// The result of a unit whose start limit was hit: one that failed before shows that failure still.
+    pub(crate) fn limited_result(&self, unit: UnitId) -> UnitResult {
+        match self.units[unit.0 as usize].result() {
+            UnitResult::Success => UnitResult::StartLimitHit,
+            before => before,
+        }
+    }
+
     /// Whether a change of this unit may queue jobs for others by itself (OnFailure=, OnSuccess=, and
     /// dependencies that act without a job). Units whose failures start each other, where the start limit
     /// makes every start fail at once, would do so for ever. The first refusal is recorded.
@@ -612,26 +660,6 @@ impl Engine {
             self.record(Some(unit), vec![Cause { record, rule: None }], fact);
         }
         false
-    }
-
-    /// A process was started.
-    pub(crate) fn spawned(&mut self, exec: ExecId, pid: u32, start_ticks: u64, inputs: Vec<FileIdentity>) {
-        let Some(unit) = self.starts.remove(&exec) else { return };
-        self.processes.insert(pid, unit);
-        let u = &mut self.units[unit.0 as usize];
-        let fingerprint = fingerprint(&inputs);
-        if !inputs.is_empty() && (u.files_changed || u.inputs != fingerprint) {
-            u.files_changed = false;
-            u.inputs = fingerprint;
-            let files = u.files.iter().cloned().chain(inputs).collect();
-            let cause = Cause { record: u.record, rule: None };
-            self.record(Some(unit), vec![cause], Fact::Inputs { files });
-        }
-        match self.units[unit.0 as usize].state {
-            State::Socket(_) => self.socket_spawned(unit, exec, pid, start_ticks),
-            State::Mount(_) | State::Swap(_) => self.command_spawned(unit, pid, start_ticks),
-            _ => self.service_spawned(unit, exec, pid, start_ticks),
-        }
     }
 
     /// A process could not be started.
@@ -672,6 +700,7 @@ impl Engine {
             State::Scope(_) => self.scope_deadline(unit, after_us),
             State::Socket(_) => self.socket_deadline(unit, after_us),
             State::Mount(_) | State::Swap(_) => self.command_deadline(unit, after_us),
+            State::Automount(_) => self.automount_deadline(unit),
             State::Path(_) => {}
             State::Target { .. } | State::Slice { .. } | State::Device(_) | State::Other => {}
         }
@@ -683,7 +712,8 @@ impl Engine {
             State::Service(s) => s.disarm(&mut self.deadlines),
             State::Timer(t) => t.disarm(&mut self.deadlines),
             // What is down has none.
-            State::Socket(_) | State::Path(_) | State::Mount(_) | State::Swap(_) | State::Scope(_) => {}
+            State::Socket(_) | State::Path(_) | State::Mount(_) | State::Swap(_) => {}
+            State::Scope(_) | State::Automount(_) => {}
             State::Target { .. } | State::Slice { .. } | State::Device(_) | State::Other => {}
         }
     }
@@ -701,6 +731,7 @@ impl Engine {
                 State::Socket(_) => self.socket_sees_service(other, unit, record),
                 State::Timer(_) => self.timer_sees_unit(other, unit, record),
                 State::Path(_) => self.path_sees_unit(other, unit, record),
+                State::Automount(_) => self.automount_sees_mount(other, unit, record),
                 _ => {}
             }
         }
@@ -744,11 +775,10 @@ impl Engine {
     }
 }
 
-/// An exit status that stands for a process that never became its program; systemd.exec(5), "Process Exit
-/// Codes".
+/// An exit status of a process that never became its program; systemd.exec(5), "Process Exit Codes".
 pub(crate) fn status_of(step: SpawnStep) -> Option<i32> {
     match step {
-        SpawnStep::Exec => Some(203),
+        SpawnStep::Exec | SpawnStep::Executor => Some(203),
         SpawnStep::Chdir => Some(200),
         SpawnStep::Stdio => Some(209),
         SpawnStep::User => Some(217),
@@ -757,38 +787,12 @@ pub(crate) fn status_of(step: SpawnStep) -> Option<i32> {
         SpawnStep::Scheduling => Some(214),
         SpawnStep::Cgroup => Some(219),
         SpawnStep::Sockets => Some(202),
-        SpawnStep::Executor => Some(203),
+        SpawnStep::Filter => Some(228),
+        SpawnStep::Credentials => Some(243),
+        SpawnStep::Attributes => Some(230),
+        SpawnStep::Namespace => Some(226),
+        SpawnStep::Network => Some(225),
+        SpawnStep::Session => Some(224),
         SpawnStep::Fork | SpawnStep::Environment => None,
-    }
-}
-
-/// A command line as people write it, cut at 1 KiB.
-pub(crate) fn command_text(command: &hence_unit::config::Command) -> Text {
-    let mut text = String::from(&*command.path);
-    for argument in command.argv.iter().skip(1) {
-        if text.len() > 1024 {
-            break;
-        }
-        text.push(' ');
-        if argument.is_empty() || argument.contains(|c: char| c.is_whitespace() || c == '"' || c == '\'') {
-            text.push_str(&format!("{argument:?}"));
-        } else {
-            text.push_str(argument);
-        }
-    }
-    if text.len() > 1024 {
-        let cut = (0..=1024).rev().find(|&i| text.is_char_boundary(i)).unwrap_or(0);
-        text.truncate(cut);
-    }
-    text.into()
-}
-
-/// A span in the words of a unit file: `5s`, `100ms`, `infinity`.
-pub(crate) fn span_text(us: u64) -> String {
-    match us {
-        INFINITY => "infinity".into(),
-        us if us % 1_000_000 == 0 => format!("{}s", us / 1_000_000),
-        us if us % 1_000 == 0 => format!("{}ms", us / 1_000),
-        us => format!("{us}us"),
     }
 }

@@ -3,8 +3,8 @@
 
 use hence_engine::Event;
 use hence_engine::carry::Writer;
-use hence_engine::sim::{World, behaviour::Script};
-use hence_ledger::{ActiveState, Fact, SubState, UnitResult, Verb};
+use hence_engine::sim::{Act, World, behaviour::Script};
+use hence_ledger::{ActiveState, Fact, JobResult, SubState, UnitResult, Verb};
 use hence_unit::UnitName;
 
 const MOUNT: &str = "srv.mount";
@@ -115,4 +115,79 @@ fn what_others_attach_and_detach_is_followed_and_what_was_ruled_out_is_said() {
     assert!(has(MOUNT, "mounted=") && has(SWAP, "on=") && !has(SWAP, "mounted="), "{text}");
     kernel(&mut w, false);
     assert_eq!(both(&w).map(|state| state.1), [SubState::Dead; 2]);
+}
+
+#[test]
+fn an_automount_point_that_cannot_be_set_up() {
+    let unit = "srv.automount";
+    let head = "[Unit]\nDefaultDependencies=no\n";
+    let units = [
+        (unit.to_owned(), format!("{head}[Automount]\nWhere=/srv\n")),
+        (MOUNT.to_owned(), format!("{head}[Mount]\nWhat=tmpfs\nWhere=/srv\n")),
+    ];
+    // EEXIST, EOPNOTSUPP and ENOMEM.
+    let expected = [
+        (17, JobResult::Failed, ActiveState::Inactive),
+        (95, JobResult::Unsupported, ActiveState::Inactive),
+        (12, JobResult::Failed, ActiveState::Failed),
+    ];
+    for (errno, result, after) in expected {
+        let mut w = World::new(0, &units, &[]);
+        w.automount_errno = errno;
+        w.act(Act::Sockets(UnitName::new(unit).expect("a name"), false));
+        w.request(Verb::Start, unit).expect("a job");
+        assert_eq!(state(&w, unit).0, after, "{errno}");
+        let ended = w.records.iter().find_map(|record| match record.fact {
+            Fact::JobFinished { result, .. } => Some(result),
+            _ => None,
+        });
+        assert_eq!(ended, Some(result), "{errno}");
+    }
+}
+
+#[test]
+fn a_command_that_takes_too_long_is_sent_the_signals_of_its_section() {
+    let head = "[Unit]\nDefaultDependencies=no\n";
+    let kill = "TimeoutSec=2s\nKillSignal=SIGUSR1\nFinalKillSignal=SIGQUIT";
+    let units = [
+        (MOUNT.to_owned(), format!("{head}[Mount]\nWhat=tmpfs\nWhere=/srv\n{kill}\n")),
+        (SWAP.to_owned(), format!("{head}[Swap]\nWhat=/swapfile\n{kill}\n")),
+    ];
+    let script = |unit: &str, directive: &str, line: &str| {
+        (unit.to_owned(), directive.to_owned(), Script::parse(line).expect("a script"))
+    };
+    let scripts = [MOUNT, SWAP].map(|unit| script(unit, "ExecStart", "runs, ignores USR1 QUIT"));
+    let mut w = World::new(0, &units, &scripts);
+    kernel(&mut w, false);
+    ask(&mut w, Verb::Start);
+    w.run_until(w.now_us + 2_500_000);
+    let first = [SubState::UnmountingSigterm, SubState::SwapDeactivatingSigterm];
+    assert_eq!(both(&w).map(|state| (state.1, state.2)), first.map(|sub| (sub, UnitResult::Timeout)));
+    w.run_until(w.now_us + 2_000_000);
+    let second = [SubState::UnmountingSigkill, SubState::SwapDeactivatingSigkill];
+    assert_eq!(both(&w).map(|state| state.1), second);
+    w.run_until(w.now_us + 2_500_000);
+    let failed = (ActiveState::Failed, SubState::Failed, UnitResult::Timeout);
+    assert_eq!(both(&w), [failed; 2], "nobody waits for what no signal ends");
+    let signals: Vec<u8> = w
+        .records
+        .iter()
+        .filter_map(|record| match record.fact {
+            Fact::SignalSent { signal, .. } => Some(signal),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(signals, [10, 10, 3, 3]);
+}
+
+#[test]
+fn a_stop_ends_a_start_that_is_under_way() {
+    let mut w = world("runs", "exits 0");
+    kernel(&mut w, false);
+    ask(&mut w, Verb::Start);
+    w.run_until(w.now_us + 500_000);
+    ask(&mut w, Verb::Stop);
+    w.run_until(w.now_us + 1_000_000);
+    let ended = (ActiveState::Failed, SubState::Failed, UnitResult::Signal);
+    assert_eq!(both(&w), [ended; 2]);
 }

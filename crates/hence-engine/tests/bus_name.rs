@@ -75,14 +75,16 @@ impl Bus {
             Effect::Check(unit, _) => Some(Event::Checked { unit, outcome: Checked::Holds }),
             Effect::Spawn(spawn) => {
                 let inputs = Vec::new();
-                Some(Event::Spawned { exec: spawn.exec, pid: 7, start_ticks: 1, inputs })
+                Some(Event::Spawned { exec: spawn.exec, pid: 7, start_ticks: 1, inputs, executed: true })
             }
             Effect::WatchName { unit, name } => {
                 assert_eq!(&*name, NAME);
                 self.there.map(|owned| Event::BusName { unit, name, owned })
             }
             Effect::Kill(kill) => Some(Event::Killed { unit: kill.unit, others: 0, empty: false }),
-            Effect::Census { unit, .. } => Some(Event::Census { unit, processes: Vec::new(), known: 0 }),
+            Effect::Census { unit, .. } => {
+                Some(Event::Census { unit, processes: Vec::new(), known: 0, unread: false })
+            }
             _ => None,
         }
     }

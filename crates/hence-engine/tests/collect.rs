@@ -81,6 +81,40 @@ fn what_failed_stays_unless_its_collect_mode_says_otherwise() {
 }
 
 #[test]
+fn an_order_that_both_declare_keeps_both() {
+    let units = [("a.service", "After=b.service"), ("b.service", "Before=a.service")];
+    for first in ["a.service", "b.service"] {
+        let mut w = world(&units, &[("a.service", "exits 1 after 1s"), ("b.service", "exits 0 after 1s")]);
+        w.request(Verb::Start, first).expect("a job");
+        w.request(Verb::Start, "b.service").expect("a job");
+        w.request(Verb::Start, "a.service").expect("a job");
+        w.run_until(w.now_us + 5_000_000);
+        // One of them failed, and it names the other.
+        assert_eq!(known(&w), ["a.service", "b.service"], "{first} first");
+        ok(&w);
+    }
+}
+
+#[test]
+fn what_on_success_started_keeps_who_asked_for_it() {
+    let scripts = [("a.service", "exits 0 after 1s"), ("b.service", "runs")];
+    let mut w = world(&[("a.service", "OnSuccess=b.service"), ("b.service", "")], &scripts);
+    w.request(Verb::Start, "a.service").expect("a job");
+    w.run_until(w.now_us + 2_000_000);
+    assert_eq!(known(&w), ["a.service", "b.service"]);
+    w.request(Verb::Stop, "b.service").expect("a job");
+    w.run_until(w.now_us + 1_000_000);
+    assert_eq!(known(&w), [""; 0]);
+    ok(&w);
+    // That it was up before anyway changes nothing.
+    w.request(Verb::Start, "b.service").expect("a job");
+    w.request(Verb::Start, "a.service").expect("a job");
+    w.run_until(w.now_us + 2_000_000);
+    assert_eq!(known(&w), ["a.service", "b.service"]);
+    ok(&w);
+}
+
+#[test]
 fn who_holds_a_unit_keeps_it() {
     let mut w = world(&[("a.service", "")], &[]);
     for _ in 0..2 {

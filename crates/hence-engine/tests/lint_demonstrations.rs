@@ -149,7 +149,7 @@ fn loops() -> Vec<Demonstration> {
                 "foo.service: exits 1 after 1s; exits 1; exits 1; exits 1; exits 1; runs\ndb.service: \
                  exits 1 after 1s; runs",
                 "at 0s start foo.service; at 40s expect foo.service failed/failed; at 40s expect \
-                 db.service active/running",
+                 db.service failed/failed",
                 ("foo.service", 5..=5),
             ),
             play(

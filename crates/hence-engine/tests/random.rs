@@ -3,7 +3,7 @@
 //! `HENCE_SEEDS=a..b` chooses the seeds. A seed that fails is made smaller as far as it still fails, and
 //! printed as a scenario. `HENCE_LOUD=1` prints each before it runs.
 
-use hence_engine::sim::{chance::Chance, scenario::Scenario};
+use hence_engine::sim::{chance::Chance, faults::Fault, scenario::Scenario};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 #[test]
@@ -179,11 +179,20 @@ fn generate(seed: u64) -> Scenario {
             service(&mut c, name, &mut text, &mut scenario.behaviours);
         } else if name.ends_with(".socket") {
             socket(&mut c, name, &mut text, &mut scenario.behaviours);
+            let services: Vec<&String> = names.iter().filter(|n| n.ends_with(".service")).collect();
+            if !services.is_empty() && c.percent(85) {
+                text.push_str(&format!("Service={}\n", c.pick(&services)));
+            }
         } else if name.ends_with(".timer") {
             text.push_str(&format!("[Timer]\nOnActiveSec={}s\n", 1 + c.below(20)));
+            if c.percent(30) {
+                text.push_str(&format!("Unit={}\n", c.pick(&names)));
+            }
             if c.percent(50) {
                 text.push_str(&format!("OnUnitInactiveSec={}s\n", 5 + c.below(30)));
             }
+        } else if name.ends_with(".path") {
+            text.push_str(&format!("[Path]\nPathChanged=/x\nUnit={}\n", c.pick(&names)));
         }
         scenario.units.push((name.clone(), text));
     }
@@ -201,7 +210,8 @@ fn generate(seed: u64) -> Scenario {
 }
 
 fn name(c: &mut Chance, n: u64) -> String {
-    let kind = match c.below(20) {
+    let kind = match c.below(21) {
+        20 => "path",
         0..13 => "service",
         13..16 => "target",
         16 | 17 => "socket",
@@ -373,7 +383,27 @@ fn behaviour(c: &mut Chance, notify: bool) -> String {
 fn step(c: &mut Chance, names: &[String]) -> String {
     let unit = c.pick(names).clone();
     let whom = *c.pick(&["main", "control", "all"]);
-    match c.below(36) {
+    match c.below(42) {
+        36..41 => {
+            const OF_PROCESSES: [Fault; 7] = [
+                Fault::Fork,
+                Fault::Cgroup,
+                Fault::PidFile,
+                Fault::Guess,
+                Fault::Kill,
+                Fault::Census,
+                Fault::Empty,
+            ];
+            let fault = match unit.rsplit('.').next() {
+                Some("path") => Fault::Paths,
+                Some("socket") if c.percent(60) => *c.pick(&[Fault::Open, Fault::Listen]),
+                _ => *c.pick(&OF_PROCESSES),
+            };
+            let fault = fault.as_str();
+            let times = if c.percent(70) { 1 } else { 1 + c.below(8) };
+            format!("fault {unit} {fault} {times}")
+        }
+        41 => format!("touch {unit}"),
         30 | 31 => "daemon-reload".into(),
         34 | 35 => "daemon-reexec".into(),
         32 => {

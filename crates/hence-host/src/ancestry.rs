@@ -98,10 +98,18 @@ impl Ancestry {
         self.invocations.retain(|invocation| self.by_invocation.contains_key(invocation));
     }
 
-    /// Looks at every process.
+    /// Looks at every process; at none where /proc can't be read.
     pub fn scan(&self) -> Scan {
-        let stats = process::all(SCANNED).into_iter().filter_map(process::stat);
-        self.attribute(std::process::id(), stats, &process::invocation)
+        self.try_scan().unwrap_or_else(|_| Scan { owners: BTreeMap::new() })
+    }
+
+    /// The same.
+    ///
+    /// # Errors
+    /// Where /proc can't be read.
+    pub fn try_scan(&self) -> std::io::Result<Scan> {
+        let stats = process::try_all(SCANNED)?.into_iter().filter_map(process::stat);
+        Ok(self.attribute(std::process::id(), stats, &process::invocation))
     }
 
     fn attribute(

@@ -45,7 +45,7 @@ impl Zone for Known {
 fn next(line: &TimerCalendar, after_us: u64) -> Option<u64> {
     let zone = match line.expression.zone() {
         CalendarZone::Utc => return line.expression.next(after_us, &Utc),
-        CalendarZone::Local => TimeZone::try_system().unwrap_or(TimeZone::UTC),
+        CalendarZone::Local => crate::zone::local(),
         CalendarZone::Named(name) => TimeZone::get(name).ok()?,
     };
     line.expression.next(after_us, &Known(zone))
@@ -57,11 +57,6 @@ pub fn next_elapse(config: &Config, after_us: u64) -> Option<(u64, u16)> {
     let Kind::Timer(timer) = &config.kind else { return None };
     let lines = timer.calendar.iter().enumerate();
     lines.filter_map(|(nth, line)| Some((next(line, after_us)?, u16::try_from(nth).ok()?))).min()
-}
-
-/// Whether the zone that an expression names is known here.
-pub fn knows(zone: &str) -> bool {
-    TimeZone::get(zone).is_ok()
 }
 
 /// Where a timer leaves its stamps, below the root of StateDirectory=; systemd.timer(5), Persistent=.
@@ -127,7 +122,10 @@ mod tests {
         check("*:30", berlin, "2026-10-24T22:00:00Z", &autumn);
         check("daily", "America/Santiago", "2026-09-05T16:00:00Z", &["09-07 03:00", "09-08 03:00"]);
         check("01:45", "Australia/Lord_Howe", "2026-04-04T11:00:00Z", &["04-04 14:45", "04-05 15:15"]);
-        assert!(knows("UTC") && !knows("Nowhere/At_All"));
+        let expression = Calendar::parse("daily Nowhere/At_All").unwrap();
+        let place = hence_unit::Place { file: "x.timer".into(), line: 1, column: 1 };
+        let unknown = TimerCalendar { expression, place };
+        assert_eq!(next(&unknown, 0), None, "its zone is not known");
     }
 
     #[test]

@@ -5,6 +5,8 @@
 //! the rest holds.
 
 use crate::host::{End, Host, Row, Tracked, Tracker, Watch};
+use crate::keep::Keep;
+use crate::runtime::Runtime;
 use crate::sys::inherited::Inherited;
 use hence_engine::carry::{Carried, Section, Unread, Writer};
 use hence_engine::{Event, UnitId};
@@ -145,6 +147,7 @@ impl Host {
                 out.text.field("pid_file_folder", watch);
             }
         }
+        self.carry_runtimes(out, names);
         self.carry_processes(out, names);
         for (index, row) in self.rows.iter().enumerate() {
             if let (Some(row), Some(name)) = (row, names(UnitId(index as u32))) {
@@ -156,6 +159,8 @@ impl Host {
         }
         self.sockets.carry(out, names);
         self.paths.carry(out, names);
+        self.keeping.carry(out, names);
+        self.automounts.carry(out, names);
         self.carry_streams(out);
     }
 
@@ -185,8 +190,38 @@ impl Host {
         if let Some(freezing) = self.live.freezing.get(&unit) {
             out.text.field("freezing", freezing);
         }
-        if let Some(folder) = self.live.own_tmp.get(&unit) {
-            out.text.field("own_tmp", &folder.to_string_lossy().into_owned());
+        if let Some(runtime) = self.live.runtimes.of_units.get(&unit) {
+            out.text.field("runtime", &runtime.maker.to_string());
+        }
+    }
+
+    fn carry_runtimes<'h>(&'h self, out: &mut Out<'h>, names: Names<'_>) {
+        let mut known: Vec<&str> = Vec::new();
+        for runtime in self.live.runtimes.of_units.values() {
+            if known.contains(&&*runtime.maker) {
+                continue;
+            }
+            known.push(&runtime.maker);
+            out.text.section("runtime", &runtime.maker);
+            for folder in runtime.tmp.iter().flatten() {
+                out.text.field("tmp", &folder.to_string_lossy().into_owned());
+            }
+            for (key, ends) in [("network", &runtime.network), ("ipc", &runtime.ipc)] {
+                for end in ends.iter().flat_map(|keep| &keep.0) {
+                    let end = out.keep(end);
+                    out.text.field(key, &end);
+                }
+            }
+        }
+        for (user, (keep, units)) in &self.live.runtimes.users {
+            out.text.section("made_up", user);
+            for end in &keep.0 {
+                let end = out.keep(end);
+                out.text.field("end", &end);
+            }
+            for name in units.iter().filter_map(|unit| names(*unit)) {
+                out.text.field("unit", &name);
+            }
         }
     }
 
@@ -221,11 +256,17 @@ impl Host {
             let taken = self.take_processes(from, taking);
             taking.note("processes", taken);
         }
+        for from in carried.of("made_up") {
+            let taken = self.take_made_up(from, taking);
+            taking.note(&format!("made_up {}", from.name), taken);
+        }
         for from in carried.of("streams") {
             let taken = self.take_streams(from, taking);
             taking.note(&format!("streams {}", from.name), taken);
         }
         self.sockets.take_up(taking, &self.epoll);
+        self.keeping.take_up(taking, &self.epoll, &mut self.pending);
+        self.automounts.take_up(taking, &self.epoll);
         watches && self.paths.take_up(taking)
     }
 
@@ -250,6 +291,41 @@ impl Host {
         for watch in from.all::<i32>("pid_file_folder")?.into_iter().filter(|_| watches) {
             self.watches.insert(watch, Watch::PidFiles);
         }
+        Ok(())
+    }
+
+    /// What units share: the first one that is taken up brings it.
+    fn take_runtime(&mut self, unit: UnitId, maker: &str, taking: &mut Taking<'_, '_>) -> Result<(), Unread> {
+        let runtimes = &mut self.live.runtimes.of_units;
+        let there = runtimes.values().find(|runtime| *runtime.maker == *maker).map(Arc::clone);
+        let runtime = match there {
+            Some(runtime) => runtime,
+            None => {
+                let from = taking.carried.of("runtime").find(|s| *s.name == *maker);
+                let from = from.ok_or_else(|| Unread("runtime".into()))?;
+                let tmp: Vec<PathBuf> = from.all::<String>("tmp")?.into_iter().map(PathBuf::from).collect();
+                let mut ends = |key: &str| -> Result<Option<Keep>, Unread> {
+                    let fds = from.all::<i32>(key)?.into_iter();
+                    let fds: Vec<OwnedFd> = fds.filter_map(|fd| taking.inherited.take(fd)).collect();
+                    Ok(fds.try_into().ok().map(Keep))
+                };
+                let (network, ipc) = (ends("network")?, ends("ipc")?);
+                Arc::new(Runtime { maker: maker.into(), tmp: tmp.try_into().ok(), network, ipc })
+            }
+        };
+        self.live.runtimes.of_units.insert(unit, runtime);
+        Ok(())
+    }
+
+    /// A user that was made up, for the units that have it.
+    fn take_made_up(&mut self, from: &Section<'_>, taking: &mut Taking<'_, '_>) -> Result<(), Unread> {
+        let fds = from.all::<i32>("end")?.into_iter();
+        let ends: Vec<OwnedFd> = fds.filter_map(|fd| taking.inherited.take(fd)).collect();
+        let ends = ends.try_into().map_err(|_| Unread("end".into()))?;
+        let names = from.all::<String>("unit")?;
+        let units: Vec<UnitId> =
+            names.iter().filter_map(|n| (taking.find)(n).map(|(unit, _)| unit)).collect();
+        self.live.runtimes.users.insert(from.name.to_string(), (Keep(ends), units));
         Ok(())
     }
 
@@ -292,8 +368,16 @@ impl Host {
         if wants_empty || released {
             self.rechecks.push(unit);
         }
+        if let Some(maker) = from.get::<String>("runtime")? {
+            self.take_runtime(unit, &maker, taking)?;
+        }
+        // As former versions wrote it.
         if let Some(folder) = from.get::<String>("own_tmp")? {
-            self.live.own_tmp.insert(unit, PathBuf::from(folder));
+            let folder = PathBuf::from(folder);
+            let maker = hence_ledger::Text::from(&*from.name);
+            let tmp = Some([folder.join("tmp"), folder.join("var-tmp")]);
+            let runtime = Runtime { maker, tmp, network: None, ipc: None };
+            self.live.runtimes.of_units.insert(unit, Arc::new(runtime));
         }
         if let Some(freezing) = from.get("freezing")? {
             self.live.freezing.insert(unit, freezing);

@@ -4,13 +4,12 @@
 //! Version 2 tracks. Where the machine has a version 1 `pids` hierarchy beside it (hybrid), a unit with
 //! TasksMax= has a group of the same path there too, which its processes join before they run.
 
+mod enforce;
+
+use crate::limits::Defaults;
 use crate::live::UnitGroup;
 use crate::sys::signal;
-use hence_unit::{
-    Config, UnitKind,
-    config::{INFINITY, Limit, ResourceConfig},
-    dependency::DependencyKind,
-};
+use hence_unit::{Config, UnitKind, config::ResourceConfig, dependency::DependencyKind};
 use rustix::fs::{AtFlags, Mode, OFlags};
 use std::{
     collections::{BTreeSet, HashMap},
@@ -35,6 +34,8 @@ struct Slice {
     fd: OwnedFd,
     /// It has a limit in v1 `pids`, so that the units in it must be there.
     limited: bool,
+    /// What memory is left to what lies in it.
+    defaults: Defaults,
 }
 
 /// The groups of one hence.
@@ -49,6 +50,13 @@ pub struct Groups {
     controllers: Vec<String>,
     /// Settings that some unit has and nothing here can enforce.
     pub unenforced: BTreeSet<&'static str>,
+    /// The same of the last units, with what the kernel said; and what was told of which unit.
+    lacking: Vec<(&'static str, i32)>,
+    told: HashMap<Box<str>, Vec<&'static str>>,
+    /// DisableControllers= of slices.
+    disabled: Vec<(PathBuf, Vec<&'static str>)>,
+    /// The machine starts or stops.
+    pub(crate) starting: bool,
 }
 
 /// Where cgroup hierarchies are mounted and where in them we are.
@@ -142,11 +150,20 @@ impl Groups {
         let listed = fs::read_to_string(root.join("cgroup.controllers")).unwrap_or_default();
         let usable = |c: &&&str| listed.split_whitespace().any(|l| l == **c);
         let groups = Groups {
-            slices: vec![Slice { path: "".into(), fd: open_folder(&root).map_err(refused)?, limited: false }],
+            slices: vec![Slice {
+                path: "".into(),
+                fd: open_folder(&root).map_err(refused)?,
+                limited: false,
+                defaults: Defaults::default(),
+            }],
             by_name: HashMap::new(),
             pids: found.pids.map(|p| (below(&p), false)),
             controllers: CONTROLLERS.iter().filter(usable).map(|c| (*c).to_owned()).collect(),
             unenforced: BTreeSet::new(),
+            lacking: Vec::new(),
+            told: HashMap::new(),
+            disabled: Vec::new(),
+            starting: true,
             prefix,
             root,
         };
@@ -167,14 +184,6 @@ impl Groups {
     /// Whether TasksMax= is enforced by a version 1 hierarchy.
     pub fn hybrid(&self) -> bool {
         self.pids.is_some() && !self.controllers.iter().any(|c| c == "pids")
-    }
-
-    /// Lets the children of this group use the controllers.
-    fn hand_on(&self, group: &Path) {
-        for controller in &self.controllers {
-            // Refused where the group has processes: then the limits below it are reported as not enforced.
-            let _ = fs::write(group.join("cgroup.subtree_control"), format!("+{controller}"));
-        }
     }
 
     /// The slice that a unit lies in, made with those above it.
@@ -204,12 +213,12 @@ impl Groups {
         };
         let above = &self.slices[usize::from(parent)];
         let path = format!("{}{}{name}", above.path, if above.path.is_empty() { "" } else { "/" });
-        let limited = above.limited;
+        let (limited, defaults) = (above.limited, above.defaults);
         let folder = self.root.join(&path);
         make(&folder)?;
         self.hand_on(&folder);
         let id = SliceId::try_from(self.slices.len()).map_err(|_| io::ErrorKind::QuotaExceeded)?;
-        self.slices.push(Slice { path: path.into(), fd: open_folder(&folder)?, limited });
+        self.slices.push(Slice { path: path.into(), fd: open_folder(&folder)?, limited, defaults });
         self.by_name.insert(name.into(), id);
         Ok(id)
     }
@@ -236,7 +245,7 @@ impl Groups {
         &mut self,
         config: &Config,
         resources: &ResourceConfig,
-        changed: bool,
+        before: Option<&ResourceConfig>,
     ) -> io::Result<()> {
         let id = self.slice(config.id())?;
         let folder = self.root.join(&*self.slices[usize::from(id)].path);
@@ -246,7 +255,17 @@ impl Groups {
                 make_all(&v1)?;
             }
         }
-        self.limits(&folder, self.v1_folder(id, ""), resources, changed);
+        self.withhold(&folder, resources);
+        let above = match hence_unit::slice_parent(config.id()) {
+            Some(parent) => {
+                let parent = self.slice(parent.as_str())?;
+                self.slices[usize::from(parent)].defaults
+            }
+            None => Defaults::default(),
+        };
+        self.slices[usize::from(id)].defaults = above.below(resources);
+        let v1 = self.v1_folder(id, "");
+        self.limits((&folder, v1), resources, before, above);
         Ok(())
     }
 
@@ -280,13 +299,9 @@ impl Groups {
         name: &str,
         resources: &ResourceConfig,
     ) -> io::Result<Option<OwnedFd>> {
-        let plain = ResourceConfig {
-            slice: resources.slice.clone(),
-            delegate: resources.delegate,
-            ..Default::default()
-        };
-        let limited = self.slices[usize::from(slice)].limited;
-        if *resources == plain && !limited {
+        let plain = ResourceConfig { slice: resources.slice.clone(), ..Default::default() };
+        let Slice { limited, defaults, .. } = self.slices[usize::from(slice)];
+        if *resources == plain && !limited && defaults == Defaults::default() {
             return Ok(None);
         }
         let wanted = resources.tasks_max.is_some() || limited;
@@ -297,65 +312,20 @@ impl Groups {
                 *made = true;
             }
         }
-        self.limits(&self.folder(slice, name), v1.clone(), resources, false);
+        self.limits((&self.folder(slice, name), v1.clone()), resources, None, defaults);
         let Some(folder) = v1 else { return Ok(None) };
         let flags = OFlags::WRONLY | OFlags::CLOEXEC;
         Ok(Some(rustix::fs::open(folder.join("cgroup.procs"), flags, Mode::empty())?))
     }
 
-    /// Writes limits; with `changed`, those that are not set go back to what a new group has.
-    fn limits(&mut self, folder: &Path, v1: Option<PathBuf>, resources: &ResourceConfig, changed: bool) {
-        let bytes = |limit: Limit| amount(limit, memory_total());
-        if resources.io_weight.is_some() {
-            self.hand_on_io(folder);
-        }
-        let mut put = |directive: &'static str, file: &str, value: Option<String>, folder: &Path| {
-            let Some(value) = value else {
-                if changed {
-                    let unlimited = match file {
-                        "memory.min" | "memory.low" => "0",
-                        "cpu.weight" => "100",
-                        "cpu.max" => "max 100000",
-                        "io.weight" => "default 100",
-                        _ => "max",
-                    };
-                    // Without the controller there is no limit either.
-                    let _ = fs::OpenOptions::new()
-                        .write(true)
-                        .open(folder.join(file))
-                        .and_then(|mut file| io::Write::write_all(&mut file, unlimited.as_bytes()));
-                }
-                return;
-            };
-            if fs::write(folder.join(file), value).is_err() {
-                self.unenforced.insert(directive);
-            }
-        };
-        let tasks = resources.tasks_max.map(|l| amount(l, tasks_total()));
-        put("TasksMax", "pids.max", tasks, v1.as_deref().unwrap_or(folder));
-        put("MemoryMax", "memory.max", resources.memory_max.map(bytes), folder);
-        put("MemoryHigh", "memory.high", resources.memory_high.map(bytes), folder);
-        put("MemoryMin", "memory.min", resources.memory_min.map(bytes), folder);
-        put("MemoryLow", "memory.low", resources.memory_low.map(bytes), folder);
-        put("MemorySwapMax", "memory.swap.max", resources.memory_swap_max.map(bytes), folder);
-        put("IOWeight", "io.weight", resources.io_weight.map(|w| format!("default {w}")), folder);
-        put("CPUWeight", "cpu.weight", resources.cpu_weight.map(|w| w.to_string()), folder);
-        let quota = resources.cpu_quota.map(|q| format!("{} 100000", u64::from(q) * 10));
-        put("CPUQuota", "cpu.max", quota, folder);
-    }
-
-    /// The io controller costs every group something: it is handed on where a weight asks for it.
-    fn hand_on_io(&self, folder: &Path) {
-        let above: Vec<&Path> =
-            folder.ancestors().skip(1).take_while(|f| f.starts_with(&self.root)).collect();
-        for group in above.into_iter().rev() {
-            // Refused where there is no such controller: then the weight is reported as not enforced.
-            let _ = fs::write(group.join("cgroup.subtree_control"), "+io");
-        }
-    }
-
     /// Writes the changed limits of a unit's group that has processes.
-    pub fn change(&mut self, slice: SliceId, name: &str, resources: &ResourceConfig) {
+    pub fn change(
+        &mut self,
+        slice: SliceId,
+        name: &str,
+        resources: &ResourceConfig,
+        before: &ResourceConfig,
+    ) {
         let v1 = if self.hybrid() { self.v1_folder(slice, name) } else { None };
         if let Some(folder) = &v1
             && resources.tasks_max.is_some()
@@ -370,7 +340,9 @@ impl Groups {
                 let _ = fs::write(folder.join("cgroup.procs"), pid.to_string());
             }
         }
-        self.limits(&self.folder(slice, name), v1.filter(|v1| v1.exists()), resources, true);
+        let defaults = self.slices[usize::from(slice)].defaults;
+        let place = (&*self.folder(slice, name), v1.filter(|v1| v1.exists()));
+        self.limits(place, resources, Some(before), defaults);
     }
 
     /// Moves a process into a unit's group, or into one below it; both are made where they aren't there.
@@ -441,23 +413,38 @@ impl Groups {
     }
 
     /// Whether the kernel says that no process is in the group or below it. A group that is gone is empty.
-    pub fn is_empty(&self, slice: SliceId, name: &str) -> bool {
+    ///
+    /// # Errors
+    /// Where that can't be read: then nobody knows.
+    pub fn is_empty(&self, slice: SliceId, name: &str) -> io::Result<bool> {
         let above = &self.slices[usize::from(slice)].fd;
         match read_at(above, &format!("{name}/cgroup.events")) {
-            Ok(text) => text.lines().any(|l| l == "populated 0"),
-            Err(_) => true,
+            Ok(text) => Ok(text.lines().any(|l| l == "populated 0")),
+            Err(e) if is_missing(&e) => Ok(true),
+            Err(e) => Err(e),
         }
     }
 
-    /// The processes of the group and its subgroups, at most [`MEMBERS`].
+    /// The processes of the group and its subgroups, at most [`MEMBERS`]; none where it can't be read.
     pub fn members(&self, slice: SliceId, name: &str) -> Vec<u32> {
+        self.try_members(slice, name).unwrap_or_default()
+    }
+
+    /// The same. Where the group's own list can't be read, /proc is asked who is in it.
+    ///
+    /// # Errors
+    /// Where neither can be read.
+    pub fn try_members(&self, slice: SliceId, name: &str) -> io::Result<Vec<u32>> {
         let mut pids = Vec::new();
         let mut folders = vec![name.to_owned()];
         let above = &self.slices[usize::from(slice)].fd;
         let mut seen = 0;
         while let Some(folder) = folders.pop() {
             // A threaded subgroup can't be read; its processes are listed by the group above it.
-            let text = read_at(above, &format!("{folder}/cgroup.procs")).unwrap_or_default();
+            let text = match read_at(above, &format!("{folder}/cgroup.procs")) {
+                Err(e) if folder == name && !is_missing(&e) => return self.members_by_proc(name).ok_or(e),
+                text => text.unwrap_or_default(),
+            };
             let listed = text.lines().filter_map(|l| l.parse::<u32>().ok()).filter(|&pid| pid != 0);
             pids.extend(listed.take(MEMBERS - pids.len()));
             seen += 1;
@@ -466,7 +453,7 @@ impl Groups {
                 folders.extend(subfolders(&self.folder(slice, &folder)).map(|sub| format!("{folder}/{sub}")));
             }
         }
-        pids
+        Ok(pids)
     }
 
     /// Stops everything in the group, or lets it go on. What is frozen still dies of SIGKILL.
@@ -483,7 +470,7 @@ impl Groups {
     /// Removes a unit's group with its subgroups. False where processes are in it.
     pub fn remove(&self, slice: SliceId, name: &str) -> bool {
         self.remove_leaf(slice, name)
-            || self.is_empty(slice, name) && {
+            || self.is_empty(slice, name).unwrap_or(false) && {
                 let folder = self.folder(slice, name);
                 remove_tree(&folder);
                 let removed = !folder.exists();
@@ -516,7 +503,11 @@ impl Groups {
 
     /// Which unit's group a process is in, by its name; subgroups count.
     pub fn unit_of(&self, pid: u32) -> Option<String> {
-        let own = fs::read_to_string(format!("/proc/{pid}/cgroup")).ok()?;
+        let path = format!("/proc/{pid}/cgroup");
+        self.unit_of_lines(&crate::reserve::with(|| fs::read_to_string(&path)).ok()?)
+    }
+
+    pub(crate) fn unit_of_lines(&self, own: &str) -> Option<String> {
         let path = own.lines().find_map(|l| l.strip_prefix("0::/"))?;
         unit_in(path, &self.prefix)
     }
@@ -667,7 +658,16 @@ fn remove_tree(folder: &Path) {
 /// Longest line of a control group's file, in bytes, that a short read may have stopped at.
 const LONGEST_LINE: usize = 64;
 
+/// Whether this says that a group isn't there any more.
+fn is_missing(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ENODEV))
+}
+
 fn read_at(folder: &OwnedFd, path: &str) -> io::Result<String> {
+    crate::reserve::with(|| read_once(folder, path))
+}
+
+fn read_once(folder: &OwnedFd, path: &str) -> io::Result<String> {
     let file = rustix::fs::openat(folder, path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
     let mut bytes = vec![0u8; 4096];
     let mut length = 0;
@@ -690,16 +690,6 @@ fn read_at(folder: &OwnedFd, path: &str) -> io::Result<String> {
     }
     bytes.truncate(length);
     String::from_utf8(bytes).map_err(|_| io::ErrorKind::InvalidData.into())
-}
-
-fn amount(limit: Limit, total: u64) -> String {
-    match limit {
-        Limit::Absolute(INFINITY) => "max".into(),
-        Limit::Absolute(n) => n.to_string(),
-        Limit::Share(hundredths) => {
-            (u128::from(total) * u128::from(hundredths) / 10_000).min(u128::from(u64::MAX)).to_string()
-        }
-    }
 }
 
 fn memory_total() -> u64 {
@@ -756,11 +746,5 @@ mod tests {
         let done = signal_all(&mut members, &[2], &mut |p| sent.push(p));
         assert_eq!(sent, [1, 3, 4, 5]);
         assert_eq!(done.len(), 4);
-    }
-
-    #[test]
-    fn shares() {
-        assert_eq!(amount(Limit::Share(1500), 1000), "150");
-        assert_eq!(amount(Limit::Absolute(INFINITY), 1), "max");
     }
 }

@@ -4,9 +4,11 @@
 //! A check that isn't known here counts as holding, so that a unit isn't kept down by it; [`unknown`] names
 //! such checks, for the unit's diagnostics.
 
+mod rare;
+
 use crate::glob;
 use hence_engine::Checked;
-use hence_unit::{Config, config::Condition};
+use hence_unit::{Config, config::Condition, directive};
 use rustix::fs::{Access, AtFlags, CWD};
 use std::{cmp::Ordering, fs, os::unix::fs::MetadataExt, path::Path};
 
@@ -17,6 +19,9 @@ pub struct Machine<'a> {
     /// Whether a cgroup controller can be used.
     pub controllers: Box<dyn Fn(&str) -> bool + 'a>,
 }
+
+/// A controller that ConditionControlGroupController= knows beside those of DisableControllers=.
+const ALSO_KNOWN: &str = "bpf-restrict-network-interfaces";
 
 /// The outcome of all of a unit's conditions and asserts. A missing condition is told before an assert.
 pub fn check(config: &Config, machine: &Machine<'_>) -> Checked {
@@ -90,7 +95,11 @@ fn holds(condition: &Condition, machine: &Machine<'_>) -> Option<bool> {
         "ControlGroupController" => argument.split_whitespace().all(|c| match c {
             "v2" => Path::new("/sys/fs/cgroup/cgroup.controllers").exists(),
             "v1" => !Path::new("/sys/fs/cgroup/cgroup.controllers").exists(),
-            other => (machine.controllers)(other),
+            // What is no controller is passed over.
+            other => {
+                let known = directive::CONTROLLERS.contains(&other) || other == ALSO_KNOWN;
+                !known || (machine.controllers)(other)
+            }
         }),
         "Memory" => compares(argument, memory_bytes(), parse_bytes),
         "CPUs" => {
@@ -105,6 +114,12 @@ fn holds(condition: &Condition, machine: &Machine<'_>) -> Option<bool> {
             flags.is_some_and(|f| f.split_whitespace().any(|w| w == argument))
         }
         "OSRelease" => os_release(argument),
+        "PathIsEncrypted" => rare::is_encrypted(path),
+        "Firmware" => rare::firmware(argument)?,
+        "Credential" => rare::credential(argument),
+        "MemoryPressure" => rare::pressure("memory", argument)?,
+        "CPUPressure" => rare::pressure("cpu", argument)?,
+        "IOPressure" => rare::pressure("io", argument)?,
         _ => return None,
     })
 }
@@ -460,6 +475,7 @@ mod tests {
             ("CPUs", ">100000", false),
             ("ControlGroupController", "pids", true),
             ("ControlGroupController", "memory pids", false),
+            ("ControlGroupController", "no-such-controller pids", true),
             ("Environment", "NO_SUCH", false),
             ("Architecture", "native", true),
             ("OSRelease", "ID!=nothing", true),

@@ -4,28 +4,29 @@
 //! It does what may block or needs names; whether it is needed is `start`'s. What fails is said on stderr,
 //! by systemd's exit status, and by five bytes on the pipe next to the plan.
 
+mod session;
+mod who;
+
 use crate::{
-    privileges, protection,
-    start::find_program,
-    sys::{nss, spawn::status},
+    attributes, credentials, filter, folders, privileges,
+    protection::{self, Failure, Identity, Order, Refused, Shared, Without},
+    start::find_program_in,
+    sys::{attributes as process, signal, spawn::status},
 };
 use hence_ledger::SpawnStep;
 use hence_unit::exec_line;
-use rustix::fs::{MemfdFlags, Mode, SeekFrom};
+use rustix::fs::{MemfdFlags, SeekFrom};
+use session::Variables;
 use std::{
     borrow::Cow,
+    ffi::CString,
     fs,
     io::{self, Read, Write},
-    os::{
-        fd::OwnedFd,
-        unix::{
-            fs::{DirBuilderExt, PermissionsExt, chown},
-            process::CommandExt,
-        },
-    },
+    os::{fd::OwnedFd, unix::ffi::OsStrExt},
     path::{Path, PathBuf},
-    process::{Command, ExitCode},
+    process::ExitCode,
 };
+use who::Who;
 
 /// Largest plan, in bytes: what execve(2) takes and some more.
 const PLAN_BYTES: u64 = 4 << 20;
@@ -45,7 +46,7 @@ pub struct Plan {
     pub full: bool,
     /// The control group that is handed to the user: Delegate=.
     pub delegated: Option<String>,
-    /// Folders: kind, mode, path.
+    /// Folders: kind, mode, path; behind a NUL the path of the folder that this one is a link to.
     pub directories: Vec<(u8, u32, String)>,
     /// `~` for the user's home.
     pub working_directory: String,
@@ -53,18 +54,34 @@ pub struct Plan {
     pub working_directory_optional: bool,
     /// RootDirectory=
     pub root_directory: Option<String>,
-    /// Steps of `protection`.
+    /// PAMName=, and the terminal where there is one.
+    pub session: Vec<String>,
+    /// An order of `protection`, as it encodes it.
     pub protection: Vec<String>,
+    /// Sockets that follow the plan and the report, by what is kept in them.
+    pub passed: Vec<String>,
     /// CPUAffinity=
     pub affinity: Vec<u16>,
     /// CapabilityBoundingSet=
     pub bounding: Option<u64>,
     /// AmbientCapabilities=
     pub ambient: u64,
+    /// Lines of `filter`.
+    pub filters: Vec<String>,
+    /// Lines of `attributes`.
+    pub attributes: Vec<String>,
+    /// Lines of `credentials`.
+    pub credentials: Vec<String>,
+    /// IgnoreSIGPIPE=no
+    pub default_sigpipe: bool,
+    /// Where the program is looked for.
+    pub search_path: String,
     /// Variables that must not be set.
     pub unset: Vec<String>,
     /// Whether variables are substituted in the arguments.
     pub substitute: bool,
+    /// `[X-Hence] Sandbox=best-effort`: filters and credentials that are refused are done without.
+    pub best_effort: bool,
     /// The program.
     pub program: String,
     /// Its arguments, argv[0] first.
@@ -90,7 +107,8 @@ impl Plan {
 
     fn encode(&self) -> Vec<u8> {
         let mut out = Vec::new();
-        let flags = [self.switch, self.full, self.working_directory_optional, self.substitute];
+        let flags =
+            [self.switch, self.full, self.working_directory_optional, self.substitute, self.best_effort];
         out.extend(flags.map(u8::from));
         let one = |text: &Option<String>| -> Vec<String> { text.iter().cloned().collect() };
         let folders = self.directories.iter().map(|(kind, mode, path)| format!("{kind} {mode} {path}"));
@@ -104,9 +122,15 @@ impl Plan {
             one(&self.root_directory),
             self.unset.clone(),
             self.protection.clone(),
+            self.passed.clone(),
             self.affinity.iter().map(u16::to_string).collect(),
             self.bounding.iter().map(u64::to_string).collect(),
             vec![self.ambient.to_string()],
+            self.filters.clone(),
+            self.attributes.clone(),
+            self.credentials.clone(),
+            vec![self.default_sigpipe.to_string(), self.search_path.clone()],
+            self.session.clone(),
             vec![self.program.clone()],
             self.arguments.clone(),
         ] {
@@ -120,8 +144,8 @@ impl Plan {
     }
 
     fn decode(mut bytes: &[u8]) -> Option<Plan> {
-        let flags = bytes.split_off(..4)?;
-        let mut lists = [const { Vec::new() }; 14];
+        let flags = bytes.split_off(..5)?;
+        let mut lists = [const { Vec::new() }; 20];
         for list in &mut lists {
             for _ in 0..number(&mut bytes)? {
                 let length = number(&mut bytes)? as usize;
@@ -129,7 +153,8 @@ impl Plan {
             }
         }
         let [owner, owner_group, delegated, supplementary, folders, working, root, unset, rest @ ..] = lists;
-        let [protection, affinity, bounding, ambient, program, arguments] = rest;
+        let [protection, passed, affinity, bounding, ambient, rest @ ..] = rest;
+        let [filters, attributes, credentials, single, session, program, arguments] = rest;
         let folder = |text: &String| {
             let mut parts = text.splitn(3, ' ');
             Some((parts.next()?.parse().ok()?, parts.next()?.parse().ok()?, parts.next()?.to_owned()))
@@ -146,11 +171,19 @@ impl Plan {
             working_directory_optional: flags[2] == 1,
             root_directory: root.into_iter().next(),
             protection,
+            passed,
             affinity: affinity.iter().map(|n| n.parse().ok()).collect::<Option<_>>()?,
             bounding: bounding.first().map(|n| n.parse()).transpose().ok()?,
             ambient: ambient.first()?.parse().ok()?,
+            filters,
+            attributes,
+            credentials,
+            default_sigpipe: single.first()?.parse().ok()?,
+            search_path: single.get(1)?.clone(),
+            session,
             unset,
             substitute: flags[3] == 1,
+            best_effort: flags[4] == 1,
             program: program.into_iter().next()?,
             arguments,
         })
@@ -160,9 +193,6 @@ impl Plan {
 fn number(bytes: &mut &[u8]) -> Option<u32> {
     Some(u32::from_le_bytes(bytes.split_off(..4)?.try_into().ok()?))
 }
-
-/// What failed: the step, systemd's exit status, on what, why.
-type Failure = (SpawnStep, i32, String, io::Error);
 
 /// Removes files and folders with all that is in them; what can't be removed is said.
 fn remove(paths: impl Iterator<Item = PathBuf>) -> ExitCode {
@@ -182,11 +212,23 @@ fn remove(paths: impl Iterator<Item = PathBuf>) -> ExitCode {
     status
 }
 
+/// Removes what a user, by name or number, has left of IPC objects.
+fn remove_ipc(user: &str) -> ExitCode {
+    let uid = user.parse().ok().or_else(|| crate::sys::nss::user(user).ok().flatten().map(|user| user.uid));
+    // Root's are the machine's.
+    if let Some(uid) = uid.filter(|uid| *uid != 0) {
+        crate::sys::ipc::remove_of(uid);
+    }
+    ExitCode::SUCCESS
+}
+
 /// The executor's main function: `hence-executor executor NUMBER`, or `remove PATH...` in place of the
 /// number. Otherwise it returns only where something failed.
 pub fn executor_main() -> ExitCode {
-    if std::env::args().nth(2).as_deref() == Some("remove") {
-        return remove(std::env::args_os().skip(3).map(PathBuf::from));
+    match std::env::args().nth(2).as_deref() {
+        Some("remove") => return remove(std::env::args_os().skip(3).map(PathBuf::from)),
+        Some("remove-ipc") => return remove_ipc(&std::env::args().nth(3).unwrap_or_default()),
+        _ => {}
     }
     let number = std::env::args().nth(2).and_then(|n| n.parse::<u32>().ok());
     let Some(number) = number.filter(|&n| n > 2) else {
@@ -206,57 +248,88 @@ pub fn executor_main() -> ExitCode {
         eprintln!("hence-executor: the plan can't be read");
         return ExitCode::from(status::EXEC as u8);
     };
-    let (step, status, subject, error) = match execute(&plan) {
+    let mut report = report.ok();
+    let mut say = |message: Report| {
+        if let Some(report) = &mut report {
+            let _ = report.write_all(&message.encode());
+        }
+    };
+    let (step, status, subject, error) = match execute(&plan, number, &mut say) {
         Ok(never) => match never {},
         Err(failure) => failure,
     };
     eprintln!("hence-executor: {}: {subject}: {error}", step.as_str());
-    if let Ok(mut report) = report {
-        let mut message = [step.tag(); 5];
-        message[1..].copy_from_slice(&error.raw_os_error().unwrap_or(libc::EIO).to_le_bytes());
-        let _ = report.write_all(&message);
-    }
+    say(Report::Failed(step, error.raw_os_error().unwrap_or(libc::EIO)));
     ExitCode::from(status as u8)
 }
 
-fn unknown() -> io::Error {
-    io::Error::from_raw_os_error(libc::ESRCH)
+/// What the executor says on its pipe: five bytes each.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Report {
+    /// It could not become the program: the step and errno.
+    Failed(SpawnStep, i32),
+    /// The kernel refused a part of the sandbox, and whether a capability is missing for it.
+    Refused(Refused, bool),
 }
 
-fn execute(plan: &Plan) -> Result<std::convert::Infallible, Failure> {
-    let user_failed = |name: &str| {
-        let name = name.to_owned();
-        move |e| (SpawnStep::User, status::USER, name, e)
-    };
-    let user = match plan.owner.as_deref() {
-        Some(name) => {
-            let found = nss::user(name).map_err(user_failed(name))?;
-            Some(found.ok_or_else(unknown).map_err(user_failed(name))?)
+impl Report {
+    /// Bytes of one.
+    pub const BYTES: usize = 5;
+    /// In the first byte, beside what was refused.
+    const REFUSED: u8 = 128;
+
+    fn encode(self) -> [u8; Report::BYTES] {
+        match self {
+            Report::Failed(step, errno) => {
+                let [a, b, c, d] = errno.to_le_bytes();
+                [step.tag(), a, b, c, d]
+            }
+            Report::Refused(refused, lacks) => {
+                let [low, high] = (refused.errno as u16).to_le_bytes();
+                [Report::REFUSED | refused.what, low, high, u8::from(refused.without), u8::from(lacks)]
+            }
         }
-        None => None,
-    };
-    let group_of = |name: &str| {
-        let found = nss::group(name).and_then(|g| g.ok_or_else(unknown));
-        found.map_err(|e| (SpawnStep::User, status::GROUP, name.to_owned(), e))
-    };
-    let gid = match plan.owner_group.as_deref() {
-        Some(name) => Some(group_of(name)?),
-        None => user.as_ref().map(|u| u.gid),
-    };
-    if let (Some(group), Some(user)) = (&plan.delegated, &user) {
+    }
+
+    /// One back; `None` where it is none.
+    pub fn decode(bytes: [u8; Report::BYTES]) -> Option<Report> {
+        let [first, a, b, c, d] = bytes;
+        if first & Report::REFUSED == 0 {
+            return Some(Report::Failed(SpawnStep::from_tag(first)?, i32::from_le_bytes([a, b, c, d])));
+        }
+        let what = first & !Report::REFUSED;
+        let errno = i32::from(u16::from_le_bytes([a, b]));
+        let known = usize::from(what) < protection::REFUSABLE.len();
+        known.then_some(Report::Refused(Refused { what, errno, without: c == 1 }, d == 1))
+    }
+}
+
+fn execute(
+    plan: &Plan,
+    number: u32,
+    say: &mut dyn FnMut(Report),
+) -> Result<std::convert::Infallible, Failure> {
+    let mut shared = Shared::inherited(number + 2, &plan.passed);
+    let mut who = Who::of(plan, shared.user.take())?;
+    let gid = who.gid;
+    if let (Some(group), Some(user)) = (&plan.delegated, &who.user) {
         let failed = |e| (SpawnStep::Cgroup, status::CGROUP, group.clone(), e);
         delegate(Path::new(group), user.uid, gid).map_err(failed)?;
     }
     for (kind, mode, path) in &plan.directories {
         let failed = |e| (SpawnStep::Directories, directory_status(*kind), path.clone(), e);
-        make_directory(Path::new(path), *mode, user.as_ref().map(|u| u.uid), gid).map_err(failed)?;
+        folders::make(path, *mode, (who.uid(), gid), who.made_up).map_err(failed)?;
     }
-    if !plan.protection.is_empty() && !plan.full {
-        protection::apply(&plan.protection, plan.root_directory.as_deref())
-            .map_err(|(subject, e)| (SpawnStep::Directories, status::NAMESPACE, subject, e))?;
-    }
-    if let Some(root) = &plan.root_directory {
-        let failed = |e| (SpawnStep::Chdir, status::NAMESPACE, root.clone(), e);
+    let lacks = !privileges::may_administer();
+    let mut tell = |refused: Refused| say(Report::Refused(refused, lacks));
+    write_credentials(plan, &who, &mut tell)?;
+    attributes::apply(&plan.attributes)?;
+    let variables = variables(plan, &who)?;
+    let variables = session::open(plan, &mut who, variables)?;
+    let (order, identity) = sandbox(plan, who.uid().filter(|_| who.switches), gid)?;
+    let inside = protection::enter(&order, plan.root_directory.as_deref(), identity, &shared, &mut tell)?;
+    if let Some(root) = plan.root_directory.as_ref().filter(|_| !inside) {
+        let failed = |e| (SpawnStep::Chdir, status::CHROOT, root.clone(), e);
         std::os::unix::fs::chroot(root).and_then(|()| std::env::set_current_dir("/")).map_err(failed)?;
     }
     if !plan.affinity.is_empty() {
@@ -264,28 +337,29 @@ fn execute(plan: &Plan) -> Result<std::convert::Infallible, Failure> {
         let failed = |e| (SpawnStep::Scheduling, status::CPU_AFFINITY, processors, e);
         privileges::bind_to(&plan.affinity).map_err(failed)?;
     }
+    who.take_groups()?;
+    protection::enter_users(&order, identity, &mut tell)?;
     let capabilities = |e| (SpawnStep::User, status::CAPABILITIES, "capabilities".to_owned(), e);
     let limited = (plan.bounding.is_some() || plan.ambient != 0) && !plan.full;
     if limited {
         privileges::bound(plan.bounding.unwrap_or(u64::MAX), plan.ambient != 0).map_err(capabilities)?;
     }
-    if plan.switch && !plan.full {
-        let mut groups = match &user {
-            Some(u) => nss::groups_of(&u.name, gid.unwrap_or(u.gid)),
-            None => gid.into_iter().collect(),
-        };
-        for name in &plan.supplementary {
-            groups.push(group_of(name)?);
-        }
-        let name = plan.owner.clone().or_else(|| plan.owner_group.clone()).unwrap_or_default();
-        nss::become_user(user.as_ref().map(|u| u.uid), gid, &groups).map_err(user_failed(&name))?;
+    let secure_bits = attributes::secure_bits(&plan.attributes).filter(|_| !plan.full);
+    if secure_bits.is_some() {
+        privileges::bound(u64::MAX, true).map_err(capabilities)?;
+    }
+    who.become_user()?;
+    attributes::apply_as_user(&plan.attributes)?;
+    if let Some(bits) = secure_bits {
+        let failed = |e| (SpawnStep::Attributes, status::SECURE_BITS, "SecureBits=".to_owned(), e);
+        privileges::set_secure_bits(bits).map_err(failed)?;
     }
     if limited {
         let bounding = plan.bounding.unwrap_or(u64::MAX);
         let ordinary = !rustix::process::geteuid().is_root();
         privileges::settle(bounding, plan.ambient, ordinary).map_err(capabilities)?;
     }
-    let home = user.as_ref().map(|u| u.home.clone()).or_else(|| std::env::var("HOME").ok());
+    let home = who.user.as_ref().map(|u| u.home.clone()).or_else(|| std::env::var("HOME").ok());
     let working = match plan.working_directory.as_str() {
         "~" => home.unwrap_or_else(|| "/".into()),
         path => path.to_owned(),
@@ -296,28 +370,105 @@ fn execute(plan: &Plan) -> Result<std::convert::Infallible, Failure> {
         }
         _ => {}
     }
-    let failed = |e| (SpawnStep::Exec, status::EXEC, plan.program.clone(), e);
-    let program = find_program(&plan.program).ok_or_else(|| failed(io::ErrorKind::NotFound.into()))?;
+    become_program(plan, &variables, &mut tell)
+}
+
+/// Puts the credentials where the program finds them.
+fn write_credentials(plan: &Plan, who: &Who, tell: &mut dyn FnMut(Refused)) -> Result<(), Failure> {
+    let mut without = Without { best_effort: plan.best_effort, tell };
+    let (subject, done) = match credentials::write(&plan.credentials, who.uid()) {
+        Ok(()) => return Ok(()),
+        Err((subject, e)) => (subject, Err(e)),
+    };
+    let failed = |e| (SpawnStep::Credentials, status::CREDENTIALS, subject, e);
+    without.allow(protection::CREDENTIALS, false, done).map(|_| ()).map_err(failed)
+}
+
+/// The variables that the program gets: those of this process, and what is known of the user.
+fn variables(plan: &Plan, who: &Who) -> Result<Variables, Failure> {
     let mut added: Vec<(&str, String)> = Vec::new();
-    if let Some(u) = user.as_ref().filter(|_| plan.switch) {
+    if let Some(u) = &who.user {
         let name = u.name.to_string_lossy().into_owned();
-        added.extend([("HOME", u.home.clone()), ("LOGNAME", name.clone()), ("USER", name)]);
-        added.push(("SHELL", u.shell.clone()));
+        added.extend([("LOGNAME", name.clone()), ("USER", name)]);
+        // What says that there is none is nobody's home or shell.
+        let (home, shell) = (u.home != "/", !refuses_logins(&u.shell));
+        added.extend((home && !who.made_up).then(|| ("HOME", u.home.clone())));
+        added.extend((shell && !who.made_up).then(|| ("SHELL", u.shell.clone())));
         added.retain(|(n, _)| std::env::var_os(n).is_none() && plan.unset.iter().all(|u| u != n));
     }
+    let kept = std::env::vars_os().map(|(name, value)| [name.as_bytes(), b"=", value.as_bytes()].concat());
+    let added = added.iter().map(|(name, value)| format!("{name}={value}").into_bytes());
+    let invalid =
+        |_| (SpawnStep::Exec, status::EXEC, plan.program.clone(), io::ErrorKind::InvalidInput.into());
+    kept.chain(added).map(|variable| CString::new(variable).map_err(invalid)).collect()
+}
+
+/// Executes the program. Filters come last, so that what happens here needs none of what they refuse.
+fn become_program(
+    plan: &Plan,
+    variables: &[CString],
+    tell: &mut dyn FnMut(Refused),
+) -> Result<std::convert::Infallible, Failure> {
+    let failed = |e| (SpawnStep::Exec, status::EXEC, plan.program.clone(), e);
+    let program = find_program_in(&plan.program, &plan.search_path);
+    let program = program.ok_or_else(|| failed(io::ErrorKind::NotFound.into()))?;
     let value = |name: &str| {
-        let own = added.iter().find(|(n, _)| *n == name).map(|(_, v)| v.clone());
-        own.or_else(|| std::env::var(name).ok()).map(Cow::<'static, str>::Owned)
+        let of = |variable: &CString| {
+            let value = variable.to_str().ok()?.strip_prefix(name)?.strip_prefix('=')?;
+            Some(Cow::<'static, str>::Owned(value.to_owned()))
+        };
+        variables.iter().find_map(of)
     };
     let words: Vec<Box<str>> = plan.arguments.iter().map(|a| a.as_str().into()).collect();
     let arguments =
         if plan.substitute { exec_line::expand(&words, &value).0 } else { plan.arguments.clone() };
-    let mut command = Command::new(program);
-    if let Some((name, rest)) = arguments.split_first() {
-        command.arg0(name).args(rest);
+    let text = |bytes: Vec<u8>| CString::new(bytes).map_err(|_| failed(io::ErrorKind::InvalidInput.into()));
+    let arguments = arguments.into_iter().map(|a| text(a.into_bytes())).collect::<Result<Vec<_>, _>>()?;
+    signal::set_sigpipe(plan.default_sigpipe);
+    if !plan.filters.is_empty() && !plan.full {
+        confine(plan, tell)?;
     }
-    command.envs(added);
-    Err(failed(command.exec()))
+    Err(failed(process::execute(&program, &arguments, variables)))
+}
+
+/// Installs the filters.
+fn confine(plan: &Plan, tell: &mut dyn FnMut(Refused)) -> Result<(), Failure> {
+    let mut without = Without { best_effort: plan.best_effort, tell };
+    if !privileges::may_filter() {
+        let failed = |e: rustix::io::Errno| {
+            (SpawnStep::Attributes, status::NO_NEW_PRIVILEGES, "NoNewPrivileges=".to_owned(), e.into())
+        };
+        rustix::thread::set_no_new_privs(true).map_err(failed)?;
+    }
+    let Err(failure) = filter::install(&plan.filters) else { return Ok(()) };
+    let (what, status) = match failure.families {
+        true => (protection::FAMILIES, status::ADDRESS_FAMILIES),
+        false => (protection::CALLS, status::SECCOMP),
+    };
+    let failed = |e| (SpawnStep::Filter, status, failure.subject, e);
+    without.allow(what, false, Err(failure.error)).map(|_| ()).map_err(failed)
+}
+
+/// Whether a login shell is there to be none.
+fn refuses_logins(shell: &str) -> bool {
+    let (folder, name) = shell.rsplit_once('/').unwrap_or(("", shell));
+    let folder = folder.trim_start_matches("/usr");
+    matches!((folder, name), ("/bin" | "/sbin", "nologin") | ("/bin", "false" | "true"))
+}
+
+/// What the plan says of the sandbox, and whose processes these will be.
+fn sandbox(plan: &Plan, uid: Option<u32>, gid: Option<u32>) -> Result<(Order, Identity), Failure> {
+    let unreadable = || {
+        let error = io::Error::from(io::ErrorKind::InvalidData);
+        (SpawnStep::Executor, status::EXEC, "plan".to_owned(), error)
+    };
+    let order = Order::decode(&plan.protection).ok_or_else(unreadable)?;
+    let identity = Identity {
+        uid: uid.unwrap_or_else(|| rustix::process::geteuid().as_raw()),
+        gid: gid.unwrap_or_else(|| rustix::process::getegid().as_raw()),
+        privileged: rustix::process::geteuid().is_root(),
+    };
+    Ok((order, identity))
 }
 
 fn directory_status(kind: u8) -> i32 {
@@ -330,18 +481,9 @@ fn directory_status(kind: u8) -> i32 {
     }
 }
 
-/// Makes a folder with those above it; the last one gets mode and owner, also when it was there.
-fn make_directory(path: &Path, mode: u32, uid: Option<u32>, gid: Option<u32>) -> io::Result<()> {
-    fs::DirBuilder::new().recursive(true).mode(0o755).create(path)?;
-    let metadata = fs::symlink_metadata(path)?;
-    if !metadata.is_dir() {
-        return Err(io::Error::from_raw_os_error(libc::ENOTDIR));
-    }
-    fs::set_permissions(path, fs::Permissions::from_mode(Mode::from_raw_mode(mode).bits() & 0o7777))?;
-    if uid.is_some() || gid.is_some() {
-        chown(path, uid, gid)?;
-    }
-    Ok(())
+/// The folder itself, where a path is that of a link to it.
+fn behind(path: &str) -> &str {
+    path.split_once('\0').map_or(path, |(_, behind)| behind)
 }
 
 /// Lets a user make groups below this one and move its processes there; cgroups(7), "Cgroups delegation".
@@ -359,6 +501,7 @@ fn delegate(group: &Path, uid: u32, gid: Option<u32>) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sys::nss;
 
     #[test]
     fn a_plan_survives_its_encoding() {
@@ -371,9 +514,16 @@ mod tests {
             working_directory: "~".into(),
             substitute: true,
             protection: vec!["r-/usr".into()],
+            passed: vec!["network".into()],
             affinity: vec![0, 7],
             bounding: Some(1 << 40),
             ambient: 3,
+            filters: vec!["refuse @clock".into()],
+            attributes: vec!["slack 5".into()],
+            credentials: vec!["set a:00".into()],
+            default_sigpipe: true,
+            search_path: "/bin".into(),
+            session: vec!["login".into(), "/dev/tty1".into()],
             program: "/bin/true".into(),
             arguments: vec!["true".into(), "".into(), "ä".into()],
             ..Plan::default()
@@ -383,6 +533,20 @@ mod tests {
         for length in 0..bytes.len() {
             assert_eq!(Plan::decode(&bytes[..length]), None, "cut at {length}");
         }
+    }
+
+    #[test]
+    fn reports_survive_their_encoding() {
+        let refused = Refused { what: 4, errno: libc::EPERM, without: true };
+        for report in [
+            Report::Failed(SpawnStep::Namespace, libc::EOPNOTSUPP),
+            Report::Refused(refused, false),
+            Report::Refused(Refused { what: 0, errno: 133, without: false }, true),
+        ] {
+            assert_eq!(Report::decode(report.encode()), Some(report));
+        }
+        assert_eq!(Report::decode([255, 0, 0, 0, 0]), None);
+        assert_eq!(Report::decode([100, 0, 0, 0, 0]), None);
     }
 
     #[test]

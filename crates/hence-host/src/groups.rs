@@ -5,6 +5,7 @@
 //! group's own event.
 
 use crate::{
+    again,
     ancestry::Scan,
     cgroup::{Groups, MEMBERS, signal_all},
     host::{End, Host, Tracked, Tracker, Watch},
@@ -13,6 +14,7 @@ use crate::{
     wait::Token,
 };
 use hence_engine::{Event, Kill, KillScope, Process, UnitId};
+use hence_ledger::Operation;
 use hence_unit::{
     Kind, UnitKind, UnitName,
     config::{DirectoryKind, ExecPhase},
@@ -21,7 +23,7 @@ use rustix::{
     fs::inotify,
     process::{Pid, PidfdFlags},
 };
-use std::{collections::VecDeque, fs, path::Path};
+use std::{collections::VecDeque, fs, io, path::Path};
 
 /// Processes that aren't our children and are watched one by one.
 const PIDFDS: usize = 4096;
@@ -31,23 +33,39 @@ const FROZEN_PASS: u32 = 3;
 const PID_FILE_BYTES: usize = 64;
 
 impl Host {
-    /// The living processes of a unit.
+    /// The living processes of a unit; none where that can't be seen.
     pub(crate) fn members(&self, unit: UnitId) -> Vec<u32> {
+        self.try_members(unit).unwrap_or_default()
+    }
+
+    /// The same.
+    ///
+    /// # Errors
+    /// Where it can't be seen.
+    fn try_members(&self, unit: UnitId) -> io::Result<Vec<u32>> {
         match (&self.tracker, self.row(unit)) {
-            (Tracker::Groups(groups), Some(row)) if row.grouped => groups.members(row.slice, row.config.id()),
-            (Tracker::Groups(_), _) => Vec::new(),
-            (Tracker::Ancestry(ancestry), _) => ancestry.scan().members(unit),
+            (Tracker::Groups(groups), Some(row)) if row.grouped => {
+                groups.try_members(row.slice, row.config.id())
+            }
+            (Tracker::Groups(_), _) => Ok(Vec::new()),
+            (Tracker::Ancestry(ancestry), _) => Ok(ancestry.try_scan()?.members(unit)),
         }
     }
 
-    fn is_empty(&self, unit: UnitId) -> bool {
-        match (&self.tracker, self.row(unit)) {
+    /// Whether nobody is left in a unit's group. Where that can't be seen somebody is, and it is looked at
+    /// again.
+    pub(crate) fn is_empty(&mut self, unit: UnitId) -> bool {
+        let empty = match (&self.tracker, self.row(unit)) {
             (Tracker::Groups(groups), Some(row)) if row.grouped => {
                 groups.is_empty(row.slice, row.config.id())
             }
-            (Tracker::Groups(_), _) => true,
-            (Tracker::Ancestry(ancestry), _) => ancestry.scan().members(unit).is_empty(),
-        }
+            (Tracker::Groups(_), _) => Ok(true),
+            (Tracker::Ancestry(ancestry), _) => ancestry.try_scan().map(|scan| scan.members(unit).is_empty()),
+        };
+        empty.unwrap_or_else(|_| {
+            self.again.group(unit);
+            false
+        })
     }
 
     /// Descendants that can't be attributed to any unit; 0 with control groups.
@@ -63,8 +81,21 @@ impl Host {
     pub(crate) fn kill(&mut self, kill: &Kill, answers: &mut VecDeque<Event>) {
         let known: Vec<u32> = kill.main.into_iter().chain(kill.control).collect();
         let is_kill = i32::from(kill.signal) == libc::SIGKILL;
-        let send = |pid: u32| -> bool {
-            let sent = signal::send(pid, kill.signal).is_ok();
+        let mut refused = None;
+        let mut send = |pid: u32| -> bool {
+            let sent = signal::send(pid, kill.signal);
+            let sent = sent.or_else(|e| match e.raw_os_error() {
+                Some(libc::ESRCH) => Err(e),
+                _ => signal::send(pid, kill.signal),
+            });
+            let sent = match sent {
+                Err(e) if e.raw_os_error() != Some(libc::ESRCH) => {
+                    refused = Some(e);
+                    // It is there, though nobody can reach it.
+                    return true;
+                }
+                sent => sent.is_ok(),
+            };
             if sent && kill.then_continue && !is_kill && i32::from(kill.signal) != libc::SIGCONT {
                 let _ = signal::send(pid, libc::SIGCONT as u8);
             }
@@ -80,6 +111,7 @@ impl Host {
             }
         }
         let mut others = 0;
+        let mut unread = None;
         if kill.scope != KillScope::Known {
             let mut passes = 0;
             let mut members = || {
@@ -87,7 +119,10 @@ impl Host {
                 if passes == FROZEN_PASS && is_kill {
                     self.freeze(kill.unit, true);
                 }
-                self.members(kill.unit)
+                self.try_members(kill.unit).unwrap_or_else(|e| {
+                    unread = Some(e);
+                    Vec::new()
+                })
             };
             let done = signal_all(&mut members, &known, &mut |pid| {
                 send(pid);
@@ -96,6 +131,9 @@ impl Host {
             if passes >= FROZEN_PASS && is_kill {
                 self.freeze(kill.unit, false);
             }
+        }
+        if let Some(error) = unread.or(refused) {
+            answers.push_back(again::failed(kill.unit, Operation::Kill, &error, ""));
         }
         let empty = !alive && others == 0 && self.is_empty(kill.unit);
         answers.push_back(Event::Killed { unit: kill.unit, others, empty });
@@ -177,9 +215,14 @@ impl Host {
         }
         let file = groups.folder(row.slice, row.config.id()).join("cgroup.events");
         let added = inotify::add_watch(&self.inotify, file, inotify::WatchFlags::MODIFY);
-        if let (Ok(watch), Some(row)) = (added, self.row_mut(unit)) {
-            row.events_watch = watch;
-            self.watches.insert(watch, Watch::Populated(unit));
+        match (added, self.row_mut(unit)) {
+            (Ok(watch), Some(row)) => {
+                row.events_watch = watch;
+                self.watches.insert(watch, Watch::Populated(unit));
+            }
+            // It is gone, and with it whoever was in it.
+            (Err(rustix::io::Errno::NOENT | rustix::io::Errno::NODEV), _) | (_, None) => {}
+            (Err(_), _) => self.again.group(unit),
         }
     }
 
@@ -209,15 +252,20 @@ impl Host {
             let opened = raw.map(|p| rustix::process::pidfd_open(p, PidfdFlags::empty()));
             match opened {
                 Some(Ok(fd)) => {
-                    let same = process::stat(pid).is_some_and(|s| s.start_ticks == tracked.start_ticks);
-                    if !same || !self.watch_descriptor(&fd, Token::Process(pid)) {
-                        return same;
+                    let stat = process::stat(pid);
+                    let other = stat.is_some_and(|s| s.start_ticks != tracked.start_ticks);
+                    if other || stat.is_none() && process::is_gone(pid) {
+                        return false;
                     }
-                    tracked.pidfd = Some(fd);
+                    if self.watch_descriptor(&fd, Token::Process(pid)) {
+                        tracked.pidfd = Some(fd);
+                    } else {
+                        self.again.pidfd(pid);
+                    }
                 }
                 Some(Err(rustix::io::Errno::SRCH)) | None => return false,
-                // Its end shows when the group runs empty or it becomes our child.
-                Some(Err(_)) => {}
+                // Its end shows when the group runs empty or it becomes our child, if not before.
+                Some(Err(_)) => self.again.pidfd(pid),
             }
         }
         if let Tracker::Ancestry(ancestry) = &mut self.tracker {
@@ -230,9 +278,20 @@ impl Host {
     /// Does [`hence_engine::Effect::Census`].
     pub(crate) fn census(&mut self, unit: UnitId, expected: &[u32], answers: &mut VecDeque<Event>) {
         let mut processes = Vec::new();
-        let members = if self.is_empty(unit) { Vec::new() } else { self.members(unit) };
+        let members = if self.is_empty(unit) { Ok(Vec::new()) } else { self.try_members(unit) };
+        let members = match members {
+            Ok(members) => members,
+            Err(error) => return self.put_off_census(unit, &error, answers),
+        };
         for pid in members.into_iter().filter(|p| !expected.contains(p)).take(MEMBERS) {
-            let Some(process) = process::describe(pid) else { continue };
+            let Some(process) = process::describe(pid) else {
+                if process::stat(pid).is_none() && !process::is_gone(pid) {
+                    // Whoever was told so far is told again then.
+                    let error = io::Error::from_raw_os_error(libc::EMFILE);
+                    return self.put_off_census(unit, &error, answers);
+                }
+                continue;
+            };
             let invocation = process::invocation(pid);
             let known = self.processes.get_mut(&pid).filter(|p| p.start_ticks == process.start_ticks);
             match known {
@@ -254,7 +313,7 @@ impl Host {
         {
             self.watch_populated(unit);
         }
-        answers.push_back(Event::Census { unit, processes, known: 0 });
+        answers.push_back(Event::Census { unit, processes, known: 0, unread: false });
     }
 
     /// A group has run empty: what was left of it and has no watch of its own is gone.
@@ -285,6 +344,8 @@ impl Host {
         if !keep_directories {
             self.remove_runtime_directories(unit);
         }
+        self.remove_credentials(unit);
+        self.drop_runtime(unit);
         self.unwatch_pid_file(unit);
         if let Some(name) = self.row(unit).map(|row| row.config.id().text().clone()) {
             self.live.streams.remove(&name);
@@ -307,11 +368,15 @@ impl Host {
                 self.pending.retain(|event| !of_unit(event));
             }
             UnitKind::Device => self.forget_device(unit),
+            UnitKind::Automount => self.automounts.close(&self.epoll, unit),
+            UnitKind::Service => drop(self.keeping.drop_named(&self.epoll, unit, None)),
             _ => {}
         }
         self.unwatch_pid_file(unit);
-        if let Some(folder) = self.live.own_tmp.remove(&unit) {
-            let _ = fs::remove_dir_all(folder);
+        self.drop_runtime(unit);
+        self.live.limited_slices.remove(&unit);
+        if let Tracker::Groups(groups) = &mut self.tracker {
+            groups.forget(name.as_str());
         }
         self.remove_group(unit, true);
         self.unwatch_populated(unit);
@@ -324,6 +389,7 @@ impl Host {
             ancestry.forget(unit);
         }
         self.rechecks.retain(|&known| known != unit);
+        self.again.forget(unit);
         while let Some(None) = self.rows.last() {
             self.rows.pop();
         }
@@ -355,21 +421,27 @@ impl Host {
         }
     }
 
-    fn remove_runtime_directories(&mut self, unit: UnitId) {
-        if let Some(folder) = self.live.own_tmp.remove(&unit) {
-            let _ = fs::remove_dir_all(folder);
-        }
+    /// Credentials are there only while the unit is.
+    fn remove_credentials(&self, unit: UnitId) {
         let Some(row) = self.row(unit) else { return };
-        let context = match &row.config.kind {
-            Kind::Service(s) => &s.context,
-            Kind::Socket(s) => &s.context,
-            _ => return,
-        };
+        let Some(context) = row.config.context() else { return };
+        if let Some(folder) = self.credentials(row.config.id().as_str(), context) {
+            crate::credentials::remove(&folder);
+        }
+    }
+
+    fn remove_runtime_directories(&mut self, unit: UnitId) {
+        let Some(row) = self.row(unit) else { return };
+        let Some(context) = row.config.context() else { return };
         let root = self.directory_root(DirectoryKind::Runtime);
         for directory in context.directories.iter().filter(|d| d.kind == DirectoryKind::Runtime) {
             // Nothing above or beside the root, whatever the name says.
             let outside = directory.name.split('/').any(|part| part.is_empty() || part == "..");
             if !outside {
+                if context.is_private(DirectoryKind::Runtime) {
+                    let _ = fs::remove_dir_all(root.join("private").join(&*directory.name));
+                    let _ = fs::remove_file(root.join(&*directory.name));
+                }
                 let _ = fs::remove_dir_all(root.join(&*directory.name));
             }
         }
@@ -482,9 +554,12 @@ impl Host {
         use inotify::WatchFlags as W;
         let flags = W::CLOSE_WRITE | W::MOVED_TO | W::CREATE | W::ATTRIB;
         let Some(folder) = folder else { return };
-        if let Ok(added) = inotify::add_watch(&self.inotify, folder, flags) {
-            self.watches.insert(added, Watch::PidFiles);
-            self.pid_files.insert(unit, (path, added));
+        match inotify::add_watch(&self.inotify, folder, flags) {
+            Ok(added) => {
+                self.watches.insert(added, Watch::PidFiles);
+                self.pid_files.insert(unit, (path, added));
+            }
+            Err(e) => self.pending.push_back(again::failed(unit, Operation::PidFile, &e.into(), &path)),
         }
     }
 
@@ -523,6 +598,9 @@ impl Host {
             return;
         }
         let stat = process::stat(pid);
+        if stat.is_none() && !process::is_gone(pid) {
+            return self.again.watch(unit, pid);
+        }
         let child = stat.is_some_and(|s| s.parent == std::process::id());
         let watched = stat.is_some_and(|s| {
             let tracked = Tracked { start_ticks: s.start_ticks, unit, pidfd: None, end: End::Exited };

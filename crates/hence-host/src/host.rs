@@ -1,7 +1,9 @@
 //! The host's state: units, processes, the event loop's descriptors; and which part does which effect.
 
 use crate::{
+    again::{self, Again},
     ancestry::Ancestry,
+    automounts::Automounts,
     calendar,
     cgroup::{Groups, SliceId},
     clock::{self, JumpWatch, Timer},
@@ -9,14 +11,16 @@ use crate::{
     devices::Devices,
     error::{HostError, HostStep},
     inputs::Inputs,
+    keeping::Keeping,
     live::Live,
     paths::Paths,
     sockets::Sockets,
     sys::{signal, spawn::Launcher},
     wait,
+    zone::ZoneWatch,
 };
 use hence_engine::{Effect, Event, UnitId};
-use hence_ledger::{FileIdentity, Stamp, Stream, Text, Tracking, record::Invocation};
+use hence_ledger::{FileIdentity, Operation, Stamp, Stream, Text, Tracking, record::Invocation};
 use hence_unit::{Config, UnitName, config::DirectoryKind};
 use rustix::{
     event::epoll,
@@ -80,6 +84,9 @@ pub struct HostOptions {
     pub user_instance: bool,
     /// Whether this process is hence's alone: signals, working directory, umask and limits are taken over.
     pub take_over: bool,
+    /// How many descriptors a process may open at first whose unit doesn't say; `None`: as many as this one
+    /// could.
+    pub soft_descriptors: Option<u64>,
 }
 
 impl Default for HostOptions {
@@ -97,6 +104,7 @@ impl Default for HostOptions {
             tracking: None,
             user_instance: false,
             take_over: true,
+            soft_descriptors: None,
         }
     }
 }
@@ -181,11 +189,16 @@ pub struct Host {
     pub(crate) executors: HashMap<u32, OwnedFd>,
     pub(crate) executor_errors: HashMap<u32, (hence_ledger::SpawnStep, i32)>,
     pub(crate) sockets: Sockets,
+    pub(crate) keeping: Keeping,
+    pub(crate) automounts: Automounts,
     pub(crate) paths: Paths,
     pub(crate) inputs: Inputs,
     pub(crate) live: Live,
+    pub(crate) again: Again,
     /// Once a device matters.
     pub(crate) devices: Option<Devices>,
+    /// Once a timer follows the time zone.
+    pub(crate) zone: Option<ZoneWatch>,
     /// Units whose group may have run empty.
     pub(crate) rechecks: Vec<UnitId>,
     /// Events that came up outside [`Host::wait`].
@@ -204,6 +217,8 @@ pub struct Host {
     /// The same of /proc/swaps.
     pub(crate) swaps: Option<OwnedFd>,
     pub(crate) null: OwnedFd,
+    /// Soft and hard limit on descriptors of processes whose unit sets none.
+    pub(crate) given_descriptors: Option<[u64; 2]>,
     pub(crate) timer: Timer,
     pub(crate) jumps: JumpWatch,
 }
@@ -222,8 +237,9 @@ impl Host {
             rustix::process::set_child_subreaper(Some(rustix::process::getpid()))
                 .map_err(|e| HostError::new(HostStep::Subreaper, "", e))?;
         }
+        let mut given_descriptors = None;
         if options.take_over {
-            raise_descriptor_limit();
+            given_descriptors = raise_descriptor_limit(options.soft_descriptors);
             rustix::process::umask(Mode::from_raw_mode(0o022));
             let _ = std::env::set_current_dir("/");
         }
@@ -252,6 +268,7 @@ impl Host {
             report,
             tracker,
             launcher: Launcher::new(),
+            given_descriptors,
             rows: Vec::new(),
             names: BTreeMap::new(),
             processes: BTreeMap::new(),
@@ -260,10 +277,14 @@ impl Host {
             executors: HashMap::new(),
             executor_errors: HashMap::new(),
             sockets: Sockets::default(),
+            keeping: Keeping::default(),
+            automounts: Automounts::default(),
             paths: Paths::default(),
             inputs: Inputs::default(),
             live: Live::default(),
+            again: Again::default(),
             devices: None,
+            zone: None,
             rechecks: Vec::new(),
             pending: VecDeque::new(),
             loop_state: wait::LoopState::default(),
@@ -281,6 +302,7 @@ impl Host {
             options,
         };
         host.watch_own_descriptors()?;
+        crate::reserve::keep();
         Ok(host)
     }
 
@@ -332,7 +354,6 @@ impl Host {
                 answers.push_back(Event::Loaded { config: Box::new(config), files });
             }
             Effect::Check(unit, config) => {
-                self.realize_slice(&config);
                 let outcome = conditions::check(&config, &self.conditions_state());
                 answers.push_back(Event::Checked { unit, outcome });
             }
@@ -344,15 +365,46 @@ impl Host {
                 let result = self.sockets.open(unit, &config);
                 answers.push_back(Event::SocketsOpened { unit, result });
             }
-            Effect::WatchSockets { unit, watch } => self.sockets.watch(&self.epoll, unit, watch),
+            Effect::WatchSockets { unit, watch } => {
+                if let Err((error, listen)) = self.sockets.watch(&self.epoll, unit, watch) {
+                    answers.push_back(again::failed(unit, Operation::Traffic, &error, &listen));
+                }
+            }
             Effect::CloseSockets { unit, remove } => self.sockets.close(&self.epoll, unit, remove),
             Effect::CloseConnection(connection) => drop(self.sockets.take(connection)),
+            Effect::WatchTimeZone if self.zone.is_none() => {
+                self.zone = ZoneWatch::new().ok().filter(|w| self.watch_descriptor(&w.fd, wait::Token::Zone));
+            }
+            Effect::WatchTimeZone => {}
+            Effect::OpenAutomount(unit, config) => {
+                let result = self.automounts.open(&self.epoll, unit, &config);
+                answers.push_back(Event::AutomountOpened { unit, result });
+            }
+            Effect::AnswerAutomount { unit, expired, errno } => {
+                self.automounts.answer(unit, expired, errno);
+            }
+            Effect::ExpireAutomount(unit) => self.automounts.expire(unit),
+            Effect::CloseAutomount(unit) => self.automounts.close(&self.epoll, unit),
+            Effect::KeepDescriptors { unit, pid, descriptors, name, poll, limit } => {
+                let numbers = self.keeping.keep(&self.epoll, unit, descriptors, &name, (poll, limit));
+                answers.push_back(Event::DescriptorsKept { unit, pid, name, numbers });
+            }
+            Effect::DropDescriptors { unit, name } => {
+                let only = name.as_ref().map(|(name, _)| &**name);
+                let numbers = self.keeping.drop_named(&self.epoll, unit, only);
+                let told = |(name, pid)| Event::DescriptorsDropped { unit, pid: Some(pid), name, numbers };
+                answers.extend(name.map(told));
+            }
             Effect::ReadPidFile { unit, path, wait } => {
                 let pid = self.find_pid_file(unit, path, wait);
                 answers.push_back(Event::PidFile { unit, pid });
             }
             Effect::GuessMainPid(unit) => {
                 let pid = self.guess_main_pid(unit);
+                if pid.is_none() && self.is_empty(unit) {
+                    // First, so that nobody takes the service for one that runs.
+                    answers.push_back(Event::Emptied(unit));
+                }
                 answers.push_back(Event::PidFile { unit, pid });
             }
             Effect::ReportEmpty(unit) => self.report_empty(unit, answers),
@@ -445,11 +497,15 @@ fn open_standard_streams() -> Result<(), HostError> {
     }
 }
 
-fn raise_descriptor_limit() {
+/// Raises our own limit, which clients and units need. The limit for others, where theirs is to be another.
+fn raise_descriptor_limit(soft: Option<u64>) -> Option<[u64; 2]> {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let now = getrlimit(Resource::Nofile);
     let wanted = Rlimit { current: now.maximum, maximum: now.maximum };
     let _ = setrlimit(Resource::Nofile, wanted);
+    let hard = now.maximum.unwrap_or(u64::MAX);
+    let soft = soft.or(now.current).unwrap_or(u64::MAX).min(hard);
+    (soft != hard).then_some([soft, hard])
 }
 
 fn tracking(wanted: Option<Tracking>, earlier: Option<&Path>, user: bool) -> (Tracker, TrackingReport) {

@@ -6,34 +6,48 @@
 //! service lookups and what needs another user.
 #![deny(unsafe_code)]
 
+mod again;
 mod ancestry;
+pub mod arrival;
+mod attributes;
+mod automounts;
 pub mod calendar;
 pub mod carry;
 mod cgroup;
 pub mod client;
 mod clock;
 mod conditions;
+mod credentials;
 mod devices;
 pub mod disk;
-mod environment;
+pub mod environment;
 mod error;
 mod executor;
 mod files;
+mod filter;
+mod folders;
 mod glob;
 mod ground;
 mod groups;
 mod host;
 mod inputs;
 pub mod journal;
+mod keep;
+mod keeping;
 pub mod limited;
+mod limits;
 mod live;
 pub mod machine;
+mod made_up;
 pub mod mountinfo;
 mod notify;
 mod paths;
 mod privileges;
 mod process;
 mod protection;
+mod refused;
+mod reserve;
+mod runtime;
 mod sockets;
 mod start;
 mod stdio;
@@ -45,6 +59,7 @@ mod terminal;
 mod unit_files;
 mod wait;
 pub mod watch;
+mod zone;
 
 pub use cgroup::{remove_empty_groups, subfolders, sweep};
 pub use clock::{boot_ticks, ticks};

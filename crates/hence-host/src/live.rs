@@ -7,8 +7,8 @@ use crate::{
     process,
 };
 use hence_engine::{Adopted, Event, UnitId};
-use hence_ledger::{Text, record::Invocation};
-use hence_unit::{Config, Kind, UnitKind, UnitName, config::ResourceConfig};
+use hence_ledger::{Operation, Text, record::Invocation};
+use hence_unit::{Config, Kind, UnitKind, UnitName, config::ResourceConfig, limits::MoreLimits};
 use rustix::fs::{AtFlags, Mode, OFlags, inotify, openat, statat};
 use std::{
     collections::{HashMap, VecDeque},
@@ -26,12 +26,14 @@ pub type SentStreams = [Option<Arc<OwnedFd>>; 3];
 pub(crate) struct Live {
     /// Streams that clients sent, by their unit's name, until it is down.
     pub streams: HashMap<Text, SentStreams>,
-    /// Folders that are /tmp and /var/tmp for one unit, until it is down.
-    pub own_tmp: HashMap<UnitId, PathBuf>,
+    /// What processes of units share, until they are down.
+    pub runtimes: crate::runtime::Runtimes,
     /// Units whose processes are about to be suspended (or to go on), and whose request that was.
     pub freezing: HashMap<UnitId, (bool, Option<u64>)>,
     /// The same of slices.
     pub slices: HashMap<UnitId, FreezingSlice>,
+    /// Slices with limits, as these were written last.
+    pub limited_slices: HashMap<UnitId, Arc<Config>>,
 }
 
 /// A slice whose processes are about to be suspended, or to go on.
@@ -171,7 +173,7 @@ impl Host {
         let row = self.rows[unit.0 as usize].as_mut().expect("enter() made the row");
         if let Tracker::Groups(groups) = &mut self.tracker {
             let plain = ResourceConfig::default();
-            let resources = resources(config).unwrap_or(&plain);
+            let resources = config.resources().unwrap_or(&plain);
             groups.attach(row.slice, config.id(), group, pid, resources)?;
             row.grouped = true;
         }
@@ -224,16 +226,41 @@ impl Host {
 
     /// Does [`hence_engine::Effect::Limits`].
     pub(crate) fn change_limits(&mut self, unit: UnitId, config: &Arc<Config>) {
-        let Some(resources) = resources(config) else { return };
-        if let (Kind::Slice(_), Tracker::Groups(groups)) = (&config.kind, &mut self.tracker) {
-            // Where it can't be made, the start of a unit in it says so.
-            let _ = groups.realize_slice(config, resources, true);
-            return;
+        let Some(resources) = config.resources() else { return };
+        if matches!(config.kind, Kind::Slice(_)) {
+            return self.realize_slice(unit, config);
         }
         let Some(row) = self.rows.get_mut(unit.0 as usize).and_then(Option::as_mut) else { return };
-        row.config = Arc::clone(config);
-        if let (true, Tracker::Groups(groups)) = (row.grouped, &mut self.tracker) {
-            groups.change(row.slice, config.id(), resources);
+        let before = std::mem::replace(&mut row.config, Arc::clone(config));
+        if let (true, Tracker::Groups(groups), Some(before)) =
+            (row.grouped, &mut self.tracker, before.resources())
+        {
+            groups.change(row.slice, config.id(), resources, before);
+        }
+        self.tell_lacking(unit, config.id());
+    }
+
+    /// The machine starts or stops, or does so no longer: what Startup...= says holds, or doesn't.
+    pub fn set_starting(&mut self, starting: bool) {
+        let Tracker::Groups(groups) = &mut self.tracker else { return };
+        if std::mem::replace(&mut groups.starting, starting) == starting {
+            return;
+        }
+        let has = |config: &Config| {
+            let more = config.resources().and_then(|resources| resources.more.as_deref());
+            more.is_some_and(MoreLimits::has_startup)
+        };
+        let slices = self.live.limited_slices.iter().filter(|(_, config)| has(config));
+        let slices: Vec<(UnitId, Arc<Config>)> = slices.map(|(unit, c)| (*unit, Arc::clone(c))).collect();
+        for (unit, config) in slices {
+            self.realize_slice(unit, &config);
+        }
+        let rows = self.rows.iter().enumerate().filter_map(|(at, row)| Some((at, row.as_ref()?)));
+        let rows = rows.filter(|(_, row)| row.grouped && has(&row.config));
+        let rows: Vec<(UnitId, Arc<Config>)> =
+            rows.map(|(at, row)| (UnitId(at as u32), Arc::clone(&row.config))).collect();
+        for (unit, config) in rows {
+            self.change_limits(unit, &config);
         }
     }
 
@@ -308,10 +335,24 @@ impl Host {
         let wanted = service.context.directories.iter().filter(|d| kinds >> d.kind as u8 & 1 == 1);
         // Nothing above or beside the root, whatever the name says.
         let inside = wanted.filter(|d| !d.name.split('/').any(|part| part.is_empty() || part == ".."));
-        let paths: Vec<PathBuf> = inside.map(|d| self.directory_root(d.kind).join(&*d.name)).collect();
+        let context = &service.context;
+        let mut paths: Vec<PathBuf> = Vec::new();
+        for directory in inside {
+            let root = self.directory_root(directory.kind);
+            paths.push(root.join(&*directory.name));
+            if context.is_private(directory.kind) {
+                paths.push(root.join("private").join(&*directory.name));
+            }
+        }
         let mut command = std::process::Command::new(&self.options.executor);
         command.args(["executor", "remove"]).args(paths).stdin(std::process::Stdio::null());
-        let cleaner = command.spawn().ok().map(|child| child.id());
+        let cleaner = match command.spawn() {
+            Ok(child) => Some(child.id()),
+            Err(e) => {
+                answers.push_back(crate::again::failed(unit, Operation::Clean, &e, ""));
+                None
+            }
+        };
         if let Some(pid) = cleaner {
             let start_ticks = process::stat(pid).map_or(0, |s| s.start_ticks);
             let tracked = Tracked { start_ticks, unit, pidfd: None, end: End::Exited };
@@ -324,14 +365,4 @@ impl Host {
 fn said(errno: i32) -> Text {
     let text = std::io::Error::from_raw_os_error(errno).to_string();
     text.split(" (os error").next().unwrap_or(&text).into()
-}
-
-fn resources(config: &Config) -> Option<&ResourceConfig> {
-    match &config.kind {
-        Kind::Service(service) => Some(&service.resources),
-        Kind::Socket(socket) => Some(&socket.resources),
-        Kind::Slice(resources) => Some(resources),
-        Kind::Scope(scope) => Some(&scope.resources),
-        _ => None,
-    }
 }

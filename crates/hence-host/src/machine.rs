@@ -53,12 +53,17 @@ pub fn set_up() -> (Place, Vec<String>) {
     mounts::mount_missing(&mut notes);
     let place = Place::find();
     device_links();
+    if place.is_machine() {
+        load_modules();
+    }
     if let Some(container) = &place.container {
         // Units look for it here: ConditionVirtualization= and others; systemd's container interface.
         note_container(container);
     }
-    if place.is_machine() {
+    if place.is_machine() || has_own_name() {
         host_name(&mut notes);
+    }
+    if place.is_machine() {
         if let Err(e) = crate::sys::machine::loopback_up() {
             notes.push(format!("the loopback interface can't be taken up: {e}"));
         }
@@ -103,6 +108,27 @@ fn device_links() {
         // It is there already, or /dev is not ours.
         let _ = std::os::unix::fs::symlink(target, link);
     }
+}
+
+/// Asks for what process 1 itself uses and kernels often have as modules; systemd has them loaded before its
+/// units too. Without modprobe(8), or without the module, what needs it says so later.
+fn load_modules() {
+    let missing = [("/dev/autofs", "autofs4"), ("/proc/net/if_inet6", "ipv6"), ("/proc/net/unix", "unix")];
+    let missing = missing.iter().filter(|(sign, _)| !Path::new(sign).exists()).map(|(_, module)| *module);
+    let modules: Vec<&str> = missing.collect();
+    if !modules.is_empty() {
+        let null = std::process::Stdio::null;
+        let mut modprobe = std::process::Command::new("/sbin/modprobe");
+        modprobe.args(["-abq", "--"]).args(modules).stdin(null()).stdout(null()).stderr(null());
+        let _ = modprobe.status();
+    }
+}
+
+/// Whether a container has a host name that is not the machine's.
+fn has_own_name() -> bool {
+    // As that of the first pid namespace.
+    const FIRST: &str = "uts:[4026531838]";
+    fs::read_link("/proc/self/ns/uts").is_ok_and(|own| own.to_str() != Some(FIRST))
 }
 
 fn host_name(notes: &mut Vec<String>) {

@@ -47,6 +47,11 @@ impl Mounted {
         VIRTUAL.contains(&&*self.kind)
     }
 
+    /// Whether it is an automount point: something is to be mounted there, and isn't by that.
+    pub fn is_automount(&self) -> bool {
+        self.kind == "autofs"
+    }
+
     /// Whether it is mounted read-only.
     pub fn read_only(&self) -> bool {
         self.options.split(',').next() == Some("ro")
@@ -55,7 +60,15 @@ impl Mounted {
 
 /// Mounts in the order in which they were made; of several at one place the last hides the others.
 pub fn read() -> Vec<Mounted> {
-    parse(&std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default())
+    try_read().unwrap_or_default()
+}
+
+/// The same.
+///
+/// # Errors
+/// Where the kernel doesn't tell: nothing says then that nothing is mounted.
+pub fn try_read() -> std::io::Result<Vec<Mounted>> {
+    Ok(parse(&crate::reserve::with(|| std::fs::read_to_string("/proc/self/mountinfo"))?))
 }
 
 /// Most mounts that become units.
@@ -87,13 +100,16 @@ pub fn is_api(at: &str) -> bool {
 }
 
 /// The names of the units of what is mounted.
-pub fn units() -> Vec<UnitName> {
-    let mounted = read();
-    let shown = mounted.iter().filter(|m| !is_api(&m.at)).take(UNITS);
+///
+/// # Errors
+/// As [`try_read`].
+pub fn units() -> std::io::Result<Vec<UnitName>> {
+    let mounted = try_read()?;
+    let shown = mounted.iter().filter(|m| !is_api(&m.at) && !m.is_automount()).take(UNITS);
     let mut names: Vec<UnitName> = shown.filter_map(|m| mount::unit_of(&m.at)).collect();
     names.sort_unstable();
     names.dedup();
-    names
+    Ok(names)
 }
 
 /// Reads the lines; those that are none are passed over.

@@ -1,9 +1,9 @@
 //! sd_notify(3): parsing of messages. Whose message it is and what follows from it is decided elsewhere.
 //!
 //! Messages come from anyone: length and number of lines are bounded, and what isn't known is dropped.
-//! Descriptors that are sent are closed: that completes BARRIER=1; there is no descriptor store.
 
-use hence_engine::Notification;
+use hence_engine::{DescriptorsId, Keeping, Notification};
+use hence_ledger::Text;
 
 /// Longest message, in bytes. A longer one is dropped.
 pub const MESSAGE_BYTES: usize = 8 * 1024;
@@ -12,9 +12,13 @@ const LINES: usize = 64;
 /// Longest STATUS=, in bytes.
 const STATUS_BYTES: usize = 1024;
 
-/// Parses a message.
+/// Longest FDNAME=, in bytes; sd_pid_notify_with_fds(3).
+const NAME_BYTES: usize = 255;
+
+/// Parses a message. Which descriptors came with it is for the caller to fill in.
 pub fn parse(message: &[u8]) -> Notification {
     let mut parsed = Notification::default();
+    let (mut store, mut remove, mut fd_name, mut poll) = (false, false, None, true);
     for line in message.split(|&b| b == b'\n').take(LINES) {
         let Some(equals) = line.iter().position(|&b| b == b'=') else { continue };
         let (name, value) = (&line[..equals], &line[equals + 1..]);
@@ -24,6 +28,7 @@ pub fn parse(message: &[u8]) -> Notification {
             (b"STOPPING", b"1") => parsed.stopping = true,
             (b"WATCHDOG", b"1") => parsed.watchdog = true,
             (b"WATCHDOG", b"trigger") => parsed.watchdog_trigger = true,
+            (b"MONOTONIC_USEC", value) => parsed.monotonic_us = number(value).or(parsed.monotonic_us),
             (b"STATUS", value) => parsed.status = Some(clean(value).into()),
             (b"ERRNO", value) => parsed.errno = number(value).or(parsed.errno),
             (b"MAINPID", value) => parsed.main_pid = number(value).filter(|&p| p > 1).or(parsed.main_pid),
@@ -31,10 +36,25 @@ pub fn parse(message: &[u8]) -> Notification {
             (b"EXTEND_TIMEOUT_USEC", value) => {
                 parsed.extend_timeout_us = number(value).or(parsed.extend_timeout_us);
             }
+            (b"FDSTORE", b"1") => store = true,
+            (b"FDSTOREREMOVE", b"1") => remove = true,
+            (b"FDNAME", value) => fd_name = fd_name.or(Some(value)),
+            (b"FDPOLL", b"0") => poll = false,
             _ => {}
         }
     }
+    parsed.keeping = match fd_name.and_then(descriptor_name) {
+        Some(name) if remove => Some(Keeping::Drop(name)),
+        _ if remove || !store => None,
+        name => Some(Keeping::Keep { descriptors: DescriptorsId(0), name, poll }),
+    };
     parsed
+}
+
+/// FDNAME=, where it can be one of LISTEN_FDNAMES=.
+fn descriptor_name(value: &[u8]) -> Option<Text> {
+    let valid = value.len() <= NAME_BYTES && value.iter().all(|&b| matches!(b, b' '..=b'~') && b != b':');
+    std::str::from_utf8(value).ok().filter(|_| valid).map(Text::from)
 }
 
 fn number<T: std::str::FromStr>(value: &[u8]) -> Option<T> {
@@ -71,6 +91,24 @@ mod tests {
     }
 
     #[test]
+    fn what_is_to_be_kept() {
+        let keep = |name: Option<&str>, poll| {
+            Some(Keeping::Keep { descriptors: DescriptorsId(0), name: name.map(Text::from), poll })
+        };
+        let of = |message: &[u8]| parse(message).keeping;
+        assert_eq!(of(b"FDSTORE=1"), keep(None, true));
+        assert_eq!(of(b"FDNAME=a b\nFDSTORE=1\nFDPOLL=0\nFDNAME=c"), keep(Some("a b"), false));
+        assert_eq!(of(b"FDSTORE=1\nFDNAME="), keep(Some(""), true));
+        for bad in [&b"a:b"[..], b"a\tb", "\u{e9}".as_bytes(), &[b'x'; 256]] {
+            assert_eq!(of(&[b"FDSTORE=1\nFDNAME=", bad].concat()), keep(None, true));
+            assert_eq!(of(&[b"FDSTOREREMOVE=1\nFDNAME=", bad].concat()), None);
+        }
+        assert_eq!(of(b"FDSTORE=1\nFDSTOREREMOVE=1\nFDNAME=x"), Some(Keeping::Drop("x".into())));
+        assert_eq!(of(b"FDSTOREREMOVE=1\nFDSTORE=1"), None);
+        assert_eq!(of(b"FDSTORE=0\nFDNAME=x"), None);
+    }
+
+    #[test]
     fn lines_are_bounded() {
         let mut long = b"A=1\n".repeat(LINES);
         long.extend_from_slice(b"READY=1");
@@ -86,7 +124,10 @@ mod tests {
 
     #[test]
     fn any_bytes_are_survived() {
-        let words: [&[u8]; 14] = [
+        let words: [&[u8]; 17] = [
+            b"FDSTORE=1",
+            b"FDSTOREREMOVE=1",
+            b"FDNAME=",
             b"READY=",
             b"1",
             b"\n",

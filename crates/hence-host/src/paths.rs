@@ -8,8 +8,12 @@ mod carry;
 
 use crate::glob;
 use hence_engine::{Event, UnitId};
+use hence_ledger::Operation;
 use hence_unit::{Config, Kind};
-use rustix::fs::inotify::{self, ReadFlags, WatchFlags};
+use rustix::{
+    fs::inotify::{self, ReadFlags, WatchFlags},
+    io::Errno,
+};
 use std::{
     collections::{HashMap, VecDeque},
     fs,
@@ -77,7 +81,9 @@ impl Paths {
                 let _ = fs::DirBuilder::new().recursive(true).mode(paths.directory_mode).create(&**path);
             }
             let mut watched = Watched { unit, check, path: path.clone(), watches: Vec::new() };
-            self.add_watches(inotify, &mut watched);
+            if let Err(error) = self.add_watches(inotify, &mut watched) {
+                events.push_back(crate::again::failed(unit, Operation::Paths, &error.into(), path));
+            }
             if holds(check, path) {
                 events.push_back(Event::PathChanged { unit, path: (&**path).into() });
             }
@@ -96,7 +102,9 @@ impl Paths {
         }
     }
 
-    fn add_watches(&mut self, inotify: &OwnedFd, watched: &mut Watched) {
+    /// Watches the path, or the nearest folder above it that is there. What may not be looked at is as if it
+    /// weren't there.
+    fn add_watches(&mut self, inotify: &OwnedFd, watched: &mut Watched) -> Result<(), Errno> {
         let fixed: PathBuf =
             Path::new(&*watched.path).components().take_while(|c| !pattern(c.as_os_str())).collect();
         for (depth, folder) in fixed.ancestors().enumerate() {
@@ -110,14 +118,19 @@ impl Paths {
                 }
             };
             // Several units may watch one folder: their events add up.
-            if let Ok(watch) = inotify::add_watch(inotify, folder, wanted | WatchFlags::MASK_ADD) {
-                watched.watches.push(watch);
-                *self.users.entry(watch).or_insert(0) += 1;
-                if depth > 0 {
-                    break;
+            match inotify::add_watch(inotify, folder, wanted | WatchFlags::MASK_ADD) {
+                Ok(watch) => {
+                    watched.watches.push(watch);
+                    *self.users.entry(watch).or_insert(0) += 1;
+                    if depth > 0 {
+                        break;
+                    }
                 }
+                Err(e @ (Errno::NOSPC | Errno::NOMEM | Errno::INTR)) => return Err(e),
+                Err(_) => {}
             }
         }
+        Ok(())
     }
 
     /// Something happened at a watch of ours.
@@ -127,7 +140,10 @@ impl Paths {
         for watched in all.iter_mut().filter(|w| watch < 0 || w.watches.contains(&watch)) {
             let was_there = watched.watches.first() == Some(&watch) && watched.watches.len() > 1;
             let before = std::mem::take(&mut watched.watches);
-            self.add_watches(inotify, watched);
+            if let Err(error) = self.add_watches(inotify, watched) {
+                let (unit, path) = (watched.unit, &watched.path);
+                events.push_back(crate::again::failed(unit, Operation::Paths, &error.into(), path));
+            }
             self.drop_watches(inotify, &before);
             let changes = matches!(watched.check, "PathChanged" | "PathModified");
             let appeared = !before.is_empty() && !was_there && Path::new(&*watched.path).exists();

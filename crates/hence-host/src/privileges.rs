@@ -8,6 +8,12 @@ fn each(set: u64) -> impl Iterator<Item = CapabilitySet> {
     (0..63).map(|n| 1 << n).filter(move |bit| set & bit != 0).map(CapabilitySet::from_bits_retain)
 }
 
+/// Whether this process may make namespaces and mounts.
+pub(crate) fn may_administer() -> bool {
+    let own = thread::capabilities(None);
+    own.is_ok_and(|sets| sets.effective.contains(CapabilitySet::SYS_ADMIN))
+}
+
 /// Lets this process run on these processors only.
 pub(crate) fn bind_to(processors: &[u16]) -> io::Result<()> {
     let mut set = CpuSet::new();
@@ -45,4 +51,18 @@ pub(crate) fn settle(bounding: u64, ambient: u64, ordinary: bool) -> io::Result<
         thread::configure_capability_in_ambient_set(capability, true)?;
     }
     Ok(())
+}
+
+/// Sets the secure bits, with the right to that for as long as it takes.
+pub(crate) fn set_secure_bits(bits: u8) -> io::Result<()> {
+    let mut sets = thread::capabilities(None)?;
+    sets.effective |= CapabilitySet::SETPCAP & sets.permitted;
+    // Without the right the next call says so.
+    let _ = thread::set_capabilities(None, sets);
+    crate::sys::attributes::set_secure_bits(bits)
+}
+
+/// Whether this process may install filters of system calls as it is.
+pub(crate) fn may_filter() -> bool {
+    thread::capabilities(None).is_ok_and(|sets| sets.effective.contains(CapabilitySet::SYS_ADMIN))
 }

@@ -3,7 +3,7 @@
 use hence_ledger::{LeftOver, Text, record::Invocation};
 use std::{
     fs::{self, File},
-    io::Read,
+    io::{self, Read},
     path::Path,
     time::{Duration, Instant},
 };
@@ -36,10 +36,21 @@ pub struct Stat {
     pub start_ticks: u64,
 }
 
+/// Whether there is no such process, not even one that waits to be reaped. Asked of the kernel without a
+/// descriptor: that [`stat`] reads nothing may have other reasons.
+pub fn is_gone(pid: u32) -> bool {
+    crate::sys::signal::send(pid, 0).is_err_and(|e| e.raw_os_error() == Some(libc::ESRCH))
+}
+
 /// Reads /proc/PID/stat.
 pub fn stat(pid: u32) -> Option<Stat> {
-    let mut buffer = [0u8; 1024];
-    let length = File::open(format!("/proc/{pid}/stat")).ok()?.read(&mut buffer).ok()?;
+    let path = format!("/proc/{pid}/stat");
+    let read = || {
+        let mut buffer = [0u8; 1024];
+        let length = File::open(&path)?.read(&mut buffer)?;
+        Ok((buffer, length))
+    };
+    let (buffer, length) = crate::reserve::with(read).ok()?;
     parse_stat(pid, &buffer[..length])
 }
 
@@ -120,7 +131,8 @@ pub fn invocation_mark(pid: u32) -> InvocationMark {
     let begun = Instant::now();
     loop {
         let mut bytes = Vec::new();
-        let Ok(file) = File::open(format!("/proc/{pid}/environ")) else { return InvocationMark::None };
+        let open = || File::open(format!("/proc/{pid}/environ"));
+        let Ok(file) = crate::reserve::with(open) else { return InvocationMark::None };
         if file.take(ENVIRONMENT_BYTES).read_to_end(&mut bytes).is_err() {
             return InvocationMark::None;
         }
@@ -181,17 +193,27 @@ pub fn describe(pid: u32) -> Option<LeftOver> {
     Some(LeftOver { pid, start_ticks: stat.start_ticks, command: command(pid), bytes: own_bytes(pid) })
 }
 
-/// The same for many processes: to sum up the pages of each costs the kernel more than all else.
-pub fn glance(pid: u32) -> Option<LeftOver> {
-    let stat = stat(pid).filter(|s| !s.zombie)?;
-    let bytes = resident_bytes(pid);
-    Some(LeftOver { pid, start_ticks: stat.start_ticks, command: command(pid), bytes })
+/// The same of a process that was looked up among many: to sum up the pages of each costs the kernel more
+/// than all else. `None`: it has ended.
+pub fn glance(stat: &Stat) -> Option<LeftOver> {
+    let &Stat { pid, start_ticks, zombie, .. } = stat;
+    (!zombie).then(|| LeftOver { pid, start_ticks, command: command(pid), bytes: resident_bytes(pid) })
 }
 
 /// Every process id below /proc, at most `limit`.
 pub fn all(limit: usize) -> Vec<u32> {
-    let Ok(entries) = fs::read_dir("/proc") else { return Vec::new() };
-    entries.filter_map(|e| e.ok()?.file_name().to_str()?.parse().ok()).take(limit).collect()
+    try_all(limit).unwrap_or_default()
+}
+
+/// The same.
+///
+/// # Errors
+/// Where /proc can't be read.
+pub fn try_all(limit: usize) -> io::Result<Vec<u32>> {
+    crate::reserve::with(|| {
+        let entries = fs::read_dir("/proc")?;
+        Ok(entries.filter_map(|e| e.ok()?.file_name().to_str()?.parse().ok()).take(limit).collect())
+    })
 }
 
 /// Every process id of this pid namespace.

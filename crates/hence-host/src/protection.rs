@@ -1,162 +1,331 @@
-//! The view that a unit's processes have of the file system: a mount namespace in which folders are
-//! read-only, hidden or its own. `of_unit` says what is to be done, `apply` does it in the executor.
+//! The view that a unit's processes have of the machine. `of_unit` says what is to be done, from what the
+//! unit's files say; `enter` does it in the executor, which then has namespaces of its own.
+//!
+//! What has to become of which path is `paths`'s, mounting is `mounts`'s, the other namespaces are
+//! `namespaces`'s. Nothing here decides whether a unit needs any of it: that is `start`'s.
 
-use crate::{mountinfo, sys::namespace};
-use hence_unit::config::Protection;
-use rustix::mount::{
-    MountFlags, MountPropagationFlags, mount, mount_bind, mount_bind_recursive, mount_change,
-};
+mod devices;
+mod mounts;
+mod namespaces;
+mod paths;
+
+pub(crate) use namespaces::Shared;
+pub(crate) use paths::{Given, of_unit};
+
+use crate::sys::spawn::status;
+use hence_ledger::SpawnStep;
 use std::{
     fs, io,
     os::unix::fs::{DirBuilderExt, PermissionsExt},
     path::{Path, PathBuf},
 };
 
-const READ_ONLY: char = 'r';
-const WRITABLE: char = 'w';
-const HIDDEN: char = 'h';
-const EMPTY: char = 'e';
-const OWN_TMP: char = 't';
+/// What is to become of a path. Of several for one path the first in this order counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum What {
+    /// Out of reach.
+    Hidden,
+    /// The source, as it is on the machine.
+    Bind,
+    /// A /tmp of its own.
+    OwnTmp,
+    /// A /dev with pseudo devices only.
+    Devices,
+    /// The machine's /dev, where there is none.
+    HostDevices,
+    /// Nothing, and nothing can be put there.
+    Empty,
+    /// /sys
+    Kernel,
+    /// /proc
+    Processes,
+    /// Nothing may be written.
+    ReadOnly,
+    /// As it is, also below what is read-only.
+    Writable,
+    /// Nothing may be executed.
+    NoExec,
+    /// What is there may be executed, also below what may not.
+    Exec,
+    /// An empty file system.
+    Temporary,
+    /// The same that anybody may write to.
+    Scratch,
+    /// A /run, where there is none.
+    Run,
+    /// The message queues of the IPC namespace.
+    Queues,
+    /// As `Writable`, where nothing else is said.
+    Open,
+}
 
-/// Nodes without any permission that hide others: the same that systemd has.
-const INACCESSIBLE: &str = "/run/systemd/inaccessible";
+impl What {
+    const ALL: [What; 17] = [
+        What::Hidden,
+        What::Bind,
+        What::OwnTmp,
+        What::Devices,
+        What::HostDevices,
+        What::Empty,
+        What::Kernel,
+        What::Processes,
+        What::ReadOnly,
+        What::Writable,
+        What::NoExec,
+        What::Exec,
+        What::Temporary,
+        What::Scratch,
+        What::Run,
+        What::Queues,
+        What::Open,
+    ];
+}
 
-/// The steps for a unit: what is to become of a path, and the path with its marks `-` and `+`.
-pub(crate) fn of_unit(protection: &Protection, own_tmp: Option<&Path>, folders: &[String]) -> Vec<String> {
-    let mut steps = Vec::new();
-    let mut add = |what: char, paths: &[&str]| steps.extend(paths.iter().map(|path| format!("{what}{path}")));
-    if let Some(folder) = own_tmp {
-        add(OWN_TMP, &[&folder.display().to_string()]);
-        add(WRITABLE, &["-/tmp", "-/var/tmp"]);
+/// A path, and what is to become of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Entry {
+    pub what: What,
+    pub path: String,
+    /// What a bind shows there, on the machine.
+    pub source: String,
+    /// Mount options.
+    pub options: String,
+    /// It may be missing: then nothing is done.
+    pub optional: bool,
+    /// The path is one below RootDirectory=, else one of the machine.
+    pub rooted: bool,
+    pub read_only: bool,
+    pub recursive: bool,
+    /// Nothing there gives another user's rights.
+    pub no_suid: bool,
+}
+
+impl Entry {
+    fn encode(&self) -> String {
+        let flags = [self.optional, self.rooted, self.read_only, self.recursive, self.no_suid];
+        let flags: String = flags.into_iter().map(|f| if f { '1' } else { '0' }).collect();
+        format!("{}\0{flags}\0{}\0{}\0{}", self.what as u8, self.path, self.source, self.options)
     }
-    match protection.system {
-        0 => {}
-        1 => add(READ_ONLY, &["-+/usr", "-+/boot", "-+/efi"]),
-        2 => add(READ_ONLY, &["-+/usr", "-+/boot", "-+/efi", "-+/etc"]),
-        _ => {
-            add(READ_ONLY, &["+/"]);
-            add(WRITABLE, &["-+/proc", "-+/sys", "-+/dev", "-+/home", "-+/root", "-+/run/user"]);
+
+    fn decode(text: &str) -> Option<Entry> {
+        let parts: Vec<&str> = text.split('\0').collect();
+        let [what, flags, path, source, options] = parts[..] else { return None };
+        let flags: Vec<bool> = flags.chars().map(|c| c == '1').collect();
+        let [optional, rooted, read_only, recursive, no_suid] = flags[..] else { return None };
+        let what = *What::ALL.get(what.parse::<usize>().ok()?)?;
+        let [path, source, options] = [path, source, options].map(str::to_owned);
+        Some(Entry { what, path, source, options, optional, rooted, read_only, recursive, no_suid })
+    }
+}
+
+/// A namespace.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Own {
+    /// That of everybody.
+    #[default]
+    No,
+    /// One of the unit's.
+    Private,
+    /// The one of this path.
+    At(String),
+}
+
+/// What is to be done for a process.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Order {
+    /// It has mounts of its own.
+    pub mounts: bool,
+    /// What becomes of them.
+    pub entries: Vec<Entry>,
+    /// Without them the unit would run in another world than asked for: then it doesn't run.
+    pub essential: bool,
+    /// Nothing mounted gives another user's rights.
+    pub no_suid: bool,
+    /// An index into the words of MountFlags=.
+    pub propagation: u8,
+    pub network: Own,
+    pub ipc: Own,
+    pub users: bool,
+    pub host_name: bool,
+    /// What is refused is done without.
+    pub best_effort: bool,
+}
+
+impl Order {
+    /// As texts.
+    pub fn encode(&self) -> Vec<String> {
+        let flags = [self.mounts, self.essential, self.no_suid, self.users, self.host_name, self.best_effort];
+        let flags: String = flags.into_iter().map(|f| if f { '1' } else { '0' }).collect();
+        let own = |own: &Own| match own {
+            Own::No => "n".to_owned(),
+            Own::Private => "p".to_owned(),
+            Own::At(path) => format!("@{path}"),
+        };
+        let first = format!("{flags}\0{}\0{}\0{}", self.propagation, own(&self.network), own(&self.ipc));
+        std::iter::once(first).chain(self.entries.iter().map(Entry::encode)).collect()
+    }
+
+    /// The same back; `None` where it is none. Nothing: nothing is to be done.
+    pub fn decode(texts: &[String]) -> Option<Order> {
+        let Some((first, entries)) = texts.split_first() else { return Some(Order::default()) };
+        let parts: Vec<&str> = first.split('\0').collect();
+        let [flags, propagation, network, ipc] = parts[..] else { return None };
+        let flags: Vec<bool> = flags.chars().map(|c| c == '1').collect();
+        let [mounts, essential, no_suid, users, host_name, best_effort] = flags[..] else { return None };
+        let own = |text: &str| match text {
+            "n" => Some(Own::No),
+            "p" => Some(Own::Private),
+            path => path.strip_prefix('@').map(|path| Own::At(path.to_owned())),
+        };
+        Some(Order {
+            mounts,
+            entries: entries.iter().map(|text| Entry::decode(text)).collect::<Option<_>>()?,
+            essential,
+            no_suid,
+            propagation: propagation.parse().ok()?,
+            network: own(network)?,
+            ipc: own(ipc)?,
+            users,
+            host_name,
+            best_effort,
+        })
+    }
+}
+
+/// What failed: the step, systemd's exit status, on what, why.
+pub(crate) type Failure = (SpawnStep, i32, String, io::Error);
+
+/// What can be refused, as people write it.
+pub(crate) const REFUSABLE: [&str; 8] = [
+    "a mount namespace",
+    "PrivateNetwork=",
+    "PrivateIPC=",
+    "ProtectHostname=",
+    "PrivateUsers=",
+    "RestrictAddressFamilies=",
+    "a filter of system calls",
+    "LoadCredential= or SetCredential=",
+];
+
+/// Of [`REFUSABLE`], what filters and credentials do.
+pub(crate) const FAMILIES: u8 = 5;
+pub(crate) const CALLS: u8 = 6;
+pub(crate) const CREDENTIALS: u8 = 7;
+
+/// The capability that some of [`REFUSABLE`] needs.
+pub(crate) fn needs(what: u8) -> &'static str {
+    match what {
+        CREDENTIALS => "CAP_DAC_OVERRIDE",
+        _ => "CAP_SYS_ADMIN",
+    }
+}
+
+/// What the kernel refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Refused {
+    /// An index into [`REFUSABLE`].
+    pub what: u8,
+    pub errno: i32,
+    /// Whether the unit starts without it.
+    pub without: bool,
+}
+
+/// Whether the kernel says that the right to it, or the thing itself, is missing here.
+fn is_refused(e: &io::Error) -> bool {
+    let errno = e.raw_os_error().unwrap_or(0);
+    [libc::EPERM, libc::EACCES, libc::ENOSYS, libc::EOPNOTSUPP].contains(&errno)
+}
+
+/// Whose processes these will be.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Identity {
+    pub uid: u32,
+    pub gid: u32,
+    /// The executor may do what root may.
+    pub privileged: bool,
+}
+
+/// What was done without so far, and where that is told.
+pub(crate) struct Without<'t> {
+    pub best_effort: bool,
+    pub tell: &'t mut dyn FnMut(Refused),
+}
+
+impl Without<'_> {
+    /// Goes on where it was refused and that is allowed: by systemd, or by the unit. It is told in any case.
+    pub fn allow(&mut self, what: u8, silently: bool, result: io::Result<()>) -> io::Result<bool> {
+        match result {
+            Ok(()) => Ok(true),
+            Err(e) if is_refused(&e) => {
+                let without = silently || self.best_effort;
+                (self.tell)(Refused { what, errno: e.raw_os_error().unwrap_or(0), without });
+                if without { Ok(false) } else { Err(e) }
+            }
+            Err(e) => Err(e),
         }
     }
-    let homes = &["-+/home", "-+/root", "-+/run/user"];
-    match protection.home {
-        0 => {}
-        1 => add(HIDDEN, homes),
-        2 => add(READ_ONLY, homes),
-        _ => add(EMPTY, homes),
-    }
-    for folder in folders {
-        add(WRITABLE, &[&format!("-{folder}")]);
-    }
-    for (what, paths) in [
-        (WRITABLE, &protection.read_write_paths),
-        (READ_ONLY, &protection.read_only_paths),
-        (HIDDEN, &protection.inaccessible_paths),
-    ] {
-        paths.iter().for_each(|path| add(what, &[path]));
-    }
-    steps
 }
 
-/// Makes the folders that become /tmp and /var/tmp of one unit. Their name can't be foreseen.
-pub(crate) fn make_own_tmp(name: &str) -> io::Result<PathBuf> {
-    let folder = Path::new("/tmp").join(name);
-    // Fails where somebody has it already.
-    fs::DirBuilder::new().mode(0o700).create(&folder)?;
-    for part in ["tmp", "var-tmp"] {
-        fs::create_dir(folder.join(part))?;
-        fs::set_permissions(folder.join(part), fs::Permissions::from_mode(0o1777))?;
-    }
-    Ok(folder)
-}
-
-/// Gives this process its own view. Without the right to that, it says so and goes on, as systemd does in
-/// containers.
+/// Gives this process what is ordered, but for a user namespace, which comes when its groups are set.
+/// Whether it is in the root that was asked for then.
 ///
 /// # Errors
-/// On what, and why.
-pub(crate) fn apply(steps: &[String], root: Option<&str>) -> Result<(), (String, io::Error)> {
-    let whole = |e: io::Error| ("mount namespace".to_owned(), e);
-    match namespace::unshare_mounts() {
-        Err(e) if e.kind() == io::ErrorKind::PermissionDenied => {
-            eprintln!("hence-executor: mount namespace: {e}: paths are protected by nothing");
-            return Ok(());
-        }
-        result => result.map_err(whole)?,
+/// The first thing that can't be done.
+pub(crate) fn enter(
+    order: &Order,
+    root: Option<&str>,
+    identity: Identity,
+    shared: &Shared,
+    tell: &mut dyn FnMut(Refused),
+) -> Result<bool, Failure> {
+    let mut without = Without { best_effort: order.best_effort, tell };
+    if order.users && !identity.privileged {
+        users(identity, &mut without)?;
     }
-    let slave = MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC;
-    mount_change("/", slave).map_err(|e| whole(e.into()))?;
-    let mut found: Vec<(String, char)> = Vec::new();
-    for step in steps {
-        let what = step.chars().next().unwrap_or(WRITABLE);
-        let marked = &step[what.len_utf8()..];
-        if what == OWN_TMP {
-            own_tmp(marked).map_err(|e| (marked.to_owned(), e))?;
-            continue;
-        }
-        let (optional, path) = marked.strip_prefix('-').map_or((false, marked), |rest| (true, rest));
-        let path = match (path.strip_prefix('+'), root) {
-            (Some(path), Some(root)) => format!("{root}{path}"),
-            (Some(path), None) => path.to_owned(),
-            (None, _) => path.to_owned(),
-        };
-        match fs::canonicalize(&path) {
-            Ok(real) => found.push((real.display().to_string(), what)),
-            Err(e) if optional && e.kind() == io::ErrorKind::NotFound => {}
-            Err(e) => return Err((path, e)),
-        }
+    namespaces::network(&order.network, shared, &mut without)
+        .map_err(|(on, e)| (SpawnStep::Network, status::NETWORK, on, e))?;
+    let namespace = |(on, e)| (SpawnStep::Namespace, status::NAMESPACE, on, e);
+    namespaces::ipc(&order.ipc, shared, &mut without).map_err(namespace)?;
+    let mut inside = false;
+    if order.mounts {
+        inside = mounts::enter(order, root, &mut without).map_err(namespace)?;
     }
-    // Those above before those below; of several for one path the last counts.
-    found.reverse();
-    found.sort_by(|a, b| a.0.cmp(&b.0));
-    found.dedup_by(|later, first| later.0 == first.0);
-    for (path, what) in &found {
-        place(path, *what).map_err(|e| (path.clone(), e))?;
+    if order.host_name {
+        let own = without.allow(3, true, namespaces::unshare_host_name());
+        own.map_err(|e| namespace(("ProtectHostname=".to_owned(), e)))?;
     }
-    for mounted in mountinfo::read() {
-        let inside = |path: &str| Path::new(&mounted.at).starts_with(path);
-        let nearest = found.iter().filter(|(path, _)| inside(path)).max_by_key(|(path, _)| path.len());
-        if nearest.is_some_and(|(_, what)| matches!(*what, READ_ONLY | EMPTY)) {
-            match namespace::make_read_only(&mounted.at) {
-                // Hidden below another mount, where nobody gets to.
-                Err(e) if e.kind() == io::ErrorKind::NotFound => {}
-                result => result.map_err(|e| (mounted.at.clone(), e))?,
-            }
-        }
-    }
-    Ok(())
+    Ok(inside)
 }
 
-fn own_tmp(folder: &str) -> io::Result<()> {
-    mount_bind(format!("{folder}/var-tmp"), "/var/tmp")?;
-    Ok(mount_bind(format!("{folder}/tmp"), "/tmp")?)
+/// Gives this process a user namespace of its own, in which it is who it is to be and root is root.
+///
+/// # Errors
+/// It can't be made.
+pub(crate) fn enter_users(
+    order: &Order,
+    identity: Identity,
+    tell: &mut dyn FnMut(Refused),
+) -> Result<(), Failure> {
+    if !order.users || !identity.privileged {
+        return Ok(());
+    }
+    users(identity, &mut Without { best_effort: order.best_effort, tell })
 }
 
-/// Makes the path a mount that can be treated by itself.
-fn place(path: &str, what: char) -> io::Result<()> {
-    match what {
-        // Hidden by one of the former.
-        _ if fs::symlink_metadata(path).is_err_and(|e| e.kind() == io::ErrorKind::NotFound) => Ok(()),
-        HIDDEN => Ok(mount_bind(inaccessible(Path::new(path).is_dir())?, path)?),
-        EMPTY => Ok(mount("tmpfs", path, "tmpfs", MountFlags::NODEV | MountFlags::NOSUID, c"mode=755")?),
-        _ if path == "/" => Ok(()),
-        _ => Ok(mount_bind_recursive(path, path)?),
-    }
+fn users(identity: Identity, without: &mut Without<'_>) -> Result<(), Failure> {
+    let done = without.allow(4, false, namespaces::private_users(identity));
+    done.map(|_| ()).map_err(|e| (SpawnStep::User, status::USER, "PrivateUsers=".to_owned(), e))
 }
 
-/// What hides a folder, or a file.
-fn inaccessible(is_folder: bool) -> io::Result<PathBuf> {
-    let node = Path::new(INACCESSIBLE).join(if is_folder { "dir" } else { "reg" });
-    if !node.exists() {
-        fs::create_dir_all(INACCESSIBLE)?;
-        if is_folder {
-            fs::DirBuilder::new().mode(0o000).recursive(true).create(&node)?;
-        } else {
-            fs::OpenOptions::new().create(true).append(true).open(&node)?;
-            fs::set_permissions(&node, fs::Permissions::from_mode(0o000))?;
-        }
-    }
-    Ok(node)
+/// Makes the folder in this one that takes its place for one unit. The name can't be foreseen.
+pub(crate) fn make_own_tmp(above: &Path, name: &str) -> io::Result<PathBuf> {
+    let folder = above.join(name);
+    // Fails where somebody has it already.
+    fs::DirBuilder::new().mode(0o700).create(&folder)?;
+    let inner = folder.join("tmp");
+    fs::create_dir(&inner)?;
+    fs::set_permissions(&inner, fs::Permissions::from_mode(0o1777))?;
+    Ok(inner)
 }
 
 #[cfg(test)]
@@ -164,12 +333,32 @@ mod tests {
     use super::*;
 
     #[test]
-    fn strict_leaves_what_is_named_writable() {
-        let protection =
-            Protection { system: 3, read_write_paths: vec!["/srv/open".into()], ..Protection::default() };
-        let steps = of_unit(&protection, None, &["/var/lib/x".to_owned()]);
-        assert_eq!(steps[0], "r+/");
-        assert_eq!(steps[steps.len() - 2..], ["w-/var/lib/x", "w/srv/open"]);
-        assert!(of_unit(&Protection::default(), None, &[]).is_empty());
+    fn an_order_survives_its_encoding() {
+        let entry = Entry {
+            what: What::Temporary,
+            path: "/srv/a b".into(),
+            source: String::new(),
+            options: "size=1M,mode=700".into(),
+            optional: true,
+            rooted: false,
+            read_only: true,
+            recursive: false,
+            no_suid: true,
+        };
+        for (at, what) in What::ALL.into_iter().enumerate() {
+            assert_eq!(what as usize, at);
+        }
+        let order = Order {
+            mounts: true,
+            entries: vec![entry.clone(), Entry { what: What::Hidden, source: "/x".into(), ..entry }],
+            propagation: 2,
+            network: Own::At("/run/netns/a".into()),
+            ipc: Own::Private,
+            users: true,
+            ..Order::default()
+        };
+        assert_eq!(Order::decode(&order.encode()), Some(order));
+        assert_eq!(Order::decode(&[]), Some(Order::default()));
+        assert_eq!(Order::decode(&["1".to_owned()]), None);
     }
 }

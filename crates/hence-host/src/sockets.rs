@@ -5,11 +5,12 @@ mod address;
 mod carry;
 pub mod found;
 mod netlink;
+mod options;
 
 use crate::{sys::socket as raw, wait::Token};
 use address::Address;
 use hence_engine::{ConnectionId, Event, UnitId};
-use hence_ledger::Text;
+use hence_ledger::{Operation, Text};
 use hence_unit::{
     Config, SocketConfig,
     config::{Listen, ListenKind},
@@ -17,11 +18,12 @@ use hence_unit::{
 use rustix::{
     event::epoll,
     fs::{CWD, Mode, OFlags},
-    net::{AddressFamily, SocketFlags, SocketType, sockopt},
+    net::{AddressFamily, Protocol, SocketFlags, SocketType, sockopt},
 };
 use std::{
     collections::{HashMap, VecDeque},
     fs, io,
+    num::NonZeroU32,
     os::{
         fd::{AsFd, AsRawFd, OwnedFd, RawFd},
         unix::fs::DirBuilderExt,
@@ -38,6 +40,8 @@ struct Port {
     fd: OwnedFd,
     listen: Text,
     accepts: bool,
+    /// It accepts nothing for a while: the system refuses.
+    paused: bool,
     family: Option<AddressFamily>,
     node: Option<PathBuf>,
 }
@@ -135,12 +139,17 @@ impl Sockets {
     }
 
     /// Begins or ends to wait for traffic.
-    pub fn watch(&mut self, epoll: &OwnedFd, id: UnitId, watch: bool) {
-        let Some(unit) = self.units.get_mut(&id) else { return };
+    ///
+    /// # Errors
+    /// Where a socket can't be waited for; which one.
+    pub fn watch(&mut self, epoll: &OwnedFd, id: UnitId, watch: bool) -> Result<(), (io::Error, Text)> {
+        let Some(unit) = self.units.get_mut(&id) else { return Ok(()) };
+        let mut result = Ok(());
         if watch && unit.flush {
             unit.ports.iter().for_each(flush);
         }
-        for (index, port) in unit.ports.iter().enumerate() {
+        for (index, port) in unit.ports.iter_mut().enumerate() {
+            port.paused = false;
             if unit.watched {
                 let _ = epoll::delete(epoll, &port.fd);
             }
@@ -149,17 +158,36 @@ impl Sockets {
                 let mut flags = epoll::EventFlags::IN;
                 // Told once: what is there stays there for the service to take.
                 flags.set(epoll::EventFlags::ONESHOT, !port.accepts);
-                let _ = epoll::add(epoll, &port.fd, data, flags);
+                if let Err(e) = epoll::add(epoll, &port.fd, data, flags) {
+                    result = Err((e.into(), port.listen.clone()));
+                }
             }
         }
         unit.watched = watch;
+        result
+    }
+
+    /// Ports that the system let nothing be accepted of listen again. Whether some still can't.
+    pub(crate) fn accept_again(&mut self, epoll: &OwnedFd) -> bool {
+        self.reserve = self.reserve.take().or_else(reserve);
+        let mut left = false;
+        for (id, unit) in &mut self.units {
+            for (index, port) in unit.ports.iter_mut().enumerate().filter(|(_, port)| port.paused) {
+                let data = epoll::EventData::new_u64(Token::Socket(*id, index as u16).bits());
+                port.paused = epoll::modify(epoll, &port.fd, data, epoll::EventFlags::IN).is_err();
+                left |= port.paused;
+            }
+        }
+        left
     }
 
     /// Closes a unit's sockets; `remove` also removes nodes and links.
     pub fn close(&mut self, epoll: &OwnedFd, id: UnitId, remove: bool) {
-        self.watch(epoll, id, false);
+        let _ = self.watch(epoll, id, false);
         let Some(unit) = self.units.remove(&id) else { return };
         if remove {
+            let queues = unit.ports.iter().filter(|p| p.family.is_none() && p.node.is_none());
+            queues.for_each(|port| crate::sys::queue::remove(port.fd.as_fd(), &port.listen));
             let nodes = unit.ports.iter().filter_map(|p| p.node.as_ref());
             for path in nodes.chain(&unit.symlinks) {
                 let _ = fs::remove_file(path);
@@ -174,15 +202,17 @@ impl Sockets {
         self.connections.clear();
     }
 
-    /// A watched socket has traffic.
-    pub fn traffic(&mut self, id: UnitId, index: u16, events: &mut VecDeque<Event>) {
-        let Some(unit) = self.units.get_mut(&id).filter(|u| u.watched) else { return };
-        let Some(port) = unit.ports.get(usize::from(index)) else { return };
+    /// A watched socket has traffic. Whether it is to be looked at again after a while, for the system
+    /// refuses what waits there: left in the loop it would wake us without end.
+    pub fn traffic(&mut self, epoll: &OwnedFd, id: UnitId, index: u16, events: &mut VecDeque<Event>) -> bool {
+        let Some(unit) = self.units.get_mut(&id).filter(|u| u.watched) else { return false };
+        let Some(port) = unit.ports.get_mut(usize::from(index)) else { return false };
         let listen = port.listen.clone();
         if !port.accepts {
             events.push_back(Event::Traffic { unit: id, listen, peer: None, connection: None });
-            return;
+            return false;
         }
+        let mut refusal = None;
         for _ in 0..ACCEPTS {
             if self.connections.len() >= WAITING {
                 break;
@@ -196,12 +226,22 @@ impl Sockets {
                 Err(rustix::io::Errno::MFILE | rustix::io::Errno::NFILE) => {
                     // Left waiting, the connection would wake us without end: it is taken and closed.
                     self.reserve = None;
-                    drop(rustix::net::acceptfrom_with(&port.fd, flags));
+                    let taken = rustix::net::acceptfrom_with(&port.fd, flags).map(drop);
                     self.reserve = reserve();
-                    self.refused += 1;
+                    match taken {
+                        Ok(()) => self.refused += 1,
+                        Err(e) if e == rustix::io::Errno::AGAIN => break,
+                        Err(e) => {
+                            refusal = Some(e);
+                            break;
+                        }
+                    }
                     continue;
                 }
-                Err(_) => break,
+                Err(e) => {
+                    refusal = Some(e);
+                    break;
+                }
             };
             unit.accepted += 1;
             let (instance, peer) = address::instance(&accepted, port.family, unit.accepted - 1);
@@ -214,20 +254,40 @@ impl Sockets {
                 connection: Some((ConnectionId(self.next), instance.into())),
             });
         }
+        let Some(refusal) = refusal else { return false };
+        let data = epoll::EventData::new_u64(Token::Socket(id, index).bits());
+        port.paused = epoll::modify(epoll, &port.fd, data, epoll::EventFlags::empty()).is_ok();
+        events.push_back(crate::again::failed(id, Operation::Accept, &refusal.into(), &listen));
+        true
     }
 }
 
-/// Discards what has come in before the unit was started; FlushPending=.
+/// Discards what has come in before the unit was started, or what its service left there; FlushPending=.
 fn flush(port: &Port) {
-    if port.accepts {
-        while rustix::net::acceptfrom_with(&port.fd, SocketFlags::CLOEXEC).is_ok() {}
+    // Services mostly get sockets that wait, which this must not do.
+    let waits = rustix::fs::fcntl_getfl(&port.fd).is_ok_and(|flags| !flags.contains(OFlags::NONBLOCK));
+    if waits && rustix::io::ioctl_fionbio(&port.fd, true).is_err() {
         return;
     }
+    discard(port);
+    if waits {
+        let _ = rustix::io::ioctl_fionbio(&port.fd, false);
+    }
+}
+
+fn discard(port: &Port) {
+    const AT_MOST: usize = 100_000;
+    let mut connections = 0..AT_MOST;
+    let refusal =
+        connections.find_map(|_| rustix::net::acceptfrom_with(&port.fd, SocketFlags::CLOEXEC).err());
+    if refusal == Some(rustix::io::Errno::AGAIN) {
+        return;
+    }
+    // Nothing connects there: messages, or what was written to a FIFO.
     let mut buffer = [0u8; 4096];
-    for _ in 0..100_000 {
-        match rustix::net::recv(&port.fd, &mut buffer[..], rustix::net::RecvFlags::DONTWAIT) {
-            Ok((_, n)) if n > 0 => {}
-            _ => break,
+    for _ in 0..AT_MOST {
+        if !rustix::io::read(&port.fd, &mut buffer).is_ok_and(|n| n > 0) {
+            break;
         }
     }
 }
@@ -240,24 +300,32 @@ fn open_port(config: &SocketConfig, listen: &Listen) -> io::Result<Port> {
         ListenKind::Fifo => return fifo(config, listen),
         ListenKind::Special => return special(config, listen),
         ListenKind::Netlink => return netlink_port(config, listen),
-        ListenKind::MessageQueue | ListenKind::UsbFunction => {
+        ListenKind::MessageQueue => return message_queue(config, listen),
+        ListenKind::UsbFunction => {
             return Err(io::Error::from_raw_os_error(libc::EPROTONOSUPPORT));
         }
     };
     let address = Address::parse(&listen.address)?;
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-    let (socket, address) = match rustix::net::socket_with(address.family(), kind, flags, None) {
+    let more = config.options.as_deref();
+    let protocol = more.and_then(|o| o.protocol).and_then(NonZeroU32::new);
+    let protocol = protocol.map(Protocol::from_raw);
+    let (socket, address) = match rustix::net::socket_with(address.family(), kind, flags, protocol) {
         Ok(socket) => (socket, address),
         // A bare port where the kernel has no IPv6.
         Err(e) if e == rustix::io::Errno::AFNOSUPPORT => {
             let address = address.without_ipv6().ok_or(e)?;
-            (rustix::net::socket_with(address.family(), kind, flags, None)?, address)
+            (rustix::net::socket_with(address.family(), kind, flags, protocol)?, address)
         }
         Err(e) => return Err(e.into()),
     };
     let v6 = address.family() == AddressFamily::INET6;
     ip_options(config, &socket, (v6, v6 || address.family() == AddressFamily::INET), kind)?;
     options(config, &socket)?;
+    if let Some(more) = more {
+        options::before_bind(more, &socket)?;
+        options::apply(more, &socket, address.family());
+    }
     let node = address.node().map(Path::to_path_buf);
     if let Some(node) = &node {
         make_folders(node, config.directory_mode);
@@ -277,7 +345,7 @@ fn open_port(config: &SocketConfig, listen: &Listen) -> io::Result<Port> {
     }
     let family = Some(address.family());
     let listen = listen.address.as_ref().into();
-    Ok(Port { fd: socket, listen, accepts: config.accept && streams, family, node })
+    Ok(Port { fd: socket, listen, accepts: config.accept && streams, paused: false, family, node })
 }
 
 /// Only a socket is removed; whatever else lies there makes the bind fail.
@@ -342,10 +410,13 @@ fn options(config: &SocketConfig, socket: &OwnedFd) -> io::Result<()> {
 fn netlink_port(config: &SocketConfig, listen: &Listen) -> io::Result<Port> {
     let (fd, address) = netlink::open(&listen.address)?;
     options(config, &fd)?;
+    if let Some(more) = config.options.as_deref() {
+        options::apply(more, &fd, AddressFamily::NETLINK);
+    }
     rustix::net::bind(&fd, &address)?;
     rustix::io::ioctl_fionbio(&fd, false)?;
     let family = Some(AddressFamily::NETLINK);
-    Ok(Port { fd, listen: listen.address.as_ref().into(), accepts: false, family, node: None })
+    Ok(Port { fd, listen: listen.address.as_ref().into(), accepts: false, paused: false, family, node: None })
 }
 
 fn fifo(config: &SocketConfig, listen: &Listen) -> io::Result<Port> {
@@ -365,14 +436,28 @@ fn fifo(config: &SocketConfig, listen: &Listen) -> io::Result<Port> {
         raw::pipe_size(fd.as_fd(), bytes);
     }
     let node = Some(node.to_path_buf());
-    Ok(Port { fd, listen: listen.address.as_ref().into(), accepts: false, family: None, node })
+    Ok(Port { fd, listen: listen.address.as_ref().into(), accepts: false, paused: false, family: None, node })
+}
+
+fn message_queue(config: &SocketConfig, listen: &Listen) -> io::Result<Port> {
+    let limits = config.options.as_deref().and_then(|options| options.message_queue);
+    let fd = crate::sys::queue::open(&listen.address, config.mode, limits)?;
+    let listen = listen.address.as_ref().into();
+    Ok(Port { fd, listen, accepts: false, paused: false, family: None, node: None })
 }
 
 fn special(config: &SocketConfig, listen: &Listen) -> io::Result<Port> {
     let access = if config.writable { OFlags::RDWR } else { OFlags::RDONLY };
     let flags = access | OFlags::CLOEXEC | OFlags::NOCTTY | OFlags::NONBLOCK | OFlags::NOFOLLOW;
     let fd = rustix::fs::open(&*listen.address, flags, Mode::empty())?;
-    Ok(Port { fd, listen: listen.address.as_ref().into(), accepts: false, family: None, node: None })
+    Ok(Port {
+        fd,
+        listen: listen.address.as_ref().into(),
+        accepts: false,
+        paused: false,
+        family: None,
+        node: None,
+    })
 }
 
 fn make_folders(path: &Path, mode: u32) {

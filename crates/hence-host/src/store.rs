@@ -152,6 +152,13 @@ pub fn user_ledger() -> PathBuf {
     }
 }
 
+/// Whether nobody writes to a ledger any more: the recorder of a run that has ended goes on until the last
+/// records are there, last words for one.
+pub fn is_complete(ledger: &Path) -> bool {
+    // Whoever asks gives the lock back at once.
+    !matches!(lock::write(&Places::new(ledger)), Ok(None))
+}
+
 /// The paths inside of a ledger.
 #[derive(Clone, Debug)]
 pub(crate) struct Places {

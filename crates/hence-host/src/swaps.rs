@@ -1,17 +1,29 @@
 //! What is swapped to: /proc/swaps, proc(5). It only reads.
 
 use hence_unit::{UnitName, swap};
-use std::{collections::BTreeMap, fs, path::PathBuf};
+use std::{collections::BTreeMap, fs, io, path::PathBuf};
 
 /// Most names that are looked at of each kind of link in /dev/disk.
 const LINKS: usize = 4096;
 
 /// The names of the units of what is swapped to, and those by further names of the same devices.
 pub fn read() -> (Vec<UnitName>, Vec<UnitName>) {
-    let paths = parse(&fs::read_to_string("/proc/swaps").unwrap_or_default());
+    try_read().unwrap_or_default()
+}
+
+/// The same.
+///
+/// # Errors
+/// Where the kernel doesn't tell. Where it has no swaps at all, nothing is swapped to.
+pub fn try_read() -> io::Result<(Vec<UnitName>, Vec<UnitName>)> {
+    let text = match crate::reserve::with(|| fs::read_to_string("/proc/swaps")) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => String::new(),
+        text => text?,
+    };
+    let paths = parse(&text);
     let on: Vec<UnitName> = paths.iter().filter_map(|path| swap::unit_of(path)).collect();
     if on.is_empty() {
-        return (on, Vec::new());
+        return Ok((on, Vec::new()));
     }
     let real: BTreeMap<PathBuf, ()> =
         paths.iter().filter_map(|p| Some((fs::canonicalize(p).ok()?, ()))).collect();
@@ -24,7 +36,7 @@ pub fn read() -> (Vec<UnitName>, Vec<UnitName>) {
             }
         }
     }
-    (on, aliases)
+    Ok((on, aliases))
 }
 
 fn parse(text: &str) -> Vec<String> {

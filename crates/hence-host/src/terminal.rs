@@ -1,10 +1,13 @@
-//! The terminal of a unit, before its commands are started and after it went down: TTYVHangup=, TTYReset= and
-//! TTYVTDisallocate= of systemd.exec(5), in this order. What a terminal refuses is no failure: a unit whose
-//! terminal isn't there says so when its streams are opened.
+//! The terminal of a unit, before its commands are started and after it went down: TTYVHangup=, TTYReset=,
+//! TTYVTDisallocate=, TTYRows= and TTYColumns= of systemd.exec(5), in this order. What a terminal refuses is
+//! no failure: a unit whose terminal isn't there says so when its streams are opened.
 
 use crate::sys::terminal;
 use hence_unit::{ExecConfig, config::Stdio};
-use rustix::fs::{Mode, OFlags};
+use rustix::{
+    fs::{Mode, OFlags},
+    termios::{Winsize, tcgetwinsize, tcsetwinsize},
+};
 use std::os::fd::{AsFd, OwnedFd};
 
 /// The terminal that a unit uses, if it uses one.
@@ -24,7 +27,10 @@ fn open(path: &str) -> Option<OwnedFd> {
 
 /// Makes the terminal as the unit wants it, for whoever uses it next.
 pub fn prepare(context: &ExecConfig) {
-    if !context.tty_vhangup && !context.tty_reset && !context.tty_vt_disallocate {
+    let size = context.attributes.as_deref().map(|a| (a.tty_rows, a.tty_columns));
+    let size = size.filter(|size| *size != (None, None));
+    let treated = context.tty_vhangup || context.tty_reset || context.tty_vt_disallocate;
+    if !treated && size.is_none() {
         return;
     }
     let Some(path) = path_of(context) else { return };
@@ -42,6 +48,12 @@ pub fn prepare(context: &ExecConfig) {
     }
     if context.tty_vt_disallocate {
         clear(path);
+    }
+    if let (Some((rows, columns)), Some(fd)) = (size, open(path))
+        && let Ok(now) = tcgetwinsize(&fd)
+    {
+        let (ws_row, ws_col) = (rows.unwrap_or(now.ws_row), columns.unwrap_or(now.ws_col));
+        let _ = tcsetwinsize(&fd, Winsize { ws_row, ws_col, ..now });
     }
 }
 
@@ -68,6 +80,7 @@ fn clear(path: &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use hence_unit::attributes::Attributes;
     use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 
     #[test]
@@ -108,6 +121,10 @@ mod tests {
         let mut shown = [0; 64];
         let count = rustix::io::read(&master, &mut shown).unwrap();
         assert_eq!(&shown[..count], b"\x1b[r\x1b[H\x1b[2J");
+        let attributes = Attributes { tty_rows: Some(7), tty_columns: Some(70), ..Attributes::default() };
+        prepare(&ExecConfig { attributes: Some(Box::new(attributes)), ..unit.clone() });
+        let size = tcgetwinsize(&slave).unwrap();
+        assert_eq!((size.ws_row, size.ws_col), (7, 70));
         if rustix::process::geteuid().is_root() {
             prepare(&ExecConfig { tty_vhangup: true, ..unit });
             // Whoever had it open reads its end now.

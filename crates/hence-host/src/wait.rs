@@ -6,12 +6,16 @@
 use crate::{
     devices::Devices,
     error::{HostError, HostStep},
+    executor::Report,
     host::{End, Host, Watch},
     notify, process,
+    protection::{self, REFUSABLE},
     sys::{datagram, pidfd, signal, spawn::status},
+    zone::ZoneWatch,
 };
-use hence_engine::{Event, UnitId};
+use hence_engine::{Event, Keeping, UnitId, event::Deprivation};
 use hence_ledger::{ExitKind, SpawnStep};
+use hence_unit::config::ServiceType;
 use rustix::{
     event::epoll,
     fs::{Mode, OFlags, inotify},
@@ -29,6 +33,11 @@ use std::{
 const READY: usize = 256;
 /// Messages, ends and signals that one wake handles of each.
 const BATCH: usize = 512;
+/// How long a wait lasts whose timer could not be set, in nanoseconds.
+const UNTIMED_NS: i64 = 100_000_000;
+/// So often in a row a wait may fail, and what lies between: what is transient is over by then.
+const FAILURES: u32 = 100;
+const FAILURE_PAUSE: std::time::Duration = std::time::Duration::from_millis(5);
 /// Wakes in a row that reaping may wait for messages.
 const DEFERRALS: u8 = 3;
 
@@ -62,11 +71,14 @@ pub(crate) enum Token {
     Mounts,
     Devices,
     Swaps,
+    Zone,
     Timer,
     Clock,
     Process(u32),
     Executor(u32),
     Socket(UnitId, u16),
+    Kept(u32),
+    Automount(UnitId),
     Foreign(u32),
 }
 
@@ -80,11 +92,14 @@ impl Token {
             Token::Mounts => (10, 0),
             Token::Devices => (11, 0),
             Token::Swaps => (12, 0),
+            Token::Zone => (15, 0),
             Token::Timer => (3, 0),
             Token::Clock => (4, 0),
             Token::Process(pid) => (5, u64::from(pid)),
             Token::Executor(pid) => (6, u64::from(pid)),
             Token::Socket(unit, index) => (7, u64::from(unit.0) << 16 | u64::from(index)),
+            Token::Kept(number) => (13, u64::from(number)),
+            Token::Automount(unit) => (14, u64::from(unit.0)),
             Token::Foreign(token) => (8, u64::from(token)),
         };
         kind << 56 | value
@@ -100,6 +115,9 @@ impl Token {
             10 => Token::Mounts,
             11 => Token::Devices,
             12 => Token::Swaps,
+            15 => Token::Zone,
+            13 => Token::Kept(value as u32),
+            14 => Token::Automount(UnitId(value as u32)),
             3 => Token::Timer,
             4 => Token::Clock,
             5 => Token::Process(value as u32),
@@ -118,6 +136,8 @@ pub(crate) struct LoopState {
     /// Messages may be left to read.
     messages: bool,
     deferred: u8,
+    /// Waits in a row that failed.
+    failures: u32,
     /// Memory is to be given back before the next sleep.
     pub trim: bool,
     /// Messages that were dropped: too long, or of nobody's process.
@@ -186,11 +206,6 @@ pub(crate) fn notify_socket(folder: Option<&Path>) -> io::Result<(OwnedFd, Strin
     Ok((socket, text))
 }
 
-fn swaps() -> Event {
-    let (on, aliases) = crate::swaps::read();
-    Event::Swaps { on, aliases }
-}
-
 impl Host {
     pub(crate) fn watch_own_descriptors(&self) -> Result<(), HostError> {
         let own: [(&OwnedFd, Token); 6] = [
@@ -242,7 +257,25 @@ impl Host {
         if let Ok(file) = rustix::fs::open("/proc/self/mountinfo", flags, Mode::empty()) {
             self.watch_mountinfo(file);
         }
-        Event::Mounts(crate::mountinfo::units())
+        let mut events = VecDeque::new();
+        self.mounts_changed(&mut events);
+        events.pop_front().unwrap_or_else(|| Event::Mounts(Vec::new()))
+    }
+
+    /// Tells what is mounted; where that can't be read, later.
+    pub(crate) fn mounts_changed(&mut self, events: &mut VecDeque<Event>) {
+        match crate::mountinfo::units() {
+            Ok(mounted) => events.push_back(Event::Mounts(mounted)),
+            Err(_) => self.again.mounts(),
+        }
+    }
+
+    /// Tells what is swapped to; where that can't be read, later.
+    pub(crate) fn swaps_changed(&mut self, events: &mut VecDeque<Event>) {
+        match crate::swaps::try_read() {
+            Ok((on, aliases)) => events.push_back(Event::Swaps { on, aliases }),
+            Err(_) => self.again.swaps(),
+        }
     }
 
     fn watch_mountinfo(&mut self, file: OwnedFd) {
@@ -264,7 +297,9 @@ impl Host {
         if let Ok(file) = rustix::fs::open("/proc/swaps", flags, Mode::empty()) {
             self.swaps = self.watch_file(file, Token::Swaps);
         }
-        swaps()
+        let mut events = VecDeque::new();
+        self.swaps_changed(&mut events);
+        events.pop_front().unwrap_or_else(|| Event::Swaps { on: Vec::new(), aliases: Vec::new() })
     }
 
     /// Does [`hence_engine::Effect::WatchDevice`].
@@ -307,7 +342,10 @@ impl Host {
         foreign: &mut Vec<Ready>,
     ) -> Result<(), HostError> {
         let failed = |e: io::Error| HostError::new(HostStep::Wait, "", e);
-        self.timer.arm(deadline_monotonic_us).map_err(failed)?;
+        let deadline_us = [deadline_monotonic_us, self.again.at_us()].into_iter().flatten().min();
+        // Without its timer the wait itself has an end: a little late, but none is missed.
+        let untimed = self.timer.arm(deadline_us).is_err();
+        self.keeping.close_offers();
         let busy = !self.pending.is_empty()
             || self.loop_state.reap
             || self.loop_state.messages
@@ -318,12 +356,23 @@ impl Host {
         if !busy && std::mem::take(&mut self.loop_state.trim) {
             crate::sys::heap::trim();
         }
-        let ready = match epoll::wait(&self.epoll, &mut buffer[..], busy.then_some(&zero)) {
+        let short = rustix::time::Timespec { tv_sec: 0, tv_nsec: UNTIMED_NS };
+        let end = if busy { Some(&zero) } else { untimed.then_some(&short) };
+        let ready = match epoll::wait(&self.epoll, &mut buffer[..], end) {
             Ok((ready, _)) => ready,
             Err(rustix::io::Errno::INTR) => return Ok(()),
-            Err(e) => return Err(failed(e.into())),
+            Err(e) => {
+                self.loop_state.failures += 1;
+                if self.loop_state.failures > FAILURES {
+                    return Err(failed(e.into()));
+                }
+                std::thread::sleep(FAILURE_PAUSE);
+                self.loop_state.take_all_in();
+                return Ok(());
+            }
         };
-        let mut deadline = false;
+        self.loop_state.failures = 0;
+        let mut deadline = untimed;
         let mut signalled = false;
         for event in &*ready {
             match Token::of(event.data.u64()) {
@@ -352,6 +401,7 @@ impl Host {
         for event in ready {
             self.dispatch(Token::of(event.data.u64()), event.flags, events, foreign);
         }
+        self.try_again(events);
         let mut units = std::mem::take(&mut self.rechecks);
         units.sort_unstable();
         units.dedup();
@@ -375,8 +425,8 @@ impl Host {
         match token {
             Token::Groups => self.read_group_events(events),
             Token::Paths => self.read_path_events(events),
-            Token::Mounts => events.push_back(Event::Mounts(crate::mountinfo::units())),
-            Token::Swaps => events.push_back(swaps()),
+            Token::Mounts => self.mounts_changed(events),
+            Token::Swaps => self.swaps_changed(events),
             Token::Devices => {
                 if let Some(devices) = &mut self.devices {
                     devices.changed(events);
@@ -385,8 +435,21 @@ impl Host {
             Token::Process(pid) => {
                 self.watched_ended(pid, flags.contains(epoll::EventFlags::HUP), events);
             }
-            Token::Executor(pid) => self.executor_reported(pid),
-            Token::Socket(unit, index) => self.sockets.traffic(unit, index, events),
+            Token::Executor(pid) => {
+                let unit = self.processes.get(&pid).map(|tracked| tracked.unit);
+                unit.into_iter().for_each(|unit| self.executor_reported(pid, unit, events));
+            }
+            Token::Socket(unit, index) => {
+                if self.sockets.traffic(&self.epoll, unit, index, events) {
+                    self.again.accepts();
+                }
+            }
+            Token::Zone => {
+                let zone = self.zone.as_mut().and_then(ZoneWatch::changed);
+                events.extend(zone.map(|zone| Event::TimeZoneChanged { zone: zone.as_str().into() }));
+            }
+            Token::Automount(unit) => self.automount_tells(unit, events),
+            Token::Kept(number) => self.keeping.hung_up(&self.epoll, number, events),
             Token::Foreign(token) => {
                 use epoll::EventFlags as F;
                 let read = flags.intersects(F::IN | F::HUP | F::ERR | F::RDHUP);
@@ -405,16 +468,30 @@ impl Host {
                     self.loop_state.messages = false;
                     return;
                 }
+                // It wasn't taken: the next wake tries again, after all else that is ready.
+                Err(error) if error.kind() != io::ErrorKind::Interrupted => {
+                    self.loop_state.messages = false;
+                    return;
+                }
+                Err(_) => continue,
                 received => received.ok().filter(|datagram| !datagram.cut),
             };
-            let sender = received.and_then(|datagram| Some((datagram.length, datagram.sender?)));
-            let known = sender.filter(|(_, (pid, ..))| *pid > 0);
-            let known = known.and_then(|(length, sender)| Some((length, sender, self.unit_of(sender.0)?)));
-            let Some((length, (pid, uid, _), unit)) = known else {
+            let sender = received.and_then(|datagram| Some((datagram.sender?, datagram)));
+            let known = sender.filter(|((pid, ..), _)| *pid > 0);
+            let known = known.and_then(|(sender, got)| Some((got, sender, self.unit_of(sender.0)?)));
+            let Some((received, (pid, uid, _), unit)) = known else {
                 self.loop_state.dropped_messages += 1;
                 continue;
             };
-            let mut message = notify::parse(&buffer[..length]);
+            let mut message = notify::parse(&buffer[..received.length]);
+            match &mut message.keeping {
+                Some(Keeping::Keep { .. }) if received.passed.is_empty() => message.keeping = None,
+                Some(Keeping::Keep { descriptors, .. }) => {
+                    *descriptors = self.keeping.offer(received.passed);
+                }
+                // What else was sent along is closed here, which is what BARRIER=1 waits for.
+                Some(Keeping::Drop(_)) | None => {}
+            }
             let may_be_main =
                 |main: &u32| self.may_be_main(unit, *main) || uid == 0 && process::stat(*main).is_some();
             message.main_pid = message.main_pid.filter(may_be_main);
@@ -470,11 +547,25 @@ impl Host {
                 }
                 continue;
             }
+            if self.executors.contains_key(&reaped.pid) {
+                self.executor_reported(reaped.pid, unit, events);
+            }
             let early = reaped.exit.kind == ExitKind::Exited && reaped.exit.status >= status::CHDIR;
             let spawn_error = if early { self.spawn_error(reaped.pid) } else { None };
             self.executor_errors.remove(&reaped.pid);
             if let Some(fd) = self.executors.remove(&reaped.pid) {
                 let _ = epoll::delete(&self.epoll, &fd);
+            }
+            let killed = matches!(reaped.exit.kind, ExitKind::Killed | ExitKind::Dumped);
+            if killed
+                && reaped.exit.status == libc::SIGSYS
+                && let Some(call) = crate::refused::call_of(reaped.pid)
+            {
+                events.push_back(Event::CallRefused { unit, call: call.into() });
+            }
+            if self.row(unit).is_some_and(|row| row.config.id().kind() == hence_unit::UnitKind::Mount) {
+                // What the command did is known before its end is.
+                self.mounts_changed(events);
             }
             events.push_back(Event::Exited {
                 pid: reaped.pid,
@@ -490,9 +581,6 @@ impl Host {
     }
 
     fn spawn_error(&mut self, pid: u32) -> Option<(SpawnStep, i32)> {
-        if self.executors.contains_key(&pid) {
-            self.executor_reported(pid);
-        }
         self.launcher.failure(pid).or_else(|| self.executor_errors.remove(&pid))
     }
 
@@ -547,23 +635,55 @@ impl Host {
     }
 
     /// Waits for an executor's word: an error, or the end of the pipe when the program was executed.
-    pub(crate) fn watch_executor(&mut self, pid: u32, read: OwnedFd) {
-        if self.watch_descriptor(&read, Token::Executor(pid)) {
+    /// Whether it will be heard.
+    pub(crate) fn watch_executor(&mut self, pid: u32, read: OwnedFd) -> bool {
+        let watched = self.watch_descriptor(&read, Token::Executor(pid));
+        if watched {
             self.executors.insert(pid, read);
+        }
+        watched
+    }
+
+    fn executor_reported(&mut self, pid: u32, unit: UnitId, events: &mut VecDeque<Event>) {
+        let Some(fd) = self.executors.remove(&pid) else { return };
+        let mut report = [0u8; Report::BYTES];
+        let _ = rustix::io::ioctl_fionbio(&fd, true);
+        loop {
+            match rustix::io::read(&fd, &mut report) {
+                Ok(Report::BYTES) => match Report::decode(report) {
+                    Some(Report::Failed(step, errno)) => {
+                        self.executor_errors.insert(pid, (step, errno));
+                    }
+                    Some(Report::Refused(refused, lacks)) => {
+                        let what = REFUSABLE.get(usize::from(refused.what)).copied().unwrap_or_default();
+                        let lost = Deprivation {
+                            what: what.into(),
+                            missing: if lacks { protection::needs(refused.what) } else { "" }.into(),
+                            errno: refused.errno,
+                            without: refused.without,
+                        };
+                        events.push_back(Event::Deprived { pid, lost });
+                    }
+                    None => {}
+                },
+                // It is still at work.
+                Err(rustix::io::Errno::AGAIN) => {
+                    self.executors.insert(pid, fd);
+                    return;
+                }
+                _ => break,
+            }
+        }
+        let _ = epoll::delete(&self.epoll, &fd);
+        if !self.executor_errors.contains_key(&pid) && self.waits_for_program(unit) {
+            events.push_back(Event::Executed { pid });
         }
     }
 
-    fn executor_reported(&mut self, pid: u32) {
-        let Some(fd) = self.executors.remove(&pid) else { return };
-        let _ = epoll::delete(&self.epoll, &fd);
-        let mut report = [0u8; 5];
-        let _ = rustix::io::ioctl_fionbio(&fd, true);
-        if let Ok(5) = rustix::io::read(&fd, &mut report)
-            && let Some(step) = SpawnStep::from_tag(report[0])
-        {
-            let errno = i32::from_le_bytes([report[1], report[2], report[3], report[4]]);
-            self.executor_errors.insert(pid, (step, errno));
-        }
+    /// Whether the unit is up only when its process has become its program.
+    fn waits_for_program(&self, unit: UnitId) -> bool {
+        let service = self.row(unit).and_then(|row| row.config.service());
+        service.is_some_and(|service| service.service_type == ServiceType::Exec)
     }
 
     fn read_group_events(&mut self, events: &mut VecDeque<Event>) {
@@ -629,6 +749,8 @@ mod tests {
             Token::Clock,
             Token::Process(4_194_304),
             Token::Executor(7),
+            Token::Kept(u32::MAX),
+            Token::Automount(UnitId(u32::MAX)),
             Token::Socket(UnitId(u32::MAX), u16::MAX),
             Token::Foreign(u32::MAX),
         ] {

@@ -1,7 +1,6 @@
 //! Sources of what another manager and its processes do, for `hence watch`: each by itself, each optional,
 //! each told by events; nothing is polled, and nothing that is watched is changed.
 
-pub mod arrival;
 pub mod connector;
 pub mod groups;
 pub mod lines;
@@ -46,7 +45,7 @@ const MANY: u32 = 30;
 const MANY_IN: Duration = Duration::from_millis(100);
 /// How long what is not urgent is gathered then. What belongs together may be further apart than this:
 /// sources are compared with more patience.
-const GATHER: Duration = Duration::from_millis(10);
+const GATHER: Duration = Duration::from_millis(20);
 /// Turns in the same time that are still much where things are gathered.
 const STILL_MANY: u32 = 5;
 

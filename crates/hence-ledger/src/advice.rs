@@ -11,9 +11,11 @@ use alloc::{format, string::String, vec::Vec};
 use hence_unit::Text;
 
 /// Every rule, most useful first.
-const RULES: [fn(&Answer) -> Vec<Advice>; 10] = [
+const RULES: [fn(&Answer) -> Vec<Advice>; 12] = [
+    system_call_refused,
     changed_files,
     spawn_failed,
+    sandbox_refused,
     dependency_passes_it_on,
     left_behind,
     left_behind_unbounded,
@@ -108,6 +110,35 @@ fn changed_files(answer: &Answer) -> Vec<Advice> {
     advice
 }
 
+fn system_call_refused(answer: &Answer) -> Vec<Advice> {
+    let rules = answer.chain.iter().flat_map(|step| step.rule.iter().map(move |rule| (step, rule)));
+    let names = ["SystemCallFilter", "SystemCallArchitectures"];
+    let refusal = rules
+        .filter_map(|(step, rule)| {
+            Some((step, rule, names.iter().find(|n| rule.directive.starts_with(**n))?))
+        })
+        .next();
+    let Some((step, rule, name)) = refusal else { return Vec::new() };
+    let unit = step.unit.clone().unwrap_or_else(|| answer.unit.clone());
+    let at = place(rule);
+    let call = rule.directive.split_once(" refuses ").map(|(_, call)| call);
+    let text = match (*name, call) {
+        ("SystemCallFilter", Some(call)) => format!(
+            "The kernel killed it for the system call {call}, which SystemCallFilter={at} refuses. If {unit} \
+             may make it, allow {call} there; with SystemCallErrorNumber=EPERM it gets an error instead."
+        ),
+        ("SystemCallFilter", None) => format!(
+            "The kernel killed it with SIGSYS, as it does for a system call that SystemCallFilter={at} \
+             refuses. SystemCallLog= of the calls, or SystemCallErrorNumber=EPERM, shows which one."
+        ),
+        _ => format!(
+            "The kernel killed it with SIGSYS, as it does for system calls of another architecture than \
+             SystemCallArchitectures={at} allows."
+        ),
+    };
+    Vec::from([Advice { name: "system-call-refused", unit, rule: Some(rule.clone()), text }])
+}
+
 fn spawn_failed(answer: &Answer) -> Vec<Advice> {
     let Some(root) = answer.roots.first().filter(|r| r.what.contains("could not be started")) else {
         return Vec::new();
@@ -116,6 +147,17 @@ fn spawn_failed(answer: &Answer) -> Vec<Advice> {
     let said = root.what.strip_prefix(&*unit).unwrap_or(&root.what).trim_start_matches(": ");
     let text = format!("{unit} did not get as far as running: {said}. Mend that first.");
     Vec::from([Advice { name: "spawn-failed", unit, rule: None, text }])
+}
+
+fn sandbox_refused(answer: &Answer) -> Vec<Advice> {
+    let refused = |r: &&crate::path::Root| r.kind == RootKind::Kernel && r.what.contains(" was refused (");
+    let Some(root) = answer.roots.first().filter(refused) else { return Vec::new() };
+    let Some(unit) = root.unit.clone() else { return Vec::new() };
+    let text = format!(
+        "Run {unit} where hence may do that, or, if it may be less protected, write Sandbox=best-effort in \
+         its section [X-Hence]."
+    );
+    Vec::from([Advice { name: "sandbox-refused", unit, rule: None, text }])
 }
 
 /// `(effect, rule, cause)` where a dependency made a unit follow another one.

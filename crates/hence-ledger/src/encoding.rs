@@ -193,6 +193,11 @@ facts! {
     41 Signalled { signal, pid, sender }
     42 Away { what, from, to, how }
     43 Basis { text }
+    44 DescriptorsKept { name, kept, refused, total, pid }
+    45 DescriptorsDropped { name, dropped, total, pid, hung_up }
+    46 Deprived { what, missing, errno, without }
+    47 TimeZoneChanged { zone }
+    48 Failed { operation, errno, subject }
 }
 
 /// What is left to decode.
@@ -380,7 +385,7 @@ macro_rules! by_tag {
 }
 by_tag! {
     ActiveState SubState JobType JobResult UnitResult ProcessRole ExitKind RestartReason DeadlineKind Tracking
-    Verb SpawnStep GapReason Absence Stream SignalReason
+    Verb SpawnStep Operation GapReason Absence Stream SignalReason
 }
 
 macro_rules! numbered {

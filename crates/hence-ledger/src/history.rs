@@ -130,7 +130,7 @@ fn other(fact: &Fact) -> Option<&'static str> {
         Fact::Ended { .. } => "end",
         Fact::Refused { .. } => "refused",
         Fact::Gap { .. } | Fact::Away { .. } => "gap",
-        Fact::ClockJump { .. } => "clock",
+        Fact::ClockJump { .. } | Fact::TimeZoneChanged { .. } => "clock",
         Fact::ManagerSignal { .. } | Fact::Signalled { .. } => "signal",
         Fact::Tally { .. } => "summed up",
         Fact::UnitFileChanged { .. } => "unit file",

@@ -98,6 +98,8 @@ pub struct Index {
     pub(crate) gaps: Vec<At>,
     /// Every [`Fact::Away`].
     pub(crate) aways: Vec<At>,
+    /// Every [`Fact::Deprived`].
+    pub(crate) deprived: Vec<At>,
     /// The [`Fact::Basis`] of a record.
     pub(crate) basis: BTreeMap<At, At>,
     /// Runs of hence and whether the machine was booted (or all processes were gone) before.
@@ -224,6 +226,7 @@ impl Index {
             }
             Fact::Gap { .. } => self.gaps.push(at),
             Fact::Away { .. } => self.aways.push(at),
+            Fact::Deprived { .. } => self.deprived.push(at),
             Fact::Basis { .. } => {
                 let of = record.causes.first().and_then(|cause| self.place(cause.record));
                 self.basis.extend(of.map(|of| (of, at)));

@@ -144,6 +144,10 @@ fn causes(index: &Index, at: At) -> Vec<(Option<At>, Option<Rule>)> {
         Fact::DeadlineReached { deadline, .. } => {
             matches!(deadline, DeadlineKind::RestartDelay | DeadlineKind::TriggerLimit)
         }
+        // What was refused is why.
+        Fact::SpawnFailed { .. } => {
+            index.record(cause.record).is_some_and(|r| matches!(r.fact, Fact::Deprived { .. }))
+        }
         fact => !ends(fact),
     };
     let mut found: Vec<(Option<At>, Option<Rule>)> =
@@ -164,9 +168,9 @@ fn is_step(record: &Record) -> bool {
         && !record.causes.is_empty()
 }
 
-/// Whether a chain ends with this fact: with roots, and with starts that the system refused.
+/// Whether a chain ends with this fact: with roots, and with what the system refused.
 fn ends(fact: &Fact) -> bool {
-    fact.is_root() || matches!(fact, Fact::SpawnFailed { .. })
+    fact.is_root() || matches!(fact, Fact::SpawnFailed { .. } | Fact::Deprived { .. })
 }
 
 /// The kernel's kill of the same run that a process's end by SIGKILL of unknown sender is put down to.
@@ -267,6 +271,11 @@ pub(crate) fn roots(index: &Index, from: At) -> Vec<Root> {
     roots
 }
 
+/// Whether it is about an automount unit, whose traffic is who looks at the path.
+fn is_automount(record: &Record) -> bool {
+    record.unit.as_deref().is_some_and(|unit| unit.ends_with(".automount"))
+}
+
 /// The root that a record is.
 pub(crate) fn root(record: &Record) -> Root {
     let (mut pid, mut uid, mut command) = (None, None, None);
@@ -293,7 +302,7 @@ pub(crate) fn root(record: &Record) -> Root {
             RootKind::File
         }
         Fact::Traffic { .. } => RootKind::Traffic,
-        Fact::OomKill { .. } | Fact::Device { .. } => RootKind::Kernel,
+        Fact::OomKill { .. } | Fact::Device { .. } | Fact::Deprived { .. } => RootKind::Kernel,
         Fact::ManagerSignal { pid: sender, uid: user, .. } => {
             pid = Some(*sender);
             uid = Some(*user);
@@ -306,18 +315,25 @@ pub(crate) fn root(record: &Record) -> Root {
             asked = Some(sender);
             RootKind::Signal
         }
-        Fact::ClockJump { .. } => RootKind::Clock,
+        Fact::ClockJump { .. } | Fact::TimeZoneChanged { .. } => RootKind::Clock,
         Fact::SpawnFailed { step, .. } => match step {
             SpawnStep::Exec
             | SpawnStep::Chdir
             | SpawnStep::Stdio
             | SpawnStep::Environment
+            | SpawnStep::Credentials
             | SpawnStep::Directories => RootKind::File,
-            SpawnStep::Fork | SpawnStep::Cgroup | SpawnStep::Limits | SpawnStep::Scheduling => {
-                RootKind::Kernel
-            }
-            SpawnStep::User | SpawnStep::Sockets | SpawnStep::Executor => RootKind::Exit,
+            SpawnStep::Fork
+            | SpawnStep::Cgroup
+            | SpawnStep::Limits
+            | SpawnStep::Filter
+            | SpawnStep::Attributes
+            | SpawnStep::Scheduling
+            | SpawnStep::Namespace
+            | SpawnStep::Network => RootKind::Kernel,
+            SpawnStep::User | SpawnStep::Session | SpawnStep::Sockets | SpawnStep::Executor => RootKind::Exit,
         },
+        Fact::Failed { .. } => RootKind::Kernel,
         _ => RootKind::Unknown,
     };
     Root {
@@ -432,6 +448,9 @@ fn phrase(index: &Index, record: &Record, moved: bool) -> Option<(String, String
         )),
         Fact::DeadlineReached { deadline: DeadlineKind::RestartDelay, .. } => None,
         Fact::DeadlineReached { deadline, after_us } => plain(sentence::deadline(*deadline, *after_us)),
+        Fact::Traffic { listen, peer: Some(who) } if is_automount(record) => {
+            Some((format!("{who} came by at {listen}"), format!("somebody came by at {listen}")))
+        }
         Fact::Traffic { listen, peer } => {
             let from = peer.as_deref().map(|p| format!(" from {p}")).unwrap_or_default();
             Some((format!("traffic on {listen}{from}"), format!("traffic on {listen}")))
@@ -447,6 +466,7 @@ fn phrase(index: &Index, record: &Record, moved: bool) -> Option<(String, String
         )),
         Fact::Reexecuted { .. } => plain("hence executed its program anew".into()),
         Fact::TakenUp { .. } => plain("it was taken up as it still ran".into()),
+        Fact::TimeZoneChanged { .. } => plain(record.sentence()),
         Fact::ClockJump { .. } => Some((record.sentence(), "the wall clock was set".into())),
         Fact::Away { what, from, to, how } => {
             let away = sentence::away(*what, *from, *to, how);
@@ -460,9 +480,13 @@ fn phrase(index: &Index, record: &Record, moved: bool) -> Option<(String, String
         Fact::SpawnFailed { role, step, errno, subject } => {
             plain(sentence::spawn_failure(*role, *step, *errno, subject))
         }
+        Fact::Deprived { what, missing, errno, without } => {
+            plain(sentence::deprived(what, missing, *errno, *without))
+        }
         Fact::BusName { name, owned: false } => plain(format!("its name {name} is gone from the bus")),
         Fact::Device { path, there: true } => plain(format!("the device {path} came")),
         Fact::Device { path, there: false } => plain(format!("the device {path} went")),
+        Fact::Failed { operation, errno, subject } => plain(sentence::failure(*operation, *errno, subject)),
         Fact::StopAsked { controller } => plain(format!("its controller {controller} was asked to stop it")),
         Fact::StartLimitHit { burst, interval_us } => plain(sentence::start_limit(*burst, *interval_us)),
         Fact::ConditionFailed { condition, .. } => plain(format!("{condition} didn't hold")),

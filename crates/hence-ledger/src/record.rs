@@ -524,6 +524,58 @@ pub enum Fact {
         /// As the end of a sentence: `systemd's journal line "Stopped foo."`.
         text: Text,
     },
+    /// The system refused something beside a start that the unit needed. A root.
+    Failed {
+        /// What.
+        operation: Operation,
+        /// errno; 0 where it isn't known.
+        errno: i32,
+        /// On what.
+        subject: Text,
+    },
+    /// A service handed over file descriptors to be kept for its next start; systemd.service(5),
+    /// FileDescriptorStoreMax=.
+    DescriptorsKept {
+        /// FDNAME=, else `stored`.
+        name: Text,
+        /// How many are kept that were not before.
+        kept: u32,
+        /// How many were closed, for there was no room.
+        refused: u32,
+        /// How many are kept now, in all.
+        total: u32,
+        /// Who handed them over.
+        pid: u32,
+    },
+    /// File descriptors of a service are kept no longer. A root where they hung up.
+    DescriptorsDropped {
+        /// FDNAME=; empty: all of them.
+        name: Text,
+        /// How many.
+        dropped: u32,
+        /// How many are kept now, in all.
+        total: u32,
+        /// Who asked for that; 0: nobody did.
+        pid: u32,
+        /// The other end was closed.
+        hung_up: bool,
+    },
+    /// The machine's time zone is another one. A root.
+    TimeZoneChanged {
+        /// Its name, where it has one.
+        zone: Text,
+    },
+    /// The kernel refused a part of a unit's sandbox.
+    Deprived {
+        /// The directive that asks for it, or what it is: `PrivateNetwork=`.
+        what: Text,
+        /// The capability that is missing for it; empty where that isn't what lacks.
+        missing: Text,
+        /// errno.
+        errno: i32,
+        /// The unit starts without it.
+        without: bool,
+    },
     /// Written by a newer hence in words that this one doesn't know.
     Newer {
         /// Its number.
@@ -547,10 +599,13 @@ impl Fact {
                 | Fact::OomKill { .. }
                 | Fact::ManagerSignal { .. }
                 | Fact::ClockJump { .. }
+                | Fact::TimeZoneChanged { .. }
                 | Fact::Unknown { .. }
                 | Fact::Device { .. }
                 | Fact::Signalled { .. }
                 | Fact::Away { .. }
+                | Fact::Failed { .. }
+                | Fact::DescriptorsDropped { hung_up: true, .. }
         )
     }
 }

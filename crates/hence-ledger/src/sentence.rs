@@ -17,6 +17,7 @@ impl Record {
             | Fact::Refused { .. }
             | Fact::ManagerSignal { .. }
             | Fact::ClockJump { .. }
+            | Fact::TimeZoneChanged { .. }
             | Fact::Gap { .. }
             | Fact::Away { .. }
             | Fact::Reexecuted { .. }
@@ -87,6 +88,7 @@ fn of_the_whole(fact: &Fact, unit: Option<&str>) -> String {
             let direction = if *by_us < 0 { "back" } else { "forward" };
             format!("the wall clock was set {direction} by {}", duration(by_us.unsigned_abs()))
         }
+        Fact::TimeZoneChanged { zone } => format!("the time zone became {zone}"),
         Fact::Gap { lost: 0, reason } => format!("records are missing here: {reason}"),
         Fact::Gap { lost, reason } => {
             format!("{} missing here: {reason}", count(*lost, "record is", "records are"))
@@ -148,6 +150,20 @@ pub(crate) fn spawn_failure(role: ProcessRole, step: SpawnStep, number: i32, sub
     let reason = if number == 0 { String::new() } else { format!(": {}", errno(number)) };
     let subject = if subject.is_empty() { String::new() } else { format!(" ({subject})") };
     format!("{role} could not be started, {step} failed{subject}{reason}")
+}
+
+/// What the system refused beside a start.
+pub(crate) fn failure(operation: Operation, number: i32, subject: &str) -> String {
+    let reason = if number == 0 { String::new() } else { format!(": {}", errno(number)) };
+    let subject = if subject.is_empty() { String::new() } else { format!(" ({subject})") };
+    format!("{operation} failed{subject}{reason}")
+}
+
+/// What of a sandbox was refused, and why.
+pub(crate) fn deprived(what: &str, missing: &str, number: i32, without: bool) -> String {
+    let lacks = if missing.is_empty() { String::new() } else { format!(", for {missing} is missing here") };
+    let then = if without { "; it runs without" } else { "" };
+    format!("{what} was refused ({}){lacks}{then}", errno(number))
 }
 
 fn of_processes(fact: &Fact, unit: &str) -> String {
@@ -221,6 +237,9 @@ fn of_units(fact: &Fact, unit: &str) -> String {
         Fact::DeadlineReached { deadline: kind, after_us } => {
             format!("{unit}: {}", deadline(*kind, *after_us))
         }
+        Fact::Traffic { listen, peer: Some(who) } if unit.ends_with(".automount") => {
+            format!("{unit}: {who} came by at {listen}")
+        }
         Fact::Traffic { listen, peer } => match peer {
             Some(peer) => format!("{unit}: traffic on {listen} from {peer}"),
             None => format!("{unit}: traffic on {listen}"),
@@ -280,12 +299,46 @@ fn of_units(fact: &Fact, unit: &str) -> String {
         }
         Fact::Device { path, there: true } => format!("{unit}: {path} is there"),
         Fact::Device { path, there: false } => format!("{unit}: {path} is gone"),
+        Fact::Deprived { what, missing, errno, without } => {
+            format!("{unit}: {}", deprived(what, missing, *errno, *without))
+        }
         Fact::Basis { text } => format!("{unit}: the record before was concluded from {text}"),
+        Fact::Failed { operation, errno, subject } => {
+            format!("{unit}: {}", failure(*operation, *errno, subject))
+        }
+        Fact::DescriptorsKept { .. } | Fact::DescriptorsDropped { .. } => {
+            format!("{unit}: {}", of_descriptors(fact))
+        }
         Fact::StopAsked { controller } => format!("{unit}: its controller {controller} was asked to stop it"),
         Fact::Tally { what, times, .. } => {
             format!("{unit}: {what} {}, summed up", count(*times, "time", "times"))
         }
         _ => format!("{unit}: {}", fact.name()),
+    }
+}
+
+/// What became of descriptors that are kept for a service.
+fn of_descriptors(fact: &Fact) -> String {
+    let descriptors = |n: u32| count(u64::from(n), "file descriptor", "file descriptors");
+    match fact {
+        Fact::DescriptorsKept { name, kept, refused, total, pid } => {
+            let full = match refused {
+                0 => String::new(),
+                n => format!("; {} closed, for FileDescriptorStoreMax= leaves no room", descriptors(*n)),
+            };
+            format!("process {pid} left {} in keeping as {name}{full}; {total} in all", descriptors(*kept))
+        }
+        Fact::DescriptorsDropped { name, dropped, total, hung_up: true, .. } => {
+            format!("{} kept as {name} hung up and closed; {total} left", descriptors(*dropped))
+        }
+        Fact::DescriptorsDropped { name, dropped, total, pid, .. } if *pid != 0 => {
+            let left = descriptors(*dropped);
+            format!("process {pid} had {left} kept as {name} closed; {total} left")
+        }
+        Fact::DescriptorsDropped { dropped, .. } => {
+            format!("{} in keeping closed, for the unit is down", descriptors(*dropped))
+        }
+        _ => String::from(fact.name()),
     }
 }
 

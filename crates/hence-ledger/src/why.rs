@@ -322,8 +322,26 @@ fn gaps(index: &Index, began: At, until: At) -> Vec<Missing> {
         .collect()
 }
 
+/// What of the sandbox of the run that is asked about was refused, and is done without.
+fn deprivations(index: &Index, told: &Told) -> Vec<String> {
+    let asked = &index.records[told.at];
+    let mut said: Vec<String> = Vec::new();
+    for record in index.deprived.iter().map(|&at| &index.records[at]) {
+        let own = record.unit == asked.unit && record.invocation == asked.invocation;
+        if let Fact::Deprived { what, missing, errno, without: true } = &record.fact
+            && own
+        {
+            let sentence = format!("{}.", sentence::deprived(what, missing, *errno, true));
+            if !said.contains(&sentence) {
+                said.push(sentence);
+            }
+        }
+    }
+    said
+}
+
 fn notes(index: &Index, told: &Told, began: At, tracking: Option<Tracking>) -> Vec<String> {
-    let mut notes = Vec::new();
+    let mut notes = deprivations(index, told);
     if let Some(broken) = told.path.broken {
         notes.push(format!("The chain of causes ends here: {broken}."));
     }

@@ -79,13 +79,17 @@ words! {
         StartChown = 25 "start-chown" "A socket is given its owner.",
         Waiting = 26 "waiting" "A timer or path that waits.",
         Elapsed = 27 "elapsed" "A timer that won't elapse again.",
-        TriggerRunning = 28 "running" "A timer or path whose unit runs.",
+        TriggerRunning = 28 "running" "A timer or path whose unit runs, or an automount whose mount is up.",
         Mounting = 40 "mounting" "mount(8) runs.",
         Mounted = 41 "mounted" "Something is mounted there.",
         Unmounting = 42 "unmounting" "umount(8) runs.",
         Plugged = 43 "plugged" "A device that is there.",
         SwapActivating = 44 "activating" "swapon(8) runs.",
         SwapDeactivating = 45 "deactivating" "swapoff(8) runs.",
+        UnmountingSigterm = 46 "unmounting-sigterm" "mount(8) or umount(8) was sent KillSignal=.",
+        UnmountingSigkill = 47 "unmounting-sigkill" "mount(8) or umount(8) was sent SIGKILL.",
+        SwapDeactivatingSigterm = 48 "deactivating-sigterm" "swapon(8) or swapoff(8) was sent KillSignal=.",
+        SwapDeactivatingSigkill = 49 "deactivating-sigkill" "swapon(8) or swapoff(8) was sent SIGKILL.",
         Abandoned = 60 "abandoned" "A scope that its client left to itself.",
     }
 }
@@ -139,6 +143,7 @@ words! {
         TriggerLimitHit = 11 "trigger-limit-hit" "A socket or path triggered too often.",
         ServiceStartLimitHit = 12 "service-start-limit-hit" "The service of a socket was started too often.",
         UnitStartLimitHit = 13 "unit-start-limit-hit" "The unit of a path was started too often.",
+        MountStartLimitHit = 14 "mount-start-limit-hit" "The mount of an automount was started too often.",
     }
 }
 
@@ -206,6 +211,7 @@ words! {
         RunFor = 11 "--for" "The time given on the command line is over.",
         TriggerLimit = 12 "TriggerLimitIntervalSec" "Too much traffic in this time.",
         TimeoutClean = 13 "TimeoutCleanSec" "Cleaning took too long.",
+        TimeoutIdle = 14 "TimeoutIdleSec" "Nobody used what was mounted.",
     }
 }
 
@@ -278,6 +284,25 @@ words! {
         Sockets = 9 "sockets" "A file descriptor could not be passed.",
         Executor = 10 "executor" "The executor failed.",
         Scheduling = 11 "scheduling" "A scheduling setting was refused.",
+        Filter = 14 "system call filter" "SystemCallFilter= or another filter could not be installed.",
+        Credentials = 15 "credentials" "LoadCredential= or its kin could not be done.",
+        Attributes = 16 "attributes" "Personality=, KeyringMode=, SecureBits= or a like setting was refused.",
+        Namespace = 12 "namespaces" "A namespace, or a mount in it, could not be made.",
+        Network = 13 "network" "PrivateNetwork= or NetworkNamespacePath= could not be done.",
+        Session = 17 "PAM session" "PAMName= could not be done.",
+    }
+}
+
+words! {
+    /// What the system can refuse of a unit beside a start.
+    Operation {
+        Traffic = 0 "waiting for traffic" "A socket can't be waited for.",
+        Paths = 1 "watching a path" "What a path unit waits for can't be seen.",
+        PidFile = 2 "watching for the PID file" "PIDFile= can't be waited for.",
+        Census = 3 "listing the processes" "Who is in the unit's control group can't be read.",
+        Clean = 4 "removing folders" "The process that removes a unit's folders can't be started.",
+        Kill = 5 "sending a signal" "Processes of the unit couldn't be signalled.",
+        Accept = 6 "accepting a connection" "A connection stays in its queue.",
     }
 }
 
@@ -318,5 +343,6 @@ words! {
         Request = 3 "request" "A client asked for it.",
         ReloadTimeout = 4 "reload timeout" "A reload process took too long.",
         Hangup = 5 "hangup" "SendSIGHUP=.",
+        Reload = 6 "reload" "ReloadSignal=.",
     }
 }

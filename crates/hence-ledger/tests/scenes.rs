@@ -408,7 +408,7 @@ fn any_records_are_answered() {
     for _ in 0..60 {
         let mut records = Vec::new();
         for id in 0..200u64 {
-            let tag = 1 + chance.below(build::every::KINDS as usize) as u32;
+            let tag = chance.pick(&build::every::TAGS);
             let mut record = build::every::record(tag, &mut chance);
             record.id = RecordId(id);
             record.unit = Some(chance.pick(&UNITS).into());

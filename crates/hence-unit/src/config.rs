@@ -3,8 +3,11 @@
 //! Built by `load`; every field says which directive sets it. Directives without a field here are kept as
 //! text in [`Config::settings`]. Times are microseconds; [`INFINITY`] means "never".
 
+use crate::automount::AutomountConfig;
 use crate::calendar::Calendar;
 use crate::mount::MountConfig;
+pub use crate::protection::{Bind, Protection};
+use crate::socket_options::SocketOptions;
 use crate::swap::SwapConfig;
 use crate::{Dependency, Diagnostic, Place, Position, Text, UnitKind, UnitName};
 use alloc::{boxed::Box, string::String, sync::Arc, vec::Vec};
@@ -256,11 +259,7 @@ impl Config {
 
     /// The directives of systemd.exec(5) that the unit sets and nothing here applies, as people write them.
     pub fn unprotected(&self) -> Option<String> {
-        let names = match &self.kind {
-            Kind::Service(s) => &s.context.not_applied,
-            Kind::Socket(s) => &s.context.not_applied,
-            _ => return None,
-        };
+        let names = &self.context()?.not_applied;
         let written: Vec<String> = names.iter().map(|n| alloc::format!("{n}=")).collect();
         (!written.is_empty()).then(|| written.join(", "))
     }
@@ -281,11 +280,37 @@ impl Config {
         }
     }
 
-    /// systemd.kill(5) of a service or socket; the default for others.
+    /// systemd.exec(5), where the unit's kind has commands.
+    pub fn context(&self) -> Option<&ExecConfig> {
+        match &self.kind {
+            Kind::Service(service) => Some(&service.context),
+            Kind::Socket(socket) => Some(&socket.context),
+            Kind::Mount(mount) => Some(&mount.context),
+            Kind::Swap(swap) => Some(&swap.context),
+            _ => None,
+        }
+    }
+
+    /// systemd.resource-control(5), where the unit's kind has a control group.
+    pub fn resources(&self) -> Option<&ResourceConfig> {
+        match &self.kind {
+            Kind::Service(service) => Some(&service.resources),
+            Kind::Socket(socket) => Some(&socket.resources),
+            Kind::Slice(resources) => Some(resources),
+            Kind::Mount(mount) => Some(&mount.resources),
+            Kind::Swap(swap) => Some(&swap.resources),
+            Kind::Scope(scope) => Some(&scope.resources),
+            Kind::Target | Kind::Timer(_) | Kind::Path(_) | Kind::Automount(_) | Kind::Other(_) => None,
+        }
+    }
+
+    /// systemd.kill(5) of a unit that has commands; the default for others.
     pub fn kill(&self) -> KillConfig {
         match &self.kind {
             Kind::Service(service) => service.kill,
             Kind::Socket(socket) => socket.kill,
+            Kind::Mount(mount) => mount.kill,
+            Kind::Swap(swap) => swap.kill,
             _ => KillConfig::default(),
         }
     }
@@ -320,6 +345,8 @@ pub struct UnitFlags {
     pub collect_failed: bool,
     /// `[X-Hence] LeftBehindAllowed=`: left-over processes of this unit are intended.
     pub left_behind_allowed: bool,
+    /// `[X-Hence] Sandbox=best-effort`: it starts without what of its sandbox is refused.
+    pub sandbox_best_effort: bool,
 }
 
 impl Default for UnitFlags {
@@ -334,6 +361,7 @@ impl Default for UnitFlags {
             survive_final_kill_signal: false,
             collect_failed: false,
             left_behind_allowed: false,
+            sandbox_best_effort: false,
         }
     }
 }
@@ -437,6 +465,7 @@ pub enum Kind {
     Path(Box<PathConfig>),
     Mount(Box<MountConfig>),
     Swap(Box<SwapConfig>),
+    Automount(Box<AutomountConfig>),
     Scope(Box<ScopeConfig>),
     /// A kind that is loaded and shown, not acted on.
     Other(UnitKind),
@@ -454,6 +483,7 @@ impl Kind {
             UnitKind::Path => Kind::Path(Box::default()),
             UnitKind::Mount => Kind::Mount(Box::default()),
             UnitKind::Swap => Kind::Swap(Box::default()),
+            UnitKind::Automount => Kind::Automount(Box::default()),
             UnitKind::Scope => Kind::Scope(Box::default()),
             other => Kind::Other(other),
         }
@@ -556,6 +586,17 @@ pub enum ExitType {
     Cgroup,
 }
 
+/// RestartMode=
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the variants are systemd's words")]
+pub enum RestartMode {
+    #[default]
+    Normal,
+    Direct,
+    Debug,
+}
+
+words!(RestartMode { Normal = "normal", Direct = "direct", Debug = "debug" });
 words!(ExitType { Main = "main", Cgroup = "cgroup" });
 
 /// A set of exit codes and signals, as SuccessExitStatus= has it.
@@ -597,6 +638,61 @@ impl DerefMut for ServiceConfig {
     }
 }
 
+/// A file that is opened for a service and passed to it; systemd.service(5), OpenFile=.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct OpenFile {
+    /// Its path: a file, or a socket that is connected to.
+    pub path: Box<str>,
+    /// The name of its descriptor; the file's own where none is given.
+    pub name: Box<str>,
+    /// `read-only`
+    pub read_only: bool,
+    /// `append`
+    pub append: bool,
+    /// `truncate`
+    pub truncate: bool,
+    /// `graceful`: what can't be opened isn't passed.
+    pub graceful: bool,
+}
+
+impl OpenFile {
+    /// `PATH[:NAME[:OPTION,...]]`; why it is none.
+    ///
+    /// # Errors
+    /// What is wrong, as an end of a sentence.
+    pub fn parse(text: &str) -> Result<OpenFile, String> {
+        let mut parts = text.splitn(3, ':');
+        let path = parts.next().unwrap_or("");
+        let path = crate::value::absolute_path(path)
+            .ok_or_else(|| alloc::format!("{path:?} is not {}", crate::value::ABSOLUTE))?;
+        let own = path.rsplit('/').next().unwrap_or("");
+        let name = parts.next().filter(|name| !name.is_empty()).unwrap_or(own);
+        let printable = |b: u8| (0x20..0x7f).contains(&b) && b != b':';
+        if name.len() > 255 || !name.bytes().all(printable) {
+            return Err(alloc::format!("{name:?} can't name a descriptor"));
+        }
+        let mut file = OpenFile { name: name.into(), ..OpenFile::default() };
+        for option in parts.next().unwrap_or("").split(',').filter(|option| !option.is_empty()) {
+            match option {
+                "read-only" => file.read_only = true,
+                "append" => file.append = true,
+                "truncate" => file.truncate = true,
+                "graceful" => file.graceful = true,
+                _ => {
+                    return Err(alloc::format!(
+                        "{option:?} is none of read-only, append, truncate, graceful"
+                    ));
+                }
+            }
+        }
+        if u8::from(file.read_only) + u8::from(file.append) + u8::from(file.truncate) > 1 {
+            return Err("read-only, append and truncate exclude each other".into());
+        }
+        file.path = path.into();
+        Ok(file)
+    }
+}
+
 /// [Service] without its commands.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServiceSettings {
@@ -608,6 +704,18 @@ pub struct ServiceSettings {
     pub restart: Restart,
     /// RestartSec=
     pub restart_delay: u64,
+    /// RestartSteps=
+    pub restart_steps: u32,
+    /// RestartMaxDelaySec=
+    pub restart_max_delay: u64,
+    /// RestartRandomizedDelaySec=
+    pub restart_randomized_delay: u64,
+    /// RestartMode=
+    pub restart_mode: RestartMode,
+    /// ReloadSignal=
+    pub reload_signal: u8,
+    /// TimeoutCleanSec=
+    pub timeout_clean: u64,
     /// TimeoutStartSec= (INFINITY by default for oneshot)
     pub timeout_start: u64,
     /// TimeoutStopSec=
@@ -630,6 +738,8 @@ pub struct ServiceSettings {
     pub guess_main_pid: bool,
     /// RootDirectoryStartOnly=
     pub root_directory_start_only: bool,
+    /// PermissionsStartOnly=
+    pub permissions_start_only: bool,
     /// PIDFile=, absolute.
     pub pid_file: Option<Box<str>>,
     /// BusName=
@@ -644,8 +754,12 @@ pub struct ServiceSettings {
     pub notify_access: NotifyAccess,
     /// Sockets=
     pub sockets: Vec<UnitName>,
+    /// OpenFile=
+    pub open_files: Vec<OpenFile>,
     /// FileDescriptorStoreMax=
     pub fd_store_max: u32,
+    /// FileDescriptorStorePreserve=: 0 no, 1 restart, 2 yes.
+    pub fd_store_preserve: u8,
     /// OOMPolicy=; `None`: the default (stop, or continue with Delegate=).
     pub oom_policy: Option<OomPolicy>,
     /// NonBlocking=
@@ -665,6 +779,12 @@ impl Default for ServiceSettings {
             exit_type: ExitType::Main,
             restart: Restart::No,
             restart_delay: 100_000,
+            restart_steps: 0,
+            restart_max_delay: INFINITY,
+            restart_randomized_delay: 0,
+            restart_mode: RestartMode::Normal,
+            reload_signal: 1,
+            timeout_clean: INFINITY,
             timeout_start: 90_000_000,
             timeout_stop: 90_000_000,
             timeout_abort: None,
@@ -676,6 +796,7 @@ impl Default for ServiceSettings {
             remain_after_exit: false,
             guess_main_pid: true,
             root_directory_start_only: false,
+            permissions_start_only: false,
             pid_file: None,
             bus_name: None,
             success_exit_status: ExitStatusSet::default(),
@@ -683,7 +804,9 @@ impl Default for ServiceSettings {
             restart_force_exit_status: ExitStatusSet::default(),
             notify_access: NotifyAccess::None,
             sockets: Vec::new(),
+            open_files: Vec::new(),
             fd_store_max: 0,
+            fd_store_preserve: 1,
             oom_policy: None,
             non_blocking: false,
             context: ExecConfig::default(),
@@ -914,8 +1037,14 @@ pub struct ExecConfig {
     pub scheduling_priority: Option<u8>,
     /// IOSchedulingClass=, IOSchedulingPriority= as Linux' ioprio value.
     pub io_priority: Option<u16>,
-    /// What of the file system is its own, read-only or hidden.
+    /// RemoveIPC=
+    pub remove_ipc: bool,
+    /// What of the machine is its own, read-only or hidden.
     pub protection: Option<Box<Protection>>,
+    /// SystemCallFilter= and its kin, where any is given.
+    pub restrictions: Option<Box<crate::restrict::Restrictions>>,
+    /// Personality=, KeyringMode=, LoadCredential= and others that few units set, where any is given.
+    pub attributes: Option<Box<crate::attributes::Attributes>>,
     /// CPUAffinity=, ascending; empty where none is given.
     pub cpu_affinity: Vec<u16>,
     /// CapabilityBoundingSet= as bits by number; `None`: all.
@@ -976,23 +1105,6 @@ pub struct LogConfig {
     pub extra_fields: Vec<Box<str>>,
     /// LogFilterPatterns=, those that deny with their `~`.
     pub filter_patterns: Vec<Box<str>>,
-}
-
-/// What of the file system a unit sees, and what of it it may change.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Protection {
-    /// PrivateTmp=
-    pub private_tmp: bool,
-    /// ProtectSystem=: 0 no, 1 yes, 2 full, 3 strict.
-    pub system: u8,
-    /// ProtectHome=: 0 no, 1 yes, 2 read-only, 3 tmpfs.
-    pub home: u8,
-    /// ReadWritePaths=; `-` at the start: may be missing; then `+`: below RootDirectory=.
-    pub read_write_paths: Vec<Box<str>>,
-    /// ReadOnlyPaths=, alike.
-    pub read_only_paths: Vec<Box<str>>,
-    /// InaccessiblePaths=, alike.
-    pub inaccessible_paths: Vec<Box<str>>,
 }
 
 /// KillMode=
@@ -1075,6 +1187,10 @@ pub struct ResourceConfig {
     pub cpu_quota: Option<u32>,
     /// Delegate=
     pub delegate: bool,
+    /// Delegate= by names of controllers; empty: all, where it delegates.
+    pub delegated: Vec<&'static str>,
+    /// What only few units set.
+    pub more: Option<Box<crate::limits::MoreLimits>>,
 }
 
 /// What a socket unit listens on.
@@ -1155,6 +1271,8 @@ pub struct SocketConfig {
     pub send_buffer: Option<u64>,
     /// PipeSize=
     pub pipe_size: Option<u64>,
+    /// Options that only the kernel acts on, where any is given.
+    pub options: Option<Box<SocketOptions>>,
     /// TriggerLimitIntervalSec= (default 2 s)
     pub trigger_limit_interval: u64,
     /// TriggerLimitBurst= (default: 200 for Accept=yes, 20 otherwise); `None`: the default.
@@ -1212,6 +1330,7 @@ impl Default for SocketConfig {
             receive_buffer: None,
             send_buffer: None,
             pipe_size: None,
+            options: None,
             trigger_limit_interval: 2_000_000,
             trigger_limit_burst: None,
             timeout: 90_000_000,
@@ -1240,6 +1359,12 @@ pub struct TimerConfig {
     pub persistent: bool,
     /// RemainAfterElapse=
     pub remain_after_elapse: bool,
+    /// OnClockChange=
+    pub on_clock_change: bool,
+    /// OnTimezoneChange=
+    pub on_timezone_change: bool,
+    /// FixedRandomDelay=: what the delay is made of, the same whenever this unit is on this machine.
+    pub fixed_random_delay: Option<u64>,
 }
 
 impl Default for TimerConfig {
@@ -1252,6 +1377,9 @@ impl Default for TimerConfig {
             randomized_delay: 0,
             persistent: false,
             remain_after_elapse: true,
+            on_clock_change: false,
+            on_timezone_change: false,
+            fixed_random_delay: None,
         }
     }
 }

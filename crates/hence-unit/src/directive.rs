@@ -13,6 +13,7 @@ use crate::{
 use alloc::{borrow::Cow, format, string::String};
 use core::fmt;
 
+mod attribute;
 mod automount;
 mod capability;
 mod condition;
@@ -25,6 +26,7 @@ mod nearest;
 mod path;
 mod protection;
 mod resource;
+mod restrict;
 mod scope;
 mod section;
 mod service;
@@ -43,10 +45,12 @@ mod x_hence;
 
 pub use capability::NAMES as CAPABILITIES;
 pub use nearest::nearest;
+pub use resource::CONTROLLERS;
 pub use section::{Section, Sections};
 pub use shape::Shape;
 pub use table::{find, name_of, row_at, rows};
 pub(crate) use table::{named, row_named};
+pub(crate) use typed::resources;
 
 /// A unit while its assignments are applied.
 pub struct Loading<'a> {
@@ -150,10 +154,12 @@ impl Row {
     /// What a row of these sections does in one of them.
     const fn support(support: Support, sections: Sections, section: Section) -> Support {
         match (support, section) {
-            (Support::Acted, Section::Mount | Section::Swap | Section::Automount) => Support::NotYet,
             // They are taken as text, when all files of such a unit were applied.
             (Support::NotYet, Section::Mount) if sections.0 == Section::Mount.only().0 => Support::Acted,
             (Support::NotYet, Section::Swap) if sections.0 == Section::Swap.only().0 => Support::Acted,
+            (Support::NotYet, Section::Automount) if sections.0 == Section::Automount.only().0 => {
+                Support::Acted
+            }
             (support, _) => support,
         }
     }
@@ -167,6 +173,12 @@ impl Row {
     /// Marks it as accepted without effect.
     pub(crate) const fn accepted(mut self, why: &'static str) -> Row {
         self.support = Support::Accepted(why);
+        self
+    }
+
+    /// Marks a row whose text is acted on, when all files of a unit were applied.
+    pub(crate) const fn acted(mut self) -> Row {
+        self.support = Support::Acted;
         self
     }
 

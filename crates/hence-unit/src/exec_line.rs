@@ -13,6 +13,8 @@ use alloc::{borrow::Cow, boxed::Box, format, string::String, vec::Vec};
 
 /// Longest path, in bytes (Linux' PATH_MAX, with its NUL byte).
 const PATH_MAX: usize = 4096;
+/// Most arguments that room is made for in advance.
+const ARGUMENTS_EXPECTED: usize = 16;
 /// Longest name of a file, in bytes.
 const FILE_NAME_MAX: usize = 255;
 
@@ -29,7 +31,7 @@ pub fn parse(
 ) -> (Vec<Command>, Vec<Diagnostic>) {
     let position = Position::new(source, place.line, place.column);
     let mut line = Line { value, at: 0, place, position, specify, ignore: false, diagnostics: Vec::new() };
-    let mut commands = Vec::new();
+    let mut commands = Vec::with_capacity(1);
     loop {
         match line.command() {
             Step::Command(command, more) => {
@@ -159,7 +161,8 @@ impl<'v> Line<'v, '_, '_> {
         if !self.check_path(&path) {
             return Step::End;
         }
-        let mut argv: Vec<Box<str>> = Vec::with_capacity(4);
+        let blanks = self.value.as_bytes()[self.at..].iter().filter(|&&byte| byte == b' ').count();
+        let mut argv: Vec<Box<str>> = Vec::with_capacity(2 + blanks.min(ARGUMENTS_EXPECTED));
         if !prefixes.separate_argv0 {
             argv.push(path.clone());
         }
@@ -206,20 +209,21 @@ impl<'v> Line<'v, '_, '_> {
     }
 
     fn check_path(&mut self, path: &str) -> bool {
-        let control = |c: char| c.is_ascii_control() || matches!(c, '"' | '\'' | '\\');
+        let odd = |b: u8| b.is_ascii_control() || matches!(b, b'"' | b'\'' | b'\\');
+        let is_short = |part: &str| part.len() <= FILE_NAME_MAX;
         let message = if path.is_empty() {
             "the command line names no command".into()
-        } else if path.contains(control) {
+        } else if path.bytes().any(odd) {
             format!("the path {path:?} holds a quotation mark, a backslash or a control character")
         } else if path.ends_with('/') {
             format!("the command {path:?} is a folder")
         } else if path.starts_with('/') {
-            if path.len() < PATH_MAX && path.split('/').all(|part| part.len() <= FILE_NAME_MAX) {
+            if is_short(path) || path.len() < PATH_MAX && path.split('/').all(is_short) {
                 return true;
             }
             "the path of the command is too long".into()
         } else {
-            if !path.contains('/') && path.len() <= FILE_NAME_MAX && !matches!(path, "." | "..") {
+            if !path.contains('/') && is_short(path) && !matches!(path, "." | "..") {
                 return true;
             }
             format!("{path:?} is neither the name of a command nor an absolute path")

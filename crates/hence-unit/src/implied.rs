@@ -25,6 +25,7 @@ pub(crate) fn add(config: &mut Config, environs: &Environs) {
         goes_down: !environs.user || environs.user_instance,
         defaults: config.flags.default_dependencies,
         names: &environs.names,
+        usable: config.load == crate::LoadState::Loaded,
         // As many as services mostly have.
         added: Vec::with_capacity(12),
     };
@@ -55,6 +56,14 @@ pub(crate) fn add(config: &mut Config, environs: &Environs) {
             for listen in socket.listen.iter().filter(|listen| listen.address.starts_with('/')) {
                 mounts.push(listen.address.clone());
             }
+            let device = socket.options.as_deref().and_then(|options| options.device.as_deref());
+            let device = device.filter(|device| *device != "lo");
+            if let Some(device) = device
+                && let Some(unit) = crate::mount::device_of(&format!("/sys/subsystem/net/devices/{device}"))
+            {
+                let origin = Origin::implied("BindToDevice", position_of(config, "BindToDevice"));
+                adding.unit(&[DependencyKind::BindsTo, After], &unit, &origin);
+            }
             adding.slice(config, Some(&socket.resources));
             adding.trigger_defaults("sockets.target");
         }
@@ -81,14 +90,29 @@ pub(crate) fn add(config: &mut Config, environs: &Environs) {
             for (kinds, name, origin) in crate::mount::implied(mount, adding.defaults) {
                 adding.unit(kinds, &name, &origin);
             }
-            adding.slice(config, None);
+            adding.exec(config, &mount.context, environs, &mut mounts);
+            adding.slice(config, Some(&mount.resources));
             mounts.extend(crate::mount::paths(mount));
+        }
+        Kind::Automount(automount) => {
+            let mount = config.id().with_kind(UnitKind::Mount);
+            adding.unit(&[Before, Triggers], &mount, &Origin::implied("Where", position_of(config, "Where")));
+            if adding.defaults && !adding.user {
+                for (kinds, name, origin) in crate::automount::implied() {
+                    adding.unit(kinds, &name, &origin);
+                }
+            }
+            mounts.extend(automount.at.rsplit_once('/').map(|(above, _)| match above {
+                "" => "/".into(),
+                above => above.into(),
+            }));
         }
         Kind::Swap(swap) => {
             for (kinds, name, origin) in crate::swap::implied(swap, adding.defaults) {
                 adding.unit(kinds, &name, &origin);
             }
-            adding.slice(config, None);
+            adding.exec(config, &swap.context, environs, &mut mounts);
+            adding.slice(config, Some(&swap.resources));
             mounts.push(swap.what.clone());
         }
         Kind::Other(_) => {}
@@ -131,6 +155,8 @@ struct Adding<'a> {
     goes_down: bool,
     defaults: bool,
     names: &'a SharedNames,
+    /// No line of its own refuses it.
+    usable: bool,
     added: Vec<Dependency>,
 }
 
@@ -245,7 +271,9 @@ impl Adding<'_> {
             None => (default_slice(name, self.user), None),
         };
         if let Some(slice) = slice {
-            self.unit(&[InSlice, After, Requires], &slice, &Origin::implied("Slice", position));
+            // What is refused for how its lines go together has a slice, but doesn't need it.
+            let kinds: &[DependencyKind] = if self.usable { &[InSlice, After, Requires] } else { &[InSlice] };
+            self.unit(kinds, &slice, &Origin::implied("Slice", position));
         }
     }
 

@@ -9,8 +9,11 @@ extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
+pub mod attributes;
+pub mod automount;
 mod bytes;
 pub mod calendar;
+pub mod calls;
 pub mod config;
 pub mod dependency;
 pub mod diagnostic;
@@ -18,12 +21,16 @@ pub mod directive;
 pub mod exec_line;
 pub mod implied;
 pub mod install;
+pub mod limits;
 pub mod lint;
 pub mod load;
 pub mod mount;
 pub mod name;
 pub mod pattern;
+mod protection;
+pub mod restrict;
 mod settle;
+pub mod socket_options;
 pub mod specifier;
 pub mod swap;
 pub mod syntax;

@@ -63,7 +63,8 @@ pub fn load(path: &UnitPath, files: &dyn Files, environs: &Environs, name: &Unit
         None if unit.kind() == UnitKind::Slice || is_device => {}
         None => loader.config.load = LoadState::NotFound,
     }
-    if matches!(loader.config.load, LoadState::Loaded | LoadState::BadSetting | LoadState::Masked) {
+    // Of what is refused already nothing more is read.
+    if matches!(loader.config.load, LoadState::Loaded | LoadState::Masked) {
         loader.beside(path);
     }
     if matches!(loader.config.load, LoadState::Loaded | LoadState::BadSetting) {

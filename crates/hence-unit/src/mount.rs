@@ -4,7 +4,7 @@
 
 use crate::{
     Config, Dependency, DependencyKind, LoadState, Origin, Position, UnitKind, UnitName,
-    config::{Command, ExecConfig, Kind, Privilege, ResourceConfig},
+    config::{Command, ExecConfig, INFINITY, KillConfig, Kind, Privilege, ResourceConfig},
     load::text_of,
     specifier, value,
 };
@@ -31,8 +31,12 @@ pub struct MountConfig {
     pub mount: Vec<Command>,
     /// Unmounts it.
     pub unmount: Vec<Command>,
+    /// DirectoryMode= of the mount point, where mount(8) can't make it itself.
+    pub make_folder: Option<u32>,
     /// How both are executed.
     pub context: ExecConfig,
+    /// How one that takes too long is ended.
+    pub kill: KillConfig,
     /// In which group.
     pub resources: ResourceConfig,
 }
@@ -98,6 +102,10 @@ pub(crate) fn command(path: &str, arguments: &[&str]) -> Vec<Command> {
 /// The sentence and the mend: why it can't be used.
 pub(crate) fn settle(config: &Config) -> Result<MountConfig, (&'static str, &'static str)> {
     let text = |name: &str| text_of(config, name).unwrap_or("");
+    let own = match &config.kind {
+        Kind::Mount(mount) => (**mount).clone(),
+        _ => MountConfig::default(),
+    };
     let named = path_of(config.id()).ok_or(("the unit's name is no path", "name it after Where="))?;
     let at = match text("Where") {
         "" => return Err(("the mount has no Where=", "add Where=")),
@@ -118,11 +126,12 @@ pub(crate) fn settle(config: &Config) -> Result<MountConfig, (&'static str, &'st
         "" => "0755",
         mode => mode,
     };
-    // systemd makes the folder itself; mount(8) can, for whoever runs it.
-    let mut all = format!("X-mount.mkdir={mode}");
-    if !options.is_empty() {
-        all = format!("{options},{all}");
-    }
+    // systemd makes the folder itself; mount(8) can, where it runs as root and sees the same root.
+    let context = &own.context;
+    let itself = context.user.is_none() && context.group.is_none() && context.root_directory.is_none();
+    let make = if itself { format!("X-mount.mkdir={mode}") } else { String::new() };
+    let all: Vec<&str> = [options, &make].into_iter().filter(|part| !part.is_empty()).collect();
+    let all = all.join(",");
     let mut mount: Vec<&str> = vec![what, &named];
     if !fs_type.is_empty() {
         mount.extend(["-t", fs_type]);
@@ -133,7 +142,9 @@ pub(crate) fn settle(config: &Config) -> Result<MountConfig, (&'static str, &'st
     if yes("ReadWriteOnly") {
         mount.push("-w");
     }
-    mount.extend(["-o", &all]);
+    if !all.is_empty() {
+        mount.extend(["-o", &all]);
+    }
     let mut unmount: Vec<&str> = vec![&named, "-c"];
     if yes("LazyUnmount") {
         unmount.push("-l");
@@ -145,12 +156,23 @@ pub(crate) fn settle(config: &Config) -> Result<MountConfig, (&'static str, &'st
         what: what.into(),
         fs_type: fs_type.into(),
         options: options.into(),
-        timeout: value::span(text("TimeoutSec"), 1_000_000).filter(|us| *us > 0).unwrap_or(TIMEOUT_US),
+        timeout: timeout(text("TimeoutSec"), own.timeout),
         mount: command("/bin/mount", &mount),
         unmount: command("/bin/umount", &unmount),
+        make_folder: value::mode(mode).filter(|_| !itself),
         at: named.as_str().into(),
-        ..MountConfig::default()
+        ..own
     })
+}
+
+/// TimeoutSec=, where 0 is none, else what the unit has by default.
+pub(crate) fn timeout(text: &str, default: u64) -> u64 {
+    match value::span(text, 1_000_000) {
+        Some(0) => INFINITY,
+        Some(us) => us,
+        None if default == 0 => TIMEOUT_US,
+        None => default,
+    }
 }
 
 /// Kinds of dependencies on a unit of this name.
@@ -199,6 +221,10 @@ pub(crate) fn implied(mount: &MountConfig, defaults: bool) -> Vec<Implied> {
         add(&[After, Wants], "network-online.target", &origin);
     }
     add(&[After], after, &origin);
+    // Its pages may be swapped out: it is gone before the swap space is.
+    if &*mount.fs_type == "tmpfs" {
+        add(&[After], "swap.target", &origin);
+    }
     if !mount.has("nofail") {
         add(&[Before], before, &origin);
     }

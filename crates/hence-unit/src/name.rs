@@ -141,8 +141,20 @@ impl UnitName {
 
     /// The kind, by the suffix.
     pub fn kind(&self) -> UnitKind {
-        let suffix = split_suffix(&self.0).map_or("", |(_, s)| s);
-        UnitKind::of_suffix(suffix).expect("UnitName::new checked the suffix")
+        // Asked for often, and the suffix was checked: its last bytes tell it from the others.
+        match self.0.as_bytes() {
+            [.., b'r', b'v', b'i', b'c', b'e'] => UnitKind::Service,
+            [.., b'l', b'i', b'c', b'e'] => UnitKind::Slice,
+            [.., b'v', b'i', b'c', b'e'] => UnitKind::Device,
+            [.., b'k', b'e', b't'] => UnitKind::Socket,
+            [.., b'g', b'e', b't'] => UnitKind::Target,
+            [.., b'm', b'e', b'r'] => UnitKind::Timer,
+            [.., b'a', b't', b'h'] => UnitKind::Path,
+            [.., b'w', b'a', b'p'] => UnitKind::Swap,
+            [.., b'o', b'p', b'e'] => UnitKind::Scope,
+            [.., b'.', b'm', b'o', b'u', b'n', b't'] => UnitKind::Mount,
+            _ => UnitKind::Automount,
+        }
     }
 
     /// The name without its suffix: `foo@bar`.
@@ -218,6 +230,8 @@ mod tests {
     #[test]
     fn kinds_have_their_suffixes() {
         assert!(UnitKind::ALL.into_iter().all(|kind| UnitKind::of_suffix(kind.suffix()) == Some(kind)));
+        let of_name = |kind: UnitKind| UnitName::new(&format!("x.{}", kind.suffix())).unwrap().kind();
+        assert!(UnitKind::ALL.into_iter().all(|kind| of_name(kind) == kind));
         assert!(UnitName::new("ä.service").is_none() && UnitKind::of_suffix("conf").is_none());
     }
 

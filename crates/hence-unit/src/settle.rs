@@ -5,12 +5,15 @@
 
 use crate::{
     Config, DependencyKind, Diagnostic, Level, LoadState, Place, ServiceConfig, SocketConfig, UnitName,
+    automount,
     config::{
-        EmergencyAction, ExecPhase, ExitType, INFINITY, JobMode, Kind, ListenKind, NotifyAccess, Restart,
-        ServiceType, Stdio,
+        EmergencyAction, ExecPhase, ExitType, INFINITY, JobMode, Kind, ListenKind, NotifyAccess, Privilege,
+        Restart, ServiceType, Stdio,
     },
+    directive::resources,
+    limits,
     load::{is_set, place_of},
-    mount, swap,
+    mount, socket_options, swap,
 };
 use alloc::{
     boxed::Box,
@@ -51,8 +54,27 @@ pub(crate) fn settle(config: &mut Config) {
     if let Kind::Service(service) = &mut config.kind {
         service_defaults(Arc::make_mut(service), type_given, start_timeout_given);
     }
+    let is_socket = matches!(config.kind, Kind::Socket(_));
+    let options = if is_socket { socket_options::of(config) } else { None };
+    if let Kind::Socket(socket) = &mut config.kind {
+        socket.options = options;
+    }
+    crate::protection::settle(config);
+    let more = limits::of(config);
+    if let Some(resources) = resources(config) {
+        resources.more = more;
+    }
     let mount = matches!(config.kind, Kind::Mount(_)).then(|| mount::settle(config));
     let swap = matches!(config.kind, Kind::Swap(_)).then(|| swap::settle(config));
+    let automount = matches!(config.kind, Kind::Automount(_)).then(|| automount::settle(config));
+    let unusable_automount = match automount {
+        Some(Ok(automount)) => {
+            config.kind = Kind::Automount(Box::new(automount));
+            None
+        }
+        Some(Err((message, fix))) => Some(Finding::error("automount", message, fix)),
+        None => None,
+    };
     let unusable_swap = match swap {
         Some(Ok(swap)) => {
             config.kind = Kind::Swap(Box::new(swap));
@@ -63,20 +85,27 @@ pub(crate) fn settle(config: &mut Config) {
     };
     let unusable = match mount {
         Some(Ok(mount)) => {
+            if config.description.is_empty() {
+                config.description = mount.at.clone();
+            }
             config.kind = Kind::Mount(Box::new(mount));
             None
         }
         Some(Err((message, fix))) => Some(Finding::error("mount", message, fix)),
         None => None,
     };
+    if config.description.is_empty() && matches!(config.kind, Kind::Slice(_)) {
+        config.description = slice_description(config.id()).into();
+    }
     let finding = match &config.kind {
         Kind::Mount(_) => unusable,
         Kind::Swap(_) => unusable_swap,
+        Kind::Automount(_) => unusable_automount,
         Kind::Service(service) => refuse_service(config, service),
         Kind::Socket(socket) => refuse_socket(config, socket),
         Kind::Timer(timer) => {
-            let clock = is_set(config, &["OnClockChange", "OnTimezoneChange"]);
-            let empty = timer.elapse.is_empty() && timer.calendar.is_empty() && !clock;
+            let change = timer.on_clock_change || timer.on_timezone_change;
+            let empty = timer.elapse.is_empty() && timer.calendar.is_empty() && !change;
             empty.then(|| {
                 Finding::error("no-timer", "the timer never elapses", "give OnCalendar= or On...Sec=")
             })
@@ -135,6 +164,12 @@ fn service_defaults(service: &mut ServiceConfig, type_given: bool, start_timeout
         && (notifies || service.watchdog > 0 || service.fd_store_max > 0)
     {
         service.notify_access = NotifyAccess::Main;
+    }
+    if service.permissions_start_only {
+        let others = |phase: &usize| *phase != ExecPhase::Start as usize;
+        for phase in (0..service.exec.len()).filter(others) {
+            service.exec[phase].iter_mut().for_each(|command| command.privilege = Privilege::Full);
+        }
     }
     if !service.context.stdin_data.is_empty() && matches!(service.context.stdin, Stdio::Default | Stdio::Null)
     {
@@ -295,5 +330,13 @@ pub(crate) fn dependencies(config: &mut Config) {
         let fix = Some("remove it".into());
         let level = Level::Warning;
         config.diagnostics.push(Diagnostic { rule: "depends-on-itself", level, place, message, fix });
+    }
+}
+/// How a slice without Description= is called.
+fn slice_description(name: &UnitName) -> String {
+    match name.as_str() {
+        ROOT_SLICE => "Root Slice".into(),
+        "system.slice" => "System Slice".into(),
+        _ => format!("Slice {}", mount::path_of(name).unwrap_or_else(|| name.as_str().into())),
     }
 }

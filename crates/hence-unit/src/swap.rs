@@ -3,10 +3,10 @@
 
 use crate::{
     Config, DependencyKind, LoadState, Origin, UnitName,
-    config::{Command, ExecConfig, Kind, ResourceConfig},
+    config::{Command, ExecConfig, KillConfig, Kind, ResourceConfig},
     load::text_of,
-    mount::{Implied, TIMEOUT_US, command, device_of, path_of},
-    specifier, value,
+    mount::{Implied, TIMEOUT_US, command, device_of, path_of, timeout},
+    specifier,
 };
 use DependencyKind::{After, Before, Conflicts, Requires};
 use alloc::{boxed::Box, format, string::String, vec::Vec};
@@ -24,6 +24,8 @@ pub struct SwapConfig {
     pub swapoff: Vec<Command>,
     /// How both are executed.
     pub context: ExecConfig,
+    /// How one that takes too long is ended.
+    pub kill: KillConfig,
     /// In which group.
     pub resources: ResourceConfig,
 }
@@ -39,6 +41,10 @@ pub fn unit_of(path: &str) -> Option<UnitName> {
 /// The sentence and the mend: why it can't be used.
 pub(crate) fn settle(config: &Config) -> Result<SwapConfig, (&'static str, &'static str)> {
     let text = |name: &str| text_of(config, name).unwrap_or("");
+    let own = match &config.kind {
+        Kind::Swap(swap) => (**swap).clone(),
+        _ => SwapConfig::default(),
+    };
     let named = path_of(config.id()).ok_or(("the unit's name is no path", "name it after What="))?;
     let what = match text("What") {
         "" => return Err(("the swap unit has no What=", "add What=")),
@@ -65,10 +71,10 @@ pub(crate) fn settle(config: &Config) -> Result<SwapConfig, (&'static str, &'sta
     on.push(what);
     Ok(SwapConfig {
         what: what.into(),
-        timeout: value::span(text("TimeoutSec"), 1_000_000).filter(|us| *us > 0).unwrap_or(TIMEOUT_US),
+        timeout: timeout(text("TimeoutSec"), own.timeout),
         swapon: command("/sbin/swapon", &on),
         swapoff: command("/sbin/swapoff", &[what]),
-        ..SwapConfig::default()
+        ..own
     })
 }
 

@@ -232,6 +232,16 @@ impl SystemConfig {
                 socket.context = from.context.clone();
                 socket.resources = from.resources.clone();
             }
+            Kind::Mount(mount) => {
+                mount.timeout = from.timeout_start;
+                mount.context = from.context.clone();
+                mount.resources = from.resources.clone();
+            }
+            Kind::Swap(swap) => {
+                swap.timeout = from.timeout_start;
+                swap.context = from.context.clone();
+                swap.resources = from.resources.clone();
+            }
             _ => {}
         }
     }

@@ -10,7 +10,8 @@ use alloc::{
     boxed::Box,
     collections::{BTreeMap, btree_map::Entry as Slot},
     format,
-    string::String,
+    string::{String, ToString},
+    vec,
     vec::Vec,
 };
 
@@ -153,6 +154,11 @@ impl Beside {
         (".requires", Beside::Requires),
         (".upholds", Beside::Upholds),
     ];
+
+    /// Whether a folder's entry means something there.
+    fn takes(self, entry: &Entry) -> bool {
+        !is_hidden(&entry.name) && (self != Beside::DropIns || entry.name.ends_with(".conf"))
+    }
 
     fn suffix(self) -> &'static str {
         Beside::ALL.iter().find(|(_, role)| *role == self).map_or("", |(suffix, _)| suffix)
@@ -333,9 +339,7 @@ impl UnitPath {
         let path = format!("{}/{name}", self.folders[usize::from(index)]);
         match files.list(&path) {
             Ok(mut entries) => {
-                entries.retain(|e| {
-                    !is_hidden(&e.name) && (role != Beside::DropIns || e.name.ends_with(".conf"))
-                });
+                entries.retain(|entry| role.takes(entry));
                 // An empty folder of drop-ins is known as well: what is put into it later is looked for.
                 if !entries.is_empty() || role == Beside::DropIns {
                     let folder = BesideFolder { folder: index, role, entries };
@@ -425,11 +429,33 @@ impl UnitPath {
         let live = |folder: &BesideFolder, stem: &str| {
             let path = format!("{}/{stem}.d", self.folders[usize::from(folder.folder)]);
             let mut entries = files.list(&path).unwrap_or_default();
-            entries.retain(|e| !is_hidden(&e.name) && e.name.ends_with(".conf"));
+            entries.retain(|entry| Beside::DropIns.takes(entry));
             Cow::Owned(entries)
         };
         let found = self.beside_in(name, aliases, Beside::DropIns, &live);
         found.into_iter().map(|file| file.path).collect()
+    }
+
+    /// Whether the folders beside a unit hold what they held at the scan; folders that weren't there then are
+    /// not looked for.
+    pub fn is_beside_unchanged(&self, files: &dyn Files, name: &UnitName) -> bool {
+        let resolved = self.resolve(name).map(|(name, _)| name);
+        let name = resolved.as_ref().unwrap_or(name);
+        let mut stems = vec![name.kind().suffix().to_string()];
+        for name in core::iter::once(name).chain(&self.aliases_of(name)) {
+            collect_stems(name, &mut stems);
+        }
+        let known = stems.iter().filter_map(|stem| self.beside.get_key_value(stem.as_str()));
+        known.flat_map(|(stem, folders)| folders.iter().map(move |folder| (stem, folder))).all(
+            |(stem, beside)| {
+                let folder = &self.folders[usize::from(beside.folder)];
+                let path = format!("{folder}/{stem}{}", beside.role.suffix());
+                let mut entries = files.list(&path).unwrap_or_default();
+                entries.retain(|entry| beside.role.takes(entry));
+                entries.len() == beside.entries.len()
+                    && entries.iter().all(|entry| beside.entries.contains(entry))
+            },
+        )
     }
 
     /// The files beside a unit, by their names over all folders; of several with the same name, the one

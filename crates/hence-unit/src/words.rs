@@ -207,7 +207,7 @@ fn escape(
 
 /// Resolves what follows a backslash; the number of bytes taken, `None` where it is no escape. Escapes for
 /// a NUL byte are none.
-fn resolve(after: &str, word: &mut Vec<u8>) -> Option<usize> {
+pub(crate) fn resolve(after: &str, word: &mut Vec<u8>) -> Option<usize> {
     let bytes = after.as_bytes();
     let single = match bytes[0] {
         b'a' => 7,

@@ -105,6 +105,8 @@ const STRICTER: &[&str] = &[
     "ListenDatagram",
     "ListenSequentialPacket",
     "ListenNetlink",
+    // Words that are no bits are left out without a word by systemd.
+    "SecureBits",
 ];
 
 /// Ours take more here: an empty value as "not given", folders with a link behind a colon, a template as
@@ -122,6 +124,17 @@ const LOOSER: &[&str] = &[
     "ListenNetlink",
     "Unit",
     "Slice",
+    // Nothing stands for the kernel's own; what no interface can be called is told when it isn't there.
+    "SocketProtocol",
+    "BindToDevice",
+    "Priority",
+    "IPTTL",
+    "Mark",
+    "MessageQueueMaxMessages",
+    "MessageQueueMessageSize",
+    "Timestamping",
+    // Later versions take a name after a colon.
+    "ProtectHostname",
 ];
 
 struct Folder(PathBuf);

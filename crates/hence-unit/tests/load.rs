@@ -91,7 +91,7 @@ fn path_of_the_fragment() {
     assert_eq!(shown(&config), ["1: [/etc/systemd/system]"]);
     assert_eq!(&*config.service().unwrap().context.environment[0], "FROM=/etc/systemd/system/a.service");
     let slice = map.load("only.slice");
-    assert_eq!((&*slice.description, slice.diagnostics.len()), ("", 1));
+    assert_eq!((&*slice.description, slice.diagnostics.len()), ("Slice /only", 1));
 }
 
 #[test]
@@ -546,4 +546,38 @@ fn a_look_at_one_unit_finds_what_a_scan_finds() {
     }
     path.look_at(&Map::default(), &name("c.service"));
     assert!(path.resolve(&name("c.service")).is_none() && path.resolve(&name("b.service")).is_some());
+}
+
+#[test]
+fn files_that_are_opened_for_a_service() {
+    let mut map = Map::default();
+    map.file(
+        "a.service",
+        "[Service]\nExecStart=/bin/a\nOpenFile=/x\nOpenFile=\nOpenFile=/a/b\n\
+         OpenFile=/c:name:read-only,graceful\n\
+         OpenFile=/d::append,truncate\nOpenFile=rel\nOpenFile=/e::quick\n",
+    );
+    let config = map.load("a.service");
+    let files = &config.service().unwrap().open_files;
+    let shown: Vec<(&str, &str, bool, bool)> =
+        files.iter().map(|f| (&*f.path, &*f.name, f.read_only, f.graceful)).collect();
+    assert_eq!(shown, [("/a/b", "b", false, false), ("/c", "name", true, true)]);
+    let lines: Vec<u32> = config.diagnostics.iter().map(|d| d.place.line).collect();
+    assert_eq!(lines, [7, 8, 9], "{:?}", config.diagnostics);
+}
+
+#[test]
+fn mount_points_of_mounts_that_run_as_a_user() {
+    let mut map = Map::default();
+    map.file("a.mount", "[Mount]\nWhat=x\nWhere=/a\nUser=nobody\nTimeoutSec=0\nDirectoryMode=0700\n")
+        .file("b.mount", "[Mount]\nWhat=x\nWhere=/b\nSlice=c.slice\nOptions=ro\n");
+    let mount = |name| match map.load(name).kind {
+        hence_unit::Kind::Mount(mount) => mount,
+        other => panic!("{other:?}"),
+    };
+    let (user, own) = (mount("a.mount"), mount("b.mount"));
+    let has = |m: &hence_unit::mount::MountConfig, word| m.mount[0].argv.iter().any(|w| w.contains(word));
+    assert_eq!((user.make_folder, has(&user, "X-mount.mkdir"), user.timeout), (Some(0o700), false, INFINITY));
+    assert_eq!((own.make_folder, has(&own, "ro,X-mount.mkdir=0755")), (None, true));
+    assert!(dependencies(&map.load("b.mount")).iter().any(|d| d.contains("c.slice")));
 }

@@ -5,8 +5,9 @@
     crates/hence/benches/watch.py --hence target/release/hence [--here] [--seconds N] [--idle N] [--units N]
                                   [--forks N] [--executions N] [--rounds N] [--without SOURCE]...
 
-The machine is a real systemd with journald and a message bus as process 1 of its own namespaces, watched from
-the host, with every source; with --here it is this machine, which should be a virtual one of no other use.
+The machine is a real systemd with journald, a message bus and logind as process 1 of its own namespaces, watched
+from the host, with every source; with --here it is this machine, which should be a virtual one of no other use.
+logind listens to what systemd says of units, as on most machines; --no-logind leaves it out.
 
 Idle: nothing happens for N seconds (hence watches from within the machine
 then, for on the host others are busy); how often watch and its recorder woke up, and their memory (PSS).
@@ -18,7 +19,7 @@ import argparse, json, os, re, signal, statistics, subprocess, sys, tempfile, ti
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests" / "watch"))
-from machine import Here, Machine  # noqa: E402
+from machine import LOGIND, Here, Machine  # noqa: E402
 
 FORKS = r"""
 #include <stdlib.h>
@@ -91,6 +92,7 @@ class Watch:
         self.ledger = Path(tempfile.mkdtemp(prefix="hence-ledger-", dir=options.scratch))
         argv = [str(options.hence), "watch", "--ledger", str(self.ledger)]
         argv += [] if options.here else ["--machine", str(machine.pid)]
+        argv += ["--on-bus"] if options.on_bus and not inside else []
         argv += [word for source in options.without for word in ("--without", source)]
         script = "mountpoint -q /sys/kernel/tracing || mount -t tracefs tracefs /sys/kernel/tracing; exec \"$@\""
         self.log = open(self.ledger / "log", "wb")
@@ -157,7 +159,8 @@ def busy(machine, options, watch):
     names = " ".join(f"b{n}.service" for n in range(options.units))
     machine.call(f"systemctl reset-failed {names}; systemctl start --no-block {names}", timeout=60)
     time.sleep(3)
-    who = {"systemd": [machine.pid], "journald": [pid_of(machine, "systemd-journald.service")]}
+    who = {"systemd": [machine.pid], "journald": [pid_of(machine, "systemd-journald.service")],
+           "bus": [pid_of(machine, "dbus.service")]}
     if watch:
         who["watch"], who["relay"] = watch.processes()
     forks = machine.start(f"/run/forks {options.forks} {options.seconds} {options.executions}")
@@ -212,6 +215,8 @@ def main():
     ap.add_argument("--rounds", type=int, default=2)
     ap.add_argument("--scratch")
     ap.add_argument("--tool", type=Path, help="the compiled program that forks")
+    ap.add_argument("--no-logind", action="store_true")
+    ap.add_argument("--on-bus", action="store_true", help="hence hears systemd on the bus")
     ap.add_argument("--without", action="append", default=[])
     options = ap.parse_args()
     options.hence = options.hence.resolve()
@@ -223,8 +228,12 @@ def main():
         subprocess.run(["cc", "-O2", "-static", "-o", tool, work / "forks.c"], check=True)
     files = {f"b{n}.service": UNIT.format(delay=options.delay) for n in range(options.units)}
     files["/run/forks"] = tool.read_bytes()
+    if not (options.here or options.no_logind):
+        files.update(LOGIND)
     kind = Here if options.here else Machine
     with kind(files, options.hence, options.scratch) as machine:
+        if "logind.service" in files:
+            machine.call("systemctl start logind")
         if options.idle:
             watch = Watch(machine, options, inside=not options.here)
             print("sources that lack: " + ("; ".join(l.strip() for l in watch.limits()) or "none"))
@@ -245,7 +254,8 @@ def main():
         for text, key, scale, form in (
                 ("unit restarts a second", "restarts_s", 1, "{:.0f}"), ("forks a second", "forks_s", 1, "{:.0f}"),
                 ("systemd, % of a CPU", "systemd", 100, "{:.1f}"), ("systemd, us of CPU a restart", "systemd_us", 1, "{:.0f}"),
-                ("journald, % of a CPU", "journald", 100, "{:.1f}"), ("hence watch with its recorder, % of a CPU", "watch", 100, "{:.2f}")):
+                ("journald, % of a CPU", "journald", 100, "{:.1f}"),
+                ("dbus-daemon, % of a CPU", "bus", 100, "{:.1f}"), ("hence watch with its recorder, % of a CPU", "watch", 100, "{:.2f}")):
             cells = [form.format(middle(w, key) * scale) if key in rows[w][0] else "-" for w in rows]
             print(f"| {text} | {cells[0]} | {cells[1]} |")
     subprocess.run(["rm", "-rf", str(work)])

@@ -121,6 +121,8 @@ pub struct Pump {
     events: VecDeque<Event>,
     batch: Vec<Record>,
     finished: Option<u8>,
+    /// The first jobs are all over.
+    up: bool,
     run_until_us: Option<(u64, u64)>,
     /// Records since memory was last given back.
     told: usize,
@@ -158,6 +160,7 @@ impl Pump {
             events: VecDeque::new(),
             batch: Vec::with_capacity(BATCH),
             finished: None,
+            up: false,
             run_until_us: None,
             // Starting up is a burst too.
             told: BURST,
@@ -237,6 +240,8 @@ impl Pump {
         let mut foreign = Vec::new();
         loop {
             self.settle();
+            self.up |= self.engine.jobs().next().is_none();
+            self.host.set_starting(!self.up || self.engine.is_ending());
             self.announce();
             self.collect();
             self.tell_clients();

@@ -185,7 +185,7 @@ pub fn run(args: &Args, boot: Option<Boot>, mut earlier: Option<Earlier>) -> Res
     environment.extend(system.environment.iter().cloned());
     environment.extend(args.soak.iter().map(|folder| format!("TMPDIR={}", folder.display()).into()));
     if whose != Whose::Users {
-        environment.extend(locale());
+        environment.extend(locale(whose));
     }
     for pair in &units.generated {
         let name = pair.split('=').next().unwrap_or("");
@@ -207,12 +207,22 @@ pub fn run(args: &Args, boot: Option<Boot>, mut earlier: Option<Earlier>) -> Res
         groups: before.groups(),
         reported_to: before.reported_to(),
         user_instance: whose == Whose::Users,
+        soft_descriptors: (whose != Whose::Own).then_some(1024),
         ..HostOptions::default()
     };
     if whose == Whose::Users || !rustix::process::geteuid().is_root() {
         let environs_roots = user_roots();
         options.directory_roots = environs_roots;
     }
+    // Before there are control groups, which a refusal would leave behind.
+    let vigil = match told.is_some() || args.alerts.are_given() {
+        false => None,
+        true => {
+            let user = whose == Whose::Users;
+            let vigil = Vigil::open(&args.alerts, allowed.clone(), told, user, now);
+            Some(vigil.map_err(|m| Refused(exit::USAGE, m))?)
+        }
+    };
     let host = Host::new(options).map_err(|e| Refused(exit::HOST, e.to_string()))?;
     let report = host.tracking();
     let seed = seed();
@@ -239,14 +249,6 @@ pub fn run(args: &Args, boot: Option<Boot>, mut earlier: Option<Earlier>) -> Res
         Whose::Own => !first,
     };
     let narrator = if narrates { Narrator::start(args.quiet).ok() } else { None };
-    let vigil = match told.is_some() || args.alerts.are_given() {
-        false => None,
-        true => {
-            let user = whose == Whose::Users;
-            let vigil = Vigil::open(&args.alerts, allowed.clone(), told, user, now);
-            Some(vigil.map_err(|m| Refused(exit::USAGE, m))?)
-        }
-    };
     let mut pump = Pump::new(engine, host, ring, recorder, narrator, !first && !args.stay);
     pump.engine.allow_left_behind(allowed);
     pump.watches(vigil);

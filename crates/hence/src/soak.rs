@@ -419,6 +419,10 @@ impl Soak<'_> {
 
     /// Reads what there is to be read, and ends what was left behind.
     fn finish(mut self) -> Result<Run, Trouble> {
+        let until = self.now().saturating_add(GRACE_US);
+        while !hence_host::store::is_complete(&self.scratch.ledger) && self.now() < until {
+            std::thread::sleep(TICK);
+        }
         self.logs.read(&self.scratch.ledger, &self.services);
         let mut story = Story::read(&self.scratch.ledger)?;
         ground::end_all(&story);

@@ -13,7 +13,7 @@ use hence_unit::Text;
 use hence_unit::install::InstallPaths;
 use hence_unit::system::{self, SystemConfig};
 use hence_unit::unit_path::{Files, UnitPath, UserRoots, system_folders, user_folders};
-use hence_unit::{Config, LoadState, UnitKind, UnitName, config::Environs, load, mount, swap};
+use hence_unit::{Config, Level, LoadState, UnitKind, UnitName, config::Environs, load, mount, swap};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -258,6 +258,26 @@ impl Sources {
     }
 }
 
+/// Whether a drop-in that was given up at a line is newer than all that were applied whole: systemd counts
+/// it as not read.
+fn has_newer_broken(config: &Config, files: &[FileIdentity]) -> bool {
+    let is_broken = |path: &str| {
+        // None counts where the unit is refused.
+        if config.load == LoadState::BadSetting {
+            return true;
+        }
+        let mut found = config.diagnostics.iter().filter(|d| d.level == Level::Error);
+        found.any(|d| *d.place.file == *path)
+    };
+    let modified = |path: &str| {
+        let file = files.iter().find(|file| *file.path == *path);
+        file.and_then(|file| file.version.as_ref()).map(|version| version.modified_ns)
+    };
+    let drop_ins = || load::drop_ins(config).into_iter();
+    let read = drop_ins().filter(|path| !is_broken(path)).filter_map(|path| modified(path)).max();
+    drop_ins().any(|path| is_broken(path) && modified(path) > read)
+}
+
 /// Whose units they are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Whose {
@@ -367,11 +387,16 @@ impl Units {
         self.path.folders().iter().map(|folder| folder.to_string()).collect()
     }
 
-    /// Reads a unit's files. One that has none is looked for anew where a folder changed since the scan, so
-    /// that a new unit file needs no reload.
+    /// Reads a unit's files. Where a folder changed since the scan, all are looked for anew, so that a new
+    /// unit file or drop-in of what wasn't loaded needs no reload.
     pub fn load(&mut self, name: &UnitName) -> (Config, Vec<FileIdentity>) {
+        // What is read ahead was looked for only just before.
+        let ahead = self.ahead.is_some();
+        if !ahead && !self.path.is_beside_unchanged(&DiskFiles, name) {
+            self.rescan();
+        }
         let (config, files) = self.read_in_turn(name);
-        if config.load != LoadState::NotFound || self.versions() == self.scanned {
+        if (ahead && config.load != LoadState::NotFound) || self.versions() == self.scanned {
             return (config, files);
         }
         self.rescan();
@@ -393,6 +418,9 @@ impl Units {
                 .is_some_and(|mask| DiskFiles.read(&mask.path).map_or(true, |content| !content.is_empty()));
         }
         if files.iter().any(newer) {
+            return true;
+        }
+        if has_newer_broken(config, files) {
             return true;
         }
         let now = || self.path.drop_ins_now(&DiskFiles, config.id(), &config.aliases);
@@ -460,7 +488,8 @@ impl Units {
                 swaps::read().0.contains(&name).then(|| swap::of_active(&name)).flatten()
             }
             UnitKind::Mount if missing => mount::path_of(&name).and_then(|at| {
-                let shown = |m: &mountinfo::Mounted| m.at == at && !mountinfo::is_api(&m.at);
+                let shown =
+                    |m: &mountinfo::Mounted| m.at == at && !mountinfo::is_api(&m.at) && !m.is_automount();
                 let mounted = mountinfo::read().into_iter().rev().find(shown)?;
                 mount::of_mounted(&name, &mounted.what, &mounted.kind, &mounted.options)
             }),
@@ -473,7 +502,8 @@ impl Units {
             return;
         }
         let mounted = mountinfo::read();
-        let mounted: Vec<_> = mounted.iter().filter(|m| !mountinfo::is_api(&m.at)).collect();
+        let shown = |m: &&mountinfo::Mounted| !mountinfo::is_api(&m.at) && !m.is_automount();
+        let mounted: Vec<_> = mounted.iter().filter(shown).collect();
         let is_mounted =
             |name: &UnitName| mount::path_of(name).is_some_and(|at| mounted.iter().any(|m| m.at == at));
         mount::add_mounts(config, |name| match self.path.resolve(name) {

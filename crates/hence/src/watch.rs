@@ -48,8 +48,12 @@ const BUS_CAME: u64 = 9;
 const VIGIL: u64 = 10;
 /// First token of processes that were left behind.
 const LEFT_OVER: u64 = 1 << 32;
+/// How long it is not looked again for clients that the kernel doesn't tell, in microseconds.
+const LOOK_US: u64 = 20_000;
 /// How old a process has to be that is in the group of a unit that was found down, in microseconds.
 const YOUNG_US: u64 = 1_000_000;
+/// As exactly it is known when a process began, in microseconds.
+const TICK_US: u64 = 10_000;
 /// Records that are written at once.
 const BATCH: usize = 64;
 /// Processes that were left behind whose end is waited for.
@@ -113,14 +117,25 @@ struct Watch {
     /// The journal was read up to the present.
     read_back: bool,
     vigil: Vigil,
-    /// Units whose group was looked at since they went down.
-    looked_at: BTreeSet<Text>,
+    /// What units did last that their groups were looked at for.
+    looked_at: BTreeMap<Text, Step>,
+    /// Clients may run that were not told.
+    untold: bool,
     /// Groups that are looked at again, and when: who was in them may have been of a start that just began.
     young: VecDeque<(u64, Text, Text)>,
     /// The kernel is to be told again which ends matter.
     stale: bool,
     more: bool,
     ended: bool,
+}
+
+/// What a unit did, as far as its group is looked at for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Step {
+    /// It is down, for good or until it is started again, after a run that began then.
+    Down(Option<u64>),
+    /// It has this main process.
+    Began(u32),
 }
 
 /// A process that was left behind and whose end is waited for.
@@ -177,9 +192,9 @@ impl Watch {
         if with(Source::Trace) {
             trace = Trace::open().map_err(|e| tell("tracepoints", &e)).ok();
         }
-        let link = Link::open(&place, MANAGER_CAME);
-        let socket = place.path("/run/dbus/system_bus_socket");
-        let bus = with(Source::Bus).then(|| Bus::new(socket, BUS_CAME));
+        let socket = with(Source::Bus).then(|| place.path("/run/dbus/system_bus_socket"));
+        let link = Link::open(&place, socket.clone().filter(|_| args.on_bus), MANAGER_CAME);
+        let bus = socket.map(|socket| Bus::new(socket, BUS_CAME));
         let groups = with(Source::Cgroups) && place.groups.is_some();
         let refused = |what: String| (exit::USAGE, what);
         let allowed = args.alerts.allow_list().map_err(refused)?;
@@ -249,7 +264,8 @@ impl Watch {
             next_record,
             read_back: false,
             vigil,
-            looked_at: BTreeSet::new(),
+            looked_at: BTreeMap::new(),
+            untold: true,
             young: VecDeque::new(),
             stale: true,
             more: true,
@@ -344,7 +360,7 @@ impl Watch {
             EAR | MOUTH => {
                 if let Some(bus) = &mut self.bus {
                     let place = &self.place;
-                    let found = bus.turn(&self.turns, now, |pid| people::client(place, place.pid_here(pid)?));
+                    let found = bus.turn(now, |pid| people::client(place, place.pid_here(pid)?));
                     found.into_iter().for_each(|seen| self.observer.see(seen));
                 }
             }
@@ -398,7 +414,7 @@ impl Watch {
 
     /// What the manager told.
     fn heard(&mut self, now: Time) {
-        self.link.receive(&self.turns, now.monotonic_us);
+        self.link.receive(now.monotonic_us);
         let mut looked = false;
         while let Some(mut seen) = self.link.next_seen(now) {
             match &mut seen.what {
@@ -466,19 +482,29 @@ impl Watch {
     fn after_change(&mut self, now: Time, name: &Text, change: &Change) {
         let down = matches!(change.active, Some(ActiveState::Inactive | ActiveState::Failed));
         let waits = change.sub.as_deref().is_some_and(|sub| sub.starts_with("auto-restart"));
-        let began = change.main_pid.is_some_and(|pid| pid != 0);
+        let step = match change.main_pid {
+            _ if down || waits => Step::Down(change.main_began_us.filter(|us| *us != 0).or(change.began_us)),
+            None | Some(0) => return,
+            Some(pid) => Step::Began(pid),
+        };
+        if self.looked_at.len() >= WATCHED {
+            self.looked_at.clear();
+        }
+        let before = self.looked_at.insert(name.clone(), step);
+        // All that is known of a unit is told again with whatever becomes of it.
+        if before == Some(step) {
+            return;
+        }
+        let began = matches!(step, Step::Began(_));
+        // Whoever is there when it begins was there when it went down, if that was looked at.
+        let fresh = !matches!(before, Some(Step::Down(..)));
         let group =
             change.cgroup.clone().filter(|c| !c.is_empty()).or_else(|| self.observer.group(name).cloned());
-        // Whoever is there when it begins was there when it went down, if that was looked at.
-        let fresh = began && !self.looked_at.remove(name);
-        if let Some(cgroup) = group.filter(|_| down || waits || fresh) {
-            self.members(now, name, &cgroup, 0);
-            if down || waits {
-                if self.looked_at.len() >= WATCHED {
-                    self.looked_at.clear();
-                }
-                self.looked_at.insert(name.clone());
-            }
+        if let Some(cgroup) = group.filter(|_| !began || fresh) {
+            // Who came after it went down belongs to its next start, which may have begun by now.
+            let since_us =
+                change.state_at_us.filter(|_| !began).map(|at| now.monotonic_us.saturating_sub(at));
+            self.members(now, name, &cgroup, since_us.map_or(0, |us| us.min(YOUNG_US) + TICK_US));
         }
         if began && self.place.depth == 0 {
             let command = change.command.clone().or_else(|| self.observer.command(name).map(<[_]>::to_vec));
@@ -495,11 +521,9 @@ impl Watch {
         if !self.groups || name.ends_with(".slice") || &**name == "init.scope" {
             return;
         }
-        let mut found = groups::members(&self.place, cgroup, &self.held);
-        let aged = |us: u64| aged_us == 0 || us.saturating_add(aged_us) <= now.monotonic_us;
-        let all = found.len();
-        found.retain(|(_, member)| aged(member.started_us));
-        if found.len() < all && self.young.len() < WATCHED {
+        let until_us = if aged_us == 0 { u64::MAX } else { now.monotonic_us.saturating_sub(aged_us) };
+        let (found, young) = groups::members(&self.place, cgroup, &self.held, until_us);
+        if young > 0 && self.young.len() < WATCHED {
             self.young.push_back((now.monotonic_us + aged_us, name.clone(), cgroup.clone()));
         }
         if found.is_empty() {
@@ -513,11 +537,13 @@ impl Watch {
         self.observer.see(Seen { at: now, what: What::Members(name.clone(), members) });
     }
 
-    /// Whether clients are looked for again: seldom where the kernel tells what is executed.
+    /// Whether clients are looked for again: where the kernel tells what is executed, only once after it may
+    /// have told less.
     fn may_look(&mut self, now: Time) -> bool {
-        let told = self.connector.is_some() || self.trace_tells();
-        let rest = if told { 1_000_000 } else { 20_000 };
-        let may = now.monotonic_us >= self.looked_us + rest;
+        if self.connector.is_some() || self.trace_tells() {
+            return std::mem::take(&mut self.untold);
+        }
+        let may = now.monotonic_us >= self.looked_us + LOOK_US;
         self.looked_us = if may { now.monotonic_us } else { self.looked_us };
         may
     }
@@ -584,6 +610,7 @@ impl Watch {
         let Some(connector) = &self.connector else { return };
         let mut found = Vec::new();
         if connector.read(&mut found).is_err() {
+            self.untold = true;
             self.observer.see(Seen { at: now, what: What::Lost { count: 0 } });
         }
         for did in found {
@@ -626,7 +653,10 @@ impl Watch {
                     self.client(back(at_us), pid, Some(&program));
                     continue;
                 }
-                Traced::Lost { events } => Seen { at: now, what: What::Lost { count: events } },
+                Traced::Lost { events } => {
+                    self.untold = true;
+                    Seen { at: now, what: What::Lost { count: events } }
+                }
             };
             self.observer.see(seen);
         }

@@ -5,6 +5,7 @@ use super::PeerId;
 use super::model::JobView;
 use crate::peer::{Caller, Descriptor};
 use crate::wire::Value;
+use hence_unit::JobMode;
 use hence_unit::install::{Options, PresetMode};
 
 macro_rules! words {
@@ -57,28 +58,6 @@ words! {
         ReloadOrRestart = "reload-or-restart",
         /// Reload where it can and is active, else try to restart.
         ReloadOrTryRestart = "reload-or-try-restart",
-    }
-}
-
-words! {
-    /// How a job deals with the jobs there are; `--job-mode=` of systemctl(1).
-    Mode {
-        /// Replace conflicting jobs.
-        Replace = "replace",
-        /// Refuse where jobs conflict.
-        Fail = "fail",
-        /// Replace, and be irreplaceable.
-        ReplaceIrreversibly = "replace-irreversibly",
-        /// Stop all else.
-        Isolate = "isolate",
-        /// Cancel all other jobs.
-        Flush = "flush",
-        /// Look at no dependency.
-        IgnoreDependencies = "ignore-dependencies",
-        /// Look at ordering only.
-        IgnoreRequirements = "ignore-requirements",
-        /// Stop what triggers it, too.
-        Triggering = "triggering",
     }
 }
 
@@ -151,7 +130,7 @@ pub enum Command {
         /// What to do.
         verb: Verb,
         /// How.
-        mode: Mode,
+        mode: JobMode,
         /// Whether the answer should name the other jobs of the transaction, too.
         detailed: bool,
     },
@@ -210,7 +189,7 @@ pub enum Command {
         /// Unit.
         unit: String,
         /// How.
-        mode: Mode,
+        mode: JobMode,
         /// Its properties.
         properties: Properties,
         /// Other units that are made with it, and their properties.

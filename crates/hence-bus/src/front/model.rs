@@ -152,6 +152,8 @@ pub struct ServiceView {
     pub bus_name: String,
     /// Automatic restarts since the last reset.
     pub n_restarts: u32,
+    /// How many file descriptors it has left in keeping.
+    pub n_file_descriptor_store: u32,
     /// The last main process.
     pub exec_main: ExecView,
     /// Command lines by directive, such as `ExecStart`.

@@ -1,12 +1,11 @@
 //! The front on a message bus: one connection that stands for many callers. Whatever the bus says of them
 //! and of names is `bus`'s; what their calls mean is the front's.
 
-use super::{
-    Answer, Caller, Command, Front, MANAGER, Mode, Model, Object, Origin, Pending, ROOT, Refusal, Verb,
-};
+use super::{Answer, Caller, Command, Front, MANAGER, Model, Object, Origin, Pending, ROOT, Refusal, Verb};
 use crate::bus::{Arrival, Bus, BusError, Call, Kept, News};
 use crate::interface;
 use crate::wire::{Message, NO_REPLY_EXPECTED, Value};
+use hence_unit::JobMode;
 use std::os::fd::OwnedFd;
 
 /// The error by which those who wait for an activated unit hear that it failed.
@@ -126,7 +125,7 @@ impl Front {
                     let command = Command::Enqueue {
                         unit: unit.clone(),
                         verb: Verb::Start,
-                        mode: Mode::Replace,
+                        mode: JobMode::Replace,
                         detailed: false,
                     };
                     let origin = Origin::Activation(unit);

@@ -2,6 +2,7 @@
 //! a name and a typed value become a directive and its text, written so that loading it gives the value
 //! back. Whether the value makes sense is for the loader to say. org.freedesktop.systemd1(5).
 
+mod coded;
 mod rows;
 mod words;
 

@@ -3,6 +3,7 @@
 //! nothing. It looks at no machine.
 
 mod field;
+mod restricted;
 mod rows;
 mod typed;
 

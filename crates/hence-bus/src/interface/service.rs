@@ -58,6 +58,7 @@ static STATE: Group<UnitView> = rows!(
         live("StatusErrno", "i", |v| v.service.status_errno.into()),
         live("Result", "s", |v| v.result.into()),
         live("NRestarts", "u", |v| v.service.n_restarts.into()),
+        quiet("NFileDescriptorStore", "u", |v| v.service.n_file_descriptor_store.into()),
         live("ExecMainStartTimestamp", "t", |v| realtime(v.service.exec_main.start)),
         live("ExecMainStartTimestampMonotonic", "t", |v| monotonic(v.service.exec_main.start)),
         live("ExecMainExitTimestamp", "t", |v| realtime(v.service.exec_main.exit)),

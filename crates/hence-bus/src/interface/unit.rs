@@ -3,9 +3,10 @@
 use super::row::{Group, rows};
 use super::shown::{Shown, monotonic, realtime, text, texts};
 use super::{Call, Interface, Methods, Turn, configured, method::methods, owned};
-use crate::front::{Command, ConditionView, ErrorName, Mode, Refusal, UnitView, Verb, Whom};
+use crate::front::{Command, ConditionView, ErrorName, Refusal, UnitView, Verb, Whom};
 use crate::front::{job_path, unit_path};
 use crate::wire::Value;
+use hence_unit::JobMode;
 
 /// Properties that clients ask for one by one, again and again, and that are known without measuring.
 pub const KNOWN: &[&str] = &[
@@ -217,8 +218,9 @@ pub(super) fn enqueue(unit: String, verb: Verb, mode: &str, detailed: bool) -> R
     Ok(Turn::Ask(Command::Enqueue { unit, verb, mode: self::mode(mode)?, detailed }))
 }
 
-pub(super) fn mode(word: &str) -> Result<Mode, Refusal> {
-    Mode::of(word).ok_or_else(|| Refusal::new(ErrorName::InvalidArgs, format!("Job mode {word} invalid")))
+pub(super) fn mode(word: &str) -> Result<JobMode, Refusal> {
+    JobMode::parse(word)
+        .ok_or_else(|| Refusal::new(ErrorName::InvalidArgs, format!("Job mode {word} invalid")))
 }
 
 pub(super) fn verb(word: &str) -> Result<Verb, Refusal> {

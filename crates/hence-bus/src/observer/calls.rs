@@ -3,7 +3,7 @@
 //!
 //! A listener is for the bus' administrator; a bus that does not let us listen says so.
 
-use crate::client::{ClientError, HANDSHAKE, accept};
+use crate::client::{ClientError, DRIVER, DRIVER_PATH, HANDSHAKE, accept};
 use crate::front::Object;
 use crate::stream::{Inbox, Outbox};
 use crate::wire::{FRAME_MAX, Kind, MESSAGE_MAX, Message, Value, frame_length};
@@ -12,8 +12,6 @@ use hence_unit::JobMode;
 use std::borrow::Cow;
 use std::collections::{BTreeMap, VecDeque};
 
-const DRIVER: &str = "org.freedesktop.DBus";
-const DRIVER_PATH: &str = "/org/freedesktop/DBus";
 const MONITORING: &str = "org.freedesktop.DBus.Monitoring";
 /// What is listened for.
 const RULES: [&str; 4] = [

@@ -4,6 +4,47 @@ use crate::wire::Value;
 use hence_engine::observe::seen::Change;
 use hence_ledger::{ActiveState, Exit, ExitKind, Invocation, Text, UnitResult};
 use hence_unit::DependencyKind;
+use std::sync::LazyLock;
+
+/// Properties that matter, beside dependencies.
+const MATTER: &[&str] = &[
+    "ActiveState",
+    "SubState",
+    "Result",
+    "InvocationID",
+    "MainPID",
+    "ControlPID",
+    "NRestarts",
+    "NAccepted",
+    "ExecMainStartTimestampMonotonic",
+    "StateChangeTimestampMonotonic",
+    "InactiveExitTimestampMonotonic",
+    "LastTriggerUSecMonotonic",
+    "ControlGroup",
+    "Slice",
+    "ExecStart",
+    "ExecMainPID",
+    "ExecMainCode",
+    "ExecMainStatus",
+    "ExecMainExitTimestampMonotonic",
+];
+
+/// Whether a property is looked at: a manager tells a hundred of them with each step of a unit.
+pub(super) fn matters(name: &[u8]) -> bool {
+    // Most names are told from these by a few of their bytes.
+    static BY_MARK: LazyLock<Vec<Vec<&str>>> = LazyLock::new(|| {
+        let mut table = vec![Vec::new(); 256];
+        let dependencies = DependencyKind::ALL.iter().map(|kind| kind.name());
+        MATTER.iter().copied().chain(dependencies).for_each(|name| table[mark(name.as_bytes())].push(name));
+        table
+    });
+    BY_MARK[mark(name)].iter().any(|known| known.as_bytes() == name)
+}
+
+fn mark(name: &[u8]) -> usize {
+    let at = |nth: usize| usize::from(name.get(nth).copied().unwrap_or(0));
+    (name.len() * 37 + at(0) * 3 + at(name.len() / 2) * 5 + at(name.len().wrapping_sub(1))) % 256
+}
 
 fn rows(properties: &Value) -> impl Iterator<Item = (&str, &Value)> {
     properties.items().iter().filter_map(|entry| match entry {
@@ -114,6 +155,7 @@ pub(super) fn likely_group(name: &str, properties: &Value) -> Option<Text> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::wire::Message;
 
     #[test]
     fn groups_lie_in_those_of_slices() {
@@ -125,5 +167,29 @@ mod tests {
         assert_eq!(group("a-b.slice").as_deref(), Some("/a.slice/a-b.slice/x.service"));
         assert_eq!(group("-.slice").as_deref(), Some("/x.service"));
         assert_eq!(group(""), None);
+    }
+
+    #[test]
+    fn what_matters_is_read_and_the_rest_passed_over() {
+        let inner = vec![Value::Struct(vec!["a".into(), Value::Bool(true)])];
+        let all = Value::array(
+            "{sv}",
+            vec![
+                Value::property("Before", Value::array("s", vec!["a.service".into()])),
+                Value::property("Conditions", Value::array("(sb)", inner)),
+                Value::property("Delegate", Value::Bool(true)),
+                Value::property("Odd", Value::variant(Value::Bytes(vec![1, 2, 3]))),
+                Value::property("SubState", "running".into()),
+                Value::property("Umask", Value::Uint64(7)),
+                Value::property("NRestarts", Value::Uint32(3)),
+            ],
+        );
+        let mut bytes = Vec::new();
+        Message::reply(1, vec![all]).encode(1, &mut bytes);
+        let read = Message::decode_only(&bytes, Some(matters)).expect("sound").expect("known");
+        let names: Vec<&str> = rows(&read.body[0]).map(|(name, _)| name).collect();
+        assert_eq!(names, ["Before", "SubState", "NRestarts"]);
+        let change = change(Change::default(), &read.body[0]);
+        assert_eq!((change.sub.as_deref(), change.restarts), (Some("running"), Some(3)));
     }
 }

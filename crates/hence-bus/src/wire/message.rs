@@ -1,6 +1,6 @@
 //! Messages: header, body and framing. It does not know who talks to whom.
 
-use super::reader::Reader;
+use super::reader::{Reader, Wanted};
 use super::writer::Writer;
 use super::{Value, WireError, names};
 use std::borrow::Cow;
@@ -112,6 +112,16 @@ pub fn frame_length(bytes: &[u8], cap: usize) -> Result<Option<usize>, WireError
     if length > cap { Err(WireError("message too long")) } else { Ok(Some(length)) }
 }
 
+/// Names that most messages of a manager carry, and that need no memory of their own.
+const USUAL: [&str; 6] = [
+    "PropertiesChanged",
+    "org.freedesktop.DBus.Properties",
+    "org.freedesktop.systemd1.Manager",
+    "JobNew",
+    "JobRemoved",
+    "UnitRemoved",
+];
+
 fn owned(text: &str) -> Option<Cow<'static, str>> {
     Some(Cow::Owned(text.into()))
 }
@@ -121,6 +131,9 @@ fn checked(
     rule: fn(&str) -> bool,
     what: &'static str,
 ) -> Result<Option<Cow<'static, str>>, WireError> {
+    if let Some(usual) = USUAL.iter().find(|usual| **usual == text) {
+        return Ok(Some(Cow::Borrowed(usual)));
+    }
     if rule(text) { Ok(owned(text)) } else { Err(WireError(what)) }
 }
 
@@ -264,6 +277,14 @@ impl Message {
     /// # Errors
     /// The bytes are not a valid message.
     pub fn decode(bytes: &[u8]) -> Result<Option<Message>, WireError> {
+        Message::decode_only(bytes, None)
+    }
+
+    /// The same; of dictionaries of properties it has those that are wanted.
+    ///
+    /// # Errors
+    /// As of [`Message::decode`], for what is wanted.
+    pub fn decode_only(bytes: &[u8], wanted: Option<Wanted>) -> Result<Option<Message>, WireError> {
         let Some(length) = frame_length(bytes, bytes.len())? else {
             return Err(WireError("ends within the header"));
         };
@@ -283,7 +304,7 @@ impl Message {
         if signature.is_empty() && body_length != 0 {
             return Err(WireError("body without a signature"));
         }
-        let mut reader = Reader::new(bytes, length - body_length, big, fields.fds);
+        let mut reader = Reader::new(bytes, length - body_length, big, fields.fds).only(wanted);
         let body = reader.values(signature)?;
         if !reader.is_at_end() {
             return Err(WireError("body is longer than its signature"));

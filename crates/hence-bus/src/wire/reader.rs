@@ -1,7 +1,8 @@
 //! Decoding of values, strict: padding is zero, booleans are 0 or 1, text is UTF-8 without NUL, lengths fit.
-//! It allocates only for bytes that are there.
+//! It allocates only for bytes that are there. Where it is said which properties are wanted, others are
+//! passed over without a look at what they are.
 
-use super::signature::{alignment, check, check_single, complete_type};
+use super::signature::{alignment, check, check_single, complete_type, is_basic};
 use super::{Array, Value, WireError, names};
 use std::borrow::Cow;
 
@@ -10,17 +11,27 @@ const DEPTH_MAX: u32 = 64;
 /// Longest array, in bytes (the specification's limit).
 const ARRAY_MAX: usize = 64 * 1024 * 1024;
 
+/// Says of a property's name whether it is wanted.
+pub type Wanted = fn(&[u8]) -> bool;
+
 /// A position in one message. Alignment counts from the start of `bytes`.
 pub struct Reader<'a> {
     bytes: &'a [u8],
     at: usize,
     big: bool,
     fds: u32,
+    wanted: Option<Wanted>,
 }
 
 impl<'a> Reader<'a> {
     pub fn new(bytes: &'a [u8], at: usize, big: bool, fds: u32) -> Reader<'a> {
-        Reader { bytes, at, big, fds }
+        Reader { bytes, at, big, fds, wanted: None }
+    }
+
+    /// The same, for these properties only.
+    pub fn only(mut self, wanted: Option<Wanted>) -> Reader<'a> {
+        self.wanted = wanted;
+        self
     }
 
     pub fn position(&self) -> usize {
@@ -97,6 +108,15 @@ impl<'a> Reader<'a> {
 
     /// The signature in front of a variant's value.
     pub fn variant_signature(&mut self) -> Result<&'a str, WireError> {
+        // One letter, as a rule.
+        if let Some([1, code, 0]) = self.bytes.get(self.at..self.at + 3)
+            && is_basic(*code)
+        {
+            let begin = self.at + 1;
+            self.at += 3;
+            return std::str::from_utf8(&self.bytes[begin..=begin])
+                .map_err(|_| WireError("text is not UTF-8"));
+        }
         let signature = self.signature()?;
         check_single(signature.as_bytes())?;
         Ok(signature)
@@ -181,13 +201,75 @@ impl<'a> Reader<'a> {
         let end = self.at.checked_add(length).filter(|&end| end <= self.bytes.len());
         let end = end.ok_or(WireError("array is longer than its message"))?;
         let mut items = Vec::new();
+        let element = &signature[first..*at];
+        let wanted = self.wanted.filter(|_| element == b"{sv}");
         while self.at < end {
+            if let Some(wanted) = wanted {
+                self.align(8)?;
+                let begin = self.at;
+                let length = self.uint32()? as usize;
+                let name = self.take(length)?;
+                self.take(1)?;
+                if !wanted(name) {
+                    let inner = self.variant_signature()?;
+                    self.skip(inner.as_bytes(), &mut 0, depth + 1)?;
+                    continue;
+                }
+                self.at = begin;
+            }
             items.push(self.value(signature, &mut first.clone(), depth + 1)?);
         }
         if self.at != end {
             return Err(WireError("array ends within an element"));
         }
-        let element = String::from_utf8_lossy(&signature[first..*at]).into_owned();
-        Ok(Value::Array(Box::new(Array { element: Cow::Owned(element), items })))
+        let element = match element {
+            b"{sv}" => Cow::Borrowed("{sv}"),
+            b"s" => Cow::Borrowed("s"),
+            other => Cow::Owned(String::from_utf8_lossy(other).into_owned()),
+        };
+        Ok(Value::Array(Box::new(Array { element, items })))
+    }
+
+    /// Passes over a value of the type at `at`.
+    fn skip(&mut self, signature: &[u8], at: &mut usize, depth: u32) -> Result<(), WireError> {
+        if depth > DEPTH_MAX {
+            return Err(WireError("values nested too deep"));
+        }
+        let code = *signature.get(*at).ok_or(WireError("signature ends within a type"))?;
+        *at += 1;
+        match code {
+            b'y' => drop(self.byte()?),
+            b'n' | b'q' => drop(self.fixed::<2>()?),
+            b'b' | b'i' | b'u' | b'h' => drop(self.fixed::<4>()?),
+            b'x' | b't' | b'd' => drop(self.fixed::<8>()?),
+            b's' | b'o' => {
+                let length = self.uint32()? as usize;
+                self.take(length.saturating_add(1))?;
+            }
+            b'g' => {
+                let length = usize::from(self.byte()?);
+                self.take(length + 1)?;
+            }
+            b'v' => {
+                let inner = self.variant_signature()?;
+                self.skip(inner.as_bytes(), &mut 0, depth + 1)?;
+            }
+            b'a' => {
+                let first = *at;
+                *at = complete_type(signature, first - 1, 0, 0)?;
+                let length = self.uint32()? as usize;
+                self.align(alignment(signature[first]))?;
+                self.take(length)?;
+            }
+            b'(' | b'{' => {
+                self.align(8)?;
+                while !matches!(signature.get(*at), None | Some(b')' | b'}')) {
+                    self.skip(signature, at, depth + 1)?;
+                }
+                *at += 1;
+            }
+            _ => return Err(WireError("unknown type code")),
+        }
+        Ok(())
     }
 }

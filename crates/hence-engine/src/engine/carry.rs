@@ -20,8 +20,8 @@ use alloc::{
     vec,
     vec::Vec,
 };
-use hence_ledger::{Cause, Client, Fact, JobType, RecordId, SubState, Text, Verb};
-use hence_unit::{Config, LoadState, UnitName, config::JobMode};
+use hence_ledger::{ActiveState, Cause, Client, Fact, JobType, RecordId, SubState, Text, Verb};
+use hence_unit::{Atom, Config, LoadState, UnitName, config::JobMode};
 
 /// Longest list of what could not be read that a record has.
 const UNREAD_MAX: usize = 32;
@@ -86,7 +86,7 @@ impl Engine {
         let runs = !self.run_queue.is_empty() || !self.unneeded.is_empty() || !self.steady.is_empty();
         let told = !self.records.is_empty() || !self.effects.is_empty();
         let asked = !self.starts.is_empty() || !self.power.is_quiet() || self.reload.is_some();
-        !waits && !runs && !told && !asked && self.units.iter().all(|unit| !unit.checking)
+        !waits && !runs && !told && !asked && self.checking.is_none()
     }
 
     /// Writes everything that a successor needs.
@@ -168,9 +168,8 @@ impl Engine {
             if self.names.contains(&name) || !self.is_vacant(id) {
                 continue;
             }
-            let stub = self.alike.stub(&name);
             self.free.remove(&id);
-            self.units[id.0 as usize] = Unit::new(id, stub);
+            self.units[id.0 as usize] = self.stub(id, &name);
             self.names.insert(name.clone(), id);
             self.loading.insert(name.clone(), ());
             self.effect(Effect::Load(name));
@@ -320,8 +319,16 @@ impl Engine {
     /// No unit may refer to one that could not be read.
     fn check_references(&mut self) {
         let known: BTreeSet<UnitId> = self.units().map(|unit| unit.id).collect();
+        for index in 0..self.units.len() {
+            let id = self.units[index].id;
+            // Its files may say something else by now.
+            let starts = |other: &UnitId| {
+                let linked = |atom| self.is_linked(*other, atom, id);
+                known.contains(other) && (linked(Atom::OnFailure) || linked(Atom::OnSuccess))
+            };
+            self.units[index].monitored = self.units[index].monitored.filter(starts);
+        }
         for unit in &mut self.units {
-            unit.monitored = unit.monitored.filter(|other| known.contains(other));
             if let State::Service(service) = &mut unit.state {
                 service.connection = service.connection.take().filter(|c| known.contains(&c.0));
             }
@@ -349,10 +356,17 @@ impl Engine {
                 self.units[index].state = State::Slice { up: true };
             }
             self.wait_again(unit, paths);
+            if self.units[index].uncounted {
+                self.effect(Effect::Census { unit, expected: Vec::new() });
+            }
             self.may_go(unit);
         }
         self.drop_cycles(record);
-        let waiting: Vec<JobId> = self.jobs.values().filter(|j| j.waits()).map(|j| j.id).collect();
+        // What is put off until the unit is another one is tried then: each try counts.
+        let stopping = |unit: UnitId| self.active_state(unit) == ActiveState::Deactivating;
+        let put_off = |j: &&Job| j.job_type == JobType::Start && stopping(j.unit);
+        let waiting = self.jobs.values().filter(|j| j.waits() && !put_off(j));
+        let waiting: Vec<JobId> = waiting.map(|j| j.id).collect();
         for job in waiting {
             self.enqueue_job(job);
         }
@@ -364,6 +378,7 @@ impl Engine {
     fn wait_again(&mut self, unit: UnitId, paths: bool) {
         let u = &self.units[unit.0 as usize];
         match (&u.state, u.sub_state()) {
+            (State::Timer(_), SubState::Waiting) => self.effect(Effect::WatchTimeZone),
             (State::Path(_), SubState::Waiting) if !paths => {
                 let config = Some(u.config.clone());
                 self.effect(Effect::WatchPaths { unit, config });

@@ -12,7 +12,7 @@ use crate::unit::{Keep, State, Unit};
 use crate::{Effect, Event, Time, UnitId};
 use alloc::{collections::BTreeMap, vec, vec::Vec};
 use hence_ledger::ActiveState;
-use hence_unit::{LoadState, UnitName};
+use hence_unit::{DependencyKind, LoadState, UnitName};
 
 /// Units that may not be needed any more. A search for somebody who needs one may walk through many others,
 /// and while jobs run the next event may well have the same ones walked again: in a chain that is stopped,
@@ -65,7 +65,7 @@ impl Engine {
             if u.keep == Keep::Vacant {
                 continue;
             }
-            if waits && u.edges.iter().any(|edge| !edge.own) {
+            if waits && u.edges.iter().any(|edge| edge.by_other()) {
                 self.candidates.late.push(unit);
                 continue;
             }
@@ -103,7 +103,7 @@ impl Engine {
         *count -= 1;
         if *count == 0 {
             self.holds.remove(&unit);
-            self.may_go(unit);
+            self.let_go(unit);
         }
     }
 
@@ -112,8 +112,31 @@ impl Engine {
         let u = &mut self.units[unit.0 as usize];
         if u.keep == Keep::Settled && u.job.is_none() && is_down(u.active_state()) {
             u.keep = Keep::Candidate;
+            let monitored = u.monitored.filter(|&other| other != unit && !self.is_vacant(other));
             self.candidates.push(unit);
+            // It was kept for this one.
+            monitored.into_iter().for_each(|other| self.may_go(other));
         }
+    }
+
+    /// Somebody who may have needed the unit doesn't any more: it is looked at anew, whomever it told of its
+    /// end.
+    pub(super) fn let_go(&mut self, unit: UnitId) {
+        self.units[unit.0 as usize].just_told = false;
+        self.may_go(unit);
+    }
+
+    /// Whether what OnFailure= or OnSuccess= of this one started, and of no other since, is still there.
+    fn is_monitored(&self, unit: UnitId) -> bool {
+        let follows = [DependencyKind::OnFailure, DependencyKind::OnSuccess];
+        let unit_is = &self.units[unit.0 as usize];
+        unit_is.just_told
+            && unit_is.edges.iter().any(|edge| {
+                let other = &self.units[edge.other.0 as usize];
+                follows.contains(&edge.kind)
+                    && other.monitored == Some(unit)
+                    && other.active_state() != ActiveState::Inactive
+            })
     }
 
     /// Whether the slot of this number has no unit.
@@ -136,7 +159,13 @@ impl Engine {
             ActiveState::Failed => u.config.flags.collect_failed,
             _ => false,
         };
-        if !down || u.job.is_some() || u.checking || u.is_perpetual() || !u.left_over.is_empty() {
+        if !down
+            || u.job.is_some()
+            || self.checking == Some(unit)
+            || u.is_perpetual()
+            || u.uncounted
+            || !u.left_over.is_empty()
+        {
             return false;
         }
         let at_rest = match &u.state {
@@ -146,15 +175,15 @@ impl Engine {
             State::Socket(s) => s.connections == 0 && s.control_pid().is_none(),
             State::Scope(s) => !s.is_taking_up(),
             // What is mounted there may outlive a command that failed.
-            State::Mount(a) | State::Swap(a) => a.is_at_rest(),
+            State::Mount(a) | State::Swap(a) => a.is_at_rest() && a.left_by.is_none(),
             State::Device(device) => !device.up,
-            State::Target { .. } | State::Slice { .. } | State::Timer(_) | State::Path(_) | State::Other => {
-                true
-            }
+            State::Target { .. } | State::Slice { .. } | State::Timer(_) | State::Path(_) => true,
+            State::Automount(_) | State::Other => true,
         };
         let awaited =
             self.connections.iter().any(|(service, socket, ..)| [*service, *socket].contains(&unit));
-        let awaited = awaited || self.is_being_made(unit) || self.is_started_later(unit);
+        let awaited =
+            awaited || self.is_being_made(unit) || self.is_started_later(unit) || self.is_monitored(unit);
         at_rest && !awaited && !self.holds.contains_key(&unit) && !self.loading.contains(u.name())
     }
 
@@ -179,7 +208,7 @@ impl Engine {
             *next += 1;
             *steps += 1;
             let other = edge.other;
-            if edge.own || seen.contains_key(&other) {
+            if !edge.by_other() || seen.contains_key(&other) {
                 continue;
             }
             if good.contains_key(&other) || !self.is_collectable(other) {
@@ -199,7 +228,7 @@ impl Engine {
             let vacant = Unit::vacant(id, self.vacant.clone());
             let mut unit = core::mem::replace(&mut self.units[id.0 as usize], vacant);
             self.disarm_all(&mut unit);
-            for edge in unit.edges.iter().filter(|e| e.own) {
+            for edge in unit.edges.iter().filter(|e| e.own()) {
                 *cut.entry(edge.other).or_default() += 1;
             }
             for name in unit.config.aliases.iter().chain([unit.name()]) {
@@ -211,7 +240,7 @@ impl Engine {
         }
         for (other, count) in cut {
             self.cut_edges(other, count);
-            self.may_go(other);
+            self.let_go(other);
         }
     }
 
@@ -279,15 +308,23 @@ fn unit_of(event: &Event) -> Option<UnitId> {
         Event::Killed { unit, .. }
         | Event::Emptied(unit)
         | Event::Census { unit, .. }
+        | Event::Failed { unit, .. }
         | Event::Gone { unit, .. }
         | Event::Checked { unit, .. }
         | Event::Notify { unit, .. }
         | Event::SocketsOpened { unit, .. }
+        | Event::AutomountOpened { unit, .. }
+        | Event::AutomountWanted { unit, .. }
+        | Event::AutomountIdle(unit)
+        | Event::DescriptorsKept { unit, .. }
+        | Event::DescriptorsDropped { unit, .. }
         | Event::Traffic { unit, .. }
         | Event::PidFile { unit, .. }
         | Event::PathChanged { unit, .. }
         | Event::BusName { unit, .. }
         | Event::OomKill { unit, .. }
+        | Event::CallRefused { unit, .. }
+        | Event::Unenforced { unit, .. }
         | Event::Adopted { unit, .. }
         | Event::Froze { unit, .. }
         | Event::Device { unit, .. }
@@ -295,7 +332,11 @@ fn unit_of(event: &Event) -> Option<UnitId> {
         | Event::Cleaning { unit, .. } => Some(*unit),
         // Processes and starts are found by their own numbers.
         Event::Reread { unit, .. } => Some(*unit),
-        Event::Spawned { .. } | Event::SpawnFailed { .. } | Event::Exited { .. } => None,
+        Event::Spawned { .. }
+        | Event::Executed { .. }
+        | Event::SpawnFailed { .. }
+        | Event::Deprived { .. }
+        | Event::Exited { .. } => None,
         Event::Loaded { .. }
         | Event::Referenced(_)
         | Event::Held(_)
@@ -311,6 +352,7 @@ fn unit_of(event: &Event) -> Option<UnitId> {
         | Event::Mounts(_)
         | Event::Swaps { .. }
         | Event::Signal { .. }
+        | Event::TimeZoneChanged { .. }
         | Event::ClockJump { .. } => None,
     }
 }

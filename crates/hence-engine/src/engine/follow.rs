@@ -72,15 +72,20 @@ impl Engine {
                 return;
             }
             let causes = vec![Cause { record, rule }];
-            self.units[other.0 as usize].monitored = Some(unit);
+            let before = self.units[other.0 as usize].monitored.replace(unit);
+            self.units[unit.0 as usize].just_told = true;
+            if let Some(before) = before.filter(|&before| before != unit && !self.is_vacant(before)) {
+                self.may_go(before);
+            }
             if let Err(refusal) = self.add_job(JobType::Start, other, mode, causes.clone()) {
                 self.refused(Some(other), causes, &refusal);
             }
         }
     }
 
-    /// StopWhenUnneeded=: nothing that pins the unit is up or on its way.
-    pub(super) fn stop_if_unneeded(&mut self, unit: UnitId) {
+    /// StopWhenUnneeded=: nothing that pins the unit is up or on its way. Because of that record, or else of
+    /// the last one of the unit.
+    pub(super) fn stop_if_unneeded(&mut self, unit: UnitId, because: Option<RecordId>) {
         let u = &self.units[unit.0 as usize];
         if !u.config.flags.stop_when_unneeded || u.job.is_some() || !is_up(u.active_state()) {
             return;
@@ -92,7 +97,8 @@ impl Engine {
         if pinned {
             return;
         }
-        let causes = vec![Cause { record: u.record, rule: u.config.rule("StopWhenUnneeded") }];
+        let record = because.unwrap_or(u.record);
+        let causes = vec![Cause { record, rule: u.config.rule("StopWhenUnneeded") }];
         if let Err(refusal) = self.add_job(JobType::Stop, unit, JobMode::Fail, causes.clone()) {
             self.refused(Some(unit), causes, &refusal);
         }
@@ -117,12 +123,12 @@ impl Engine {
                     self.refused(Some(other), causes, &refusal);
                 }
             }
-            for (other, rule) in self.linked_back(unit, Atom::StartSteadily) {
-                if is_up(self.active_state(other)) && !self.units[unit.0 as usize].will_restart() {
-                    self.uphold(unit, Cause { record, rule });
-                    return;
-                }
+            if self.uphold_again(unit, record) {
+                return;
             }
+        }
+        if is_up(state) && self.stop_if_unbound(unit, record) {
+            return;
         }
         if is_up(state) {
             for (other, rule) in self.linked(unit, Atom::StartSteadily) {
@@ -134,7 +140,48 @@ impl Engine {
         }
     }
 
-    pub(super) fn uphold(&mut self, unit: UnitId, cause: Cause) {
+    /// A job of the unit is over, which need not have changed its state: what it was to bring about for the
+    /// sake of others is tried again.
+    pub(super) fn hold_after_job(&mut self, unit: UnitId, record: RecordId) {
+        if is_up(self.active_state(unit)) {
+            self.stop_if_unbound(unit, record);
+        } else {
+            self.uphold_again(unit, record);
+        }
+    }
+
+    /// Stops a unit that is up where what it is bound to is not: that may have failed before it came up.
+    fn stop_if_unbound(&mut self, unit: UnitId, record: RecordId) -> bool {
+        if self.units[unit.0 as usize].job.is_some() || self.ending.is_some() {
+            return false;
+        }
+        let gone = self.linked(unit, Atom::CannotBeActiveWithout).into_iter().find(|(other, _)| {
+            let u = &self.units[other.0 as usize];
+            is_down(u.active_state()) && u.job.is_none()
+        });
+        let Some((_, rule)) = gone.filter(|_| self.may_trigger(unit, record)) else { return false };
+        let causes = vec![Cause { record, rule }];
+        if let Err(refusal) = self.add_job(JobType::Stop, unit, JobMode::Replace, causes.clone()) {
+            self.refused(Some(unit), causes, &refusal);
+        }
+        true
+    }
+
+    /// Starts a unit that is down where another one that is up upholds it; whether there is one.
+    fn uphold_again(&mut self, unit: UnitId, record: RecordId) -> bool {
+        let u = &self.units[unit.0 as usize];
+        if u.job.is_some() || !is_down(u.active_state()) || u.will_restart() || self.ending.is_some() {
+            return false;
+        }
+        let upholds = self.linked_back(unit, Atom::StartSteadily);
+        let Some((_, rule)) = upholds.into_iter().find(|(other, _)| is_up(self.active_state(*other))) else {
+            return false;
+        };
+        self.uphold(unit, Cause { record, rule });
+        true
+    }
+
+    fn uphold(&mut self, unit: UnitId, cause: Cause) {
         if !self.units[unit.0 as usize].uphold_limit(self.now.monotonic_us) {
             return;
         }

@@ -4,9 +4,9 @@
 use super::Engine;
 use crate::job::is_down;
 use crate::unit::State;
-use crate::{Effect, Freezer, JobId, LiveRequest, Refusal, Transient, UnitId};
+use crate::{Effect, Freezer, JobId, Kill, KillScope, LiveRequest, Refusal, Transient, UnitId};
 use alloc::{format, sync::Arc, vec, vec::Vec};
-use hence_ledger::{Cause, FileIdentity, JobType, SubState, Text};
+use hence_ledger::{Cause, Fact, FileIdentity, JobType, SignalReason, SubState, Text};
 use hence_unit::{Atom, Config, Kind, config::JobMode};
 
 /// A unit that a client made, waiting until all that it depends on is read.
@@ -245,9 +245,29 @@ impl Engine {
         match cleaner {
             Some(pid) => {
                 self.processes.insert(pid, unit);
+                self.rearm_service(unit);
             }
             None => self.cleaned(unit),
         }
+    }
+
+    /// TimeoutCleanSec= is over: who removes the folders is ended, and what is left stays.
+    pub(crate) fn cleaning_takes_too_long(&mut self, unit: UnitId, cause: Cause) {
+        let cleaner = self.processes.iter().find(|(_, of)| **of == unit).map(|(pid, _)| *pid);
+        let (signal, reason) = (9, SignalReason::Final);
+        let fact = Fact::SignalSent { signal, reason, main: false, control: true, others: 0 };
+        self.record(Some(unit), vec![cause], fact);
+        self.effect(Effect::Kill(Kill {
+            unit,
+            scope: KillScope::Known,
+            main: None,
+            control: cleaner,
+            signal,
+            then_continue: false,
+            hangup: false,
+            reason,
+            report_empty: false,
+        }));
     }
 
     /// The folders are gone, as far as they could be removed.

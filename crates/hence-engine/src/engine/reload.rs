@@ -5,6 +5,7 @@
 //! unit that may be another one now, [`Event::ReloadEnded`].
 
 use super::Engine;
+use crate::job::is_up;
 use crate::unit::State;
 use crate::{Effect, JobId, JobState, UnitId};
 use alloc::{boxed::Box, format, sync::Arc, vec, vec::Vec};
@@ -52,7 +53,7 @@ impl Engine {
     pub(super) fn reload_ended(&mut self) {
         let Some(Reload { record, changed }) = self.reload.take() else { return };
         if changed.is_empty() {
-            return;
+            return self.look_anew(record);
         }
         let mut news: Vec<(UnitId, RecordId)> = Vec::with_capacity(changed.len());
         for (unit, config, files) in changed {
@@ -71,7 +72,26 @@ impl Engine {
             self.enqueue_job(job);
         }
         for index in 0..self.units.len() {
-            self.may_go(UnitId(index as u32));
+            self.let_go(UnitId(index as u32));
+        }
+        self.look_anew(record);
+    }
+
+    /// What follows from dependencies at all times holds after each reload, as with systemd: BindsTo=,
+    /// Upholds= and StopWhenUnneeded= of what is up.
+    fn look_anew(&mut self, record: RecordId) {
+        for unit in &mut self.units {
+            unit.uphold_anew();
+            if !is_up(unit.active_state()) {
+                continue;
+            }
+            let holds = |atom| unit.edges.iter().any(|edge| edge.kind.has(atom));
+            if holds(Atom::CannotBeActiveWithout) || holds(Atom::StartSteadily) {
+                self.steady.push((unit.id, record));
+            }
+            if unit.config.flags.stop_when_unneeded {
+                self.unneeded.push((unit.id, Some(record)));
+            }
         }
     }
 

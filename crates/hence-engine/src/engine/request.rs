@@ -2,7 +2,7 @@
 //! transactions.
 
 use super::Engine;
-use crate::job::is_down;
+use crate::job::is_up;
 use crate::unit::State;
 use crate::{Effect, JobId, LiveRequest, Refusal, Request, RequestKind, UnitId};
 use alloc::{format, vec, vec::Vec};
@@ -118,9 +118,11 @@ impl Engine {
             return Err(Refusal::ShuttingDown("Operation refused, hence is ending.".into()));
         }
         let flags = self.units[unit.0 as usize].config.flags;
-        let starts = matches!(job_type, JobType::Start | JobType::Restart | JobType::ReloadOrStart);
+        // Where it is up already it would only be reloaded; one that is restarted is stopped and started.
+        let or_start = job_type == JobType::ReloadOrStart && !is_up(self.active_state(unit));
+        let starts = matches!(job_type, JobType::Start | JobType::Restart | JobType::TryRestart) || or_start;
         let stops = matches!(job_type, JobType::Stop | JobType::Restart | JobType::TryRestart);
-        if starts {
+        if starts && job_type != JobType::TryRestart {
             self.check_startable(unit, job_type)?;
         }
         if (flags.refuse_manual_start && starts) || (flags.refuse_manual_stop && stops) {
@@ -131,9 +133,12 @@ impl Engine {
             );
             return Err(Refusal::OnlyByDependency(text.into()));
         }
-        if job_type == JobType::Stop && self.units[unit.0 as usize].config.load == LoadState::NotFound {
+        // One that can't be used and isn't up has nothing to stop; a masked one is stopped like any other.
+        let load = self.units[unit.0 as usize].config.load;
+        let unusable = matches!(load, LoadState::NotFound | LoadState::Error | LoadState::BadSetting);
+        if job_type == JobType::Stop && unusable {
             let name = self.units[unit.0 as usize].name();
-            if is_down(self.active_state(unit)) {
+            if self.active_state(unit) == ActiveState::Inactive {
                 return Err(Refusal::NoSuchUnit(format!("Unit {name} not loaded.").into()));
             }
         }
@@ -149,6 +154,9 @@ impl Engine {
         if self.active_state(unit) == ActiveState::Failed {
             let reset = |state: &mut State| state.reset_failed();
             self.set_state(unit, reset, vec![cause.clone()], false, false);
+        } else {
+            // No state changes by it, so there is nothing to record.
+            self.units[unit.0 as usize].state.reset_failed();
         }
     }
 

@@ -41,7 +41,7 @@ impl Engine {
         for unit in up {
             let record = self.units[unit.0 as usize].record;
             self.trigger_notify(unit, record);
-            self.unneeded.push(unit);
+            self.unneeded.push((unit, None));
             self.steady.push((unit, record));
             self.may_go(unit);
         }
@@ -109,7 +109,12 @@ impl Engine {
             }
             _ => {}
         }
-        let times = &mut self.units[unit.0 as usize].times;
+        let u = &mut self.units[unit.0 as usize];
+        // It started, so all that was looked at then held.
+        let tested = &mut u.tested;
+        (tested.condition, tested.assert, tested.condition_at, tested.assert_at) =
+            (true, true, started, started);
+        let times = &mut u.times;
         times.inactive_exit = started;
         if matches!(state, SubState::Running | SubState::Abandoned | SubState::SocketRunning) {
             times.active_enter = up;

@@ -41,8 +41,14 @@ fn step_of(status: i32) -> Option<SpawnStep> {
         216 | 217 => SpawnStep::User,
         219 => SpawnStep::Cgroup,
         202 => SpawnStep::Sockets,
-        206 | 210 | 211 | 212 | 214 => SpawnStep::Scheduling,
-        233 | 238..=243 => SpawnStep::Directories,
+        206 | 210 | 211 | 214 | 215 => SpawnStep::Scheduling,
+        224 => SpawnStep::Session,
+        225 => SpawnStep::Network,
+        226 => SpawnStep::Namespace,
+        228 | 232 => SpawnStep::Filter,
+        243 => SpawnStep::Credentials,
+        212 | 213 | 227 | 230 | 237 | 242 => SpawnStep::Attributes,
+        233 | 238..=241 => SpawnStep::Directories,
         _ => return None,
     })
 }

@@ -254,13 +254,7 @@ impl Observer {
         let gone = |(name, unit): &(&Text, &Unit)| !told.contains(*name) && unit.forgotten_us.is_none();
         let gone: Vec<Text> = self.units.iter().filter(gone).map(|(name, _)| name.clone()).collect();
         for name in gone {
-            let change = Change {
-                active: Some(ActiveState::Inactive),
-                sub: Some("dead".into()),
-                main_pid: Some(0),
-                ..Change::default()
-            };
-            self.found(at, &name, &change, false);
+            self.found(at, &name, &Change::down(), false);
             if let Some(unit) = self.units.get_mut(&name) {
                 unit.forgotten_us = Some(at.monotonic_us);
             }

@@ -148,6 +148,14 @@ pub struct Change {
     pub command: Option<Vec<String>>,
 }
 
+impl Change {
+    /// That it is down, where nothing more is told.
+    pub(super) fn down() -> Change {
+        let (active, sub) = (Some(ActiveState::Inactive), Some("dead".into()));
+        Change { active, sub, main_pid: Some(0), ..Change::default() }
+    }
+}
+
 /// A line of the manager's in the journal, with the fields that it has.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Message {

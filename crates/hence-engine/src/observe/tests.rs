@@ -189,6 +189,16 @@ fn stopped(scene: &mut Scene, id: u32, name: &str) {
 }
 
 #[test]
+fn what_is_forgotten_is_down() {
+    let mut scene = one(&[]);
+    scene.asked(Verb::Stop, "a.service", 7, Evidence::Call);
+    scene.job(5, "a.service", JobType::Stop).done(5, "a.service", JobResult::Done);
+    scene.see(What::Forgotten("a.service".into()));
+    let told = scene.answer("a.service");
+    assert!(told.starts_with("stopped <- request"), "{told}");
+}
+
+#[test]
 fn a_command_line_is_concluded_from_and_a_call_is_seen() {
     let mut scene = one(&[]);
     scene.asked(Verb::Stop, "a", 12, Evidence::CommandLine);

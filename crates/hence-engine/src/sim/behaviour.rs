@@ -14,6 +14,7 @@
 //! forks 2 stubborn            children that SIGKILL only ends
 //! forks 2 for 5s              children that end by themselves
 //! says READY=1 after 1s       sd_notify(3): READY, RELOADING, STOPPING, WATCHDOG, EXTEND_TIMEOUT_USEC
+//! says FDSTORE=a              the same with a descriptor to be kept as `a`; FDSTOREREMOVE=a
 //! pings every 1s for 10s      WATCHDOG=1 again and again, then no more
 //! writes pid after 10ms       PIDFile= names its first child
 //! fails exec 2                cannot be started: step and errno

@@ -7,7 +7,7 @@
 use super::World;
 use crate::engine::is_resting;
 use crate::job::{JobState, is_down, is_up, waits_for};
-use crate::{Effect, Engine, UnitId};
+use crate::{Effect, Engine, State, UnitId};
 use alloc::{
     collections::{BTreeMap, BTreeSet},
     format,
@@ -33,9 +33,18 @@ pub(super) struct Check {
     finished: u32,
     /// Nothing may start any more.
     ending: bool,
+    /// Units some of whose processes a signal didn't reach.
+    pub unkilled: BTreeSet<UnitId>,
+    /// What the system refused units and no record tells of yet.
+    refusals: BTreeMap<UnitId, i64>,
 }
 
 impl Check {
+    /// The system refuses a unit something: a record has to say so.
+    pub fn refused(&mut self, unit: UnitId) {
+        *self.refusals.entry(unit).or_default() += 1;
+    }
+
     pub fn record(&mut self, record: &Record, engine: &Engine, found: &mut Vec<String>) {
         let id = record.id.0;
         let at = record.at.monotonic_us;
@@ -86,10 +95,16 @@ impl Check {
             Fact::RestartScheduled { .. } => drop(self.scheduled.insert(id)),
             Fact::Starting { .. } => *self.starting.entry(unit).or_default() += 1,
             Fact::SignalSent { .. } => *self.signals.entry(unit).or_default() += 1,
+            Fact::SpawnFailed { .. } | Fact::Failed { .. } => {
+                if let Some(open) = self.refusals.get_mut(&unit).filter(|open| **open > 0) {
+                    *open -= 1;
+                }
+            }
             Fact::LeftBehind { processes, .. } => {
                 let kill = engine.unit(unit).config.kill();
                 let all = matches!(kill.mode, KillMode::ControlGroup | KillMode::Mixed);
-                if all && kill.send_sigkill && kill.final_signal == 9 {
+                let killed = !self.unkilled.contains(&unit);
+                if all && killed && kill.send_sigkill && kill.final_signal == 9 {
                     say(format!("{} left behind despite KillMode={}", processes.len(), kill.mode.as_str()));
                 }
             }
@@ -113,11 +128,11 @@ impl Check {
             self.job_records.get(&c.record.0) == Some(&unit) || self.scheduled.contains(&c.record.0)
         });
         if is_down(*from_active) && !is_down(*to_active) {
-            // Devices come by themselves.
-            if !asked && *to != SubState::Plugged {
+            // Devices come by themselves, and a unit whose folders are removed is not up.
+            if !asked && !matches!(to, SubState::Plugged | SubState::Cleaning) {
                 say("it comes up unasked".into());
             }
-            if *to != SubState::AutoRestart {
+            if !matches!(to, SubState::AutoRestart | SubState::Cleaning) {
                 self.began(unit, record, engine, say);
             }
         }
@@ -158,7 +173,8 @@ impl Check {
                 (*begin, *count) = (now, 0);
             }
             *count += 1;
-            if *count > burst {
+            // The unit's own interval may have begun with a start that was put off: part of two of them.
+            if *count > 2 * burst {
                 say(format!("start {count} in {interval} us, StartLimitBurst={burst}"));
             }
         }
@@ -223,6 +239,8 @@ impl Check {
                 self.starting.remove(unit);
                 self.signals.remove(unit);
                 self.starts.remove(unit);
+                self.unkilled.remove(unit);
+                self.refusals.remove(unit);
                 self.job_records.retain(|_, of| of != unit);
             }
             Effect::OpenSockets(unit, _) if state(*unit).is_none() => {
@@ -266,9 +284,29 @@ pub(super) fn settled(world: &World) -> Vec<String> {
             waits_rightly(engine, job, &mut say);
         }
     }
+    for (unit, open) in &world.check.refusals {
+        if *open > 0 {
+            say(format!("{open} refusals of {} are on no record", engine.unit(*unit).name()));
+        }
+    }
+    deaf(world, &mut say);
     processes(world, &mut say);
     dependencies(engine, &mut say);
     found
+}
+
+/// What waits for traffic or a path is heard of it.
+fn deaf(world: &World, say: &mut impl FnMut(String)) {
+    for unit in world.engine.units() {
+        let heard = match (&unit.state, unit.sub_state()) {
+            (State::Socket(_), SubState::Listening) => world.watched.contains(&unit.id),
+            (State::Path(_), SubState::Waiting) => world.paths_watched.contains(&unit.id),
+            _ => true,
+        };
+        if !heard {
+            say(format!("{} waits for what nobody looks at", unit.name()));
+        }
+    }
 }
 
 /// Both ends of a dependency know of it, and neither is a unit that was forgotten.
@@ -282,7 +320,7 @@ fn dependencies(engine: &Engine, say: &mut impl FnMut(String)) {
             }
             let other = engine.unit(edge.other);
             let back = |e: &crate::engine::Edge| e.other == unit.id && e.kind == edge.kind.inverse();
-            if !other.edges.iter().any(|e| back(e) && e.own != edge.own) {
+            if !other.edges.iter().any(|e| back(e) && e.own() != edge.own()) {
                 say(format!("{} knows nothing of its dependency with {}", other.name(), unit.name()));
             }
         }
@@ -312,7 +350,7 @@ fn waits_rightly(engine: &Engine, job: &crate::Job, say: &mut impl FnMut(String)
         JobType::Reload => unit.active_state() == ActiveState::Reloading,
         _ => false,
     };
-    if put_off || unit.checking || blockers.iter().any(|b| b.watchers.contains(&job.id)) {
+    if put_off || engine.checking == Some(job.unit) || blockers.iter().any(|b| b.watchers.contains(&job.id)) {
         return;
     }
     let (name, sub, id) = (unit.name(), unit.sub_state(), job.id.0);
@@ -335,7 +373,8 @@ fn processes(world: &World, say: &mut impl FnMut(String)) {
         let unit = engine.unit(process.unit);
         let known = engine.unit_of_process(*pid).is_some();
         let resting = is_down(unit.active_state()) || unit.sub_state() == SubState::AutoRestart;
-        if !known && resting && !unit.left_over.keys().any(|(left, _)| left == pid) {
+        // What can't be seen now is looked at again.
+        if !known && resting && !unit.uncounted && !unit.left_over.keys().any(|(left, _)| left == pid) {
             say(format!("process {pid} of {} is nobody's", unit.name()));
         }
     }
@@ -366,6 +405,9 @@ pub(super) fn stuck(world: &World) -> Vec<String> {
                 | SubState::TriggerRunning
                 | SubState::Plugged
         );
+        if unit.uncounted {
+            found.push(format!("who was left behind by {} is never looked at", unit.name()));
+        }
         if !steady && !alive {
             found.push(format!("{} stays {sub} for ever, without a process", unit.name()));
         }

@@ -14,14 +14,7 @@ impl World {
             Effect::Check(unit, _) => Some(Event::Checked { unit, outcome: self.condition(unit) }),
             Effect::Spawn(spawn) => Some(self.spawn(&spawn)),
             Effect::Kill(kill) => Some(self.kill(&kill)),
-            Effect::Census { unit, expected } => {
-                let group = self.groups.get(&unit);
-                let fresh = group.into_iter().flat_map(|g| &g.fresh).filter(|pid| !expected.contains(pid));
-                let known = group.map_or(0, |g| g.left_over.len() as u32);
-                let of_pid = |pid: &u32| self.processes.get(pid).map(|p| p.left_over(*pid));
-                let processes = fresh.filter_map(of_pid).collect();
-                Some(Event::Census { unit, processes, known })
-            }
+            Effect::Census { unit, expected } => Some(self.count(unit, &expected)),
             Effect::OpenSockets(unit, _) => {
                 let fails = self.sockets_fail.contains(self.engine.unit(unit).name());
                 let result = if fails { Err((98, Text::from("address"))) } else { Ok(()) };
@@ -40,6 +33,38 @@ impl World {
                 self.watched.remove(&unit);
                 self.waiting_traffic.remove(&unit);
                 None
+            }
+            Effect::OpenAutomount(unit, _) => {
+                let fails = self.sockets_fail.contains(self.engine.unit(unit).name());
+                let result = if fails { Err((self.automount_errno, Text::from("/there"))) } else { Ok(()) };
+                if !fails {
+                    self.paths_watched.insert(unit);
+                }
+                Some(Event::AutomountOpened { unit, result })
+            }
+            // Nobody uses what is mounted in here.
+            Effect::ExpireAutomount(unit) => Some(Event::AutomountIdle(unit)),
+            Effect::AnswerAutomount { .. } => None,
+            Effect::CloseAutomount(unit) => {
+                self.paths_watched.remove(&unit);
+                None
+            }
+            Effect::KeepDescriptors { unit, pid, name, limit, .. } => {
+                let kept = self.kept.entry(unit).or_default();
+                let room = (kept.len() as u32) < limit;
+                if room {
+                    kept.push(name.clone());
+                }
+                let numbers = [u32::from(room), u32::from(!room), kept.len() as u32];
+                Some(Event::DescriptorsKept { unit, pid, name, numbers })
+            }
+            Effect::DropDescriptors { unit, name } => {
+                let kept = self.kept.entry(unit).or_default();
+                let before = kept.len();
+                kept.retain(|n| name.as_ref().is_some_and(|(name, _)| n != name));
+                let numbers = [(before - kept.len()) as u32, kept.len() as u32];
+                let answer = |(name, pid)| Event::DescriptorsDropped { unit, pid: Some(pid), name, numbers };
+                name.map(answer)
             }
             Effect::ReadPidFile { unit, wait, .. } => {
                 let pid = self.pid_files.get(&unit).copied();
@@ -89,7 +114,7 @@ impl World {
                 let due = lines.iter().enumerate().filter_map(|(nth, line)| Some((next(line)?, nth as u16)));
                 Some(Event::NextElapse { unit, stamp_us: None, next: due.min() })
             }
-            Effect::Stamp { .. } => None,
+            Effect::Stamp { .. } | Effect::WatchTimeZone => None,
             Effect::WatchDevice { unit, .. } => {
                 let there = self.devices.contains(self.engine.unit(unit).name());
                 Some(Event::Device { unit, there: Some(there) })
@@ -101,6 +126,7 @@ impl World {
                 self.watched.remove(&unit);
                 self.waiting_traffic.remove(&unit);
                 self.pid_files.remove(&unit);
+                self.kept.remove(&unit);
                 self.pid_files_awaited.remove(&unit);
                 self.paths_watched.remove(&unit);
                 Some(Event::Forgotten(unit))
@@ -129,6 +155,16 @@ impl World {
             | Effect::JobNew { .. }
             | Effect::JobRemoved { .. } => None,
         }
+    }
+
+    /// Who is in a group that nobody was told of.
+    pub(super) fn count(&self, unit: UnitId, expected: &[u32]) -> Event {
+        let group = self.groups.get(&unit);
+        let fresh = group.into_iter().flat_map(|g| &g.fresh).filter(|pid| !expected.contains(pid));
+        let known = group.map_or(0, |g| g.left_over.len() as u32);
+        let of_pid = |pid: &u32| self.processes.get(pid).map(|p| p.left_over(*pid));
+        let processes = fresh.filter_map(of_pid).collect();
+        Event::Census { unit, processes, known, unread: false }
     }
 
     fn kill(&mut self, kill: &Kill) -> Event {

@@ -2,7 +2,7 @@
 
 use super::behaviour::{Behaviour, Child, signal};
 use super::{Act, Happening, Whom, World};
-use crate::{Event, Notification, Spawn, UnitId};
+use crate::{DescriptorsId, Event, Keeping, Notification, Spawn, UnitId};
 use alloc::{string::String, vec::Vec};
 use hence_ledger::{Exit, ExitKind, Fact, LeftOver, ProcessRole, Record, SpawnStep, record::Invocation};
 use hence_unit::{UnitName, config::ExecPhase, config::ServiceType};
@@ -83,7 +83,7 @@ impl World {
             let lag = self.lag(100);
             self.happen(self.now_us + lag, Happening::End(pid, Exit { kind: ExitKind::Exited, status }));
         }
-        Event::Spawned { exec: spawn.exec, pid, start_ticks, inputs: Vec::new() }
+        Event::Spawned { exec: spawn.exec, pid, start_ticks, inputs: Vec::new(), executed: true }
     }
 
     fn behaviour_of(&mut self, spawn: &Spawn) -> Behaviour {
@@ -280,13 +280,21 @@ impl World {
         let mut message = Notification::default();
         match key {
             "READY" => message.ready = true,
-            "RELOADING" => message.reloading = true,
+            "RELOADING" => {
+                message.reloading = true;
+                message.monotonic_us = Some(self.now_us);
+            }
             "STOPPING" => message.stopping = true,
             "WATCHDOG" if value == "trigger" => message.watchdog_trigger = true,
             "WATCHDOG" => message.watchdog = true,
             "STATUS" => message.status = Some(value.into()),
             "EXTEND_TIMEOUT_USEC" => message.extend_timeout_us = value.parse().ok(),
             "WATCHDOG_USEC" => message.watchdog_us = value.parse().ok(),
+            "FDSTORE" => {
+                let (descriptors, name) = (DescriptorsId(0), Some(value.into()));
+                message.keeping = Some(Keeping::Keep { descriptors, name, poll: true });
+            }
+            "FDSTOREREMOVE" => message.keeping = Some(Keeping::Drop(value.into())),
             "MAINPID" => message.main_pid = process.children.first().copied(),
             _ => {}
         }

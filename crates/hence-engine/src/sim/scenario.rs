@@ -22,13 +22,16 @@
 //! `try-restart`, `reload`, `reload-or-restart`, `reload-or-try-restart`, `verify-active` UNIT [MODE];
 //! `kill` and `strike` UNIT `main`|`control`|`all` SIGNAL (by hence, behind its back); `reset-failed` and
 //! `cancel` [UNIT]; `traffic`, `touch`, `oom`, `load` UNIT; `conditions` and `sockets` UNIT `hold`|`fail`;
-//! `device` UNIT `comes`|`goes`; `edit` UNIT SECTION LINE, `remove` UNIT (its file), `daemon-reload`,
-//! `daemon-reexec`;
-//! `exit` STATUS; `expect` UNIT ACTIVE/SUB [RESULT] [restarts=N] [left=N] (left-over processes). The last
+//! `fault` UNIT WHAT [TIMES], what the system refuses next, see [`super::faults::Fault`]; `freeze`, `thaw`
+//! and `clean` UNIT; `device` UNIT `comes`|`goes`; `clock jumps`; `zone changes`; `edit` UNIT SECTION LINE,
+//! `remove` UNIT (its file), `daemon-reload`, `daemon-reexec`;
+//! `exit` STATUS; `expect` UNIT ACTIVE/SUB [RESULT] [restarts=N] [left=N] (left-over processes)
+//! [kept=N] (descriptors in keeping). The last
 //! time is when it ends. The trace holds every record of the units that have a file, but not that they were
 //! loaded; causes are the numbers of records. Without a trace only the expectations count.
 
 use super::behaviour::{Script, span};
+use super::faults::Fault;
 use super::{Act, BEGIN_US, Whom, World, trace};
 use alloc::{
     borrow::ToOwned,
@@ -191,15 +194,16 @@ impl Scenario {
 fn state_of(world: &World, unit: &str) -> Vec<String> {
     let Some(id) = world.engine.find(unit) else {
         // Nobody needs it: it is as if it had never been loaded.
-        return ["inactive/dead", "success", "restarts=0", "left=0"].map(String::from).into();
+        return ["inactive/dead", "success", "restarts=0", "left=0", "kept=0"].map(String::from).into();
     };
     let unit = world.engine.unit(id);
-    let restarts = unit.service().map_or(0, |s| s.restarts);
+    let (restarts, kept) = unit.service().map_or((0, 0), |s| (s.restarts, s.kept));
     [
         format!("{}/{}", unit.active_state(), unit.sub_state()),
         unit.result().to_string(),
         format!("restarts={restarts}"),
         format!("left={}", unit.left_over.len()),
+        format!("kept={kept}"),
     ]
     .into()
 }
@@ -226,9 +230,16 @@ fn act(words: &[&str]) -> Option<Act> {
         ["cancel", unit] => Act::Cancel(Some(name(unit)?)),
         ["traffic", unit] => Act::Traffic(name(unit)?),
         ["touch", unit] => Act::Touch(name(unit)?),
+        ["clock", "jumps"] => Act::ClockJump,
+        ["zone", "changes"] => Act::TimeZone,
         ["device", unit, "comes"] => Act::Device(name(unit)?, true),
         ["device", unit, "goes"] => Act::Device(name(unit)?, false),
         ["oom", unit] => Act::Oom(name(unit)?),
+        ["fault", unit, what] => Act::Fault(name(unit)?, Fault::parse(what)?, 1),
+        ["fault", unit, what, times] => Act::Fault(name(unit)?, Fault::parse(what)?, times.parse().ok()?),
+        ["freeze", unit] => Act::Freeze(name(unit)?, true),
+        ["thaw", unit] => Act::Freeze(name(unit)?, false),
+        ["clean", unit] => Act::Clean(name(unit)?),
         ["load", unit] => Act::Reload(name(unit)?),
         ["conditions", unit, how] => Act::Conditions(name(unit)?, holds(how)?),
         ["sockets", unit, how] => Act::Sockets(name(unit)?, holds(how)?),

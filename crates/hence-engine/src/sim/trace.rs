@@ -49,6 +49,9 @@ fn fact(fact: &Fact) -> String {
         Fact::DeadlineReached { deadline, after_us } => {
             format!("{deadline} over after {}", millis(*after_us))
         }
+        Fact::Traffic { listen, peer: Some(who) } if who.as_ref() == "somebody" => {
+            format!("{who} at {listen}")
+        }
         Fact::Traffic { listen, .. } => format!("traffic on {listen}"),
         Fact::OomKill { kills } => format!("out of memory, kills {kills}"),
         Fact::Loaded { load, .. } => format!("{load}"),
@@ -82,7 +85,15 @@ fn fact(fact: &Fact) -> String {
         Fact::ConditionFailed { condition, assert } => {
             format!("{} failed: {condition}", if *assert { "assert" } else { "condition" })
         }
+        Fact::Failed { operation, errno, .. } => format!("{operation} failed, errno {errno}"),
         Fact::Notified { message, pid } => format!("{pid} says {message}"),
+        Fact::DescriptorsKept { name, kept, refused, total, pid } => {
+            let refused = if *refused > 0 { format!(" but not {refused}") } else { String::new() };
+            format!("{pid} has {kept} kept as {name}{refused}, {total} in all")
+        }
+        Fact::DescriptorsDropped { name, dropped, total, .. } => {
+            format!("{dropped} kept as {name:?} dropped, {total} in all")
+        }
         Fact::LeftBehind { processes, total, .. } => {
             let pids: Vec<String> = processes.iter().map(|p| format!("{}", p.pid)).collect();
             format!("left behind {}, {total} in all", pids.join(" "))

@@ -1,16 +1,17 @@
 //! Mount and swap units, systemd.mount(5) and systemd.swap(5): what a command attaches to the system and
 //! another one detaches. Both run as control processes; what is attached is told by the kernel, and the unit
-//! follows. One machine, and a table of what differs. Remounting (reload) is not done.
+//! follows. One machine, and a table of what differs. A command that takes too long or isn't wanted any more
+//! is ended as systemd.kill(5) says. Remounting (reload) is not done.
 
-use super::{State, command_text};
+use super::{Rules, State, command_text, kill, status_of};
 use crate::carry::{Section, Unread, Writer, carry_machine};
 use crate::deadline::{Armed, DeadlineFor};
 use crate::job::Performed;
-use crate::{Effect, Engine, ExecId, Kill, KillScope, Role, Spawn, UnitId};
+use crate::{Effect, Engine, ExecId, KillScope, Role, Spawn, UnitId};
 use alloc::{boxed::Box, collections::BTreeSet, vec, vec::Vec};
 use hence_ledger::{
-    Cause, DeadlineKind, Exit, ExitKind, Fact, JobResult, ProcessRole, RecordId, SignalReason, SpawnStep,
-    SubState, Text, UnitResult,
+    Cause, DeadlineKind, Exit, ExitKind, Fact, JobResult, ProcessRole, RecordId, SpawnStep, SubState, Text,
+    UnitResult, record::Invocation,
 };
 use hence_unit::{
     Kind, UnitName,
@@ -23,12 +24,16 @@ pub(crate) struct Traits {
     attaching: SubState,
     up: SubState,
     detaching: SubState,
+    /// A command was sent KillSignal=, then FinalKillSignal=.
+    ending: [SubState; 2],
     /// The word by which a successor is told that it is attached.
     carried: &'static str,
     /// Whether it is a container's business.
     in_containers: bool,
     /// A start that failed leaves it up where the kernel says that it is attached.
     stays_up: bool,
+    /// A start that went well is none where the kernel says that nothing is attached.
+    must_show: bool,
     /// What is known not to have changed it, where nothing is known that did.
     ruled_out: &'static str,
 }
@@ -38,9 +43,11 @@ pub(crate) const MOUNT: Traits = Traits {
     attaching: SubState::Mounting,
     up: SubState::Mounted,
     detaching: SubState::Unmounting,
+    ending: [SubState::UnmountingSigterm, SubState::UnmountingSigkill],
     carried: "mounted",
     in_containers: true,
     stays_up: false,
+    must_show: true,
     ruled_out: "no unit's command mounted or unmounted it",
 };
 
@@ -49,9 +56,11 @@ pub(crate) const SWAP: Traits = Traits {
     attaching: SubState::SwapActivating,
     up: SubState::Active,
     detaching: SubState::SwapDeactivating,
+    ending: [SubState::SwapDeactivatingSigterm, SubState::SwapDeactivatingSigkill],
     carried: "on",
     in_containers: false,
     stays_up: true,
+    must_show: false,
     ruled_out: "a unit's command that switched it on or off",
 };
 
@@ -59,7 +68,7 @@ impl Traits {
     /// Whether such a unit can be in this state.
     pub(crate) fn has(&self, sub: SubState) -> bool {
         let own = [self.attaching, self.up, self.detaching];
-        matches!(sub, SubState::Dead | SubState::Failed) || own.contains(&sub)
+        matches!(sub, SubState::Dead | SubState::Failed) || own.contains(&sub) || self.ending.contains(&sub)
     }
 }
 
@@ -75,8 +84,14 @@ pub struct Attached {
     deadline: Option<Armed>,
     /// The kernel says that it is attached.
     there: bool,
-    /// The record of the signal that a process was sent for taking too long.
-    killed: Option<RecordId>,
+    /// The command that is at work, or was, attaches it.
+    attaches: bool,
+    /// The record of the last signal that the process was sent.
+    pub(crate) killed: Option<RecordId>,
+    /// The invocation whose left-over processes the next census counts, and the record of its end.
+    pub(crate) left_by: Option<Box<(Option<Invocation>, RecordId)>>,
+    /// What the kernel had told of such units when the command began.
+    told: u32,
 }
 
 impl Default for Attached {
@@ -88,12 +103,15 @@ impl Default for Attached {
             starting: None,
             deadline: None,
             there: false,
+            attaches: true,
             killed: None,
+            left_by: None,
+            told: 0,
         }
     }
 }
 
-carry_machine! { Attached { sub, result, control, deadline, killed } }
+carry_machine! { Attached { sub, result, control, deadline, attaches, killed, left_by } }
 
 impl Attached {
     /// Writes what a successor needs.
@@ -138,6 +156,13 @@ impl Engine {
         }
     }
 
+    fn attached_ref(&self, unit: UnitId) -> Option<&Attached> {
+        match &self.units[unit.0 as usize].state {
+            State::Mount(attached) | State::Swap(attached) => Some(attached),
+            _ => None,
+        }
+    }
+
     fn traits(&self, unit: UnitId) -> &'static Traits {
         match self.units[unit.0 as usize].state {
             State::Swap(_) => &SWAP,
@@ -161,7 +186,7 @@ impl Engine {
         let u = &self.units[unit.0 as usize];
         match u.sub_state() {
             sub if sub == traits.attaching => return Performed::Begun,
-            sub if sub == traits.detaching => return Performed::Later,
+            sub if sub == traits.detaching || traits.ending.contains(&sub) => return Performed::Later,
             _ => {}
         }
         if self.settings.role == Role::Container && !traits.in_containers {
@@ -171,7 +196,8 @@ impl Engine {
             return Performed::End(JobResult::Failed);
         }
         if let Err(record) = self.test_start_limit(unit, cause) {
-            self.detached(unit, UnitResult::StartLimitHit, Cause { record, rule: None });
+            let result = self.limited_result(unit);
+            self.detached(unit, result, Cause { record, rule: None });
             return Performed::End(JobResult::Failed);
         }
         self.units[unit.0 as usize].invocation = Some(self.next_invocation());
@@ -186,8 +212,11 @@ impl Engine {
         let traits = self.traits(unit);
         let u = &self.units[unit.0 as usize];
         match u.sub_state() {
-            sub if sub == traits.detaching => return Performed::Begun,
-            sub if sub == traits.attaching => return Performed::Later,
+            sub if sub == traits.detaching || traits.ending.contains(&sub) => return Performed::Begun,
+            sub if sub == traits.attaching => {
+                self.end_command(unit, traits.ending[0], UnitResult::Success, cause.clone());
+                return Performed::Begun;
+            }
             _ => {}
         }
         if commands(&u.config.kind).1.is_empty() {
@@ -198,8 +227,11 @@ impl Engine {
     }
 
     fn command_role(&self, unit: UnitId) -> ProcessRole {
-        let attaching = self.units[unit.0 as usize].sub_state() == self.traits(unit).attaching;
-        if attaching { ProcessRole::Start } else { ProcessRole::Stop }
+        let sub = self.units[unit.0 as usize].sub_state();
+        let traits = self.traits(unit);
+        let stop = sub == traits.detaching
+            || traits.ending.contains(&sub) && self.attached_ref(unit).is_some_and(|a| !a.attaches);
+        if stop { ProcessRole::Stop } else { ProcessRole::Start }
     }
 
     /// Runs the command of this state.
@@ -229,14 +261,17 @@ impl Engine {
             notify: false,
             sockets: Vec::new(),
             connection: None,
-            first_of_invocation: true,
+            first_of_invocation: role == ProcessRole::Start,
             config: config.clone(),
         })));
         let armed = self.deadlines.arm(self.now.monotonic_us, timeout, DeadlineFor::State(unit));
+        let told = self.mounts_told;
         if let Some(attached) = self.attached(unit) {
             attached.starting = Some(exec);
             attached.deadline = armed;
-            attached.killed = None;
+            attached.attaches = role == ProcessRole::Start;
+            attached.told = told;
+            (attached.killed, attached.left_by) = (None, None);
         }
     }
 
@@ -274,7 +309,9 @@ impl Engine {
         if let Some(attached) = self.attached(unit) {
             attached.starting = None;
         }
-        self.command_over(unit, UnitResult::Resources, Cause { record, rule: None });
+        // What never became its program counts as one that ended with systemd's exit status for that.
+        let result = if status_of(step).is_some() { UnitResult::ExitCode } else { UnitResult::Resources };
+        self.command_over(unit, result, Cause { record, rule: None });
     }
 
     pub(crate) fn command_exited(
@@ -297,7 +334,6 @@ impl Engine {
         let fact = Fact::ProcessExited { pid, role, exit, cpu_us, peak_bytes };
         let record = self.record(Some(unit), causes, fact);
         let result = match exit {
-            _ if killed.is_some() => UnitResult::Timeout,
             _ if good => UnitResult::Success,
             Exit { kind: ExitKind::Killed, .. } => UnitResult::Signal,
             Exit { kind: ExitKind::Dumped, .. } => UnitResult::CoreDump,
@@ -309,22 +345,80 @@ impl Engine {
     /// The command that attaches or detaches it is over.
     fn command_over(&mut self, unit: UnitId, result: UnitResult, cause: Cause) {
         let traits = self.traits(unit);
-        let attaching = self.units[unit.0 as usize].sub_state() == traits.attaching;
+        let told = self.mounts_told;
+        let sub = self.units[unit.0 as usize].sub_state();
         let good = result == UnitResult::Success;
         let Some(attached) = self.attached(unit) else { return };
-        if good {
-            attached.there = attaching;
+        if sub == traits.attaching && good && !attached.there && traits.must_show && attached.told != told {
+            // It was mounted where nobody else sees it.
+            return self.settled(unit, false, UnitResult::Protocol, cause);
         }
-        let up = attached.there && (good || !attaching || traits.stays_up);
+        if good && !traits.ending.contains(&sub) {
+            attached.there = sub == traits.attaching;
+        }
+        let up = attached.there && (good || sub != traits.attaching || traits.stays_up);
+        // What is gone already can't be detached.
+        let gone = sub == traits.detaching && result == UnitResult::ExitCode && !attached.there;
+        self.settled(unit, up, if gone { UnitResult::Success } else { result }, cause);
+    }
+
+    /// No command is at work any more: up or down, with the first failure since the start.
+    fn settled(&mut self, unit: UnitId, up: bool, result: UnitResult, cause: Cause) {
+        let result = self.worsened(unit, result);
         if up {
-            // Also where it could not be detached.
-            attached.result = result;
+            let traits = self.traits(unit);
             self.attached_state(unit, traits.up, vec![cause]);
         } else {
-            // What is gone already can't be detached.
-            let result = if attaching { result } else { UnitResult::Success };
             self.detached(unit, result, cause);
         }
+    }
+
+    /// The result, which is that of the first failure.
+    fn worsened(&mut self, unit: UnitId, result: UnitResult) -> UnitResult {
+        let Some(attached) = self.attached(unit) else { return result };
+        if attached.result == UnitResult::Success {
+            attached.result = result;
+        }
+        attached.result
+    }
+
+    /// Sends the command that is at work the signals of systemd.kill(5). Where there is nobody to wait for,
+    /// it falls through to what comes after it.
+    fn end_command(&mut self, unit: UnitId, to: SubState, result: UnitResult, cause: Cause) {
+        self.worsened(unit, result);
+        let traits = self.traits(unit);
+        let config = self.units[unit.0 as usize].config.clone();
+        let settings = config.kill();
+        let control = self.attached_ref(unit).and_then(|attached| attached.control);
+        let mut to = to;
+        loop {
+            if let (Some(plan), Some(_)) = (kill::plan(&settings, to, false), control) {
+                let record = self.attached_state(unit, to, vec![cause]);
+                let (.., timeout) = commands(&config.kind);
+                let armed = self.deadlines.arm(self.now.monotonic_us, timeout, DeadlineFor::State(unit));
+                if let Some(attached) = self.attached(unit) {
+                    attached.deadline = armed;
+                }
+                let scope = if plan.group { KillScope::Group } else { KillScope::Known };
+                let cause = self.kill_cause(unit, &plan, record);
+                self.send(unit, &plan, (None, control), 0, scope, cause);
+                return;
+            }
+            if to == traits.ending[1] || !settings.send_sigkill {
+                return self.given_up(unit, UnitResult::Success, cause);
+            }
+            to = traits.ending[1];
+        }
+    }
+
+    /// The command goes on, and nobody waits for it any more.
+    fn given_up(&mut self, unit: UnitId, result: UnitResult, cause: Cause) {
+        let record = cause.record;
+        let Some(attached) = self.attached(unit) else { return };
+        attached.control = None;
+        attached.killed.get_or_insert(record);
+        let up = attached.there;
+        self.settled(unit, up, result, cause);
     }
 
     fn detached(&mut self, unit: UnitId, result: UnitResult, cause: Cause) {
@@ -332,45 +426,57 @@ impl Engine {
         if let Some(attached) = self.attached(unit) {
             attached.result = result;
         }
-        self.attached_state(unit, to, vec![cause]);
-        self.effect(Effect::Release { unit, keep_directories: true });
+        let record = self.attached_state(unit, to, vec![cause]);
+        let u = &self.units[unit.0 as usize];
+        let preserve = u.config.context().map_or(0, |context| context.runtime_directory_preserve);
+        let invocation = u.invocation;
+        // Only of a command that was killed it is known that nobody was meant to stay.
+        if let Some(attached) = self.attached(unit)
+            && attached.killed.take().is_some()
+        {
+            attached.left_by = Some(Box::new((invocation, record)));
+            self.effect(Effect::Census { unit, expected: vec![] });
+        }
+        self.effect(Effect::Release { unit, keep_directories: preserve == 2 });
     }
 
     pub(crate) fn command_deadline(&mut self, unit: UnitId, after_us: u64) {
         let traits = self.traits(unit);
-        let deadline = match self.units[unit.0 as usize].sub_state() {
+        let sub = self.units[unit.0 as usize].sub_state();
+        let deadline = match sub {
             sub if sub == traits.attaching => DeadlineKind::TimeoutStart,
-            sub if sub == traits.detaching => DeadlineKind::TimeoutStop,
+            sub if sub == traits.detaching || traits.ending.contains(&sub) => DeadlineKind::TimeoutStop,
             _ => return,
         };
-        let cause = Cause { record: self.units[unit.0 as usize].record, rule: None };
+        let config = self.units[unit.0 as usize].config.clone();
+        let cause = Cause { record: self.units[unit.0 as usize].record, rule: config.rule("TimeoutSec") };
         let record = self.record(Some(unit), vec![cause], Fact::DeadlineReached { deadline, after_us });
-        let Some(attached) = self.attached(unit) else { return };
-        attached.deadline = None;
-        let Some(control) = attached.control else { return };
-        const SIGKILL: u8 = 9;
-        let reason = SignalReason::Final;
-        let fact = Fact::SignalSent { signal: SIGKILL, reason, main: false, control: true, others: 0 };
-        let record = self.record(Some(unit), vec![Cause { record, rule: None }], fact);
+        let cause = Cause { record, rule: None };
         if let Some(attached) = self.attached(unit) {
-            attached.killed = Some(record);
+            attached.deadline = None;
         }
-        self.effect(Effect::Kill(Kill {
-            unit,
-            scope: KillScope::Known,
-            main: None,
-            control: Some(control),
-            signal: SIGKILL,
-            then_continue: false,
-            hangup: false,
-            reason: SignalReason::Final,
-            report_empty: false,
-        }));
+        let [sigterm, sigkill] = traits.ending;
+        match sub {
+            sub if sub == sigkill || sub == sigterm && !config.kill().send_sigkill => {
+                self.given_up(unit, UnitResult::Timeout, cause);
+            }
+            sub if sub == sigterm => self.end_command(unit, sigkill, UnitResult::Timeout, cause),
+            _ => self.end_command(unit, sigterm, UnitResult::Timeout, cause),
+        }
+    }
+
+    /// What is mounted there went together with the automount point.
+    pub(crate) fn detached_with(&mut self, unit: UnitId, cause: Cause) {
+        let traits = self.traits(unit);
+        let Some(attached) = self.attached(unit).filter(|a| a.there && a.sub == traits.up) else { return };
+        attached.there = false;
+        self.detached(unit, UnitResult::Success, cause);
     }
 
     /// What is mounted has changed, or is told for the first time.
     pub(crate) fn mounts_changed(&mut self, mounted: Vec<UnitName>) {
         let there: BTreeSet<UnitId> = mounted.iter().map(|name| self.reference(name)).collect();
+        self.mounts_told = self.mounts_told.wrapping_add(1);
         let first = self.started.filter(|_| !core::mem::replace(&mut self.mounts_known, true));
         self.attached_changed(&MOUNT, &there, first, |state| matches!(state, State::Mount(_)));
     }

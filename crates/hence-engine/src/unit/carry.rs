@@ -1,15 +1,16 @@
 //! What of a unit is handed to the program that takes hence's place, and how it is taken up there: the state
 //! of its machine, its times and counters. Its configuration is not: files are read anew.
 
-use super::{Path, State, Times, Unit};
+use super::{Path, State, Tested, Times, Unit};
 use crate::carry::{Section, Unread, Writer, carry_fields, carry_words};
 use crate::unit::attached::{Attached, MOUNT, SWAP};
-use crate::unit::{Device, Scope, Service, Socket, Timer};
+use crate::unit::{Automount, Device, Scope, Service, Socket, Timer};
 use crate::{Freezer, UnitId};
 use alloc::{boxed::Box, vec::Vec};
 use hence_ledger::{LeftOver, SubState};
 
 carry_fields! { Times { state_change, inactive_exit, active_enter, active_exit, inactive_enter } }
+carry_fields! { Tested { condition, assert, condition_at, assert_at } }
 carry_words! { Freezer { Running "running", Freezing "freezing", Frozen "frozen", Thawing "thawing" } }
 
 impl State {
@@ -24,6 +25,7 @@ impl State {
             State::Path(path) => path.put_fields(out),
             State::Mount(mount) => mount.put(&MOUNT, out),
             State::Scope(scope) => scope.put_fields(out),
+            State::Automount(automount) => automount.put_fields(out),
             State::Swap(swap) => swap.put(&SWAP, out),
             State::Device(device) => out.field("up", &device.up),
             State::Target { up } | State::Slice { up } => out.field("up", up),
@@ -60,6 +62,11 @@ impl State {
                 let mut scope = Box::<Scope>::default();
                 scope.take_fields(from)?;
                 State::Scope(scope)
+            }
+            State::Automount(_) => {
+                let mut automount = Box::<Automount>::default();
+                automount.take_fields(from)?;
+                State::Automount(automount)
             }
             State::Target { .. } => State::Target { up: from.need("up")? },
             State::Slice { .. } => State::Slice { up: from.need("up")? },
@@ -112,6 +119,7 @@ impl State {
             State::Timer(_) | State::Path(_) => {
                 matches!(sub, Dead | Failed | Waiting | Elapsed | TriggerRunning)
             }
+            State::Automount(_) => matches!(sub, Dead | Failed | Waiting | TriggerRunning),
             State::Mount(_) => MOUNT.has(sub),
             State::Scope(_) => {
                 matches!(sub, Dead | Failed | Running | Abandoned | StopSigterm | StopSigkill)
@@ -129,6 +137,7 @@ impl Unit {
         out.field("record", &self.record);
         out.field("invocation", &self.invocation);
         out.field("times", &*self.times);
+        out.field("tested", &self.tested);
         out.field("left_over", &self.left_over.values().cloned().collect::<Vec<_>>());
         out.field("start_limit", &self.start_limit);
         out.field("limits", &self.limits);
@@ -138,6 +147,7 @@ impl Unit {
         out.field("files_changed", &self.files_changed);
         out.field("freezer", &self.freezer);
         out.field("adopting", &self.adopting);
+        out.field("uncounted", &self.uncounted);
         out.field("untold", &self.untold);
         self.state.put_fields(out);
     }
@@ -151,6 +161,7 @@ impl Unit {
         let record = from.need("record")?;
         let invocation = from.need("invocation")?;
         let times = from.need("times")?;
+        let tested = from.get("tested")?.unwrap_or_default();
         let left_over: Vec<LeftOver> = from.get("left_over")?.unwrap_or_default();
         let left_over = left_over.into_iter().map(|p| ((p.pid, p.start_ticks), p)).collect();
         let start_limit = from.get("start_limit")?.unwrap_or_default();
@@ -161,12 +172,15 @@ impl Unit {
         let files_changed: bool = from.get("files_changed")?.unwrap_or(true);
         let freezer = from.get("freezer")?.unwrap_or_default();
         let adopting = from.get("adopting")?.unwrap_or_default();
+        let uncounted = from.get("uncounted")?.unwrap_or_default();
         let untold = from.get("untold")?.unwrap_or(true);
         let others = files != crate::alike::fingerprint(&self.files);
         (self.state, self.record, self.invocation, self.times) = (state, record, invocation, times);
+        self.tested = tested;
         (self.left_over, self.start_limit, self.limits) = (left_over, start_limit, limits);
         (self.monitored, self.inputs, self.freezer) = (monitored, inputs, freezer);
         (self.files_changed, self.adopting, self.untold) = (files_changed || others, adopting, untold);
+        self.uncounted = uncounted;
         Ok(others)
     }
 }

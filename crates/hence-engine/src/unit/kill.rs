@@ -26,9 +26,11 @@ pub(crate) fn plan(kill: &KillConfig, state: SubState, restarting: bool) -> Opti
     }
     let (signal, reason) = match state {
         SubState::StopWatchdog | SubState::FinalWatchdog => (kill.watchdog_signal, SignalReason::Watchdog),
-        SubState::StopSigkill | SubState::StopPreSigkill | SubState::FinalSigkill => {
-            (kill.final_signal, SignalReason::Final)
-        }
+        SubState::StopSigkill
+        | SubState::StopPreSigkill
+        | SubState::FinalSigkill
+        | SubState::UnmountingSigkill
+        | SubState::SwapDeactivatingSigkill => (kill.final_signal, SignalReason::Final),
         _ if restarting => (kill.restart_signal.unwrap_or(kill.signal), SignalReason::Stop),
         _ => (kill.signal, SignalReason::Stop),
     };
@@ -66,6 +68,7 @@ impl Engine {
         match &mut self.units[unit.0 as usize].state {
             State::Service(s) => s.signal_record = Some(record),
             State::Socket(s) => s.commands.signal_record = Some(record),
+            State::Mount(a) | State::Swap(a) => a.killed = Some(record),
             _ => {}
         }
         self.effect(Effect::Kill(Kill {
@@ -141,7 +144,8 @@ impl Engine {
         cause: &Cause,
     ) -> Result<(), Refusal> {
         let state = &self.units[unit.0 as usize].state;
-        if !matches!(state, State::Service(_) | State::Socket(_) | State::Scope(_)) {
+        let attached = matches!(state, State::Mount(_) | State::Swap(_));
+        if !(attached || matches!(state, State::Service(_) | State::Socket(_) | State::Scope(_))) {
             return Err(Refusal::NotSupported("Operation not supported".into()));
         }
         let (main_pid, control_pid) = self.known_processes(unit);

@@ -2,9 +2,10 @@
 
 use super::{Rules, State};
 use crate::event::Process;
+use crate::job::is_down;
 use crate::{Engine, UnitId};
 use alloc::{sync::Arc, vec, vec::Vec};
-use hence_ledger::{Cause, Exit, Fact, LeftOver, allow::AllowList, record::Invocation};
+use hence_ledger::{Cause, Exit, Fact, LeftOver, SubState, allow::AllowList, record::Invocation};
 use hence_unit::{UnitName, config::KillMode};
 
 /// Processes that one record names; a record has a longest length, and none may be lost for it.
@@ -18,8 +19,12 @@ impl Engine {
 
     /// Who is left in a unit's group: either a kill waits for this, or the unit is down and whoever is
     /// there was left behind.
-    pub(crate) fn census(&mut self, unit: UnitId, processes: Vec<Process>, known: u32) {
-        let all = known.saturating_add(processes.len() as u32);
+    ///
+    /// Where nobody could look, somebody is taken to be there: a kill goes out to whom it finds, and who was
+    /// left behind is told once that can be seen, unless the unit has been started anew by then. Its next
+    /// end counts them then.
+    pub(crate) fn census(&mut self, unit: UnitId, processes: Vec<Process>, known: u32, unread: bool) {
+        let all = known.saturating_add(processes.len() as u32).saturating_add(unread.into());
         if let State::Service(s) = &mut self.units[unit.0 as usize].state {
             // A start that was asked for meanwhile isn't in the count.
             s.group_empty = all == 0 && s.is_alone();
@@ -28,9 +33,13 @@ impl Engine {
                 return;
             }
         }
+        let late = core::mem::replace(&mut self.units[unit.0 as usize].uncounted, unread);
         let left_by = match &mut self.units[unit.0 as usize].state {
+            State::Service(_) | State::Scope(_) if unread => None,
             State::Service(s) => s.left_by.take().map(|left_by| *left_by),
-            State::Socket(_) => self.socket_census(unit, all),
+            State::Socket(_) => self.socket_census(unit, all, unread),
+            State::Mount(_) | State::Swap(_) if unread => None,
+            State::Mount(a) | State::Swap(a) => a.left_by.take().map(|left_by| *left_by),
             State::Scope(_) => {
                 let u = &mut self.units[unit.0 as usize];
                 u.adopting.take().map(|record| (u.invocation, record))
@@ -40,6 +49,9 @@ impl Engine {
         let Some((invocation, record)) = left_by else { return };
         self.may_go(unit);
         let u = &self.units[unit.0 as usize];
+        if late && !is_down(u.active_state()) && u.sub_state() != SubState::AutoRestart {
+            return;
+        }
         let config = u.config.clone();
         let rule = match config.kill().mode {
             KillMode::ControlGroup | KillMode::Mixed => config.rule_with("SendSIGKILL", "no"),

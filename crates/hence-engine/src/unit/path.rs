@@ -45,16 +45,24 @@ impl Engine {
         self.effect(Effect::WatchPaths { unit, config: watch });
     }
 
+    pub(super) fn path_failed(&mut self, unit: UnitId, result: UnitResult, cause: Cause) {
+        self.path_state(unit, SubState::Failed, result, cause);
+    }
+
     pub(crate) fn start_path(&mut self, unit: UnitId, cause: &Cause) -> Performed {
+        if let Err(record) = self.test_start_limit(unit, cause) {
+            let cause = Cause { record, rule: None };
+            self.path_state(unit, SubState::Failed, self.limited_result(unit), cause);
+            return Performed::End(JobResult::Failed);
+        }
         if self.refuses_trigger(unit, cause) {
             return Performed::End(JobResult::Failed);
         }
-        if let Err(record) = self.test_start_limit(unit, cause) {
-            let cause = Cause { record, rule: None };
-            self.path_state(unit, SubState::Failed, UnitResult::StartLimitHit, cause);
-            return Performed::End(JobResult::Failed);
-        }
-        self.path_state(unit, SubState::Waiting, UnitResult::Success, cause.clone());
+        let runs =
+            self.linked(unit, Atom::Triggers).first().is_some_and(|(u, _)| !is_down(self.active_state(*u)));
+        // What runs already needs no looking.
+        let to = if runs { SubState::TriggerRunning } else { SubState::Waiting };
+        self.path_state(unit, to, UnitResult::Success, cause.clone());
         Performed::Begun
     }
 
@@ -66,9 +74,9 @@ impl Engine {
     pub(crate) fn path_changed(&mut self, unit: UnitId, path: Text) {
         let config = self.units[unit.0 as usize].config.clone();
         let Kind::Path(settings) = &config.kind else { return };
-        let now_us = self.now.monotonic_us;
+        let (now_us, stopping) = (self.now.monotonic_us, self.is_to_stop(unit));
         let Some(machine) = self.path(unit) else { return };
-        if machine.sub != SubState::Waiting {
+        if machine.sub != SubState::Waiting || stopping {
             return;
         }
         let allowed =
@@ -101,13 +109,21 @@ impl Engine {
         let Some(sub) = self.path(unit).map(|p| p.sub) else { return };
         let down = is_down(self.active_state(other)) && self.units[other.0 as usize].job.is_none();
         let cause = Cause { record, rule: None };
-        if sub == SubState::TriggerRunning && down {
-            let hit = self.units[other.0 as usize].result() == UnitResult::StartLimitHit;
-            if hit {
-                self.path_state(unit, SubState::Failed, UnitResult::UnitStartLimitHit, cause);
-            } else {
-                self.path_state(unit, SubState::Waiting, UnitResult::Success, cause);
-            }
+        if !matches!(sub, SubState::TriggerRunning | SubState::Waiting) {
+            return;
+        }
+        // A service that failed before shows that failure still.
+        let hit = match &self.units[other.0 as usize].state {
+            State::Service(s) => s.sub == SubState::Failed && s.start_limit_hit,
+            _ => self.units[other.0 as usize].result() == UnitResult::StartLimitHit,
+        };
+        if hit {
+            self.path_state(unit, SubState::Failed, UnitResult::UnitStartLimitHit, cause);
+        } else if sub == SubState::TriggerRunning && down {
+            self.path_state(unit, SubState::Waiting, UnitResult::Success, cause);
+        } else if sub == SubState::Waiting && !down && self.units[other.0 as usize].job.is_none() {
+            // Somebody else started it.
+            self.path_state(unit, SubState::TriggerRunning, UnitResult::Success, cause);
         }
     }
 }

@@ -6,21 +6,24 @@
 
 mod ending;
 mod exit;
+mod keeping;
 mod notify;
+mod refused;
 mod starting;
 
 use super::{Rules, State, command_text, span_text};
 use crate::carry::{Carry, Words, carry_fields, carry_machine, carry_words, put_word};
 use crate::deadline::{Armed, DeadlineFor, Deadlines};
 use crate::job::Performed;
-use crate::{ConnectionId, Effect, Engine, ExecId, Spawn, Time, UnitId};
+use crate::{ConnectionId, Effect, Engine, ExecId, Kill, KillScope, Spawn, Time, UnitId};
 use alloc::{boxed::Box, format, string::String, vec, vec::Vec};
 use hence_ledger::{
-    Cause, Exit, ExitKind, Fact, ProcessRole, RecordId, SubState, Text, UnitResult, record::Invocation,
+    ActiveState, Cause, Exit, ExitKind, Fact, ProcessRole, RecordId, SignalReason, SubState, Text,
+    UnitResult, record::Invocation,
 };
 use hence_unit::{
     Atom,
-    config::{ExecPhase, NotifyAccess, ServiceConfig, ServiceType},
+    config::{ExecPhase, NotifyAccess, RestartMode, ServiceConfig, ServiceType},
 };
 
 /// What is known of the main process.
@@ -62,7 +65,7 @@ pub struct Service {
     pub(crate) sub: SubState,
     /// Result=
     pub result: UnitResult,
-    reload_result: UnitResult,
+    pub(crate) reload_result: UnitResult,
     /// The main process.
     pub main: MainProcess,
     /// How the main process last ended.
@@ -93,6 +96,9 @@ pub struct Service {
     stop_requested: bool,
     pub(crate) will_restart: bool,
     pub(crate) start_limit_hit: bool,
+    /// A process of this start was there, even if it did not become its program. Until then the service is
+    /// down for others, as with systemd, which has no state for it.
+    pub(crate) born: bool,
     /// Nobody is in the group, for sure.
     pub(crate) group_empty: bool,
     /// The next answer to a kill says how many others there were.
@@ -106,12 +112,20 @@ pub struct Service {
     pub(crate) connection: Option<Box<(UnitId, ConnectionId)>>,
     /// The last signal that hence sent to it in this invocation.
     pub(crate) signal_record: Option<RecordId>,
-    /// PIDFile= is awaited.
-    pid_file_awaited: bool,
-    /// The main process of a forking service ended so; PIDFile= may name the next one.
+    /// The system call that the process was killed for whose end is told next.
+    pub(crate) refused_call: Option<Text>,
+    /// PIDFile= is awaited, or a guess, because of that record.
+    pid_file_awaited: Option<RecordId>,
+    /// The main process ended so; PIDFile= may name the next one.
     handing_over: Option<(Exit, Cause)>,
     /// Whether BusName= is owned; `None` where that isn't known, or where there is no bus.
     bus_name_owned: Option<bool>,
+    /// When it was sent ReloadSignal=, until it says that it reloads.
+    reload_asked: Option<u64>,
+    /// NFileDescriptorStore
+    pub kept: u32,
+    /// It has been said that there is no room for more descriptors.
+    kept_all: bool,
 }
 
 impl Default for Service {
@@ -139,6 +153,7 @@ impl Default for Service {
             stop_requested: false,
             will_restart: false,
             start_limit_hit: false,
+            born: false,
             group_empty: true,
             count_others: false,
             status_text: None,
@@ -146,9 +161,13 @@ impl Default for Service {
             said: Said::Nothing,
             connection: None,
             signal_record: None,
-            pid_file_awaited: false,
+            refused_call: None,
+            pid_file_awaited: None,
             handing_over: None,
             bus_name_owned: None,
+            reload_asked: None,
+            kept: 0,
+            kept_all: false,
         }
     }
 }
@@ -174,8 +193,9 @@ carry_words! { Said { Nothing "nothing", Ready "ready", Reloading "reloading", S
 carry_machine! { Service {
     sub, result, reload_result, main, main_exit, main_started, main_ended, last_main_pid, control,
     main_index, awaiting, left_by, deadline, watchdog, watchdog_us, restarts, flush_restarts,
-    stop_requested, will_restart, start_limit_hit, group_empty, count_others, status_text, status_errno,
-    said, connection, signal_record, pid_file_awaited, handing_over, bus_name_owned
+    stop_requested, will_restart, start_limit_hit, born, group_empty, count_others, status_text, status_errno,
+    said, connection, signal_record, refused_call, pid_file_awaited, handing_over, bus_name_owned,
+    reload_asked, kept, kept_all
 } }
 
 impl Service {
@@ -245,15 +265,13 @@ impl Engine {
     fn service_state(&mut self, unit: UnitId, to: SubState, cause: Cause) -> RecordId {
         let service = self.service_mut(unit);
         let mut deadline = service.deadline.take();
-        service.pid_file_awaited = false;
+        service.pid_file_awaited = None;
         service.handing_over = None;
+        service.reload_asked = None;
         let restart = service.will_restart;
         let reload_failed = service.sub == SubState::Reload && service.reload_result != UnitResult::Success;
         let mut watchdog = None;
-        if !matches!(
-            to,
-            SubState::Start | SubState::StartPost | SubState::Running | SubState::Reload | SubState::Exited
-        ) {
+        if !matches!(to, SubState::Start | SubState::StartPost | SubState::Running | SubState::Reload) {
             watchdog = service.watchdog.take();
         }
         self.deadlines.disarm(&mut deadline);
@@ -297,7 +315,11 @@ impl Engine {
                 (began, config.timeout_stop)
             }
             StopWatchdog | FinalWatchdog => (began, config.timeout_abort.unwrap_or(config.timeout_stop)),
-            AutoRestart => (began, config.restart_delay),
+            AutoRestart => {
+                let restarts = self.service_ref(unit).restarts;
+                (began, crate::restart::delay(config, restarts).0)
+            }
+            Cleaning => (began, config.timeout_clean),
             _ => return,
         };
         let mut old = self.service_mut(unit).deadline.take();
@@ -313,18 +335,37 @@ impl Engine {
     /// A start job reaches the service.
     pub(crate) fn start_service(&mut self, unit: UnitId, cause: &Cause) -> Performed {
         use SubState::*;
+        if matches!(self.service_ref(unit).sub, Condition | StartPre | Start | StartPost) {
+            return Performed::Begun;
+        }
+        // On its way down. One that is being cleaned was put off before.
+        let stopping = self.active_state(unit) == ActiveState::Deactivating;
+        // As with systemd, a start that has to be put off counts, each time that it is tried.
+        if let Err(record) = self.test_start_limit(unit, cause) {
+            let service = self.service_mut(unit);
+            service.start_limit_hit = true;
+            if stopping {
+                // Unlike systemd, which has it down at once and leaves its processes to themselves.
+                service.worsen(UnitResult::StartLimitHit);
+            } else {
+                self.enter_dead(unit, UnitResult::StartLimitHit, false, Cause { record, rule: None });
+                if self.service_ref(unit).sub == Dead {
+                    // ExecCondition= kept it away before: that is its result still, and no failure.
+                    return Performed::End(hence_ledger::JobResult::Done);
+                }
+            }
+            return Performed::End(hence_ledger::JobResult::Failed);
+        }
+        if stopping {
+            return Performed::Later;
+        }
         match self.service_ref(unit).sub {
-            Stop | StopWatchdog | StopSigterm | StopSigkill | StopPost | FinalWatchdog | FinalSigterm
-            | FinalSigkill | Cleaning => return Performed::Later,
-            Condition | StartPre | Start | StartPost => return Performed::Begun,
-            // It is to go through its stop first, when RestartSec= is over.
+            // It is to go through its stop first, when RestartSec= is over, unless that is left out.
+            AutoRestart
+                if self.service_ref(unit).deadline.is_none()
+                    && self.service_config(unit).restart_mode == RestartMode::Direct => {}
             AutoRestart => return Performed::Later,
             _ => {}
-        }
-        if let Err(record) = self.test_start_limit(unit, cause) {
-            self.service_mut(unit).start_limit_hit = true;
-            self.enter_dead(unit, UnitResult::StartLimitHit, false, Cause { record, rule: None });
-            return Performed::End(hence_ledger::JobResult::Failed);
         }
         self.units[unit.0 as usize].invocation = Some(self.next_invocation());
         let service = self.service_mut(unit);
@@ -335,12 +376,13 @@ impl Engine {
         service.main_index = 0;
         service.stop_requested = false;
         service.start_limit_hit = false;
+        service.born = false;
         service.status_text = None;
         service.status_errno = 0;
         service.said = Said::Nothing;
         service.signal_record = None;
         service.watchdog_us = None;
-        service.pid_file_awaited = false;
+        service.pid_file_awaited = None;
         service.handing_over = None;
         if core::mem::take(&mut service.flush_restarts) {
             service.restarts = 0;
@@ -375,12 +417,46 @@ impl Engine {
     /// A reload job reaches the service.
     pub(crate) fn reload_service(&mut self, unit: UnitId, cause: &Cause) -> Performed {
         self.service_mut(unit).reload_result = UnitResult::Success;
-        if self.service_config(unit).commands(ExecPhase::Reload).is_empty() {
+        let commands = !self.service_config(unit).commands(ExecPhase::Reload).is_empty();
+        let main = self.service_ref(unit).main_pid();
+        let signals = self.service_config(unit).service_type == ServiceType::NotifyReload && main.is_some();
+        if !commands && !signals {
             return Performed::Already;
         }
-        self.service_state(unit, SubState::Reload, cause.clone());
-        self.run_control(unit, ExecPhase::Reload, 0, cause.clone());
+        let record = self.service_state(unit, SubState::Reload, cause.clone());
+        if signals {
+            self.signal_reload(unit, main, Cause { record, rule: None });
+        }
+        if commands {
+            self.run_control(unit, ExecPhase::Reload, 0, cause.clone());
+        } else {
+            let timeout = self.service_config(unit).timeout_start;
+            self.arm(unit, timeout);
+        }
         Performed::Begun
+    }
+
+    /// Type=notify-reload: the main process is asked by ReloadSignal=, and says when it begins and is done.
+    fn signal_reload(&mut self, unit: UnitId, main: Option<u32>, cause: Cause) {
+        let signal = self.service_config(unit).reload_signal;
+        let reason = SignalReason::Reload;
+        let fact = Fact::SignalSent { signal, reason, main: true, control: false, others: 0 };
+        self.record(Some(unit), vec![cause], fact);
+        self.effect(Effect::Kill(Kill {
+            unit,
+            scope: KillScope::Known,
+            main,
+            control: None,
+            signal,
+            then_continue: false,
+            hangup: false,
+            reason,
+            report_empty: false,
+        }));
+        let since_us = self.now.monotonic_us;
+        let service = self.service_mut(unit);
+        service.said = Said::Ready;
+        service.reload_asked = Some(since_us);
     }
 
     /// Starts a control process; its deadline is that of the phase.
@@ -500,6 +576,7 @@ impl Engine {
             return;
         }
         let preserve = u.config.service().map_or(0, |s| s.context.runtime_directory_preserve);
+        self.let_descriptors_go(unit);
         self.effect(Effect::Release { unit, keep_directories: preserve == 2 });
     }
 

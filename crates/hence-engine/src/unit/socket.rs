@@ -86,11 +86,23 @@ impl Engine {
     }
 
     pub(crate) fn start_socket(&mut self, unit: UnitId, cause: &Cause) -> Performed {
-        match self.units[unit.0 as usize].sub_state() {
-            SubState::StartPre | SubState::StartChown | SubState::StartPost => return Performed::Begun,
-            SubState::Dead | SubState::Failed => {}
-            // On its way down.
-            _ => return Performed::Later,
+        let sub = self.units[unit.0 as usize].sub_state();
+        if matches!(sub, SubState::StartPre | SubState::StartChown | SubState::StartPost) {
+            return Performed::Begun;
+        }
+        let stopping = !matches!(sub, SubState::Dead | SubState::Failed);
+        // As of a service: a start that has to be put off counts, and what is stopping ends in order.
+        if let Err(record) = self.test_start_limit(unit, cause) {
+            let result = self.limited_result(unit);
+            if stopping {
+                self.socket_worsen(unit, result);
+            } else {
+                self.socket_dead(unit, result, Cause { record, rule: None });
+            }
+            return Performed::End(JobResult::Failed);
+        }
+        if stopping {
+            return Performed::Later;
         }
         // Its service must not run already without these sockets (systemd: "Socket service already active").
         let limits = self.socket_config(unit);
@@ -104,10 +116,6 @@ impl Engine {
                     return Performed::End(JobResult::Failed);
                 }
             }
-        }
-        if let Err(record) = self.test_start_limit(unit, cause) {
-            self.socket_dead(unit, UnitResult::StartLimitHit, Cause { record, rule: None });
-            return Performed::End(JobResult::Failed);
         }
         if let Some(socket) = self.socket(unit) {
             socket.result = UnitResult::Success;
@@ -171,8 +179,7 @@ impl Engine {
         let limits = self.socket_config(unit);
         let now_us = self.now.monotonic_us;
         let ending = self.ending.is_some();
-        let stopping =
-            self.units[unit.0 as usize].job.is_some_and(|j| self.jobs[&j].job_type == JobType::Stop);
+        let stopping = self.is_to_stop(unit);
         let Some(socket) = self.socket(unit) else { return };
         let open = socket.sub == SubState::Listening && !ending && !stopping;
         let allowed = open && socket.triggers.allows(now_us, limits.interval_us, limits.burst);
@@ -184,6 +191,7 @@ impl Engine {
             }
             return;
         }
+        socket.refused = socket.refused.saturating_add(u32::from(!allowed));
         let root = self.record(Some(unit), Vec::new(), Fact::Traffic { listen, peer });
         let cause = Cause { record: root, rule: None };
         if !allowed {

@@ -1,7 +1,7 @@
 //! Timer units: systemd.timer(5). When a calendar's line is due is the host's to say, who knows the time
 //! zones; it is waited for on the monotonic clock, and asked for anew when the wall clock jumps.
 
-use super::State;
+use super::{Rules, State};
 use crate::carry::carry_machine;
 use crate::deadline::{Armed, DeadlineFor, Deadlines};
 use crate::job::{Performed, is_down};
@@ -105,11 +105,11 @@ impl Engine {
     }
 
     pub(crate) fn start_timer(&mut self, unit: UnitId, cause: &Cause) -> Performed {
-        if self.refuses_trigger(unit, cause) {
+        if let Err(record) = self.test_start_limit(unit, cause) {
+            self.timer_failed(unit, self.limited_result(unit), record);
             return Performed::End(JobResult::Failed);
         }
-        if let Err(record) = self.test_start_limit(unit, cause) {
-            self.timer_failed(unit, UnitResult::StartLimitHit, record);
+        if self.refuses_trigger(unit, cause) {
             return Performed::End(JobResult::Failed);
         }
         if let Some(timer) = self.timer(unit) {
@@ -140,6 +140,9 @@ impl Engine {
         self.disarm_timer(unit);
         let config = self.units[unit.0 as usize].config.clone();
         let Kind::Timer(timer) = &config.kind else { return };
+        if timer.on_timezone_change || !timer.calendar.is_empty() {
+            self.effect(Effect::WatchTimeZone);
+        }
         if timer.calendar.is_empty() {
             return self.wait_for_timer(unit, cause, fresh, None);
         }
@@ -164,20 +167,36 @@ impl Engine {
         self.wait_for_timer(unit, cause, fresh, next);
     }
 
-    /// The wall clock jumped: what waits for it is asked for anew.
-    pub(crate) fn rearm_calendars(&mut self, record: RecordId) {
-        let waits = |unit: &&crate::Unit| {
-            let by_calendar = matches!(&unit.config.kind, Kind::Timer(timer) if !timer.calendar.is_empty());
-            by_calendar && matches!(&unit.state, State::Timer(t) if t.sub == SubState::Waiting)
-        };
+    /// The wall clock jumped, or the time zone is another one: what waits for that elapses, and what waits
+    /// for a time by the clock is asked for anew.
+    pub(crate) fn clock_changed(&mut self, fact: Fact) {
+        let zone = matches!(fact, Fact::TimeZoneChanged { .. });
+        let record = self.record(None, vec![], fact);
+        let waits =
+            |unit: &&crate::Unit| matches!(&unit.state, State::Timer(t) if t.sub == SubState::Waiting);
         let waiting: alloc::vec::Vec<UnitId> = self.units().filter(waits).map(|unit| unit.id).collect();
         for unit in waiting {
-            self.arm_timer(unit, Cause { record, rule: None }, false);
+            let config = self.units[unit.0 as usize].config.clone();
+            let Kind::Timer(timer) = &config.kind else { continue };
+            let (name, elapses) = match zone {
+                true => ("OnTimezoneChange", timer.on_timezone_change),
+                false => ("OnClockChange", timer.on_clock_change),
+            };
+            if elapses {
+                self.disarm_timer(unit);
+                let now = self.now;
+                if let Some(t) = self.timer(unit) {
+                    t.last_trigger = Some(now);
+                }
+                self.trigger(unit, Cause { record, rule: config.rule(name) });
+            } else if !timer.calendar.is_empty() {
+                self.arm_timer(unit, Cause { record, rule: None }, false);
+            }
         }
     }
 
     /// How much later it elapses: RandomizedDelaySec=, by chance, but the same in the same run.
-    fn random_delay(&self, unit: UnitId, due_us: u64, most_us: u64) -> u64 {
+    pub(super) fn random_delay(&self, unit: UnitId, due_us: u64, most_us: u64) -> u64 {
         let name = self.units[unit.0 as usize].name().as_str().bytes();
         let text = self.settings.seed.into_iter().chain(name).chain(due_us.to_le_bytes());
         // FNV-1a.
@@ -201,20 +220,21 @@ impl Engine {
                 TimerBase::Boot | TimerBase::Startup => self.base_us(line.base),
                 TimerBase::Active if fresh => Some(now_us),
                 TimerBase::Active => Some(self.units[unit.0 as usize].times.inactive_exit.monotonic_us),
+                // What it triggered may not have moved: a start limit, a condition. Then it counts from that.
                 TimerBase::UnitActive => triggered.and_then(|u| {
                     let times = &self.units[u.0 as usize].times;
                     let at = times.active_enter.monotonic_us.max(times.inactive_exit.monotonic_us);
-                    (at > 0).then_some(at).or(last_us)
+                    last_us.max((at > 0).then_some(at))
                 }),
                 TimerBase::UnitInactive => triggered.and_then(|u| {
                     let at = self.units[u.0 as usize].times.inactive_enter.monotonic_us;
-                    (at > 0).then_some(at).or(last_us)
+                    last_us.max((at > 0).then_some(at))
                 }),
             };
             let Some(at) = base.and_then(|b| b.checked_add(line.delay)) else { continue };
             let once = matches!(line.base, TimerBase::Active | TimerBase::Boot | TimerBase::Startup);
             // What lies in the past has elapsed already; on activation it elapses at once.
-            if once && at <= now_us && !(fresh && line.base == TimerBase::Active) {
+            if once && at <= now_us && !fresh {
                 continue;
             }
             if best.as_ref().is_none_or(|(b, _)| at < *b) {
@@ -232,6 +252,10 @@ impl Engine {
             (Some((at, rule)), Some((due, ..))) if at <= due => (at, None, rule),
             (_, Some((at, due_us, rule))) => (at, Some(due_us), rule),
             (Some((at, rule)), None) => (at, None, rule),
+            (None, None) if timer.on_clock_change || timer.on_timezone_change => {
+                self.timer_state(unit, SubState::Waiting, cause);
+                return;
+            }
             (None, None) => {
                 // What its unit's times set off may elapse again at any time.
                 let by_unit = |base| matches!(base, TimerBase::UnitActive | TimerBase::UnitInactive);
@@ -241,7 +265,10 @@ impl Engine {
                 return;
             }
         };
-        let delay_us = self.random_delay(unit, due_realtime_us.unwrap_or(at), timer.randomized_delay);
+        let delay_us = match timer.fixed_random_delay {
+            Some(fixed) => fixed.checked_rem(timer.randomized_delay).unwrap_or(0),
+            None => self.random_delay(unit, due_realtime_us.unwrap_or(at), timer.randomized_delay),
+        };
         let after = at.saturating_sub(now_us).saturating_add(delay_us);
         let armed = self.deadlines.arm(now_us, after, DeadlineFor::State(unit));
         if let Some(t) = self.timer(unit) {
@@ -258,6 +285,9 @@ impl Engine {
 
     pub(crate) fn timer_deadline(&mut self, unit: UnitId, after_us: u64) {
         let rule = self.timer(unit).and_then(|t| t.due.take()).and_then(|(_, rule)| rule);
+        if self.is_to_stop(unit) {
+            return;
+        }
         let mut now = self.now;
         if let Some(t) = self.timer(unit) {
             // The clocks may differ by a little: what was due is not due once more.
@@ -271,11 +301,17 @@ impl Engine {
         let own = Cause { record: self.units[unit.0 as usize].record, rule };
         let fact = Fact::DeadlineReached { deadline: DeadlineKind::Timer, after_us };
         let record = self.record(Some(unit), vec![own], fact);
+        self.trigger(unit, Cause { record, rule: None });
+    }
+
+    /// It elapses, for that reason: its unit is started.
+    fn trigger(&mut self, unit: UnitId, why: Cause) {
+        let record = why.record;
         let Some((other, rule)) = self.linked(unit, Atom::Triggers).first().cloned() else {
             self.timer_failed(unit, UnitResult::Resources, record);
             return;
         };
-        let cause = Cause { record, rule };
+        let cause = Cause { record, rule: why.rule.or(rule) };
         match self.add_job(JobType::Start, other, JobMode::Replace, vec![cause.clone()]) {
             Ok(_) => {
                 self.timer_state(unit, SubState::TriggerRunning, cause);

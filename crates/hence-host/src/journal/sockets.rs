@@ -205,7 +205,7 @@ impl Sockets {
             let Some((pid, uid, gid)) = got.sender.filter(|_| !got.cut) else { continue };
             let who = Credentials { pid, uid, gid };
             let bytes = &self.buffer[..got.length];
-            match (which as u64, got.passed) {
+            match (which as u64, got.passed.into_iter().next()) {
                 (NATIVE, Some(memory)) if bytes.is_empty() => {
                     if let Some(bytes) = sealed(&memory) {
                         intake.native(&bytes, who, got.sent_us, unit_of, at);

@@ -80,7 +80,7 @@ impl Sockets {
             debug_assert!(fd.as_raw_fd() > 2);
             let family = family.map(AddressFamily::from_raw);
             let (listen, node) = (listen.as_str().into(), node.map(PathBuf::from));
-            ports.push(Port { fd, listen, accepts, family, node });
+            ports.push(Port { fd, listen, accepts, paused: false, family, node });
         }
         if self.reserve.is_none() && ports.iter().any(|port| port.accepts) {
             self.reserve = reserve();

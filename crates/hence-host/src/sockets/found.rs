@@ -61,7 +61,14 @@ fn port(config: &SocketConfig, listen: &Listen, found: &mut Vec<OwnedFd>) -> Opt
     let streams = listen.kind != ListenKind::Datagram;
     let node = address.node().map(Path::to_path_buf);
     let family = Some(address.family());
-    Some(Port { fd, listen: listen.address.as_ref().into(), accepts: config.accept && streams, family, node })
+    Some(Port {
+        fd,
+        listen: listen.address.as_ref().into(),
+        accepts: config.accept && streams,
+        paused: false,
+        family,
+        node,
+    })
 }
 
 impl Sockets {

@@ -189,6 +189,11 @@ impl Capture {
         self.outputs.iter().enumerate().filter_map(|(key, o)| Some((key as u64, o.as_ref()?)))
     }
 
+    /// Whose the last streams were that ended with something said, the earliest first.
+    pub(super) fn ended_origins(&self) -> impl Iterator<Item = &Origin> {
+        self.ended.iter().map(|(origin, _)| origin)
+    }
+
     /// The pipe of a stream.
     pub fn fd(&self, key: u64) -> Option<BorrowedFd<'_>> {
         self.outputs.get(usize::try_from(key).ok()?)?.as_ref().map(|o| o.fd.as_fd())

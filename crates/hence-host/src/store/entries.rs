@@ -208,11 +208,13 @@ impl Capture {
     /// The unit that a process belongs to, of those whose output is captured: by its group, else by the
     /// invocation that its environment names.
     fn unit_of(&self, speaker: &Speaker) -> Option<(Text, Option<Invocation>, Logging)> {
+        // What a unit said may be read when its output is closed already.
+        let origins = || self.ended_origins().chain(self.live().map(|(_, output)| &output.origin));
         let found = match speaker.unit() {
-            Some(unit) => self.live().map(|(_, output)| &output.origin).filter(|o| &*o.unit == unit).last(),
+            Some(unit) => origins().filter(|o| &*o.unit == unit).last(),
             None => {
                 let invocation = crate::process::invocation(speaker.pid)?;
-                self.live().map(|(_, output)| &output.origin).find(|o| o.invocation == invocation)
+                origins().filter(|o| o.invocation == invocation).last()
             }
         };
         found.map(|origin| (origin.unit.clone(), Some(origin.invocation), logging(origin)))

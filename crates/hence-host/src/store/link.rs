@@ -127,6 +127,8 @@ pub struct RecorderLink {
     queue: VecDeque<ToRecorder>,
     dropped: u64,
     blocked: bool,
+    /// When what the socket refused is sent again.
+    again_at_us: Option<u64>,
     stalled: Option<GapReason>,
     restart_at_us: Option<u64>,
     delay_us: u64,
@@ -150,6 +152,7 @@ impl RecorderLink {
             queue: VecDeque::new(),
             dropped: 0,
             blocked: false,
+            again_at_us: None,
             stalled: None,
             restart_at_us: None,
             delay_us: FIRST_DELAY_US,
@@ -307,11 +310,14 @@ impl RecorderLink {
 
     /// When [`Self::restart`] is due, on CLOCK_MONOTONIC in microseconds.
     pub fn deadline_us(&self) -> Option<u64> {
-        self.restart_at_us
+        self.restart_at_us.or(self.again_at_us)
     }
 
     /// Starts the recorder again where that is due. `true`: there is a new socket.
     pub fn restart(&mut self, now_us: u64) -> bool {
+        if self.again_at_us.take_if(|at| *at <= now_us).is_some() {
+            self.flush();
+        }
         if self.restart_at_us.is_none_or(|at| at > now_us) {
             return false;
         }
@@ -330,6 +336,7 @@ impl RecorderLink {
             self.delay_us = if young { (self.delay_us * 2).min(LONGEST_DELAY_US) } else { FIRST_DELAY_US };
         }
         self.restart_at_us = Some(now_us + self.delay_us);
+        self.again_at_us = None;
     }
 
     fn send(&mut self, message: &ToRecorder, fd: Option<BorrowedFd<'_>>) -> io::Result<()> {
@@ -359,6 +366,7 @@ impl RecorderLink {
             let sent = self.outputs.get(token).map(|(fd, message)| self.deliver(&message, Some(fd)));
             if let Some(Err(error)) = sent {
                 self.blocked = error.kind() == io::ErrorKind::WouldBlock;
+                self.send_later();
                 return;
             }
             self.unsent.pop_front();
@@ -366,8 +374,17 @@ impl RecorderLink {
         while let Some(message) = self.queue.pop_front() {
             if self.send(&message, None).is_err() {
                 self.queue.push_front(message);
+                self.send_later();
                 return;
             }
+        }
+    }
+
+    /// The socket refused something though it has room: nobody will say that it may be sent now.
+    fn send_later(&mut self) {
+        if !self.blocked && self.socket.is_some() {
+            let now_us = crate::clock::now().monotonic_us;
+            self.again_at_us.get_or_insert(now_us.saturating_add(FIRST_DELAY_US));
         }
     }
 }

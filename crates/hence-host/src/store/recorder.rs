@@ -368,6 +368,10 @@ impl Recorder {
         if !new.is_empty() && self.capture.entries.is_some() && self.stalled.is_none() {
             self.drain_or_stall(now().monotonic_us);
         }
+        if keys.iter().any(|key| *key >= FIRST_SOCKET) {
+            // What the owner said of a unit before that unit said anything itself.
+            self.receive();
+        }
         for key in keys {
             match *key {
                 SOCKET => self.receive(),

@@ -1,4 +1,4 @@
-//! Receiving messages: a datagram with who sent it, when, and a descriptor that came along.
+//! Receiving messages: a datagram with who sent it, when, and what descriptors came along.
 //!
 //! Not done with a safe wrapper: a sender in another pid namespace has pid 0, which those can't represent.
 
@@ -19,8 +19,8 @@ pub struct Datagram {
     pub sender: Option<(u32, u32, u32)>,
     /// When it was sent, on CLOCK_REALTIME in microseconds; 0: nobody said.
     pub sent_us: u64,
-    /// The first descriptor that came with it; others are closed.
-    pub passed: Option<OwnedFd>,
+    /// Descriptors that came with it.
+    pub passed: Vec<OwnedFd>,
 }
 
 /// Options that a socket needs for [`receive`]: SO_PASSCRED and SO_TIMESTAMP.
@@ -69,7 +69,7 @@ pub fn receive(fd: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<Datagram> {
                 (libc::SOL_SOCKET, libc::SCM_RIGHTS) => {
                     for i in 0..size / size_of::<i32>() {
                         let fd = OwnedFd::from_raw_fd(data.cast::<i32>().add(i).read_unaligned());
-                        datagram.passed.get_or_insert(fd);
+                        datagram.passed.push(fd);
                     }
                 }
                 _ => {}

@@ -57,6 +57,15 @@ impl Inherited {
     }
 }
 
+/// The one of this number that this program was executed with, once more; `None` where there is none.
+pub fn again(number: u32) -> Option<OwnedFd> {
+    let number = RawFd::try_from(number).ok()?;
+    // SAFETY: no memory is involved, and a number that is closed is refused.
+    let copy = unsafe { libc::fcntl(number, libc::F_DUPFD_CLOEXEC, 3) };
+    // SAFETY: it is new and nobody else's.
+    (copy >= 0).then(|| unsafe { OwnedFd::from_raw_fd(copy) })
+}
+
 /// Lets a descriptor be passed to other programs, or no longer.
 fn pass(fd: BorrowedFd<'_>, pass: bool) -> io::Result<()> {
     let flags = if pass { rustix::io::FdFlags::empty() } else { rustix::io::FdFlags::CLOEXEC };

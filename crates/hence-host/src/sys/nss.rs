@@ -119,12 +119,15 @@ pub fn groups_of(user: &CStr, primary: u32) -> Vec<u32> {
     }
 }
 
-/// Becomes another user for good: supplementary groups, group, user.
+fn check(result: i32) -> io::Result<()> {
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+/// Takes supplementary groups and a group for good.
 ///
 /// # Errors
 /// What the kernel says; nothing may be executed then.
-pub fn become_user(uid: Option<u32>, gid: Option<u32>, groups: &[u32]) -> io::Result<()> {
-    let check = |result: i32| if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) };
+pub fn take_groups(gid: Option<u32>, groups: &[u32]) -> io::Result<()> {
     // SAFETY: `groups` lives through the call.
     unsafe {
         if libc::geteuid() == 0 {
@@ -133,9 +136,15 @@ pub fn become_user(uid: Option<u32>, gid: Option<u32>, groups: &[u32]) -> io::Re
         if let Some(gid) = gid {
             check(libc::setresgid(gid, gid, gid))?;
         }
-        if let Some(uid) = uid {
-            check(libc::setresuid(uid, uid, uid))?;
-        }
     }
     Ok(())
+}
+
+/// Becomes another user for good.
+///
+/// # Errors
+/// What the kernel says; nothing may be executed then.
+pub fn become_user(uid: u32) -> io::Result<()> {
+    // SAFETY: no memory is involved.
+    check(unsafe { libc::setresuid(uid, uid, uid) })
 }

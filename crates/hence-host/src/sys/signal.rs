@@ -130,7 +130,11 @@ pub fn reap() -> Option<Reaped> {
     let (pid, status, usage) = unsafe {
         let mut status = 0;
         let mut usage = MaybeUninit::<libc::rusage>::zeroed().assume_init();
-        let pid = libc::wait4(-1, &mut status, libc::WNOHANG | libc::__WALL, &mut usage);
+        let mut wait = || libc::wait4(-1, &mut status, libc::WNOHANG | libc::__WALL, &mut usage);
+        let mut pid = wait();
+        if pid < 0 && io::Error::last_os_error().kind() == io::ErrorKind::Interrupted {
+            pid = wait();
+        }
         (pid, status, usage)
     };
     if pid <= 0 {
@@ -169,4 +173,10 @@ pub fn close_on_exec_from(first: u32) -> io::Result<()> {
         }
     }
     Ok(())
+}
+/// Whether this process, and what it executes, ends where nobody reads any more what it writes.
+pub fn set_sigpipe(default: bool) {
+    let action = if default { libc::SIG_DFL } else { libc::SIG_IGN };
+    // SAFETY: no handler of ours is involved.
+    unsafe { libc::signal(libc::SIGPIPE, action) };
 }

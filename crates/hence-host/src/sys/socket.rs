@@ -27,6 +27,21 @@ pub fn set_option(fd: BorrowedFd<'_>, level: i32, name: i32, value: i32) -> io::
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
+/// SO_BINDTODEVICE: only what goes through this interface.
+///
+/// # Errors
+/// What setsockopt(2) says.
+pub fn bind_to_device(fd: BorrowedFd<'_>, device: &str) -> io::Result<()> {
+    let name = std::ffi::CString::new(device)?;
+    let name = name.as_bytes_with_nul();
+    // SAFETY: the name lives through the call and has the size that is given.
+    let result = unsafe {
+        let (at, size) = (name.as_ptr().cast(), name.len() as libc::socklen_t);
+        libc::setsockopt(fd.as_raw_fd(), libc::SOL_SOCKET, libc::SO_BINDTODEVICE, at, size)
+    };
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
 /// SO_RCVBUFFORCE.
 pub const RECEIVE_BUFFER: (i32, i32) = (libc::SOL_SOCKET, libc::SO_RCVBUFFORCE);
 

@@ -38,7 +38,10 @@ pub mod status {
     pub const SIGNAL_MASK: i32 = 207;
     pub const STDIN: i32 = 208;
     pub const STDOUT: i32 = 209;
+    pub const CHROOT: i32 = 210;
     pub const IOPRIO: i32 = 211;
+    pub const TIMER_SLACK: i32 = 212;
+    pub const SECURE_BITS: i32 = 213;
     pub const SETSCHEDULER: i32 = 214;
     pub const CPU_AFFINITY: i32 = 215;
     pub const GROUP: i32 = 216;
@@ -47,13 +50,21 @@ pub mod status {
     pub const CGROUP: i32 = 219;
     pub const SETSID: i32 = 220;
     pub const STDERR: i32 = 222;
+    pub const PAM: i32 = 224;
     pub const NAMESPACE: i32 = 226;
     pub const NO_NEW_PRIVILEGES: i32 = 227;
+    pub const SECCOMP: i32 = 228;
+    pub const PERSONALITY: i32 = 230;
+    pub const ADDRESS_FAMILIES: i32 = 232;
     pub const RUNTIME_DIRECTORY: i32 = 233;
+    pub const KEYRING: i32 = 237;
     pub const STATE_DIRECTORY: i32 = 238;
     pub const CACHE_DIRECTORY: i32 = 239;
     pub const LOGS_DIRECTORY: i32 = 240;
+    pub const NETWORK: i32 = 225;
     pub const CONFIGURATION_DIRECTORY: i32 = 241;
+    pub const NUMA_POLICY: i32 = 242;
+    pub const CREDENTIALS: i32 = 243;
 }
 
 /// A place in an [`Image`]'s bytes where a string ends in a NUL.
@@ -79,7 +90,7 @@ pub struct Image {
     /// Nice level.
     pub nice: Option<i8>,
     /// Scheduling policy and priority.
-    pub scheduling: Option<(u8, u8)>,
+    pub scheduling: Option<(u32, u8)>,
     /// ioprio value.
     pub io_priority: Option<u16>,
     /// PR_SET_NO_NEW_PRIVS.
@@ -90,6 +101,8 @@ pub struct Image {
     pub controlling_terminal: bool,
     /// A missing working directory is no failure.
     pub chdir_optional: bool,
+    /// It stays in our process group and session.
+    pub same_group: bool,
 }
 
 impl Image {
@@ -177,12 +190,16 @@ pub struct Launcher {
     failed: Vec<(u32, SpawnStep, i32)>,
     /// clone3 is refused here (a sandbox, a kernel before 5.7): children join their group by themselves.
     old: bool,
+    /// Confirmed starts are waited for only so long. To be set where a program may lie behind an automount
+    /// point of ours: who looks there is held until we have mounted it, which we can't while we wait.
+    pub bounded: bool,
 }
 
 /// A slot that was claimed for one start.
 #[derive(Clone, Copy)]
 pub struct Claim {
     slot: usize,
+    confirm: bool,
 }
 
 impl Default for Launcher {
@@ -205,7 +222,13 @@ impl Launcher {
             })
         };
         // Slot 0 serves the starts that wait.
-        Launcher { slots: (0..=PARALLEL).map(|_| slot()).collect(), next: 0, failed: Vec::new(), old: false }
+        Launcher {
+            slots: (0..=PARALLEL).map(|_| slot()).collect(),
+            next: 0,
+            failed: Vec::new(),
+            old: false,
+            bounded: false,
+        }
     }
 
     /// Uses clone(2) only, as where clone3 is refused.
@@ -227,7 +250,7 @@ impl Launcher {
     /// for the exec.
     pub fn claim(&mut self, confirm: bool) -> Claim {
         let mut chosen = 0;
-        if !confirm {
+        if !confirm || self.bounded {
             for step in 0..PARALLEL {
                 let index = 1 + (self.next + step) % PARALLEL;
                 // SAFETY: only the atomic is looked at; a child may still own the rest.
@@ -242,7 +265,7 @@ impl Launcher {
         self.collect(chosen);
         let slot = self.slots[chosen].get_mut();
         slot.image.clear();
-        Claim { slot: chosen }
+        Claim { slot: chosen, confirm }
     }
 
     /// What the child of this claim will do; to be filled in.
@@ -261,6 +284,12 @@ impl Launcher {
             }
             self.failed.push((slot.pid, step, errno));
         }
+    }
+
+    /// Whether a start need not wait for others to be on their way.
+    pub fn has_room(&self) -> bool {
+        // SAFETY: only the atomic is looked at; a child may still own the rest.
+        self.slots[1..].iter().any(|slot| unsafe { (*slot.get()).busy.load(Ordering::Acquire) } == 0)
     }
 
     /// Whether a child is still on its way into its program.
@@ -372,7 +401,7 @@ impl Launcher {
                 return Err((refusal_step(-result as i32), -result as i32));
             }
             (*shared).pid = result as u32;
-            if wait {
+            if wait || claim.confirm && let_go(&(*shared).busy) {
                 let error = (*shared).error.swap(0, Ordering::Acquire);
                 if error & FAILED != 0 {
                     // It is past its last instruction, so this doesn't wait for anything but its end.
@@ -383,6 +412,22 @@ impl Launcher {
         }
         Ok(result as u32)
     }
+}
+
+/// Waits until a child has let go of our memory, for a tenth of a second at most.
+fn let_go(busy: &AtomicU32) -> bool {
+    let begun = std::time::Instant::now();
+    const MOST: std::time::Duration = std::time::Duration::from_millis(100);
+    while busy.load(Ordering::Acquire) != 0 {
+        let Some(left) = MOST.checked_sub(begun.elapsed()).filter(|left| !left.is_zero()) else {
+            return false;
+        };
+        let left = libc::timespec { tv_sec: 0, tv_nsec: left.subsec_nanos() as _ };
+        // SAFETY: the word and the time live through the call. The kernel wakes who waits for the word as it
+        // clears it for the child; not "private", for that is how it wakes.
+        unsafe { libc::syscall(libc::SYS_futex, busy.as_ptr(), libc::FUTEX_WAIT, 1, &raw const left, 0, 0) };
+    }
+    true
 }
 
 /// The file by which a process joins a group.
@@ -435,7 +480,9 @@ unsafe extern "C" fn child(slot: *mut Slot) -> ! {
                 fail(slot, SpawnStep::Cgroup, r, status::CGROUP);
             }
         }
-        raw(libc::SYS_setsid, 0, 0, 0, 0, 0);
+        if !(*image).same_group {
+            raw(libc::SYS_setsid, 0, 0, 0, 0, 0);
+        }
         if (*image).default_sigpipe {
             let default = [0usize; 4];
             raw(libc::SYS_rt_sigaction, libc::SIGPIPE as usize, default.as_ptr() as usize, 0, 8, 0);

@@ -4,8 +4,16 @@ use super::chance::Chance;
 use hence_ledger::*;
 use hence_unit::{DependencyKind, JobMode};
 
-/// How many kinds `fact` knows.
-pub const KINDS: u32 = 41;
+/// The tags of the kinds that `fact` knows.
+pub const TAGS: [u32; 48] = {
+    let mut tags = [0; 48];
+    let mut at = 0;
+    while at < tags.len() {
+        tags[at] = at as u32 + 1;
+        at += 1;
+    }
+    tags
+};
 
 pub fn text(c: &mut Chance) -> Text {
     c.string().into()
@@ -104,7 +112,7 @@ fn earlier(tag: u32, c: &mut Chance) -> Fact {
             cpu_us: c.number(),
             peak_bytes: c.number(),
         },
-        6 => Fact::DeadlineReached { deadline: c.pick(DeadlineKind::ALL), after_us: c.number() },
+        6 => Fact::DeadlineReached { deadline: c.pick(&DeadlineKind::ALL[..14]), after_us: c.number() },
         7 => Fact::Traffic { listen: text(c), peer: c.maybe(text) },
         8 => Fact::OomKill { kills: c.number() },
         9 => Fact::ManagerSignal { signal: c.next() as u8, pid: c.number() as u32, uid: c.number() as u32 },
@@ -124,7 +132,7 @@ fn earlier(tag: u32, c: &mut Chance) -> Fact {
             from: c.pick(&SubState::ALL[..29]),
             to_active: c.pick(ActiveState::ALL),
             to: c.pick(&SubState::ALL[..29]),
-            result: c.pick(UnitResult::ALL),
+            result: c.pick(&UnitResult::ALL[..14]),
         },
         _ => unreachable!("no fact has the tag {tag}"),
     }
@@ -140,7 +148,7 @@ fn later(tag: u32, c: &mut Chance) -> Fact {
         },
         20 => Fact::SpawnFailed {
             role: c.pick(&ProcessRole::ALL[..10]),
-            step: c.pick(SpawnStep::ALL),
+            step: c.pick(&SpawnStep::ALL[..12]),
             errno: c.number() as i32,
             subject: text(c),
         },
@@ -153,7 +161,7 @@ fn later(tag: u32, c: &mut Chance) -> Fact {
         },
         23 => Fact::SignalSent {
             signal: c.next() as u8,
-            reason: c.pick(SignalReason::ALL),
+            reason: c.pick(&SignalReason::ALL[..6]),
             main: c.below(2) == 0,
             control: c.below(2) == 0,
             others: c.number() as u32,
@@ -196,6 +204,32 @@ fn later(tag: u32, c: &mut Chance) -> Fact {
         39 => Fact::Device { path: text(c), there: c.below(2) == 0 },
         40 => Fact::StopAsked { controller: text(c) },
         41 => Fact::Signalled { signal: c.below(64) as u8, pid: c.below(99_999) as u32, sender: client(c) },
+        42 => Fact::Away { what: c.pick(Absence::ALL), from: stamp(c), to: stamp(c), how: text(c) },
+        43 => Fact::Basis { text: text(c) },
+        44 => Fact::DescriptorsKept {
+            name: text(c),
+            kept: c.number() as u32,
+            refused: c.number() as u32,
+            total: c.number() as u32,
+            pid: c.number() as u32,
+        },
+        47 => Fact::TimeZoneChanged { zone: text(c) },
+        45 => Fact::DescriptorsDropped {
+            name: text(c),
+            dropped: c.number() as u32,
+            total: c.number() as u32,
+            pid: c.number() as u32,
+            hung_up: c.below(2) == 0,
+        },
+        46 => Fact::Deprived {
+            what: text(c),
+            missing: text(c),
+            errno: c.below(133) as i32,
+            without: c.below(2) == 0,
+        },
+        48 => {
+            Fact::Failed { operation: c.pick(Operation::ALL), errno: c.below(133) as i32, subject: text(c) }
+        }
         _ => unreachable!("no fact has the tag {tag}"),
     }
 }

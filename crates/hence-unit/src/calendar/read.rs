@@ -7,7 +7,7 @@ use alloc::vec::Vec;
 use core::fmt;
 
 /// Words for whole expressions.
-const SHORTHANDS: [(&str, &str); 11] = [
+const SHORTHANDS: [(&str, &str); 12] = [
     ("minutely", "*-*-* *:*:00"),
     ("hourly", "*-*-* *:00:00"),
     ("daily", "*-*-* 00:00:00"),
@@ -19,6 +19,7 @@ const SHORTHANDS: [(&str, &str); 11] = [
     ("semiannually", "*-01,07-01 00:00:00"),
     ("semi-annually", "*-01,07-01 00:00:00"),
     ("biannually", "*-01,07-01 00:00:00"),
+    ("bi-annually", "*-01,07-01 00:00:00"),
 ];
 const LONG_WEEKDAYS: [&str; 7] =
     ["monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"];
@@ -101,8 +102,7 @@ pub fn expression(text: &str) -> Result<Calendar, CalendarError> {
         return since_1970(Piece { text: seconds, at: 1 });
     }
     let (text, zone) = zone(text);
-    let shorthand = SHORTHANDS.iter().chain(&[("bi-annually", "*-01,07-01 00:00:00")]);
-    let found = shorthand.into_iter().find(|(word, _)| word.eq_ignore_ascii_case(text));
+    let found = SHORTHANDS.iter().find(|(word, _)| word.eq_ignore_ascii_case(text));
     let mut calendar = match found {
         Some((_, meant)) => fields(Piece { text: meant, at: 0 })?,
         None if text.is_empty() => return whole.refuse("there is no time in it"),

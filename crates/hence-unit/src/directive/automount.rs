@@ -1,4 +1,5 @@
-//! Rows of [Automount]; systemd.automount(5). Automount units are loaded and shown, not acted on.
+//! Rows of [Automount]; systemd.automount(5). Their values are kept as text, which `crate::automount`
+//! reads when all files of a unit were applied.
 
 use super::{Row, Section, Shape, Take, Take::Keep, row};
 

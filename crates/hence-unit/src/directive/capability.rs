@@ -107,7 +107,7 @@ pub(super) fn ambient(loading: &mut Loading<'_>, assignment: &Assignment) -> Out
 }
 
 /// `3` or `0-3`.
-fn range(text: &str) -> Option<(u16, u16)> {
+pub(super) fn range(text: &str) -> Option<(u16, u16)> {
     let (first, last) = text.split_once('-').unwrap_or((text, text));
     let number = |text: &str| value::unsigned(text).filter(|n| *n <= PROCESSORS).map(|n| n as u16);
     let (first, last) = (number(first)?, number(last)?);

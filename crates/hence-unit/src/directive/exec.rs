@@ -2,9 +2,9 @@
 //! applied to processes is named in `ExecConfig::not_applied`.
 
 use super::{
-    Loading, Outcome, Row, Sections, Shape, Take,
+    Loading, Outcome, Row, Section, Sections, Shape, Take,
     Take::{Act, Keep, Sandbox},
-    capability, logging, protection, row, stdio,
+    attribute, capability, logging, protection, restrict, row, stdio,
     typed::{context, extend, flag, list, optional, parsed, path, put, text},
 };
 use crate::{
@@ -34,9 +34,11 @@ const fn unset(name: &'static str, doc: &'static str) -> Row {
     r(name, Sandbox(Shape::TextOrDefault, ""), doc)
 }
 
-/// A directive of a sandbox with a list of paths.
-const fn paths(name: &'static str, doc: &'static str) -> Row {
-    r(name, Sandbox(Shape::Paths, ""), doc)
+/// A boolean directive that fills a field of [`crate::config::Protection`].
+macro_rules! shielded {
+    ($field:ident, $name:literal, $doc:literal) => {
+        r($name, Act(|l, a| protection::switch(l, a, |p, v| p.$field = v)), $doc)
+    };
 }
 
 const USER_NAME: &str = "a user or group by name or number";
@@ -245,7 +247,15 @@ fn inaccessible(loading: &mut Loading<'_>, assignment: &Assignment) -> Outcome {
     protection::paths(loading, assignment, |p| &mut p.inaccessible_paths)
 }
 
-fn preserve(text: &str) -> Option<u8> {
+fn exec(loading: &mut Loading<'_>, assignment: &Assignment) -> Outcome {
+    protection::paths(loading, assignment, |p| &mut p.exec_paths)
+}
+
+fn no_exec(loading: &mut Loading<'_>, assignment: &Assignment) -> Outcome {
+    protection::paths(loading, assignment, |p| &mut p.no_exec_paths)
+}
+
+pub(super) fn preserve(text: &str) -> Option<u8> {
     match (text, value::boolean(text)) {
         ("restart", _) => Some(1),
         (_, Some(true)) => Some(2),
@@ -282,7 +292,8 @@ pub(super) const ROWS: &[Row] = &[
     unset("ExtensionImagePolicy", "Which partitions ExtensionImages= must or may have.").since(254),
     unset("RootMStack", "The stack of mounts that is the root for commands.").since(260),
     off("RootEphemeral", "Changes to the root are dropped at the end.").since(254),
-    paths("ExtensionDirectories", "Folders that are laid over /usr and /opt.").since(251),
+    r("ExtensionDirectories", Sandbox(Shape::Paths, ""), "Folders that are laid over /usr and /opt.")
+        .since(251),
     none("ExtensionImages", "Disk images that are laid over /usr and /opt.").since(248),
     none("MountImages", "Disk images that are mounted for commands.").since(246),
     r("User", Act(|l, a| user(l, a, |c, v| c.user = v)), "The user that commands run as.").refuses(),
@@ -307,7 +318,7 @@ pub(super) const ROWS: &[Row] = &[
         }),
         "How soon the kernel kills processes when memory runs out.",
     ),
-    unset("CoredumpFilter", "What a core dump holds.").since(246),
+    r("CoredumpFilter", Act(attribute::coredump_filter), "What a core dump holds.").since(246),
     off("MemoryKSM", "Equal memory of processes is merged.").since(254),
     r("IOSchedulingClass", Act(io_class), "The class of input and output."),
     r("IOSchedulingPriority", Act(io_priority), "The priority of input and output in its class."),
@@ -327,15 +338,14 @@ pub(super) const ROWS: &[Row] = &[
         }),
         "The priority of processes with a real-time policy.",
     ),
-    off("CPUSchedulingResetOnFork", "Children start with the usual scheduling policy."),
-    r("CPUAffinity", Act(capability::affinity), "The processors that processes are bound to."),
     r(
-        "NUMAPolicy",
-        Sandbox(Shape::Words(&["default", "preferred", "bind", "interleave", "local"]), "default"),
-        "Where processes take memory from.",
-    )
-    .since(243),
-    none("NUMAMask", "The memory nodes of NUMAPolicy=.").since(243),
+        "CPUSchedulingResetOnFork",
+        Act(attribute::reset_on_fork),
+        "Children start with the usual scheduling policy.",
+    ),
+    r("CPUAffinity", Act(capability::affinity), "The processors that processes are bound to."),
+    r("NUMAPolicy", Act(attribute::numa_policy), "Where processes take memory from.").since(243),
+    r("NUMAMask", Act(attribute::numa_mask), "The memory nodes of NUMAPolicy=.").since(243),
     r(
         "UMask",
         Act(|l, a| parsed(l, a, context, (value::mode, value::MODE), |c, v| c.umask = Some(v))),
@@ -362,8 +372,13 @@ pub(super) const ROWS: &[Row] = &[
         "Variables that are removed last.",
     )
     .since(235),
-    off("DynamicUser", "A user is made up while the unit runs.").refuses().since(232),
-    r("RemoveIPC", Keep(Shape::Boolean), "Remove IPC objects of the user when the unit stops.").since(212),
+    shielded!(dynamic_user, "DynamicUser", "A user is made up while the unit runs.").refuses().since(232),
+    r(
+        "RemoveIPC",
+        Act(|l, a| flag(l, a, context, |c, v| c.remove_ipc = v)),
+        "Remove IPC objects of the user when the unit stops.",
+    )
+    .since(212),
     r("StandardInput", Act(stdio::input), "Where standard input comes from."),
     r("StandardOutput", Act(stdio::output), "Where standard output goes."),
     r("StandardError", Act(stdio::error), "Where standard error goes."),
@@ -391,8 +406,8 @@ pub(super) const ROWS: &[Row] = &[
         Act(|l, a| flag(l, a, context, |c, v| c.tty_vt_disallocate = v)),
         "Free the virtual terminal before and after.",
     ),
-    r("TTYRows", Keep(Shape::TextOrDefault), "The terminal's number of rows.").since(250),
-    r("TTYColumns", Keep(Shape::TextOrDefault), "The terminal's number of columns.").since(250),
+    r("TTYRows", Act(attribute::rows), "The terminal's number of rows.").since(250),
+    r("TTYColumns", Act(attribute::columns), "The terminal's number of columns.").since(250),
     r(
         "SyslogIdentifier",
         Act(|l, a| text(l, a, context, |c, v| c.syslog_identifier = v)),
@@ -418,57 +433,58 @@ pub(super) const ROWS: &[Row] = &[
     .since(253),
     r("LogNamespace", Keep(Shape::TextOrDefault), "The namespace of the journal that is logged to.")
         .since(245),
-    none("SecureBits", "Bits that guard capabilities."),
+    r("SecureBits", Act(attribute::secure_bits), "Bits that guard capabilities."),
     r("CapabilityBoundingSet", Act(capability::bounding), "Capabilities that processes may have at most."),
     r("AmbientCapabilities", Act(capability::ambient), "Capabilities that processes without privileges get.")
         .since(229),
-    r("TimerSlackNSec", Sandbox(Shape::SpanNs, ""), "How late timers of processes may be.").since(185),
+    r("TimerSlackNSec", Act(attribute::timer_slack), "How late timers of processes may be.").since(185),
     r(
         "NoNewPrivileges",
         Act(|l, a| flag(l, a, context, |c, v| c.no_new_privileges = v)),
         "Processes can not gain privileges by execve.",
     ),
-    r(
-        "KeyringMode",
-        Sandbox(Shape::Words(&["inherit", "private", "shared"]), "inherit"),
-        "The kernel keyring of processes.",
-    )
-    .since(235),
-    r(
-        "ProtectProc",
-        Sandbox(Shape::Words(&["default", "noaccess", "invisible", "ptraceable"]), "default"),
-        "Which processes are visible in /proc.",
-    )
-    .since(247),
-    r("ProcSubset", Sandbox(Shape::Words(&["all", "pid"]), "all"), "Which parts of /proc are visible.")
-        .since(247),
+    r("KeyringMode", Act(attribute::keyring), "The kernel keyring of processes.").since(235),
+    r("ProtectProc", Act(protection::proc), "Which processes are visible in /proc.").since(247),
+    r("ProcSubset", Act(protection::proc_subset), "Which parts of /proc are visible.").since(247),
     off("PrivateBPF", "A BPF file system of its own.").since(258),
     none("BPFDelegateCommands", "BPF commands that are delegated.").since(258),
     none("BPFDelegateMaps", "Kinds of BPF maps that are delegated.").since(258),
     none("BPFDelegatePrograms", "Kinds of BPF programs that are delegated.").since(258),
     none("BPFDelegateAttachments", "Kinds of BPF attachments that are delegated.").since(258),
-    none("SystemCallFilter", "System calls that are allowed or refused."),
-    none("SystemCallArchitectures", "Architectures whose system calls are allowed.").since(209),
-    unset("SystemCallErrorNumber", "The error that refused system calls give.").since(209),
-    none("SystemCallLog", "System calls that are logged.").since(247),
-    off("MemoryDenyWriteExecute", "Memory can not be writable and executable.").since(231),
+    r("SystemCallFilter", Act(restrict::filter), "System calls that are allowed or refused."),
     r(
-        "RestrictNamespaces",
-        Sandbox(Shape::TextOrDefault, "no"),
-        "Which namespaces can be created or entered.",
+        "SystemCallArchitectures",
+        Act(restrict::architectures),
+        "Architectures whose system calls are allowed.",
     )
-    .since(233),
+    .since(209),
+    r("SystemCallErrorNumber", Act(restrict::error_number), "The error that refused system calls give.")
+        .since(209),
+    r("SystemCallLog", Act(restrict::log), "System calls that are logged.").since(247),
+    r(
+        "MemoryDenyWriteExecute",
+        Act(restrict::deny_write_execute),
+        "Memory can not be writable and executable.",
+    )
+    .since(231),
+    r("RestrictNamespaces", Act(restrict::namespaces), "Which namespaces can be created or entered.")
+        .since(233),
     r(
         "DelegateNamespaces",
         Sandbox(Shape::TextOrDefault, "no"),
         "Which namespaces belong to the unit's user namespace.",
     )
     .since(258),
-    off("RestrictRealtime", "Real-time scheduling is refused.").since(231),
-    off("RestrictSUIDSGID", "Files with set-user-ID or set-group-ID can not be made.").since(242),
-    none("RestrictAddressFamilies", "Families of sockets that are allowed.").since(211),
+    r("RestrictRealtime", Act(restrict::realtime), "Real-time scheduling is refused.").since(231),
+    r(
+        "RestrictSUIDSGID",
+        Act(restrict::suid_sgid),
+        "Files with set-user-ID or set-group-ID can not be made.",
+    )
+    .since(242),
+    r("RestrictAddressFamilies", Act(restrict::families), "Families of sockets that are allowed.").since(211),
     none("RestrictFileSystems", "Types of file systems that are allowed.").since(250),
-    off("LockPersonality", "The personality can not be changed.").since(235),
+    r("LockPersonality", Act(restrict::lock_personality), "The personality can not be changed.").since(235),
     r("LimitCPU", Act(limit), "Processor time of a process."),
     r("LimitFSIZE", Act(limit), "Size of files that a process writes."),
     r("LimitDATA", Act(limit), "Size of a process' data."),
@@ -492,44 +508,40 @@ pub(super) const ROWS: &[Row] = &[
     r("ReadWritePaths", Act(read_write), "Paths that stay writable.").since(231),
     r("ReadOnlyPaths", Act(read_only), "Paths that become read-only.").since(231),
     r("InaccessiblePaths", Act(inaccessible), "Paths that can not be reached.").since(231),
-    paths("ExecPaths", "Paths that files can be executed from.").since(248),
-    paths("NoExecPaths", "Paths that files can not be executed from.").since(248),
-    r("ExecSearchPath", Keep(Shape::List), "Where commands without a path are looked for.").since(250),
-    none("BindPaths", "Paths that are mounted elsewhere too.").since(233),
-    none("BindReadOnlyPaths", "Paths that are mounted elsewhere too, read-only.").since(233),
-    none("TemporaryFileSystem", "Paths that an empty file system is mounted on.").since(238),
+    r("ExecSearchPath", Act(attribute::search_path), "Where commands without a path are looked for.")
+        .since(250),
+    r("ExecPaths", Act(exec), "Paths that files can be executed from.").since(248),
+    r("NoExecPaths", Act(no_exec), "Paths that files can not be executed from.").since(248),
+    r("BindPaths", Act(protection::bind), "Paths that are mounted elsewhere too.").since(233),
+    r("BindReadOnlyPaths", Act(protection::bind), "Paths that are mounted elsewhere too, read-only.")
+        .since(233),
+    r("TemporaryFileSystem", Act(protection::temporary), "Paths that an empty file system is mounted on.")
+        .since(238),
     r("PrivateTmp", Act(protection::private_tmp), "A /tmp and /var/tmp of its own."),
-    off("PrivateDevices", "A /dev with nothing but pseudo devices.").since(209),
-    off("ProtectKernelTunables", "Kernel variables are read-only.").since(232),
-    off("ProtectKernelModules", "Kernel modules can not be loaded.").since(232),
-    off("ProtectKernelLogs", "The kernel's log can not be reached.").since(244),
-    off("ProtectClock", "The clock can not be set.").since(245),
-    r(
-        "ProtectControlGroups",
-        Sandbox(Shape::BooleanOr(&["private", "strict"]), "no"),
-        "The tree of control groups is read-only.",
-    )
-    .since(232),
-    r("NetworkNamespacePath", Sandbox(Shape::Path, ""), "The network namespace that is joined.").since(242),
-    r("IPCNamespacePath", Sandbox(Shape::Path, ""), "The IPC namespace that is joined.").since(248),
+    shielded!(private_devices, "PrivateDevices", "A /dev with nothing but pseudo devices.").since(209),
+    shielded!(kernel_tunables, "ProtectKernelTunables", "Kernel variables are read-only.").since(232),
+    shielded!(kernel_modules, "ProtectKernelModules", "Kernel modules can not be loaded.").since(232),
+    shielded!(kernel_logs, "ProtectKernelLogs", "The kernel's log can not be reached.").since(244),
+    shielded!(clock, "ProtectClock", "The clock can not be set.").since(245),
+    r("ProtectControlGroups", Act(protection::control_groups), "The tree of control groups is read-only.")
+        .since(232),
+    r("NetworkNamespacePath", Act(protection::network_path), "The network namespace that is joined.")
+        .since(242),
+    r("IPCNamespacePath", Act(protection::ipc_path), "The IPC namespace that is joined.").since(248),
     unset("UserNamespacePath", "The user namespace that is joined.").since(259),
-    off("PrivateNetwork", "A network of its own with nothing but a loopback."),
-    r(
-        "PrivateUsers",
-        Sandbox(Shape::BooleanOr(&["self", "identity", "full", "managed"]), "no"),
-        "A user namespace of its own.",
-    )
-    .since(232),
-    off("PrivateMounts", "A mount namespace of its own.").since(239),
-    off("PrivateIPC", "An IPC namespace of its own.").since(248),
+    shielded!(private_network, "PrivateNetwork", "A network of its own with nothing but a loopback."),
+    r("PrivateUsers", Act(protection::private_users), "A user namespace of its own.").since(232),
+    shielded!(private_mounts, "PrivateMounts", "A mount namespace of its own.").since(239),
+    shielded!(private_ipc, "PrivateIPC", "An IPC namespace of its own.").since(248),
     off("PrivatePIDs", "A PID namespace of its own.").since(257),
     r("ProtectSystem", Act(protection::system), "Which parts of the system are read-only.").since(214),
     r("ProtectHome", Act(protection::home), "What is visible of the home folders.").since(214),
-    r("ProtectHostname", Sandbox(Shape::TextOrDefault, "no"), "The host name can not be changed.").since(242),
-    r("MountFlags", Sandbox(Shape::TextOrDefault, ""), "How mounts spread between namespaces."),
-    off("MountAPIVFS", "Mount /proc, /sys, /dev and /run into the root.").since(233),
+    r("ProtectHostname", Act(protection::hostname), "The host name can not be changed.").since(242),
+    r("MountFlags", Act(protection::propagation), "How mounts spread between namespaces."),
+    r("MountAPIVFS", Act(protection::mount_api), "Mount /proc, /sys, /dev and /run into the root.")
+        .since(233),
     off("BindLogSockets", "Make the sockets of the journal visible in the root.").since(257),
-    unset("Personality", "The architecture that uname reports.").since(209),
+    r("Personality", Act(attribute::personality), "The architecture that uname reports.").since(209),
     r(
         "RuntimeDirectoryPreserve",
         Act(|l, a| {
@@ -554,13 +566,21 @@ pub(super) const ROWS: &[Row] = &[
     r("LogsDirectoryQuota", Keep(Shape::TextOrDefault), "The quota of LogsDirectory=.").since(258),
     r("ConfigurationDirectory", Act(directories), "Folders below /etc.").since(235),
     r("ConfigurationDirectoryMode", Act(directory_mode), MODE).since(235),
-    none("SetCredential", "Credentials that are written here.").since(247),
+    r("SetCredential", Act(attribute::set_credential), "Credentials that are written here.").since(247),
     none("SetCredentialEncrypted", "Encrypted credentials that are written here.").since(250),
-    none("LoadCredential", "Credentials from files or sockets.").since(247),
+    r("LoadCredential", Act(attribute::load_credential), "Credentials from files or sockets.").since(247),
     none("LoadCredentialEncrypted", "Encrypted credentials from files or sockets.").since(250),
-    none("ImportCredential", "Credentials of the system that are passed on.").since(254),
-    r("TimeoutCleanSec", Keep(Shape::Span), "How long `systemctl clean` may take.").since(244),
-    unset("PAMName", "The PAM service that a session is opened with."),
+    r("ImportCredential", Act(attribute::import_credential), "Credentials of the system that are passed on.")
+        .since(254),
+    row(
+        "TimeoutCleanSec",
+        Section::Socket.only().and(Section::Mount.only()).and(Section::Swap.only()),
+        "systemd.exec(5)",
+        Keep(Shape::Span),
+        "How long `systemctl clean` may take.",
+    )
+    .since(244),
+    r("PAMName", Act(attribute::pam_service), "The PAM service that a session is opened with."),
     r(
         "IgnoreSIGPIPE",
         Act(|l, a| flag(l, a, context, |c, v| c.keep_sigpipe = !v)),

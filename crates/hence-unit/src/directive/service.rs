@@ -5,14 +5,16 @@ use super::{
     Loading, Outcome, Row, Section, Shape, Take,
     Take::{Act, Keep},
     row,
-    typed::{checked_text, choice, commands, flag, number, put, service, span, split, timeout, unit_names},
+    typed::{
+        self, checked_text, choice, commands, flag, number, put, service, span, split, timeout, unit_names,
+    },
     unit,
 };
 use crate::{
     ServiceConfig, UnitKind,
     config::{
-        ExecPhase, ExitStatusSet, ExitType, INFINITY, NotifyAccess, OomPolicy, Restart, ServiceType,
-        TimeoutFailureMode,
+        ExecPhase, ExitStatusSet, ExitType, INFINITY, NotifyAccess, OomPolicy, OpenFile, Restart,
+        RestartMode, ServiceType, TimeoutFailureMode,
     },
     syntax::Assignment,
     value,
@@ -122,6 +124,11 @@ fn statuses(
     if taken { Outcome::Added } else { Outcome::Rejected }
 }
 
+fn parsed_signal(loading: &mut Loading<'_>, assignment: &Assignment) -> Outcome {
+    let parse = (value::signal, "a signal, such as SIGUSR1");
+    typed::parsed(loading, assignment, service, parse, |s, signal| s.reload_signal = signal)
+}
+
 fn sockets(loading: &mut Loading<'_>, assignment: &Assignment) -> Outcome {
     unit_names(loading, assignment, |loading, name| {
         if name.kind() != UnitKind::Socket {
@@ -130,6 +137,31 @@ fn sockets(loading: &mut Loading<'_>, assignment: &Assignment) -> Outcome {
         }
         put(loading, service, |s| s.sockets.push(name));
     })
+}
+
+/// Files that the service is passed; an empty value removes all.
+fn open_file(loading: &mut Loading<'_>, assignment: &Assignment) -> Outcome {
+    if assignment.value.is_empty() {
+        put(loading, service, |s| s.open_files.clear());
+        return Outcome::Reset;
+    }
+    let Some(text) = loading.expand(assignment, &assignment.value) else {
+        return Outcome::Rejected;
+    };
+    match OpenFile::parse(&text) {
+        Ok(file) => {
+            put(loading, service, |s| s.open_files.push(file));
+            Outcome::Added
+        }
+        Err(wrong) => {
+            loading.bad_value(
+                assignment,
+                format!("OpenFile= takes a path, a name and options: {wrong}"),
+                None,
+            );
+            Outcome::Rejected
+        }
+    }
 }
 
 const MOVED: &str = "move it to [Unit]";
@@ -160,14 +192,27 @@ pub(super) const ROWS: &[Row] = &[
         Act(|l, a| span(l, a, service, |s, us| s.restart_delay = us)),
         "How long to wait before an automatic restart.",
     ),
-    r("RestartSteps", Keep(Shape::Unsigned(u32::MAX as u64)), "In how many steps the restart delay grows.")
-        .since(254),
-    r("RestartMaxDelaySec", Keep(Shape::Span), "Up to what the restart delay grows.").since(254),
-    r("RestartRandomizedDelaySec", Keep(Shape::Span), "A random time that is added to the restart delay.")
-        .since(262),
+    r(
+        "RestartSteps",
+        Act(|l, a| number(l, a, service, |s, n| s.restart_steps = n)),
+        "In how many steps the restart delay grows.",
+    )
+    .since(254),
+    r(
+        "RestartMaxDelaySec",
+        Act(|l, a| span(l, a, service, |s, us| s.restart_max_delay = us)),
+        "Up to what the restart delay grows.",
+    )
+    .since(254),
+    r(
+        "RestartRandomizedDelaySec",
+        Act(|l, a| span(l, a, service, |s, us| s.restart_randomized_delay = us)),
+        "A random time that is added to the restart delay.",
+    )
+    .since(262),
     r(
         "RestartMode",
-        Keep(Shape::Words(&["normal", "direct", "debug"])),
+        Act(|l, a| choice(l, a, service, RestartMode::WORDS, |s, v| s.restart_mode = v)),
         "Whether dependents see the service go down during an automatic restart.",
     )
     .since(254),
@@ -251,8 +296,12 @@ pub(super) const ROWS: &[Row] = &[
         Act(|l, a| flag(l, a, service, |s, v| s.root_directory_start_only = v)),
         "RootDirectory= counts for ExecStart= alone.",
     ),
-    r("PermissionsStartOnly", Keep(Shape::Boolean), "User= counts for ExecStart= alone.")
-        .replaced_by("write + before the commands that need full privileges"),
+    r(
+        "PermissionsStartOnly",
+        Act(|l, a| flag(l, a, service, |s, v| s.permissions_start_only = v)),
+        "User= counts for ExecStart= alone.",
+    )
+    .replaced_by("write + before the commands that need full privileges"),
     r(
         "NonBlocking",
         Act(|l, a| flag(l, a, service, |s, v| s.non_blocking = v)),
@@ -283,7 +332,10 @@ pub(super) const ROWS: &[Row] = &[
     ),
     r(
         "FileDescriptorStorePreserve",
-        Keep(Shape::BooleanOr(&["restart"])),
+        Act(|l, a| {
+            let allowed = (super::exec::preserve, "a boolean or restart");
+            typed::parsed(l, a, service, allowed, |s, v| s.fd_store_preserve = v)
+        }),
         "When file descriptors in keeping are dropped.",
     )
     .since(254),
@@ -294,9 +346,14 @@ pub(super) const ROWS: &[Row] = &[
         "What happens when the kernel kills a process for lack of memory.",
     )
     .since(243),
-    r("ReloadSignal", Keep(Shape::Signal), "The signal that reloads a Type=notify-reload service.")
-        .since(253),
-    r("OpenFile", Keep(Shape::List), "Files that are opened and passed as file descriptors.").since(253),
+    r("ReloadSignal", Act(parsed_signal), "The signal that reloads a Type=notify-reload service.").since(253),
+    r(
+        "TimeoutCleanSec",
+        Act(|l, a| span(l, a, service, |s, us| s.timeout_clean = us)),
+        "How long `systemctl clean` may take.",
+    )
+    .since(244),
+    r("OpenFile", Act(open_file), "Files that are opened and passed as file descriptors.").since(253),
     r("RefreshOnReload", Keep(Shape::List), "What is refreshed when the service is reloaded.").since(260),
     r("USBFunctionDescriptors", Keep(Shape::Path), "A file with USB descriptors for FunctionFS."),
     r("USBFunctionStrings", Keep(Shape::Path), "A file with USB strings for FunctionFS."),

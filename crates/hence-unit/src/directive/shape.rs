@@ -3,6 +3,7 @@
 
 use super::{Loading, Outcome, typed};
 use crate::{
+    limits::{self, PerDevice},
     syntax::Assignment,
     value::{self, Allowed},
 };
@@ -23,10 +24,14 @@ pub enum Shape {
     BooleanOr(&'static [&'static str]),
     /// One of these words.
     Words(&'static [&'static str]),
+    /// One of these words, and never empty.
+    Word(&'static [&'static str]),
     /// Some of these words; empty removes all.
     WordList(&'static [&'static str]),
     /// A time span, bare numbers are seconds.
     Span,
+    /// As `Span`; an empty value means the default.
+    SpanOrDefault,
     /// A time span, bare numbers are nanoseconds.
     SpanNs,
     /// A size in bytes.
@@ -43,12 +48,20 @@ pub enum Shape {
     UnsignedOrWords(u64, &'static [&'static str]),
     /// A number within these bounds, both included.
     Between(i64, i64),
+    /// A number within these bounds, both included, or the word.
+    BetweenOr(u64, u64, &'static str),
     /// A file mode.
     Mode,
     /// A signal.
     Signal,
     /// An absolute path; specifiers are expanded.
     Path,
+    /// The name of a network interface, `*` for all; empty means the default.
+    Interface,
+    /// Numbers and ranges of them; each assignment adds, an empty one removes all.
+    Numbers,
+    /// A device and what holds for it; each assignment adds, an empty one removes all.
+    PerDevice(PerDevice),
     /// Absolute paths, `-` and `+` may stand before them; empty removes all.
     Paths,
 }
@@ -56,7 +69,7 @@ pub enum Shape {
 impl Shape {
     /// Whether assignments add up.
     pub const fn is_list(self) -> bool {
-        matches!(self, Shape::List | Shape::WordList(_) | Shape::Paths)
+        matches!(self, Shape::List | Shape::WordList(_) | Shape::Paths | Shape::Numbers | Shape::PerDevice(_))
     }
 
     /// Whether an empty value means "as if not given".
@@ -65,12 +78,15 @@ impl Shape {
             || matches!(
                 self,
                 Shape::TextOrDefault
+                    | Shape::Interface
                     | Shape::Path
                     | Shape::MemoryLimit
                     | Shape::Words(_)
                     | Shape::UnsignedOr(..)
                     | Shape::UnsignedOrWords(..)
                     | Shape::Between(..)
+                    | Shape::BetweenOr(..)
+                    | Shape::SpanOrDefault
             )
     }
 
@@ -82,12 +98,15 @@ impl Shape {
         }
         let fits = match self {
             Shape::Text | Shape::TextOrDefault | Shape::List => return self.taken(),
-            Shape::Words(words) => {
+            Shape::Words(words) | Shape::Word(words) => {
                 return self.outcome(typed::one_word(loading, assignment, text, words).is_some());
             }
             Shape::WordList(words) => {
-                let mut ok = true;
-                let (split, _) = crate::words::split(text);
+                let (split, error) = crate::words::split(text);
+                if let Some(error) = &error {
+                    loading.bad_value(assignment, format!("{}=: {error}", assignment.key), None);
+                }
+                let mut ok = error.is_none();
                 for word in &split {
                     ok &= typed::one_word(loading, assignment, word.text.trim_start_matches('~'), words)
                         .is_some();
@@ -105,8 +124,14 @@ impl Shape {
                 None => return Outcome::Rejected,
             },
             Shape::Paths => return self.outcome(paths(loading, assignment)),
+            Shape::Interface => text == "*" || is_interface(text),
+            Shape::Numbers => limits::numbers(text).is_some(),
+            Shape::PerDevice(kind) => match loading.expand(assignment, text) {
+                Some(text) => kind.parse(&text).is_some(),
+                None => return Outcome::Rejected,
+            },
             Shape::Boolean => value::boolean(text).is_some(),
-            Shape::Span => value::span(text, value::SECOND_US).is_some(),
+            Shape::Span | Shape::SpanOrDefault => value::span(text, value::SECOND_US).is_some(),
             Shape::SpanNs => value::span_ns(text).is_some(),
             Shape::Size => text == "infinity" || value::size(text).is_some(),
             Shape::MemoryLimit => value::memory_limit(text).is_some(),
@@ -117,12 +142,16 @@ impl Shape {
                 words.contains(&text) || value::unsigned(text).is_some_and(|n| n <= most)
             }
             Shape::Between(least, most) => value::signed(text).is_some_and(|n| (least..=most).contains(&n)),
+            Shape::BetweenOr(least, most, word) => {
+                text == word || value::unsigned(text).is_some_and(|n| (least..=most).contains(&n))
+            }
             Shape::Mode => value::mode(text).is_some(),
             Shape::Signal => value::signal(text).is_some(),
         };
         if !fits {
             let message = format!("{}= takes {}", assignment.key, self.allowed());
-            loading.bad_value(assignment, message, None);
+            let fix = matches!(self, Shape::Interface).then(|| "`ip link` lists those that are there".into());
+            loading.bad_value(assignment, message, fix);
         }
         self.outcome(fits)
     }
@@ -140,15 +169,18 @@ impl Shape {
         let fixed: Allowed = match self {
             Shape::Text | Shape::TextOrDefault => "a text",
             Shape::List => "a list",
+            Shape::Interface => INTERFACE,
+            Shape::Numbers => "numbers and ranges of them, such as 0-3",
+            Shape::PerDevice(kind) => kind.allowed(),
             Shape::Boolean => value::BOOLEAN,
-            Shape::Span | Shape::SpanNs => value::SPAN,
+            Shape::Span | Shape::SpanOrDefault | Shape::SpanNs => value::SPAN,
             Shape::Size => value::SIZE,
             Shape::MemoryLimit => value::MEMORY_LIMIT,
             Shape::Share => value::SHARE,
             Shape::Mode => value::MODE,
             Shape::Signal => value::SIGNAL,
             Shape::Path | Shape::Paths => value::ABSOLUTE,
-            Shape::Words(words) | Shape::WordList(words) => {
+            Shape::Words(words) | Shape::Word(words) | Shape::WordList(words) => {
                 return value::one_of(words.iter().copied()).into();
             }
             Shape::BooleanOr(words) => {
@@ -162,9 +194,25 @@ impl Shape {
                 return format!("a number up to {most}, or {words}").into();
             }
             Shape::Between(least, most) => return format!("a number from {least} to {most}").into(),
+            Shape::BetweenOr(least, most, word) => {
+                return format!("a number from {least} to {most}, or {word}").into();
+            }
         };
         fixed.into()
     }
+}
+
+const INTERFACE: &str =
+    "the name of a network interface: 1 to 15 bytes, not digits alone, without blanks and / : %";
+
+/// Whether an interface can have this name.
+fn is_interface(name: &str) -> bool {
+    const LONGEST: usize = 15;
+    let refused = [".", "..", "all", "default"];
+    (1..=LONGEST).contains(&name.len())
+        && !refused.contains(&name)
+        && name.bytes().all(|b| b.is_ascii_graphic() && !matches!(b, b'/' | b':' | b'%'))
+        && !name.bytes().all(|b| b.is_ascii_digit())
 }
 
 fn paths(loading: &mut Loading<'_>, assignment: &Assignment) -> bool {

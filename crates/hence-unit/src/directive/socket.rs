@@ -206,10 +206,11 @@ pub(super) const ROWS: &[Row] = &[
         "SocketProtocol",
         Keep(Shape::Words(&["udplite", "sctp", "mptcp"])),
         "The protocol, where it is no default.",
-    ),
+    )
+    .acted(),
     r("BindIPv6Only", Act(bind_ipv6_only), "Whether IPv6 sockets take IPv4 traffic too."),
     r("Backlog", Act(|l, a| number(l, a, socket, |s, n| s.backlog = n)), "How many connections may wait."),
-    r("BindToDevice", Keep(Shape::TextOrDefault), "The network interface that sockets are bound to."),
+    r("BindToDevice", Keep(Shape::Interface), "The network interface that sockets are bound to.").acted(),
     r(
         "SocketUser",
         Act(|l, a| checked_text(l, a, socket, NAME, |s, v| s.user = v)),
@@ -259,23 +260,28 @@ pub(super) const ROWS: &[Row] = &[
     )
     .since(232),
     r("KeepAlive", Act(|l, a| flag(l, a, socket, |s, v| s.keep_alive = v)), "Probe silent TCP connections."),
-    r("KeepAliveTimeSec", Keep(Shape::Span), "After what silence TCP connections are probed.").since(216),
-    r("KeepAliveIntervalSec", Keep(Shape::Span), "The time between probes.").since(216),
+    r("KeepAliveTimeSec", Keep(Shape::Span), "After what silence TCP connections are probed.")
+        .since(216)
+        .acted(),
+    r("KeepAliveIntervalSec", Keep(Shape::Span), "The time between probes.").since(216).acted(),
     r(
         "KeepAliveProbes",
         Keep(Shape::Unsigned(u32::MAX as u64)),
         "After how many probes a connection is given up.",
     )
-    .since(216),
+    .since(216)
+    .acted(),
     r("NoDelay", Act(|l, a| flag(l, a, socket, |s, v| s.no_delay = v)), "Send small TCP packets at once.")
         .since(216),
     r(
         "Priority",
         Keep(Shape::Between(i32::MIN as i64, i32::MAX as i64)),
         "The priority of outgoing packets.",
-    ),
+    )
+    .acted(),
     r("DeferAcceptSec", Keep(Shape::Span), "Wake only for TCP connections that send something in this time.")
-        .since(216),
+        .since(216)
+        .acted(),
     r(
         "ReceiveBuffer",
         Act(|l, a| size(l, a, |s, n| s.receive_buffer = Some(n))),
@@ -286,9 +292,12 @@ pub(super) const ROWS: &[Row] = &[
         "IPTOS",
         Keep(Shape::UnsignedOrWords(255, &["low-delay", "throughput", "reliability", "low-cost"])),
         "The type of service of packets.",
-    ),
-    r("IPTTL", Keep(Shape::Between(i32::MIN as i64, i32::MAX as i64)), "The time to live of packets."),
-    r("Mark", Keep(Shape::Between(i32::MIN as i64, i32::MAX as i64)), "The firewall mark of packets."),
+    )
+    .acted(),
+    r("IPTTL", Keep(Shape::Between(i32::MIN as i64, i32::MAX as i64)), "The time to live of packets.")
+        .acted(),
+    r("Mark", Keep(Shape::Between(i32::MIN as i64, i32::MAX as i64)), "The firewall mark of packets.")
+        .acted(),
     r(
         "ReusePort",
         Act(|l, a| flag(l, a, socket, |s, v| s.reuse_port = v)),
@@ -305,35 +314,43 @@ pub(super) const ROWS: &[Row] = &[
         "MessageQueueMaxMessages",
         Keep(Shape::Between(i64::MIN, i64::MAX)),
         "How many messages a message queue may hold.",
-    ),
-    r("MessageQueueMessageSize", Keep(Shape::Between(i64::MIN, i64::MAX)), "How long messages may be."),
+    )
+    .acted(),
+    r("MessageQueueMessageSize", Keep(Shape::Between(i64::MIN, i64::MAX)), "How long messages may be.")
+        .acted(),
     r(
         "FreeBind",
         Act(|l, a| flag(l, a, socket, |s, v| s.free_bind = v)),
         "Bind to addresses that the machine does not have yet.",
     ),
-    r("Transparent", Keep(Shape::Boolean), "Take traffic for addresses of others (transparent proxy)."),
-    r("Broadcast", Keep(Shape::Boolean), "Allow datagrams to broadcast addresses."),
+    r("Transparent", Keep(Shape::Boolean), "Take traffic for addresses of others (transparent proxy).")
+        .acted(),
+    r("Broadcast", Keep(Shape::Boolean), "Allow datagrams to broadcast addresses.").acted(),
     r(
         "PassCredentials",
         Act(|l, a| flag(l, a, socket, |s, v| s.pass_credentials = v)),
         "Messages carry the sender's credentials.",
     ),
-    r("PassPIDFD", Keep(Shape::Boolean), "Messages carry a PID file descriptor of the sender.").since(258),
+    r("PassPIDFD", Keep(Shape::Boolean), "Messages carry a PID file descriptor of the sender.")
+        .since(258)
+        .acted(),
     r(
         "PassSecurity",
         Act(|l, a| flag(l, a, socket, |s, v| s.pass_security = v)),
         "Messages carry the sender's security context.",
     ),
-    r("PassPacketInfo", Keep(Shape::Boolean), "Packets carry their destination.").since(246),
-    r("AcceptFileDescriptors", Keep(Shape::Boolean), "Messages may carry file descriptors.").since(258),
+    r("PassPacketInfo", Keep(Shape::Boolean), "Packets carry their destination.").since(246).acted(),
+    r("AcceptFileDescriptors", Keep(Shape::Boolean), "Messages may carry file descriptors.")
+        .since(258)
+        .acted(),
     r(
         "Timestamping",
-        Keep(Shape::Words(&["off", "us", "usec", "µs", "μs", "ns", "nsec"])),
+        Keep(Shape::BooleanOr(&["us", "usec", "µs", "μs", "ns", "nsec"])),
         "Packets carry the time of their arrival.",
     )
-    .since(247),
-    r("TCPCongestion", Keep(Shape::TextOrDefault), "The algorithm of TCP congestion control."),
+    .since(247)
+    .acted(),
+    r("TCPCongestion", Keep(Shape::TextOrDefault), "The algorithm of TCP congestion control.").acted(),
     r("ExecStartPre", Act(exec), "Commands before the sockets are opened."),
     r("ExecStartPost", Act(exec), "Commands after the sockets are opened."),
     r("ExecStopPre", Act(exec), "Commands before the sockets are closed."),

@@ -79,6 +79,15 @@ fn calendar(loading: &mut Loading<'_>, assignment: &Assignment) -> Outcome {
     Outcome::Added
 }
 
+/// What is random about it is made of the machine and the unit alone.
+fn fixed_random_delay(loading: &mut Loading<'_>, assignment: &Assignment) -> Outcome {
+    // FNV-1a.
+    let text = loading.environs.machine_id.bytes().chain([0]).chain(loading.config.id().as_str().bytes());
+    let hash = text
+        .fold(0xcbf2_9ce4_8422_2325u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3));
+    flag(loading, assignment, timer, |t, v| t.fixed_random_delay = v.then_some(hash ^ hash >> 32))
+}
+
 fn unit(loading: &mut Loading<'_>, assignment: &Assignment) -> Outcome {
     let fits = |name: &crate::UnitName| name.kind() != UnitKind::Timer;
     let Some(name) = single_unit(loading, assignment, fits, "a unit that is no timer") else {
@@ -95,22 +104,35 @@ pub(super) const ROWS: &[Row] = &[
     r("OnStartupSec", Act(elapse), "How long after the service manager's start it elapses."),
     r("OnUnitActiveSec", Act(elapse), "How long after the last start of its unit it elapses."),
     r("OnUnitInactiveSec", Act(elapse), "How long after the last end of its unit it elapses."),
-    r("OnClockChange", Keep(Shape::Boolean), "Elapse when the wall clock jumps.").since(242),
-    r("OnTimezoneChange", Keep(Shape::Boolean), "Elapse when the time zone changes.").since(242),
+    r(
+        "OnClockChange",
+        Act(|l, a| flag(l, a, timer, |t, v| t.on_clock_change = v)),
+        "Elapse when the wall clock jumps.",
+    )
+    .since(242),
+    r(
+        "OnTimezoneChange",
+        Act(|l, a| flag(l, a, timer, |t, v| t.on_timezone_change = v)),
+        "Elapse when the time zone changes.",
+    )
+    .since(242),
     r(
         "Persistent",
         Act(|l, a| flag(l, a, timer, |t, v| t.persistent = v)),
         "Make up for a calendar time that was missed while the timer was down.",
     )
     .since(212),
-    r("WakeSystem", Keep(Shape::Boolean), "Wake the machine from suspend to elapse.").since(212),
+    r("WakeSystem", Keep(Shape::Boolean), "Wake the machine from suspend to elapse.")
+        .since(212)
+        .accepted("no alarm of the hardware clock is set: the timer elapses when the machine is awake again"),
     r(
         "RemainAfterElapse",
         Act(|l, a| flag(l, a, timer, |t, v| t.remain_after_elapse = v)),
         "Stay loaded after the last elapse.",
     )
     .since(228),
-    r("FixedRandomDelay", Keep(Shape::Boolean), "Keep the random delay the same on this machine.").since(247),
+    r("FixedRandomDelay", Act(fixed_random_delay), "Keep the random delay the same on this machine.")
+        .since(247),
     r(
         "AccuracySec",
         Act(|l, a| span(l, a, timer, |t, us| t.accuracy = us)),

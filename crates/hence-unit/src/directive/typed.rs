@@ -60,6 +60,8 @@ pub(crate) fn context(config: &mut Config) -> Option<&mut ExecConfig> {
     match &mut config.kind {
         Kind::Service(service) => Some(&mut Arc::make_mut(service).context),
         Kind::Socket(socket) => Some(&mut socket.context),
+        Kind::Mount(mount) => Some(&mut mount.context),
+        Kind::Swap(swap) => Some(&mut swap.context),
         _ => None,
     }
 }
@@ -68,6 +70,8 @@ pub(crate) fn kill(config: &mut Config) -> Option<&mut KillConfig> {
     match &mut config.kind {
         Kind::Service(service) => Some(&mut Arc::make_mut(service).kill),
         Kind::Socket(socket) => Some(&mut socket.kill),
+        Kind::Mount(mount) => Some(&mut mount.kill),
+        Kind::Swap(swap) => Some(&mut swap.kill),
         Kind::Scope(scope) => Some(&mut scope.kill),
         _ => None,
     }
@@ -77,6 +81,8 @@ pub(crate) fn resources(config: &mut Config) -> Option<&mut ResourceConfig> {
     match &mut config.kind {
         Kind::Service(service) => Some(&mut Arc::make_mut(service).resources),
         Kind::Socket(socket) => Some(&mut socket.resources),
+        Kind::Mount(mount) => Some(&mut mount.resources),
+        Kind::Swap(swap) => Some(&mut swap.resources),
         Kind::Slice(resources) => Some(resources),
         Kind::Scope(scope) => Some(&mut scope.resources),
         _ => None,
@@ -395,6 +401,9 @@ pub(crate) fn commands(
         return Outcome::Rejected;
     }
     if let Some(list) = list(loading.config) {
+        if list.is_empty() {
+            list.reserve_exact(commands.len());
+        }
         list.extend(commands);
     }
     Outcome::Added

@@ -342,10 +342,14 @@ impl Install<'_> {
     /// Reads `[Install]`.
     fn section(&self, subjects: &mut Subjects, at: usize, path: &str, bytes: &[u8]) -> Result<(), Fault> {
         let text = core::str::from_utf8(bytes).map_err(|_| Fault::Invalid)?;
-        let (assignments, diagnostics) = syntax::parse(&path.into(), text);
-        for assignment in assignments.iter().filter(|assignment| &*assignment.section == "Install") {
-            self.assign(subjects, at, assignment)?;
-        }
+        let mut assigned = Ok(());
+        let diagnostics = syntax::each(&path.into(), text, &mut |assignment| {
+            if assignment.section == "Install" {
+                assigned = self.assign(subjects, at, &assignment);
+            }
+            assigned.is_ok()
+        });
+        assigned?;
         if diagnostics.iter().any(|diagnostic| diagnostic.level == crate::Level::Error) {
             return Err(Fault::BadFile);
         }

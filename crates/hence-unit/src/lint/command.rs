@@ -225,11 +225,7 @@ fn variable_inside_word(unit: &LintUnit, _: &World<'_>, findings: &mut Findings<
 }
 
 fn exec(unit: &LintUnit) -> Option<&ExecConfig> {
-    match &unit.config.kind {
-        Kind::Service(service) => Some(&service.context),
-        Kind::Socket(socket) => Some(&socket.context),
-        _ => None,
-    }
+    unit.config.context()
 }
 
 /// Whether the unit's environment has the variable, or may have it.

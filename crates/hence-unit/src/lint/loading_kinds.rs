@@ -161,4 +161,14 @@ pub(super) const RULES: &[Rule] = &[
         "systemd.swap(5)",
         ("-- dev-sdb1.swap --\n[Swap]\nWhat=/dev/sdc1\n", "-- dev-sdb1.swap --\n[Swap]\nWhat=/dev/sdb1\n"),
     ),
+    row(
+        "automount",
+        "The automount unit lacks something, or its name does not fit its path.",
+        "It is refused: the name is the path of Where=, escaped.",
+        "systemd.automount(5)",
+        (
+            "-- srv-data.automount --\n[Automount]\nWhere=/srv/other\n",
+            "-- srv-data.automount --\n[Automount]\nWhere=/srv/data\n",
+        ),
+    ),
 ];

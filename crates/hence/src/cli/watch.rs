@@ -29,6 +29,13 @@ pub struct Watch {
     /// Do without a source
     #[arg(long, value_name = "SOURCE", value_enum)]
     pub without: Vec<Source>,
+    /// Hear the manager on the system bus, as logind does, where that runs
+    ///
+    /// The manager then has nothing more to do for being watched than it has for logind. On its private
+    /// socket, which is the default, it tells all again for us. On the bus less is known of what happens
+    /// while the bus itself is stopped, as by `isolate` and `poweroff`: that is read from the journal.
+    #[arg(long, conflicts_with = "install")]
+    pub on_bus: bool,
     /// Install the unit hence-watch.service, enable and start it
     #[arg(long, conflicts_with_all = ["machine", "without"])]
     pub install: bool,

@@ -1,7 +1,7 @@
 //! What clients ask for, in the engine's words, and the refusals of what hence does not do.
 
 use crate::model::Runtime;
-use hence_bus::front::{self, Command, ErrorName, Mode, Power, Refusal, Whom};
+use hence_bus::front::{self, Command, ErrorName, Power, Refusal, Whom};
 use hence_engine::{Objective, RequestKind, Role};
 use hence_ledger::Verb;
 use hence_unit::{LoadState, UnitName, config::JobMode};
@@ -47,7 +47,6 @@ pub fn translate(command: Command, runtime: &mut dyn Runtime) -> Result<Translat
     match command {
         Command::Enqueue { unit, verb, mode, detailed } => {
             let word = job_word(verb);
-            let mode = job_mode(mode);
             let (name, verb) = (valid(&unit)?, job_verb(verb, mode)?);
             if !is_known(&name, runtime) {
                 let what = if verb == Verb::Stop { "loaded" } else { "found" };
@@ -159,19 +158,6 @@ pub fn loaded(name: &str, runtime: &dyn Runtime) -> Result<UnitName, Refusal> {
 
 fn has_no_process(name: &UnitName, runtime: &dyn Runtime) -> bool {
     runtime.engine().find(name.as_str()).is_none_or(|id| runtime.processes(id).is_empty())
-}
-
-pub fn job_mode(mode: Mode) -> JobMode {
-    match mode {
-        Mode::Replace => JobMode::Replace,
-        Mode::Fail => JobMode::Fail,
-        Mode::ReplaceIrreversibly => JobMode::ReplaceIrreversibly,
-        Mode::Isolate => JobMode::Isolate,
-        Mode::Flush => JobMode::Flush,
-        Mode::IgnoreDependencies => JobMode::IgnoreDependencies,
-        Mode::IgnoreRequirements => JobMode::IgnoreRequirements,
-        Mode::Triggering => JobMode::Triggering,
-    }
 }
 
 fn job_verb(verb: front::Verb, mode: JobMode) -> Result<Verb, Refusal> {

@@ -30,7 +30,7 @@ pub fn translate(
     Ok(match command {
         Command::StartTransient { unit, mode, properties, others, descriptors } => {
             let asked = Asked { caller, on_bus, properties, others, descriptors };
-            start(&unit, super::ask::job_mode(mode), &asked, runtime)
+            start(&unit, mode, &asked, runtime)
         }
         Command::SetProperties { unit, runtime: for_now, properties } => {
             set(&unit, for_now, &properties, runtime)
@@ -164,6 +164,21 @@ fn set(
         return refuse(ErrorName::NoSuchUnit, format!("Unit {name} not found."));
     };
     let unit = runtime.engine().unit(id);
+    match unit.config.load {
+        LoadState::Loaded => {}
+        LoadState::Stub | LoadState::NotFound => {
+            return refuse(ErrorName::NoSuchUnit, format!("Unit {name} not found."));
+        }
+        LoadState::Masked => return refuse(ErrorName::UnitMasked, format!("Unit {name} is masked.")),
+        LoadState::BadSetting => {
+            let text = format!("Unit {name} has a bad unit file setting.");
+            return refuse(ErrorName::BadUnitSetting, text);
+        }
+        LoadState::Error => {
+            let text = format!("Unit {name} failed to load properly, its file can't be read.");
+            return refuse(ErrorName::LoadFailed, text);
+        }
+    }
     let (name, transient) = (unit.name().clone(), unit.config.is_transient());
     let mut texts: Vec<(String, String)> = Vec::new();
     for (property, value) in properties {

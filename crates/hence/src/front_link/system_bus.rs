@@ -7,16 +7,14 @@ use super::{BUS, BUS_WATCH, FrontLink, READ_BYTES, Registry, is_transient, recei
 use crate::model::{EngineModel, Runtime};
 use hence_bus::bus::News;
 use hence_engine::{Engine, Event, UnitId};
-use hence_host::Interest;
+use hence_host::{Interest, arrival::Arrival};
 use hence_ledger::{ActiveState, Fact, Record};
 use hence_unit::{Kind, UnitName};
-use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::io::{self, Write};
-use std::iter::repeat;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStringExt;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
@@ -25,9 +23,6 @@ use std::path::{Path, PathBuf};
 const DEFAULT: &str = "/run/dbus/system_bus_socket";
 /// The services that are the bus.
 const SERVICES: [&str; 2] = ["dbus.service", "dbus-broker.service"];
-/// How long to wait before each further try where the socket is there and nobody accepts: it may have been
-/// made an instant ago. After the last one only a new event leads to another.
-const TRIES_US: [u64; 5] = [20_000, 100_000, 500_000, 2_000_000, 10_000_000];
 
 struct Stream {
     stream: UnixStream,
@@ -36,11 +31,8 @@ struct Stream {
 
 /// The connection to the bus, or the wait for it.
 pub struct SystemBus {
-    path: PathBuf,
+    arrival: Arrival,
     stream: Option<Stream>,
-    watch: Option<OwnedFd>,
-    try_at_us: Option<u64>,
-    tries: usize,
     /// Names whose owners matter, and to which units.
     names: BTreeMap<String, BTreeSet<UnitId>>,
     events: Vec<Event>,
@@ -86,60 +78,28 @@ fn path_of(addresses: &str) -> Option<PathBuf> {
 impl SystemBus {
     /// A bus that listens on this path, now or later.
     pub fn new(path: PathBuf) -> SystemBus {
-        SystemBus {
-            path,
-            stream: None,
-            watch: None,
-            try_at_us: Some(0),
-            tries: 0,
-            names: BTreeMap::new(),
-            events: Vec::new(),
-        }
+        SystemBus { arrival: Arrival::new(path), stream: None, names: BTreeMap::new(), events: Vec::new() }
     }
 
     /// When to try to connect again, in microseconds of the monotonic clock.
     pub fn deadline_us(&self) -> Option<u64> {
-        self.try_at_us
+        self.arrival.deadline_us()
     }
 
     fn connect(&self) -> io::Result<UnixStream> {
         let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
         let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
-        connect(&socket, &SocketAddrUnix::new(&self.path)?)?;
+        connect(&socket, &SocketAddrUnix::new(self.arrival.path())?)?;
         Ok(UnixStream::from(socket))
-    }
-
-    /// Waits for the socket to appear: watches the nearest folder above it that exists.
-    fn watch(&mut self, registry: &mut dyn Registry) -> io::Result<()> {
-        self.unwatch(registry);
-        let watch = inotify::init(CreateFlags::NONBLOCK | CreateFlags::CLOEXEC)?;
-        let events = WatchFlags::CREATE
-            | WatchFlags::MOVED_TO
-            | WatchFlags::DELETE_SELF
-            | WatchFlags::MOVE_SELF
-            | WatchFlags::ONLYDIR;
-        // A bus opens its socket to all users once it listens.
-        let nearest = events | WatchFlags::ATTRIB;
-        let mut folders = self.path.ancestors().skip(1).zip([nearest].into_iter().chain(repeat(events)));
-        if !folders.any(|(folder, events)| inotify::add_watch(&watch, folder, events).is_ok()) {
-            return Err(io::ErrorKind::NotFound.into());
-        }
-        registry.register(watch.as_fd(), BUS_WATCH, Interest { read: true, write: false })?;
-        self.watch = Some(watch);
-        Ok(())
-    }
-
-    fn unwatch(&mut self, registry: &mut dyn Registry) {
-        if let Some(watch) = self.watch.take() {
-            registry.unregister(watch.as_fd());
-        }
     }
 
     /// Whether connecting makes sense: a bus of ours that isn't up yet would be started by it.
     fn may_connect(&self, engine: &Engine) -> bool {
         let state = |name: &str| engine.find(name).map(|id| engine.unit(id).active_state());
         let listens = |unit: UnitId| match &engine.unit(unit).config.kind {
-            Kind::Socket(socket) => socket.listen.iter().any(|l| Path::new(&*l.address) == self.path),
+            Kind::Socket(socket) => {
+                socket.listen.iter().any(|l| Path::new(&*l.address) == self.arrival.path())
+            }
             _ => false,
         };
         let up_or_coming = !matches!(state("dbus.socket"), Some(ActiveState::Inactive | ActiveState::Failed));
@@ -154,8 +114,7 @@ impl SystemBus {
             && self.stream.is_none()
             && record.unit.as_deref().is_some_and(|unit| SERVICES.contains(&unit))
         {
-            self.try_at_us = Some(0);
-            self.tries = 0;
+            self.arrival.may_be_there();
         }
     }
 }
@@ -188,15 +147,10 @@ impl FrontLink {
 
     /// Tries to connect, if it is time for that.
     pub(super) fn try_bus(&mut self, now_us: u64, runtime: &mut dyn Runtime) {
-        let Some(bus) = self.bus.as_mut().filter(|bus| bus.try_at_us.is_some_and(|at| at <= now_us)) else {
+        let Some(bus) = &mut self.bus else { return };
+        let reading = Interest { read: true, write: false };
+        if !bus.arrival.is_due(now_us, |watch| runtime.register(watch, BUS_WATCH, reading)) {
             return;
-        };
-        bus.try_at_us = None;
-        // What comes after this is told; what came before is seen now.
-        if let Err(error) = bus.watch(runtime)
-            && error.kind() != io::ErrorKind::NotFound
-        {
-            bus.try_at_us = Some(now_us + TRIES_US[TRIES_US.len() - 1]);
         }
         if !bus.may_connect(runtime.engine()) {
             return;
@@ -208,33 +162,21 @@ impl FrontLink {
         });
         match connected {
             Ok(stream) => {
-                bus.unwatch(runtime);
-                bus.tries = 0;
+                bus.arrival.arrived();
                 bus.stream = Some(Stream { stream, interest });
                 self.front.open_bus();
                 self.front.keep_on_bus(&std::mem::take(&mut self.kept));
                 bus.names.keys().for_each(|name| self.front.watch_name(name));
             }
-            // Its folder is watched.
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(_) => {
-                bus.try_at_us = TRIES_US.get(bus.tries).map(|after| now_us + after);
-                bus.tries += 1;
-            }
+            Err(error) => bus.arrival.failed(error.kind(), now_us),
         }
     }
 
     /// Something happened in the folder of the bus' socket.
     pub(super) fn bus_may_be_there(&mut self) {
-        let Some(bus) = &mut self.bus else { return };
-        if let Some(watch) = &bus.watch {
-            let mut buffer = [0; 4096];
-            // What exactly happened doesn't matter: it is looked anew.
-            while rustix::io::read(watch, &mut buffer).is_ok() {}
+        if let Some(bus) = &mut self.bus {
+            bus.arrival.may_be_there();
         }
-        // A folder nearer to the socket may have come.
-        bus.try_at_us = Some(0);
-        bus.tries = 0;
     }
 
     pub(super) fn read_bus(&mut self, runtime: &mut dyn Runtime) {
@@ -320,7 +262,7 @@ impl FrontLink {
         if let Some(stream) = bus.stream.take() {
             registry.unregister(stream.stream.as_fd());
         }
-        bus.try_at_us = Some(0);
+        bus.arrival.may_be_there();
         let held = self.front.held_on_bus();
         self.let_go.extend(held.iter().filter_map(|unit| UnitName::new(unit)));
         self.front.close_bus();
@@ -330,7 +272,8 @@ impl FrontLink {
     /// is no bus.
     pub fn watch_name(&mut self, unit: UnitId, name: &str) -> Option<Event> {
         let none = Event::BusName { unit, name: name.into(), owned: None };
-        let Some(bus) = self.bus.as_mut().filter(|bus| bus.stream.is_some() || is_socket(&bus.path)) else {
+        let Some(bus) = self.bus.as_mut().filter(|bus| bus.stream.is_some() || is_socket(bus.arrival.path()))
+        else {
             return Some(none);
         };
         bus.names.entry(name.to_owned()).or_default().insert(unit);

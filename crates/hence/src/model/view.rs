@@ -11,10 +11,10 @@ use hence_engine::{
     unit::{Service, Timer},
 };
 use hence_unit::config::{
-    Command, Condition, ExecPhase, INFINITY, Limit, ListenKind, Privilege, ResourceConfig, ResourceLimit,
-    ServiceConfig, ServiceType, TimerBase, TimerConfig,
+    Command, Condition, ExecPhase, INFINITY, Limit, ListenKind, Privilege, ResourceLimit, ServiceConfig,
+    ServiceType, TimerBase, TimerConfig,
 };
-use hence_unit::{Atom, Config, DependencyKind, Kind, LoadState, SourceRole, directive};
+use hence_unit::{Atom, DependencyKind, Kind, LoadState, SourceRole, directive};
 
 fn at(time: Time) -> Timestamp {
     Timestamp { realtime_us: time.realtime_us, monotonic_us: time.monotonic_us }
@@ -73,12 +73,7 @@ pub fn unit_view(engine: &Engine, id: UnitId) -> UnitView {
     view.start_limit_interval_us = config.start_limit_interval;
     view.start_limit_burst = config.start_limit_burst;
     view.cgroup = resources(engine, unit);
-    view.service.limits = match &config.kind {
-        Kind::Service(config) => limits(&config.context.limits),
-        Kind::Socket(config) => limits(&config.context.limits),
-        Kind::Mount(config) => limits(&config.context.limits),
-        _ => limits(&[]),
-    };
+    view.service.limits = limits(config.context().map_or(&[], |context| &context.limits));
     match (&config.kind, &unit.state) {
         (Kind::Service(config), _) => configure_service(config, &mut view.service),
         (Kind::Socket(config), _) => {
@@ -123,8 +118,8 @@ pub fn changing_view(engine: &Engine, id: UnitId) -> UnitView {
     view.active_enter = at(unit.times.active_enter);
     view.active_exit = at(unit.times.active_exit);
     view.inactive_enter = at(unit.times.inactive_enter);
-    view.conditions = tests(unit);
-    view.asserts = tests(unit);
+    view.conditions = tests(unit.tested.condition, unit.tested.condition_at);
+    view.asserts = tests(unit.tested.assert, unit.tested.assert_at);
     view.invocation_id = unit.invocation.map(|invocation| invocation.0);
     view.freezer_state = unit.freezer.as_str();
     view.result = unit.result().as_str();
@@ -135,6 +130,7 @@ pub fn changing_view(engine: &Engine, id: UnitId) -> UnitView {
             view.service.status_text = optional(state.status_text.as_deref());
             view.service.status_errno = state.status_errno;
             view.service.n_restarts = state.restarts;
+            view.service.n_file_descriptor_store = state.kept;
             view.service.exec_main = main_run(state);
         }
         (Kind::Socket(_), State::Socket(state)) => {
@@ -192,15 +188,9 @@ fn dependencies(engine: &Engine, unit: &Unit) -> Vec<(&'static str, Vec<String>)
     lists
 }
 
-/// Whether the conditions or asserts held, and since when.
-fn tests(unit: &Unit) -> TestView {
-    // A unit that once left inactive had all its conditions hold then.
-    let passed = unit.times.inactive_exit.monotonic_us > 0;
-    TestView {
-        result: passed,
-        at: if passed { at(unit.times.inactive_exit) } else { Timestamp::default() },
-        conditions: Vec::new(),
-    }
+/// Whether the conditions or asserts held, and when that was looked at.
+fn tests(result: bool, when: Time) -> TestView {
+    TestView { result, at: at(when), conditions: Vec::new() }
 }
 
 /// Each condition, or each assert, with what came of all.
@@ -217,20 +207,8 @@ fn conditions(prefix: &str, conditions: &[Condition], passed: bool) -> Vec<Condi
     conditions.iter().map(view).collect()
 }
 
-fn resource_config(config: &Config) -> Option<&ResourceConfig> {
-    match &config.kind {
-        Kind::Service(service) => Some(&service.resources),
-        Kind::Socket(socket) => Some(&socket.resources),
-        Kind::Slice(resources) => Some(resources),
-        Kind::Mount(mount) => Some(&mount.resources),
-        Kind::Swap(swap) => Some(&swap.resources),
-        Kind::Scope(scope) => Some(&scope.resources),
-        Kind::Target | Kind::Timer(_) | Kind::Path(_) | Kind::Other(_) => None,
-    }
-}
-
 fn resources(engine: &Engine, unit: &Unit) -> CgroupView {
-    let Some(config) = resource_config(&unit.config) else { return CgroupView::default() };
+    let Some(config) = unit.config.resources() else { return CgroupView::default() };
     let slice = unit.edges.iter().find(|e| e.kind.has(Atom::InSlice));
     let absolute = |limit: Option<Limit>| match limit {
         Some(Limit::Absolute(INFINITY) | Limit::Share(_)) | None => None,

@@ -5,7 +5,7 @@ use crate::init::Boot;
 use hence_engine::Role;
 use hence_host::HostOptions;
 use hence_host::store::{default_ledger, user_ledger};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Whose units are run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -100,14 +100,28 @@ impl Whose {
     }
 }
 
-/// What the environment says of languages.
-pub fn locale() -> impl Iterator<Item = Box<str>> {
-    let locale = std::env::vars_os().filter_map(|(name, value)| {
-        let name = name.into_string().ok()?;
-        let of_language = name == "LANG" || name.starts_with("LC_");
-        of_language.then(|| Some((name, value.into_string().ok()?))).flatten()
-    });
-    locale.map(|(name, value)| format!("{name}={value}").into())
+/// What the environment says of languages; for a system's process 1 what its administrator says, else the one
+/// that every C library has; locale.conf(5).
+pub fn locale(whose: Whose) -> Vec<Box<str>> {
+    let of_language = |name: &str| name == "LANG" || name == "LANGUAGE" || name.starts_with("LC_");
+    let mut found: Vec<Box<str>> = Vec::new();
+    if whose == Whose::Systems {
+        let lines = hence_host::environment::read_file(Path::new("/etc/locale.conf")).unwrap_or_default();
+        found.extend(
+            lines.into_iter().filter(|l| l.split('=').next().is_some_and(of_language)).map(Into::into),
+        );
+    }
+    if found.is_empty() {
+        let own = std::env::vars_os().filter_map(|(name, value)| {
+            let (name, value) = (name.into_string().ok()?, value.into_string().ok()?);
+            of_language(&name).then(|| format!("{name}={value}").into())
+        });
+        found.extend(own);
+    }
+    if found.is_empty() && whose == Whose::Systems {
+        found.push("LANG=C.UTF-8".into());
+    }
+    found
 }
 
 /// The user's runtime folder.

@@ -5,10 +5,11 @@
 use hence_bus::observer::calls::{Call, Ear};
 use hence_engine::Time;
 use hence_engine::observe::seen::{Asked, Evidence, Seen, What};
+use hence_host::arrival::Arrival;
 use hence_host::watch::Turns;
-use hence_host::watch::arrival::Arrival;
 use hence_ledger::Client;
 use std::io::{ErrorKind, Read, Write};
+use std::os::fd::BorrowedFd;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 
@@ -55,8 +56,9 @@ impl Side {
 
 /// The bus.
 pub struct Bus {
-    path: PathBuf,
     arrival: Arrival,
+    /// For what happens in the folder of its socket.
+    token: u64,
     /// Which of its services the manager says to be up, where it says.
     services: [Option<bool>; 2],
     /// It was heard, and is no more.
@@ -70,13 +72,20 @@ pub struct Bus {
 impl Bus {
     /// Not connected yet.
     pub fn new(path: PathBuf, token: u64) -> Bus {
-        let arrival = Arrival::new(path.clone(), token);
         let (services, waiting) = Default::default();
-        Bus { path, arrival, services, lost: false, sides: None, waiting, refused: false }
+        Bus {
+            arrival: Arrival::new(path),
+            token,
+            services,
+            lost: false,
+            sides: None,
+            waiting,
+            refused: false,
+        }
     }
 
     fn connect(&self, ear: Ear) -> std::io::Result<Side> {
-        let stream = UnixStream::connect(&self.path)?;
+        let stream = UnixStream::connect(self.arrival.path())?;
         stream.set_nonblocking(true)?;
         Ok(Side { stream, ear, known: None })
     }
@@ -111,7 +120,8 @@ impl Bus {
         if self.refused {
             return;
         }
-        if self.sides.is_none() && self.arrival.is_due(turns, now_us) && !self.is_down() {
+        let wait_for = |watch: BorrowedFd<'_>| turns.add(watch, self.token, false);
+        if self.sides.is_none() && self.arrival.is_due(now_us, wait_for) && !self.is_down() {
             let connect = |bus: &Bus| Ok((bus.connect(Ear::listening())?, bus.connect(Ear::asking())?));
             match connect(self) {
                 Ok(sides) => self.sides = Some(sides),
@@ -128,7 +138,7 @@ impl Bus {
     }
 
     /// Takes what arrived. `client` says who a process is.
-    pub fn turn(&mut self, turns: &Turns, now: Time, client: impl Fn(u32) -> Option<Client>) -> Vec<Seen> {
+    pub fn turn(&mut self, now: Time, client: impl Fn(u32) -> Option<Client>) -> Vec<Seen> {
         let Some((ear, mouth)) = &mut self.sides else { return Vec::new() };
         let mut found = Vec::new();
         let lives = ear.receive() & mouth.receive();
@@ -154,7 +164,7 @@ impl Bus {
             }
         }
         if ear.ear.listens() == Ok(true) {
-            self.arrival.arrived(turns);
+            self.arrival.arrived();
             if std::mem::take(&mut self.lost) {
                 found.push(Seen { at: now, what: What::Bus(true) });
             }

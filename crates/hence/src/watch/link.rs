@@ -1,24 +1,35 @@
-//! The connection to the manager's private socket. It is lost when the manager executes itself anew; that it
-//! is there again is told by inotify, and nothing is polled.
+//! The connection to the manager: on its private socket; or, where that is wanted and others listen to it
+//! there, on the system bus, where it has nothing more to do for us. It is lost when the manager executes
+//! itself anew; that the socket is there again is told by inotify, and nothing is polled.
 
 use hence_bus::observer::Observer;
 use hence_engine::Time;
 use hence_engine::observe::seen::{Seen, What};
-use hence_host::watch::arrival::Arrival;
+use hence_host::arrival::Arrival;
 use hence_host::watch::{Place, Turns};
 use std::io::{ErrorKind, Read, Write};
+use std::os::fd::BorrowedFd;
 use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
 
 /// Where a manager is reached by root, whether or not there is a bus.
 const SOCKET: &str = "/run/systemd/private";
+/// What logind leaves where it runs; it listens to the manager on the bus.
+const LISTENER: &str = "/run/systemd/seats";
 
 /// The manager's end of what is watched.
 pub struct Link {
     place: Place,
+    /// The socket of the bus; `None`: it is not to be used.
+    bus: Option<PathBuf>,
+    /// The manager was not heard there, or not any longer.
+    unheard: bool,
     open: Option<(UnixStream, Observer)>,
     /// For what it is waited for; `None`: not yet.
     known: Option<bool>,
     arrival: Arrival,
+    /// For what happens in the folder of its socket.
+    token: u64,
     /// What was told before the connection was lost, and is still to be taken.
     rest: Option<Observer>,
     lost: bool,
@@ -26,13 +37,16 @@ pub struct Link {
 }
 
 impl Link {
-    /// Connects, if there is somebody. `token` is for what happens in the socket's folder.
-    pub fn open(place: &Place, token: u64) -> Link {
+    /// Connects, if there is somebody. `token` is for what happens in the folder of the private socket.
+    pub fn open(place: &Place, bus: Option<PathBuf>, token: u64) -> Link {
         let mut link = Link {
             place: place.clone(),
+            bus,
+            unheard: false,
             open: None,
             known: None,
-            arrival: Arrival::new(place.path(SOCKET), token),
+            arrival: Arrival::new(place.path(SOCKET)),
+            token,
             rest: None,
             lost: false,
             reconnected: false,
@@ -42,11 +56,21 @@ impl Link {
     }
 
     fn connect(&mut self) -> std::io::Result<()> {
-        let stream = self.place.connect(SOCKET)?;
+        let on_bus = self.connect_to_bus();
+        let (stream, observer) = match on_bus {
+            Some(stream) => (stream, Observer::on_bus()),
+            None => (self.place.connect(SOCKET)?, Observer::new()),
+        };
         stream.set_nonblocking(true)?;
-        self.open = Some((stream, Observer::new()));
+        self.unheard = false;
+        self.open = Some((stream, observer));
         self.known = None;
         Ok(())
+    }
+
+    fn connect_to_bus(&self) -> Option<UnixStream> {
+        let bus = self.bus.as_ref().filter(|_| !self.unheard)?;
+        self.place.path(LISTENER).exists().then(|| UnixStream::connect(bus).ok()).flatten()
     }
 
     /// Whether there is a connection.
@@ -66,7 +90,8 @@ impl Link {
 
     /// Writes what waits, and connects again where that is due.
     pub fn keep(&mut self, turns: &Turns, token: u64, now_us: u64) {
-        if self.open.is_none() && self.arrival.is_due(turns, now_us) {
+        let wait_for = |watch: BorrowedFd<'_>| turns.add(watch, self.token, false);
+        if self.open.is_none() && self.arrival.is_due(now_us, wait_for) {
             match self.connect() {
                 Ok(()) => self.reconnected = true,
                 Err(error) => self.arrival.failed(error.kind(), now_us),
@@ -87,7 +112,7 @@ impl Link {
     }
 
     /// Takes what arrived.
-    pub fn receive(&mut self, turns: &Turns, now_us: u64) {
+    pub fn receive(&mut self, now_us: u64) {
         let Some((stream, observer)) = &mut self.open else { return };
         let mut buffer = [0u8; 32 << 10];
         let mut some = false;
@@ -101,9 +126,14 @@ impl Link {
             }
         };
         if some {
-            self.arrival.arrived(turns);
+            self.arrival.arrived();
         }
         if over && let Some((_, observer)) = self.open.take() {
+            self.unheard = observer.is_on_bus();
+            // What was never heard can't be lost.
+            if !observer.is_attached() && self.unheard && self.connect().is_ok() {
+                return;
+            }
             self.rest = Some(observer);
             self.lost = true;
             self.arrival.again(now_us);

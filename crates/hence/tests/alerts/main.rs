@@ -2,6 +2,10 @@
 //! that are told, and whoever asks for metrics. Any user can run it. `watch.py` beside this file does the
 //! same under a real systemd with its journal, where root and systemd are.
 
+#[path = "../shared/roots.rs"]
+mod roots;
+
+use roots::cgroup_roots;
 use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpListener;
@@ -113,6 +117,7 @@ impl Drop for World {
         for left in ["sleep 77.25", "sleep 78.25"] {
             end_those_called(left);
         }
+        cgroup_roots(self.hence.id()).iter().for_each(|root| hence_host::sweep(root));
         let _ = fs::remove_dir_all(&self.folder);
     }
 }

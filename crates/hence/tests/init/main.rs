@@ -255,6 +255,38 @@ fn a_container_starts_and_ends_in_order() {
     assert!(history.contains("SIGTERM"), "the end has no cause: {history}");
 }
 
+/// Who comes by at an automount point has it mounted, and the ledger says who that was.
+#[test]
+fn who_comes_by_has_it_mounted() {
+    use std::os::unix::fs::MetadataExt;
+    let Ok(node) = fs::metadata("/dev/autofs") else { return eprintln!("skipped: no /dev/autofs") };
+    let (major, minor) = (rustix::fs::major(node.rdev()), rustix::fs::minor(node.rdev()));
+    let node = format!(
+        "[Service]\nType=oneshot\nRemainAfterExit=yes\nExecStart=/bin/mknod /dev/autofs c {major} {minor}\n"
+    );
+    let files = [
+        ("system/default.target", "[Unit]\nWants=see.service\n"),
+        ("system/node.service", &*node),
+        (
+            "system/srv.automount",
+            "[Unit]\nDefaultDependencies=no\nRequires=node.service\nAfter=node.service\n\
+             [Automount]\nWhere=/srv\n",
+        ),
+        ("system/srv.mount", "[Unit]\nDefaultDependencies=no\n[Mount]\nWhat=tmpfs\nWhere=/srv\nType=tmpfs\n"),
+        (
+            "system/see.service",
+            "[Unit]\nRequires=srv.automount\nAfter=srv.automount\n[Service]\nType=oneshot\n\
+             ExecStart=/bin/sh -c 'ls -d /srv/. && grep -c \" /srv \" /proc/mounts > /out/seen'\n",
+        ),
+    ];
+    let Some(mut rig) = Rig::boot("automount", &files) else { return };
+    rig.until("somebody has looked", |rig| rig.out("seen").is_some_and(|text| !text.is_empty()));
+    assert_eq!(rig.out("seen").as_deref(), Some("2\n"), "an autofs and what is mounted over it");
+    let why = rig.inside("/hence why srv.mount --ledger /out/ledger");
+    let why = String::from_utf8_lossy(&why.stdout).into_owned();
+    assert!(why.contains("came by at /srv") && why.contains("see.service"), "{why}");
+}
+
 #[test]
 fn the_exit_status_is_the_one_that_was_asked_for() {
     let Some(mut rig) = Rig::boot("exit", &[("system/default.target", "[Unit]\nWants=a.service\n"), A])
@@ -510,7 +542,8 @@ fn a_users_own_instance_is_a_service_of_the_system() {
     };
     let begun = rig.inside(
         "mount --bind /hence /usr/lib/systemd/systemd; chmod 777 /out; install -d -o 1234 /tmp/home; \
-         echo u:x:1234:1234::/tmp/home:/bin/sh >> /etc/passwd; \
+         echo u:x:1234:1234::/tmp/home:/bin/sh >> /etc/passwd; mkdir -p /etc/pam.d; \
+         printf 'account required pam_permit.so\nsession required pam_permit.so\n' >/etc/pam.d/systemd-user; \
          mkdir /etc/systemd/user/default.target.wants; \
          ln -s ../foo.service /etc/systemd/user/default.target.wants/; \
          systemctl start user@1234.service && systemctl is-active user@1234.service",

@@ -5,6 +5,7 @@ the machine's. It doesn't know what is compared.
 """
 import json
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -12,6 +13,8 @@ import tempfile
 import time
 from pathlib import Path
 
+# Longer than any batch takes on a loaded machine, in seconds.
+PATIENCE = 400
 SYSTEMD = '/lib/systemd/systemd --log-target=null'
 
 # Enough for default dependencies, with nothing behind it.
@@ -69,7 +72,8 @@ for folder in /usr/lib/systemd/system-generators /usr/lib/systemd/system-environ
 done
 : > /run/trace
 chmod 666 /run/trace
-hostname parity
+# Process 1 takes the name from there.
+echo parity > /etc/hostname
 ip link set lo up
 mount --make-rshared /
 exec env -i container=parity PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin LANG=C.UTF-8 "$@"
@@ -142,6 +146,9 @@ class Machine:
         try:
             self.agent.stdin.write(json.dumps({'what': what, **arguments}) + '\n')
             self.agent.stdin.flush()
+            # Units that start each other for ever may leave a manager no time for anybody.
+            if not select.select([self.agent.stdout], [], [], PATIENCE)[0]:
+                raise RuntimeError(f'{self.manager} answers nobody any more')
             answer = self.agent.stdout.readline()
         except OSError:
             answer = ''

@@ -3,6 +3,8 @@
 //! length, the command line, and the page in a browser.
 
 mod browser;
+#[path = "../shared/browser.rs"]
+mod browsing;
 mod command;
 mod live;
 mod reality;

@@ -5,10 +5,13 @@
 //! `HENCE_KILLS=1000` kills hence that often.
 
 mod aliases;
+mod attached;
 mod bus;
 mod controller;
+mod filters;
 mod hostile;
 mod input;
+mod kept;
 mod kills;
 mod leaks;
 mod orderly;
@@ -16,6 +19,9 @@ mod polkit;
 mod reexec;
 mod resumed;
 mod rig;
+#[path = "../shared/roots.rs"]
+mod roots;
+mod sandbox;
 mod services;
 mod systemctl;
 mod transient;

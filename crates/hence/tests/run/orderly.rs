@@ -59,7 +59,7 @@ fn the_groups_of_a_run_go_with_it() {
     let pid = hence.pid();
     until("three services", || (site.marked().len() == 3).then_some(()));
     assert_eq!(hence.interrupt(), 0);
-    assert!(crate::rig::cgroup_roots(pid).is_empty(), "{:?}", crate::rig::cgroup_roots(pid));
+    assert!(crate::roots::cgroup_roots(pid).is_empty(), "{:?}", crate::roots::cgroup_roots(pid));
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! What the tests share: a folder with units and a ledger, a running hence, waiting with a bound, and the
 //! processes of units as /proc has them, found by a marker in their command lines.
 
+use crate::roots::cgroup_roots;
 use hence_host::store::Reader;
 use hence_ledger::{Fact, LeftOver, Record};
 use serde_json::Value;
@@ -327,29 +328,6 @@ impl Drop for Site {
         }
         let _ = fs::remove_dir_all(&self.folder);
     }
-}
-
-/// Where a hence of this pid has or had its groups.
-pub fn cgroup_roots(pid: u32) -> Vec<PathBuf> {
-    let own = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
-    let mut found = Vec::new();
-    for line in own.lines() {
-        let mut fields = line.splitn(3, ':').skip(1);
-        let (Some(controllers), Some(path)) = (fields.next(), fields.next()) else { continue };
-        let path = path.trim_start_matches('/');
-        let bases = match controllers {
-            "" => vec!["/sys/fs/cgroup", "/sys/fs/cgroup/unified"],
-            "pids" => vec!["/sys/fs/cgroup/pids"],
-            _ => continue,
-        };
-        for base in bases {
-            let root = Path::new(base).join(path).join(format!("hence-{pid}"));
-            if root.is_dir() {
-                found.push(root);
-            }
-        }
-    }
-    found
 }
 
 /// `hence systemctl` to the site's hence, as its user.

@@ -104,3 +104,34 @@ fn users_and_runtime_directories() {
     assert_eq!(site.written("said"), "nobody\nnobody 750\n");
     assert!(!std::path::Path::new("/run").join(&name).exists(), "it goes with the service");
 }
+
+/// OpenFile=: a file that only root may read is passed to a service of another user.
+#[test]
+fn files_are_opened_for_a_service_and_passed() {
+    if !root_for("files of root's") {
+        return;
+    }
+    let site = Site::new("open-file", Level::Best);
+    std::fs::write(site.folder.join("secret"), "secret\n").expect("a file");
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o600);
+    std::fs::set_permissions(site.folder.join("secret"), mode).expect("a mode");
+    site.unit(
+        "reader.service",
+        "[Service]\nType=oneshot\nUser=nobody\nStandardOutput=append:FOLDER/said\n\
+         OpenFile=FOLDER/nothing:none:graceful\nOpenFile=FOLDER/secret:mine:read-only\n\
+         ExecStart=/bin/sh -c 'echo $LISTEN_FDS $LISTEN_FDNAMES; cat <&3; \\\n\
+         cat FOLDER/secret 2>/dev/null || echo refused'\n",
+    );
+    site.unit("missing.service", "[Service]\nType=oneshot\nOpenFile=FOLDER/nothing\nExecStart=/bin/true\n");
+    assert_ne!(site.run(&[]), 0, "one has no file");
+    assert_eq!(site.read("said"), "1 mine\nsecret\nrefused\n");
+    let failed = site.records().into_iter().any(|record| match &record.fact {
+        Fact::SpawnFailed { subject, errno, .. } => subject.ends_with("/nothing") && *errno == libc_enoent(),
+        _ => false,
+    });
+    assert!(failed, "{}", site.said());
+}
+
+fn libc_enoent() -> i32 {
+    rustix::io::Errno::NOENT.raw_os_error()
+}

@@ -177,6 +177,19 @@ fn settings_are_shown() {
         ("RuntimeDirectoryMode", "0700", "0700"),
         ("OOMPolicy", "continue", "continue"),
         ("FinalKillSignal", "SIGQUIT", "3"),
+        ("SystemCallFilter", "~mkdir:EACCES @swap:3 rmdir", "~mkdir:EACCES rmdir swapoff:ESRCH swapon:ESRCH"),
+        ("SystemCallErrorNumber", "EUCLEAN", "117"),
+        ("SystemCallLog", "~read", "~read"),
+        ("SystemCallArchitectures", "x86 native", "native x86"),
+        ("RestrictNamespaces", "~net ipc", "cgroup mnt pid user uts"),
+        ("Personality", "x86", "x86"),
+        ("NUMAPolicy", "bind", "bind"),
+        ("NUMAMask", "0", "0"),
+        ("CoredumpFilter", "private-anonymous elf-headers", "0x11"),
+        ("TimerSlackNSec", "5us", "5000"),
+        ("ExecSearchPath", "/bin:/usr/local/bin", "/bin /usr/local/bin"),
+        ("KeyringMode", "shared", "shared"),
+        ("SetCredential", "foo:bar", "[unprintable]"),
     ];
     let lines: Vec<String> = settings.iter().map(|(name, text, _)| format!("{name}={text}\n")).collect();
     site.unit("set.service", &format!("[Service]\nExecStart=/bin/true\n{}", lines.concat()));

@@ -5,6 +5,8 @@
 //! A few cases run as they are; `HENCE_SOAKS=3` runs all of them, three times each.
 
 mod browser;
+#[path = "../shared/browser.rs"]
+mod browsing;
 mod cases;
 mod command;
 mod payload;

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Incidents under a real systemd that `hence watch` watches, and what it says of them afterwards.
 
-    watch.py --hence target/debug/hence [--without SOURCE]... [--outside | --here] [--only TEXT] [--keep FILE]
+    watch.py --hence target/debug/hence [--without SOURCE]... [--outside | --here] [--logind] [--only TEXT] [--keep FILE]
              [--root FOLDER]
 
 Prints a line for each incident: right, partial (the root is among others, or said to be unknown) or wrong;
@@ -10,23 +10,23 @@ then their numbers. Exit status: 0; 1 where an answer is wrong, 77 where the mac
 `--outside` has hence watch from the host, with the kernel's process connector and tracepoints, which tell
 only the first namespaces; without it hence runs in the machine. With --here the machine is this one, which
 should be a virtual one of no other use."""
-import argparse, json, os, signal, subprocess, sys, time
+import argparse, atexit, json, os, signal, subprocess, sys, time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
 from incidents import ALL, LAST  # noqa: E402
-from machine import Here, Machine  # noqa: E402
+from machine import LOGIND, Here, Machine, go_on  # noqa: E402
 
 
 class Watch:
     """hence watch, in the machine or outside of it."""
 
-    def __init__(self, machine, hence, outside, without):
+    def __init__(self, machine, hence, outside, without, on_bus):
         self.machine, self.outside = machine, outside
         self.ledger = machine.keep / "ledger"
         here = isinstance(machine, Here)
         self.inside = not (outside or here)
-        options = [w for source in without for w in ("--without", source)]
+        options = [w for source in without for w in ("--without", source)] + ["--on-bus"] * on_bus
         out = open(machine.dir / "watch.log", "wb")
         if outside or here:
             watched = [] if here else ["--machine", str(machine.pid)]
@@ -41,6 +41,8 @@ class Watch:
         kids = Path(f"/proc/{self.proc.pid}/task/{self.proc.pid}/children")
         words = kids.read_text().split() if not (outside or here) and kids.exists() else []
         self.pid = int(words[0]) if words else self.proc.pid
+        # Also where this script is ended.
+        atexit.register(self.close)
 
     def why(self, unit):
         argv = [str(self.hence), "why", "--json", "--ledger", str(self.ledger), unit]
@@ -54,6 +56,8 @@ class Watch:
             return {"error": done.stderr.strip() or done.stdout[:200]}
 
     def close(self):
+        if self.proc.poll() is not None:
+            return self.proc.returncode
         try:
             os.kill(self.pid, signal.SIGTERM)
         except ProcessLookupError:
@@ -80,7 +84,7 @@ def judge(case, answer):
         return "wrong" if "no record" not in answer["error"] else "partial", False, answer["error"]
     kinds = case["kind"] if isinstance(case["kind"], tuple) else (case["kind"],)
     roots = answer.get("roots", [])
-    spurious = not case["left"] and answer.get("left_behind")
+    spurious = 0 if case["left"] else (answer.get("left_behind") or {}).get("processes", 0)
     certain = all(step.get("certainty") == "observed" for step in answer.get("chain", []))
 
     def gone(root):
@@ -111,7 +115,7 @@ def judge(case, answer):
     if case["left"] and (answer.get("left_behind") or {}).get("processes", 0) < case["left"]:
         lacks.append(f"{answer.get('left_behind')} left behind")
     if spurious and case["left"] is not None:
-        lacks.append(f"{spurious.get('processes')} said to be left behind")
+        lacks.append(f"{spurious} said to be left behind")
     if case["what"] and not any(case["what"] in str(step.get("what")) for step in answer.get("chain", [])):
         lacks.append(f"no {case['what']}")
     if len(good) < len(roots):
@@ -132,10 +136,14 @@ def run(cases, args, last):
     for case in cases:
         files.update(case["files"])
     results = []
+    if args.logind:
+        files.update(LOGIND)
     kind = Here if args.here else Machine
     more = {} if args.here else {"root": args.root}
     with kind(files, args.hence, args.scratch, **more) as machine:
-        watch = Watch(machine, Path(args.hence).resolve(), args.outside, args.without)
+        if args.logind:
+            machine.call("systemctl start logind")
+        watch = Watch(machine, Path(args.hence).resolve(), args.outside, args.without, args.logind)
         time.sleep(2.0)
         print("-- " + machine.call("systemctl --version | head -1").stdout.strip(), flush=True)
         for case in cases:
@@ -151,6 +159,7 @@ def run(cases, args, last):
                 ask = machine.call(f"cat {ask[1:]}").stdout.strip() or "none"
             until = time.monotonic() + 20
             while case["name"] == "shutdown" and machine.alive() and time.monotonic() < until:
+                go_on(watch.proc)
                 time.sleep(0.2)
             answer = watch.why(ask)
             results.append((case, *judge(case, answer)))
@@ -184,6 +193,7 @@ def main():
     parser.add_argument("--without", action="append", default=[])
     parser.add_argument("--outside", action="store_true")
     parser.add_argument("--here", action="store_true")
+    parser.add_argument("--logind", action="store_true", help="logind runs, and hence hears the manager on the bus")
     parser.add_argument("--root", help="another Debian's root, whose systemd it is then")
     parser.add_argument("--only")
     parser.add_argument("--keep")

@@ -58,6 +58,10 @@ pub enum How {
     Prefixed(&'static str),
     /// `(bas)`: words, with `~` before the first where they are what is not allowed.
     Filter,
+    /// A number that stands for words.
+    Coded,
+    /// `a(say)`: credentials.
+    Credentials,
 }
 
 /// Property, directive (empty: of the same name), form.
@@ -99,7 +103,8 @@ const PARTS: &[&[Row]] = &[
     &same!(Share: "ManagedOOMMemoryPressureLimit"),
     &same!(Networks: "IPAddressAllow" "IPAddressDeny"),
     &same!(Bits: "AllowedCPUs" "StartupAllowedCPUs" "AllowedMemoryNodes" "StartupAllowedMemoryNodes"
-        "CPUAffinity"),
+        "CPUAffinity" "NUMAMask"),
+    &same!(Coded: "SystemCallErrorNumber" "SecureBits" "NUMAPolicy" "CoredumpFilter" "RestrictNamespaces"),
     &same!(Filter: "SystemCallFilter" "SystemCallLog" "RestrictAddressFamilies" "RestrictFileSystems"
         "RestrictNetworkInterfaces"),
     &[
@@ -131,6 +136,8 @@ const PARTS: &[&[Row]] = &[
         ("StandardOutputFileToTruncate", "StandardOutput", How::Prefixed("truncate")),
         ("StandardErrorFileToTruncate", "StandardError", How::Prefixed("truncate")),
         ("StandardInputData", "", How::Base64),
+        ("SetCredential", "", How::Credentials),
+        ("ExecSearchPath", "", How::Each),
         ("DelegateControllers", "Delegate", How::Words),
     ],
 ];

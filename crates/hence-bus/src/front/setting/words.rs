@@ -120,6 +120,11 @@ pub fn written(how: How, directive: &str, value: &Value) -> Written {
             Value::Bytes(bytes) => one(base64(bytes)),
             _ => Err(None),
         },
+        How::Coded => one(super::coded::words(directive, value).ok_or(None)?),
+        How::Credentials => {
+            let all = items(value)?.iter().map(super::coded::credential).collect::<Option<_>>();
+            fresh(all.ok_or(None)?)
+        }
         How::Filter => match value.items() {
             [Value::Bool(allow), names] => {
                 let names = strings(names)?.into_iter().map(plain).collect::<Result<Vec<_>, _>>()?;

@@ -32,7 +32,8 @@ const fn same(a: &[u8], b: &[u8]) -> bool {
 }
 
 fields! {
-    RemainAfterElapse MakeDirectory DirectoryMode TriggerLimitIntervalUSec TriggerLimitBurst Paths
+    RemainAfterElapse OnClockChange OnTimezoneChange FixedRandomDelay
+    MakeDirectory DirectoryMode TriggerLimitIntervalUSec TriggerLimitBurst Paths
     StopWhenUnneeded RefuseManualStart RefuseManualStop AllowIsolate DefaultDependencies IgnoreOnIsolate
     CollectMode OnFailureJobMode JobTimeoutUSec JobRunningTimeoutUSec JobTimeoutAction StartLimitAction
     FailureAction SuccessAction FailureActionExitStatus SuccessActionExitStatus ExitType TimeoutAbortUSec
@@ -52,5 +53,13 @@ fields! {
     SyslogFacility SyslogLevelPrefix LogLevelMax LogRateLimitIntervalUSec LogRateLimitBurst
     LogExtraFields RuntimeDirectory RuntimeDirectoryMode StateDirectory StateDirectoryMode CacheDirectory
     CacheDirectoryMode LogsDirectory LogsDirectoryMode ConfigurationDirectory ConfigurationDirectoryMode
-    Unit KeyringMode SameProcessGroup SyslogPriority
+    Unit KeyringMode SameProcessGroup SyslogPriority RemoveIPC DynamicUser ExecPaths NoExecPaths MountFlags
+    PrivateDevices ProtectClock ProtectKernelTunables ProtectKernelModules ProtectKernelLogs
+    ProtectControlGroups PrivateNetwork PrivateUsers PrivateMounts PrivateIPC ProtectHostname MountAPIVFS
+    ProtectProc ProcSubset NetworkNamespacePath IPCNamespacePath BindPaths BindReadOnlyPaths
+    TemporaryFileSystem
+    SystemCallFilter SystemCallErrorNumber SystemCallLog SystemCallArchitectures RestrictNamespaces
+    RestrictAddressFamilies MemoryDenyWriteExecute LockPersonality RestrictRealtime RestrictSUIDSGID
+    Personality PAMName SecureBits TimerSlackNSec CoredumpFilter CPUSchedulingResetOnFork NUMAPolicy NUMAMask
+    ExecSearchPath TTYRows TTYColumns SetCredential LoadCredential
 }

@@ -80,12 +80,15 @@ pub static EXECUTION: Group<UnitView> = settings! {
     fixed "RootHashSignaturePath" "s" "";
     fixed "RootVerity" "s" "";
     fixed "ExtensionDirectories" "as" "";
+    fixed "CoredumpFilter" "t" "51";
     fixed "IOSchedulingClass" "i" "2";
     fixed "IOSchedulingPriority" "i" "4";
     fixed "CPUSchedulingPolicy" "i" "0";
     fixed "CPUSchedulingPriority" "i" "0";
     fixed "CPUAffinity" "ay" "";
     fixed "CPUAffinityFromNUMA" "b" "no";
+    fixed "NUMAPolicy" "i" "-1";
+    fixed "NUMAMask" "ay" "";
     fixed "TimerSlackNSec" "t" "50000";
     fixed "CPUSchedulingResetOnFork" "b" "no";
     fixed "NonBlocking" "b" "no";
@@ -118,6 +121,8 @@ pub static EXECUTION: Group<UnitView> = settings! {
     fixed "Group" "s" "";
     fixed "DynamicUser" "b" "no";
     fixed "RemoveIPC" "b" "no";
+    fixed "SetCredential" "a(say)" "";
+    fixed "SetCredentialEncrypted" "a(say)" "";
     fixed "LoadCredential" "a(ss)" "";
     fixed "LoadCredentialEncrypted" "a(ss)" "";
     fixed "SupplementaryGroups" "as" "";
@@ -150,7 +155,10 @@ pub static EXECUTION: Group<UnitView> = settings! {
     fixed "SmackProcessLabel" "(bs)" "";
     fixed "IgnoreSIGPIPE" "b" "yes";
     fixed "NoNewPrivileges" "b" "no";
+    fixed "SystemCallFilter" "(bas)" "";
     fixed "SystemCallArchitectures" "as" "";
+    fixed "SystemCallErrorNumber" "i" "2147483646";
+    fixed "SystemCallLog" "(bas)" "";
     fixed "Personality" "s" "";
     fixed "LockPersonality" "b" "no";
     fixed "RestrictAddressFamilies" "(bas)" "";
@@ -169,6 +177,7 @@ pub static EXECUTION: Group<UnitView> = settings! {
     fixed "MemoryDenyWriteExecute" "b" "no";
     fixed "RestrictRealtime" "b" "no";
     fixed "RestrictSUIDSGID" "b" "no";
+    fixed "RestrictNamespaces" "t" "infinity";
     fixed "BindPaths" "a(ssbt)" "";
     fixed "BindReadOnlyPaths" "a(ssbt)" "";
     fixed "TemporaryFileSystem" "a(ss)" "";

@@ -4,9 +4,11 @@ use super::Field;
 use crate::interface::shown::Shown;
 use crate::wire::Value;
 use hence_unit::config::{
-    Command, DirectoryKind, ExitStatusSet, Kind, ScopeConfig, ServiceConfig, SocketConfig, Stdio,
+    Bind, Command, DirectoryKind, ExitStatusSet, Kind, Protection, ScopeConfig, ServiceConfig, SocketConfig,
+    Stdio,
 };
 use hence_unit::mount::MountConfig;
+use hence_unit::swap::SwapConfig;
 use hence_unit::{Config, ExecConfig, KillConfig, UnitConfig};
 
 /// The value of a property whose directive has a field; `None` where the text of the setting has to do.
@@ -16,7 +18,14 @@ pub fn value(config: &Config, field: Field) -> Option<Shown<'_>> {
         Kind::Socket(socket) => of_socket(socket, field),
         Kind::Scope(scope) => of_scope(scope, field),
         Kind::Mount(mount) => of_mount(mount, field),
-        Kind::Timer(timer) if field == Field::RemainAfterElapse => Some(timer.remain_after_elapse.into()),
+        Kind::Swap(swap) => of_swap(swap, field),
+        Kind::Timer(timer) => match field {
+            Field::RemainAfterElapse => Some(timer.remain_after_elapse.into()),
+            Field::OnClockChange => Some(timer.on_clock_change.into()),
+            Field::OnTimezoneChange => Some(timer.on_timezone_change.into()),
+            Field::FixedRandomDelay => Some(timer.fixed_random_delay.is_some().into()),
+            _ => None,
+        },
         Kind::Path(path) => match field {
             Field::MakeDirectory => Some(path.make_directory.into()),
             Field::DirectoryMode => Some(path.directory_mode.into()),
@@ -114,7 +123,16 @@ fn of_mount(mount: &MountConfig, field: Field) -> Option<Shown<'_>> {
         Field::Options => (&*mount.options).into(),
         Field::TimeoutUSec => mount.timeout.into(),
         Field::IOWeight => mount.resources.io_weight.unwrap_or(u64::MAX).into(),
-        _ => return of_execution(&mount.context, field),
+        _ => return of_kill(&mount.kill, field).or_else(|| of_execution(&mount.context, field)),
+    })
+}
+
+fn of_swap(swap: &SwapConfig, field: Field) -> Option<Shown<'_>> {
+    Some(match field {
+        Field::What => (&*swap.what).into(),
+        Field::TimeoutUSec => swap.timeout.into(),
+        Field::IOWeight => swap.resources.io_weight.unwrap_or(u64::MAX).into(),
+        _ => return of_kill(&swap.kill, field).or_else(|| of_execution(&swap.context, field)),
     })
 }
 
@@ -230,6 +248,10 @@ fn of_execution(context: &ExecConfig, field: Field) -> Option<Shown<'_>> {
         Field::StandardInputData => Shown::Bytes(&context.stdin_data),
         Field::TTYPath => optional(context.tty_path.as_deref()),
         Field::SyslogIdentifier => optional(context.syslog_identifier.as_deref()),
+        Field::RemoveIPC => context.remove_ipc.into(),
+        Field::MountAPIVFS => {
+            protection.and_then(|p| p.mount_api).unwrap_or(context.root_directory.is_some()).into()
+        }
         Field::PrivateTmp => protection.is_some_and(|p| p.private_tmp).into(),
         Field::ProtectSystem => word(["no", "yes", "full", "strict"], protection.map(|p| p.system)),
         Field::ProtectHome => word(["no", "yes", "read-only", "tmpfs"], protection.map(|p| p.home)),
@@ -239,8 +261,62 @@ fn of_execution(context: &ExecConfig, field: Field) -> Option<Shown<'_>> {
         Field::RuntimeDirectoryPreserve => {
             ["no", "restart", "yes"][usize::from(context.runtime_directory_preserve.min(2))].into()
         }
-        _ => return logging(context, field).or_else(|| directories(context, field)),
+        _ => {
+            let restricted = || super::restricted::value(context, field);
+            return logging(context, field)
+                .or_else(|| directories(context, field))
+                .or_else(restricted)
+                .or_else(|| shielded(protection?, field));
+        }
     })
+}
+
+/// What of the machine is the unit's own, and what is out of its reach.
+fn shielded(protection: &Protection, field: Field) -> Option<Shown<'_>> {
+    Some(match field {
+        Field::DynamicUser => protection.dynamic_user.into(),
+        Field::ExecPaths => texts(&protection.exec_paths),
+        Field::NoExecPaths => texts(&protection.no_exec_paths),
+        // As mount(2) has them.
+        Field::MountFlags => {
+            [0u64, 1 << 20, 1 << 19, 1 << 18][usize::from(protection.propagation.min(3))].into()
+        }
+        Field::PrivateDevices => protection.private_devices.into(),
+        Field::ProtectClock => protection.clock.into(),
+        Field::ProtectKernelTunables => protection.kernel_tunables.into(),
+        Field::ProtectKernelModules => protection.kernel_modules.into(),
+        Field::ProtectKernelLogs => protection.kernel_logs.into(),
+        Field::ProtectControlGroups => protection.control_groups.into(),
+        Field::PrivateNetwork => protection.private_network.into(),
+        Field::PrivateUsers => protection.private_users.into(),
+        Field::PrivateMounts => protection.private_mounts.into(),
+        Field::PrivateIPC => protection.private_ipc.into(),
+        Field::ProtectHostname => protection.hostname.into(),
+        Field::ProtectProc => Protection::PROC[usize::from(protection.proc.min(3))].into(),
+        Field::ProcSubset => if protection.proc_of_processes { "pid" } else { "all" }.into(),
+        Field::NetworkNamespacePath => optional(protection.network_path.as_deref()),
+        Field::IPCNamespacePath => optional(protection.ipc_path.as_deref()),
+        Field::BindPaths => binds(protection, false),
+        Field::BindReadOnlyPaths => binds(protection, true),
+        Field::TemporaryFileSystem => {
+            let row = |(path, options): &(Box<str>, Box<str>)| {
+                Value::Struct(vec![path.to_string().into(), options.to_string().into()])
+            };
+            Value::array("(ss)", protection.temporary.iter().map(row).collect()).into()
+        }
+        _ => return None,
+    })
+}
+
+fn binds(protection: &Protection, read_only: bool) -> Shown<'_> {
+    const MS_REC: u64 = 0x4000;
+    let row = |bind: &Bind| {
+        let flags = if bind.recursive { MS_REC } else { 0 };
+        let (source, destination) = (bind.source.to_string(), bind.destination.to_string());
+        Value::Struct(vec![source.into(), destination.into(), bind.optional.into(), flags.into()])
+    };
+    let all = protection.binds.iter().filter(|bind| bind.read_only == read_only);
+    Value::array("(ssbt)", all.map(row).collect()).into()
 }
 
 /// How output is logged, where the unit says so.

@@ -1,13 +1,13 @@
 //! A service on its way down: stop, the signal states, stop-post, dead, and the restart after it.
 
-use super::Said;
+use super::{MainProcess, Said};
 use crate::job::is_down;
 use crate::restart::shall_restart;
 use crate::unit::{Rules, kill};
 use crate::{Effect, Engine, KillScope, UnitId};
 use alloc::{boxed::Box, vec};
 use hence_ledger::{Cause, DeadlineKind, Fact, JobType, RestartReason, SubState, UnitResult};
-use hence_unit::config::{ExecPhase, JobMode, KillMode, Restart};
+use hence_unit::config::{ExecPhase, JobMode, KillMode, Restart, RestartMode};
 
 impl Engine {
     /// ExecStop=, then signals.
@@ -116,10 +116,10 @@ impl Engine {
 
     /// Down. Decides whether it is started again; whoever is still in the group was left behind.
     pub(crate) fn enter_dead(&mut self, unit: UnitId, result: UnitResult, may_restart: bool, cause: Cause) {
-        let stop_queued =
-            self.units[unit.0 as usize].job.is_some_and(|j| self.jobs[&j].job_type == JobType::Stop);
+        let stop_queued = self.is_to_stop(unit);
         let service = self.service_mut(unit);
         service.worsen(result);
+        let may_restart = may_restart && !service.start_limit_hit;
         service.awaiting = None;
         let (result, main_exit) = (service.result, service.main_exit);
         let stop_requested = service.stop_requested;
@@ -138,8 +138,14 @@ impl Engine {
         let was_up = !is_down(self.active_state(unit));
         let empty = self.service_ref(unit).group_empty;
         let invocation = self.units[unit.0 as usize].invocation;
+        let direct = restart && self.restarts_directly(unit);
         self.service_mut(unit).will_restart = restart;
-        let dead = self.service_state(unit, to, cause);
+        // Directly: nobody sees it down.
+        let dead = if direct { cause.record } else { self.service_state(unit, to, cause) };
+        if self.service_ref(unit).main_pid().is_some() {
+            // It goes on as one of those that are left behind (KillMode=none), and is nobody's main process.
+            self.service_mut(unit).main = MainProcess::Unknown;
+        }
         if was_up && !empty {
             self.service_mut(unit).left_by = Some(Box::new((invocation, dead)));
             self.effect(Effect::Census { unit, expected: vec![] });
@@ -151,6 +157,9 @@ impl Engine {
             self.effect(Effect::LastWords { unit, invocation, record: dead });
         }
         self.service_mut(unit).will_restart = false;
+        if self.service_config(unit).fd_store_preserve == 0 {
+            self.drop_all_descriptors(unit);
+        }
         if restart {
             self.schedule_restart(unit, reason, dead);
         } else {
@@ -172,8 +181,10 @@ impl Engine {
     }
 
     fn schedule_restart(&mut self, unit: UnitId, reason: RestartReason, dead: hence_ledger::RecordId) {
-        let delay_us = self.service_config(unit).restart_delay;
         let restarts = self.service_ref(unit).restarts;
+        let (delay_us, grown) = crate::restart::delay(self.service_config(unit), restarts);
+        let random_us = self.service_config(unit).restart_randomized_delay;
+        let delay_us = delay_us.saturating_add(self.random_delay(unit, restarts.into(), random_us));
         let rule = match reason {
             RestartReason::ForceExitStatus => {
                 self.units[unit.0 as usize].config.rule("RestartForceExitStatus")
@@ -182,7 +193,9 @@ impl Engine {
         };
         let fact = Fact::RestartScheduled { reason, delay_us, restarts };
         let record = self.record(Some(unit), vec![Cause { record: dead, rule }], fact);
-        let cause = Cause { record, rule: Some(self.span_rule(unit, "RestartSec", delay_us)) };
+        let by = self.units[unit.0 as usize].config.rule("RestartSteps").filter(|_| grown);
+        let rule = by.unwrap_or_else(|| self.span_rule(unit, "RestartSec", delay_us));
+        let cause = Cause { record, rule: Some(rule) };
         self.service_state(unit, SubState::AutoRestart, cause);
         self.arm(unit, delay_us);
     }
@@ -190,8 +203,7 @@ impl Engine {
     /// RestartSec= is over: a restart job for the unit itself, which is what takes those along that
     /// require it.
     pub(super) fn restart_now(&mut self, unit: UnitId, after_us: u64) {
-        let job = self.units[unit.0 as usize].job;
-        if job.is_some_and(|j| self.jobs[&j].job_type == JobType::Stop) {
+        if self.is_to_stop(unit) {
             return;
         }
         let own = Cause {
@@ -201,7 +213,9 @@ impl Engine {
         let fact = Fact::DeadlineReached { deadline: DeadlineKind::RestartDelay, after_us };
         let record = self.record(Some(unit), vec![own], fact);
         let cause = Cause { record, rule: Some(self.restart_rule(unit)) };
-        match self.add_job(JobType::Restart, unit, JobMode::Replace, vec![cause.clone()]) {
+        // A restart would go on to those that require it.
+        let job_type = if self.restarts_directly(unit) { JobType::Start } else { JobType::Restart };
+        match self.add_job(job_type, unit, JobMode::Replace, vec![cause.clone()]) {
             Ok(_) => {
                 let service = self.service_mut(unit);
                 service.restarts = service.restarts.saturating_add(1);
@@ -212,6 +226,11 @@ impl Engine {
                 self.enter_dead(unit, UnitResult::Resources, false, Self::here(record));
             }
         }
+    }
+
+    /// RestartMode=direct
+    fn restarts_directly(&self, unit: UnitId) -> bool {
+        self.service_config(unit).restart_mode == RestartMode::Direct
     }
 
     /// The job of a service that waits to be restarted has ended some other way (cancelled, timed out): where

@@ -13,9 +13,16 @@ use hence_unit::config::{ExecPhase, ExitType, NotifyAccess, ServiceType};
 
 impl Engine {
     /// A process of the service was started.
-    pub(crate) fn service_spawned(&mut self, unit: UnitId, exec: ExecId, pid: u32, start_ticks: u64) {
+    pub(crate) fn service_spawned(
+        &mut self,
+        unit: UnitId,
+        exec: ExecId,
+        (pid, start_ticks): (u32, u64),
+        executed: bool,
+    ) {
         let now = self.now;
         let service = self.service_mut(unit);
+        service.born = true;
         let main = service.main_start == Some(exec);
         if main {
             service.main_start = None;
@@ -44,6 +51,7 @@ impl Engine {
             return;
         }
         match self.service_config(unit).service_type {
+            ServiceType::Exec if !executed => {}
             ServiceType::Simple | ServiceType::Idle | ServiceType::Exec => {
                 self.enter_start_post(unit, Self::here(record));
             }
@@ -53,6 +61,16 @@ impl Engine {
             }
             ServiceType::Oneshot | ServiceType::Notify | ServiceType::NotifyReload | ServiceType::Forking => {
             }
+        }
+    }
+
+    /// A process became its program: what Type=exec waits for.
+    pub(crate) fn executed(&mut self, pid: u32) {
+        let Some(&unit) = self.processes.get(&pid) else { return };
+        let State::Service(service) = &self.units[unit.0 as usize].state else { return };
+        let starts = service.sub == SubState::Start && service.main_pid() == Some(pid);
+        if starts && self.service_config(unit).service_type == ServiceType::Exec {
+            self.enter_start_post(unit, Self::here(self.units[unit.0 as usize].record));
         }
     }
 
@@ -86,6 +104,7 @@ impl Engine {
             service.control_start = None;
         }
         if let Some(status) = status_of(step) {
+            self.service_mut(unit).born = true;
             let exit = Exit { kind: ExitKind::Exited, status };
             if main {
                 self.main_exited(unit, exit, Self::here(record));
@@ -148,8 +167,8 @@ impl Engine {
         }
         if let Some((step, errno)) = spawn_error {
             let failed = Fact::SpawnFailed { role, step, errno, subject: self.subject_of(unit, main, step) };
-            let own = Self::here(self.units[unit.0 as usize].record);
-            let record = self.record(Some(unit), vec![own], failed);
+            let before = self.before_failure(unit);
+            let record = self.record(Some(unit), vec![before], failed);
             causes.push(Self::here(record));
         }
         let fact = Fact::ProcessExited { pid, role, exit: known, cpu_us, peak_bytes };
@@ -157,10 +176,11 @@ impl Engine {
         if exit.is_none() {
             self.only_inferred(record);
         }
+        let cause = self.with_refusal(unit, known, Self::here(record));
         if main {
-            self.main_exited(unit, known, Self::here(record));
+            self.main_exited(unit, known, cause);
         } else {
-            self.control_exited(unit, known, Self::here(record));
+            self.control_exited(unit, known, cause);
         }
     }
 
@@ -171,6 +191,9 @@ impl Engine {
             SpawnStep::Chdir => &context.working_directory,
             SpawnStep::User if context.user.is_some() => &context.user,
             SpawnStep::User => &context.group,
+            SpawnStep::Filter | SpawnStep::Credentials | SpawnStep::Attributes => {
+                return self.directives_of(unit, step).unwrap_or_else(|| self.command_of(unit, main));
+            }
             _ => &None,
         };
         named.as_deref().map_or_else(|| self.command_of(unit, main), Text::from)
@@ -188,15 +211,15 @@ impl Engine {
 
     fn main_exited(&mut self, unit: UnitId, exit: Exit, cause: Cause) {
         let config = self.service_config(unit);
-        let forking = config.service_type == ServiceType::Forking;
         let service = self.service_ref(unit);
         let runs = matches!(service.sub, SubState::Running | SubState::Reload) && service.awaiting.is_none();
-        if let Some(path) = config.pid_file.clone().filter(|_| forking && runs) {
+        if let Some(path) = config.pid_file.clone().filter(|_| runs) {
             // A daemon that hands over to a new process says so in its file before it ends.
             let service = self.service_mut(unit);
             service.main = MainProcess::Ended;
+            let record = cause.record;
             service.handing_over = Some((exit, cause));
-            self.read_pid_file(unit, path, false);
+            self.read_pid_file(unit, path, false, record);
             return;
         }
         self.main_ended(unit, exit, cause);
@@ -253,10 +276,34 @@ impl Engine {
             FinalWatchdog | FinalSigterm | FinalSigkill if !control => self.after_final(unit, result, cause),
             StopWatchdog | StopSigterm | StopSigkill | StopPost | FinalWatchdog | FinalSigterm
             | FinalSigkill => {}
-            Dead | Failed | Condition | StartPre | Exited | AutoRestart | Cleaning | Abandoned | Active
-            | Listening | SocketRunning | StopPre | StopPreSigterm | StopPreSigkill | StartChown
-            | Waiting | Elapsed | TriggerRunning | Mounting | Mounted | Unmounting | Plugged
-            | SwapActivating | SwapDeactivating => {}
+            Dead
+            | Failed
+            | Condition
+            | StartPre
+            | Exited
+            | AutoRestart
+            | Cleaning
+            | Abandoned
+            | Active
+            | Listening
+            | SocketRunning
+            | StopPre
+            | StopPreSigterm
+            | StopPreSigkill
+            | StartChown
+            | Waiting
+            | Elapsed
+            | TriggerRunning
+            | Mounting
+            | Mounted
+            | Unmounting
+            | Plugged
+            | UnmountingSigterm
+            | UnmountingSigkill
+            | SwapActivating
+            | SwapDeactivating
+            | SwapDeactivatingSigterm
+            | SwapDeactivatingSigkill => {}
         }
     }
 
@@ -271,6 +318,9 @@ impl Engine {
                     self.enter_signal(unit, SubState::StopSigterm, result, cause);
                 } else if never {
                     self.enter_signal(unit, SubState::StopSigterm, UnitResult::Protocol, cause);
+                } else {
+                    // Others may say that it is ready, as long as there are any.
+                    self.effect(Effect::ReportEmpty(unit));
                 }
             }
             ServiceType::Simple
@@ -306,6 +356,9 @@ impl Engine {
             result = UnitResult::ExecCondition;
         }
         let next = (control.index as usize + 1 < commands.len()) && result == UnitResult::Success;
+        if result == UnitResult::ExecCondition {
+            self.units[unit.0 as usize].tested.condition = false;
+        }
         if control.phase != ExecPhase::Reload {
             self.service_mut(unit).worsen(result);
         }
@@ -354,34 +407,48 @@ impl Engine {
         let guess = config.guess_main_pid;
         match config.pid_file.clone() {
             Some(path) => {
+                let record = cause.record;
                 if has_post {
                     // ExecStartPost= may be what writes it: then it is read again.
                     self.enter_start_post(unit, cause);
                 }
-                self.read_pid_file(unit, path, !has_post);
+                self.read_pid_file(unit, path, !has_post, record);
             }
             None if guess => {
-                self.service_mut(unit).pid_file_awaited = true;
+                self.service_mut(unit).pid_file_awaited = Some(cause.record);
                 self.effect(Effect::GuessMainPid(unit));
             }
             None => self.enter_start_post(unit, cause),
         }
     }
 
-    fn read_pid_file(&mut self, unit: UnitId, path: alloc::boxed::Box<str>, wait: bool) {
-        self.service_mut(unit).pid_file_awaited = true;
+    fn read_pid_file(&mut self, unit: UnitId, path: Box<str>, wait: bool, because: RecordId) {
+        self.service_mut(unit).pid_file_awaited = Some(because);
         self.effect(Effect::ReadPidFile { unit, path, wait });
     }
 
-    /// ExecStartPost= has ended well. A forking service runs only when PIDFile= says who it is.
+    /// ExecStartPost= has ended well. From here on a service of any type runs only when PIDFile= says who it
+    /// is.
     fn start_post_done(&mut self, unit: UnitId, cause: Cause) {
-        let config = self.service_config(unit);
-        let forking = config.service_type == ServiceType::Forking;
-        match config.pid_file.clone().filter(|_| forking) {
-            Some(path) if self.service_ref(unit).main == MainProcess::Unknown => {
-                self.read_pid_file(unit, path, true);
-            }
-            _ => self.enter_running(unit, UnitResult::Success, cause),
+        match self.service_config(unit).pid_file.clone() {
+            Some(path) => self.read_pid_file(unit, path, true, cause.record),
+            None => self.enter_running(unit, UnitResult::Success, cause),
+        }
+    }
+
+    /// PIDFile= can't be waited for, so that the main process will not be known.
+    pub(in crate::unit) fn pid_file_unseen(&mut self, unit: UnitId, cause: Cause) {
+        let service = self.service_mut(unit);
+        if service.pid_file_awaited.is_none() {
+            return;
+        }
+        if let Some((exit, ended)) = service.handing_over.take() {
+            service.pid_file_awaited = None;
+            return self.main_ended(unit, exit, ended);
+        }
+        if matches!(service.sub, SubState::Start | SubState::StartPost) && service.control.is_none() {
+            service.pid_file_awaited = None;
+            self.enter_signal(unit, SubState::StopSigterm, UnitResult::Resources, cause);
         }
     }
 
@@ -391,9 +458,7 @@ impl Engine {
             return;
         }
         let has_file = self.service_config(unit).pid_file.is_some();
-        if !core::mem::take(&mut self.service_mut(unit).pid_file_awaited) {
-            return;
-        }
+        let Some(because) = self.service_mut(unit).pid_file_awaited.take() else { return };
         if let Some((exit, cause)) = self.service_mut(unit).handing_over.take() {
             match pid.filter(|pid| *pid != self.service_ref(unit).last_main_pid) {
                 Some(pid) => self.adopt_main(unit, pid, cause.record),
@@ -401,17 +466,18 @@ impl Engine {
             }
             return;
         }
-        let cause = Self::here(self.units[unit.0 as usize].record);
+        let cause = Self::here(because);
         let post = self.service_ref(unit).sub == SubState::StartPost;
         let control = self.service_ref(unit).control.is_some();
         // A control process is never the main one.
         let pid = pid.filter(|p| self.service_ref(unit).control_pid() != Some(*p));
         match pid {
-            Some(pid) => self.adopt_main(unit, pid, cause.record),
+            Some(pid) if self.service_ref(unit).main_pid() == Some(pid) => {}
+            Some(pid) => self.adopt_main(unit, pid, self.units[unit.0 as usize].record),
             None if post && control => return,
             // Without a file the group speaks for the service; with one, it is awaited further.
             None if has_file => {
-                self.service_mut(unit).pid_file_awaited = true;
+                self.service_mut(unit).pid_file_awaited = Some(because);
                 self.effect(Effect::ReportEmpty(unit));
                 return;
             }
@@ -497,12 +563,23 @@ impl Engine {
             return self.enter_signal(unit, state, UnitResult::Success, cause);
         }
         let sub = service.sub;
-        let awaited = service.pid_file_awaited;
+        let awaited = service.pid_file_awaited.is_some();
         let cause = Self::here(service.signal_record.unwrap_or(self.units[unit.0 as usize].record));
         match sub {
+            // Who the main process is was asked without PIDFile=: the answer is on its way.
+            Start if awaited && self.service_config(unit).pid_file.is_none() => {}
             Start | StartPost if awaited => {
-                self.service_mut(unit).pid_file_awaited = false;
+                self.service_mut(unit).pid_file_awaited = None;
                 self.enter_signal(unit, StopSigterm, UnitResult::Protocol, cause);
+            }
+            // Nobody is left who could say that it is ready.
+            Start
+                if matches!(
+                    self.service_config(unit).service_type,
+                    ServiceType::Notify | ServiceType::NotifyReload
+                ) =>
+            {
+                self.enter_stop_post(unit, UnitResult::Protocol, cause);
             }
             Running => self.enter_running(unit, UnitResult::Success, cause),
             StopWatchdog | StopSigterm | StopSigkill => {

@@ -49,6 +49,9 @@ impl Engine {
             let record = self.units[unit.0 as usize].record;
             self.adopt_main(unit, new, record);
         }
+        if let Some(keeping) = &message.keeping {
+            self.keep_or_drop(unit, pid, keeping);
+        }
         self.act_on_message(unit, pid, &message);
     }
 
@@ -83,7 +86,17 @@ impl Engine {
                 self.enter_running(unit, UnitResult::Success, Self::here(record));
             }
         } else if message.reloading {
-            self.service_mut(unit).said = Said::Reloading;
+            let asked = self.service_ref(unit).reload_asked;
+            // One from before it was asked is about another reload.
+            if asked.is_some_and(|since_us| message.monotonic_us.is_none_or(|at_us| at_us < since_us)) {
+                return;
+            }
+            let service = self.service_mut(unit);
+            service.said = Said::Reloading;
+            service.reload_asked = None;
+            if asked.is_some() {
+                said(self, "RELOADING=1");
+            }
             if sub == SubState::Running {
                 let record = said(self, "RELOADING=1");
                 self.service_state(unit, SubState::Reload, Self::here(record));
@@ -170,6 +183,7 @@ impl Engine {
                 service.control = None;
                 self.enter_running(unit, UnitResult::Success, cause);
             }
+            Cleaning => self.cleaning_takes_too_long(unit, cause),
             StopSigterm if stop_mode == TimeoutFailureMode::Abort => {
                 self.enter_signal(unit, StopWatchdog, timeout, cause);
             }

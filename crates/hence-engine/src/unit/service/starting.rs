@@ -6,7 +6,7 @@ use hence_ledger::{Cause, RecordId, SubState, UnitResult};
 use hence_unit::config::{ExecPhase, ExitType, ServiceType};
 
 impl Engine {
-    pub(super) fn here(record: RecordId) -> Cause {
+    pub(crate) fn here(record: RecordId) -> Cause {
         Cause { record, rule: None }
     }
 

@@ -93,7 +93,7 @@ impl Engine {
         !self.socket_settings(unit).commands(phase).is_empty()
     }
 
-    fn socket_worsen(&mut self, unit: UnitId, result: UnitResult) {
+    pub(super) fn socket_worsen(&mut self, unit: UnitId, result: UnitResult) {
         if let Some(socket) = self.socket(unit)
             && socket.result == UnitResult::Success
         {
@@ -195,7 +195,7 @@ impl Engine {
     }
 
     /// The way down of a socket that is open: ExecStopPre=, the sockets are closed, ExecStopPost=, signals.
-    pub(super) fn socket_down(&mut self, unit: UnitId, result: UnitResult, cause: Cause) {
+    pub(in crate::unit) fn socket_down(&mut self, unit: UnitId, result: UnitResult, cause: Cause) {
         self.socket_worsen(unit, result);
         if self.has_commands(unit, ExecPhase::Stop) {
             self.socket_phase(unit, SubState::StopPre, ExecPhase::Stop, cause);
@@ -347,7 +347,6 @@ impl Engine {
             ExecPhase::StartPre if first => self.socket_dead(unit, failed, cause),
             ExecPhase::StartPost => self.socket_down(unit, failed, cause),
             ExecPhase::Stop if first => self.enter_socket_stop_post(unit, failed, cause),
-            ExecPhase::StopPost if !first => self.socket_dead(unit, failed, cause),
             _ => self.enter_socket_signal(unit, SubState::FinalSigterm, failed, cause),
         }
     }
@@ -368,9 +367,9 @@ impl Engine {
         if let Some((step, errno)) = spawn_error {
             let command = self.socket_settings(unit).commands(control.phase).get(control.index as usize);
             let subject = command.map_or_else(|| Text::from(""), |c| Text::from(&*c.path));
-            let own = here(self.units[unit.0 as usize].record);
+            let before = self.before_failure(unit);
             let fact = Fact::SpawnFailed { role, step, errno, subject };
-            causes.push(here(self.record(Some(unit), vec![own], fact)));
+            causes.push(here(self.record(Some(unit), vec![before], fact)));
         }
         // Where hence isn't the parent the status is lost: an end without one counts as clean.
         let exit = exit.unwrap_or(Exit { kind: ExitKind::Exited, status: 0 });
@@ -417,8 +416,10 @@ impl Engine {
     /// The control process is gone in a final state: dead, unless others of the group are still being ended.
     fn socket_group_ends(&mut self, unit: UnitId, sub: SubState, cause: Cause) {
         let settings = self.socket_settings(unit).kill;
+        // KillMode=mixed: the others are killed once the control process is gone.
+        let mixed = settings.mode == hence_unit::config::KillMode::Mixed && settings.send_sigkill;
         let group = kill::plan(&settings, sub, false).is_some_and(|plan| plan.group);
-        if group && self.commands_mut(unit).occupied {
+        if (group || mixed && sub == SubState::FinalSigterm) && self.commands_mut(unit).occupied {
             self.enter_socket_signal(unit, sub, UnitResult::Success, cause);
         } else {
             self.socket_dead(unit, UnitResult::Success, cause);
@@ -506,6 +507,7 @@ impl Engine {
         &mut self,
         unit: UnitId,
         others: u32,
+        unread: bool,
     ) -> Option<(Option<Invocation>, RecordId)> {
         let State::Socket(socket) = &mut self.units[unit.0 as usize].state else { return None };
         let commands = &mut socket.commands;
@@ -515,6 +517,6 @@ impl Engine {
             self.socket_kill_after_census(unit, awaited, others);
             return None;
         }
-        commands.left_by.take()
+        if unread { None } else { commands.left_by.take() }
     }
 }

@@ -162,16 +162,21 @@ impl Volume {
     /// `N` bytes at that place, if the file has them.
     fn read<const N: usize>(&self, at: u64) -> Option<[u8; N]> {
         let mut out = [0; N];
+        self.fill(&mut out, at)?;
+        Some(out)
+    }
+
+    fn fill(&self, out: &mut [u8], at: u64) -> Option<()> {
         let mut done = 0;
-        while done < N {
+        while done < out.len() {
             let from = at.checked_add(done as u64)?;
             let piece = self.piece(from / PIECE as u64)?;
             let rest = piece.get((from % PIECE as u64) as usize..).filter(|rest| !rest.is_empty())?;
-            let n = rest.len().min(N - done);
+            let n = rest.len().min(out.len() - done);
             out[done..done + n].copy_from_slice(&rest[..n]);
             done += n;
         }
-        Some(out)
+        Some(())
     }
 
     fn piece(&self, number: u64) -> Option<Rc<[u8]>> {
@@ -199,7 +204,11 @@ impl Volume {
             return None;
         }
         let mut out = vec![0; length];
-        self.file.read_exact_at(&mut out, at).ok()?;
+        if length <= PIECE {
+            self.fill(&mut out, at)?;
+        } else {
+            self.file.read_exact_at(&mut out, at).ok()?;
+        }
         Some(out)
     }
 

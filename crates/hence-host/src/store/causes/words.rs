@@ -164,6 +164,12 @@ pub(super) fn step(step: SpawnStep) -> &'static str {
         SpawnStep::Directories => "RUNTIME_DIRECTORY",
         SpawnStep::Sockets => "FDS",
         SpawnStep::Scheduling => "SETSCHEDULER",
+        SpawnStep::Filter => "SECCOMP",
+        SpawnStep::Credentials => "CREDENTIALS",
+        SpawnStep::Attributes => "PERSONALITY",
+        SpawnStep::Namespace => "NAMESPACE",
+        SpawnStep::Network => "NETWORK",
+        SpawnStep::Session => "PAM",
     }
 }
 

@@ -77,6 +77,7 @@ fn taken(
         queue: VecDeque::new(),
         dropped: from.get("dropped")?.unwrap_or_default(),
         blocked: true,
+        again_at_us: None,
         stalled: None,
         restart_at_us: from.get("restart_at_us")?.unwrap_or_default(),
         delay_us: from.get("delay_us")?.unwrap_or(FIRST_DELAY_US),

@@ -2,7 +2,9 @@
 
 use super::text::span;
 use hence_bus::wire::{Array, Value};
+use hence_unit::attributes::NUMA_POLICIES;
 use hence_unit::directive::CAPABILITIES;
+use hence_unit::restrict::namespaces_text;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 /// The lines of a property with a form of its own; none where there is nothing to show at all. `None` for
@@ -33,7 +35,16 @@ pub fn lines(name: &str, value: &Value) -> Option<Vec<String>> {
             }
             _ => return None,
         },
-        ("RestrictAddressFamilies" | "RestrictNetworkInterfaces", value) => match value.items() {
+        ("RestrictNamespaces", Value::Uint64(flags)) => vec![namespaces_text(*flags)],
+        ("CoredumpFilter", Value::Uint64(bits)) => vec![format!("{bits:#x}")],
+        ("NUMAPolicy", Value::Int32(number)) => {
+            let policy = NUMA_POLICIES.iter().find(|(_, known)| i32::from(*known) == *number);
+            vec![policy.map_or("n/a", |(word, _)| word).to_owned()]
+        }
+        (
+            "RestrictAddressFamilies" | "RestrictNetworkInterfaces" | "SystemCallFilter" | "SystemCallLog",
+            value,
+        ) => match value.items() {
             [Value::Bool(allow), names] => {
                 vec![format!("{}{}", if *allow { "" } else { "~" }, words(names).join(" "))]
             }
@@ -93,6 +104,7 @@ fn list(name: &str, array: &Array) -> Option<Vec<String>> {
             })
             .join(" "),
         ],
+        "(say)" => vec!["[unprintable]".to_owned()],
         "(ss)" if name.starts_with("LoadCredential") || name == "RootImageOptions" => {
             vec!["[unprintable]".to_owned()]
         }

@@ -85,7 +85,9 @@ fn lines(name: &str, value: &Value) -> Vec<String> {
     }
     let items = value.items();
     match value {
-        Value::Array(_) if name.starts_with("Exec") => items.iter().map(|i| command(i.items())).collect(),
+        Value::Array(array) if name.starts_with("Exec") && &*array.element != "s" => {
+            items.iter().map(|i| command(i.items())).collect()
+        }
         Value::Array(_) if name == "Listen" => items
             .iter()
             .map(|i| match i.items() {

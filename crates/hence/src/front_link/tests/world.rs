@@ -134,7 +134,8 @@ impl World {
                     }
                 }
                 Effect::Census { unit, .. } => {
-                    self.engine.handle(now, Event::Census { unit, processes: Vec::new(), known: 0 });
+                    self.engine
+                        .handle(now, Event::Census { unit, processes: Vec::new(), known: 0, unread: false });
                 }
                 Effect::ReportEmpty(unit) => self.engine.handle(now, Event::Emptied(unit)),
                 _ => {}
@@ -151,7 +152,8 @@ impl World {
     fn spawn(&mut self, spawn: &Spawn) {
         self.last_pid += 1;
         let (pid, now) = (self.last_pid, self.now());
-        let event = Event::Spawned { exec: spawn.exec, pid, start_ticks: 1, inputs: Vec::new() };
+        let (exec, inputs) = (spawn.exec, Vec::new());
+        let event = Event::Spawned { exec, pid, start_ticks: 1, inputs, executed: true };
         self.engine.handle(now, event);
         let broken = self.engine.unit(spawn.unit).name().as_str() == "broken.service";
         if broken || spawn.role != ProcessRole::Main {

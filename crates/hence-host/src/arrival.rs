@@ -1,11 +1,11 @@
-//! Waits for a socket to come: by inotify on the nearest folder above it, so that nothing is polled.
+//! Waits for somebody else's socket to come: by inotify on the nearest folder above it, so that nothing is
+//! polled. It connects to nothing.
 
-use super::Turns;
 use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
 use std::io;
 use std::iter::repeat;
-use std::os::fd::OwnedFd;
-use std::path::PathBuf;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
 
 /// How long to wait before each further try where the socket is there and nobody accepts: it may have been
 /// made an instant ago. After the last one only a new event leads to another.
@@ -18,37 +18,43 @@ const LATE_US: u64 = 3_000_000;
 #[derive(Debug)]
 pub struct Arrival {
     path: PathBuf,
-    token: u64,
     watch: Option<OwnedFd>,
     try_at_us: Option<u64>,
     tries: usize,
 }
 
 impl Arrival {
-    /// It is tried at once; `token` is for what happens in its folder.
-    pub fn new(path: PathBuf, token: u64) -> Arrival {
-        Arrival { path, token, watch: None, try_at_us: Some(0), tries: 0 }
+    /// It is tried at once.
+    pub fn new(path: PathBuf) -> Arrival {
+        Arrival { path, watch: None, try_at_us: Some(0), tries: 0 }
     }
 
-    /// When to try next.
+    /// Where it is to be.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// When to try next, in microseconds of the monotonic clock.
     pub fn deadline_us(&self) -> Option<u64> {
         self.try_at_us
     }
 
-    /// Whether it is time to try. What happens in its folder from now on leads to another try.
-    pub fn is_due(&mut self, turns: &Turns, now_us: u64) -> bool {
+    /// Whether it is time to try. What happens in its folder from now on leads to another try: `wait_for` is
+    /// told what is to be read then. That it is closed later ends the wait for it (epoll(7)).
+    pub fn is_due(&mut self, now_us: u64, wait_for: impl FnOnce(BorrowedFd<'_>) -> io::Result<()>) -> bool {
         if self.try_at_us.is_none_or(|at| at > now_us) {
             return false;
         }
-        self.try_at_us = None;
-        if self.watch(turns).is_err() {
-            self.try_at_us = Some(now_us + TRIES_US[TRIES_US.len() - 1]);
+        (self.try_at_us, self.watch) = (None, None);
+        let watched = self.open().and_then(|watch| wait_for(watch.as_fd()).map(|()| watch));
+        match watched {
+            Ok(watch) => self.watch = Some(watch),
+            Err(_) => self.try_at_us = Some(now_us + TRIES_US[TRIES_US.len() - 1]),
         }
         true
     }
 
-    fn watch(&mut self, turns: &Turns) -> io::Result<()> {
-        self.unwatch(turns);
+    fn open(&self) -> io::Result<OwnedFd> {
         let watch = inotify::init(CreateFlags::NONBLOCK | CreateFlags::CLOEXEC)?;
         let events = WatchFlags::CREATE
             | WatchFlags::MOVED_TO
@@ -61,18 +67,11 @@ impl Arrival {
         if !folders.any(|(folder, events)| inotify::add_watch(&watch, folder, events).is_ok()) {
             return Err(io::ErrorKind::NotFound.into());
         }
-        turns.add(&watch, self.token, false)?;
-        self.watch = Some(watch);
-        Ok(())
+        Ok(watch)
     }
 
-    fn unwatch(&mut self, turns: &Turns) {
-        if let Some(watch) = self.watch.take() {
-            turns.remove(watch);
-        }
-    }
-
-    /// Something happened in its folder, or elsewhere that may mean that it is there.
+    /// Something happened in its folder, where one nearer to it may have come, or elsewhere that may mean
+    /// that it is there.
     pub fn may_be_there(&mut self) {
         if let Some(watch) = &self.watch {
             let mut buffer = [0; 4096];
@@ -108,8 +107,8 @@ impl Arrival {
     }
 
     /// It is there, and somebody answers.
-    pub fn arrived(&mut self, turns: &Turns) {
-        self.unwatch(turns);
+    pub fn arrived(&mut self) {
+        self.watch = None;
         (self.try_at_us, self.tries) = (None, 0);
     }
 }
