@@ -606,6 +606,9 @@ impl Host {
                     && let Some(tracked) = self.processes.get_mut(&pid)
                 {
                     tracked.pidfd = Some(fd);
+                    // Its parent may never reap it, and may wait for the unit to run empty: a zombie is nobody.
+                    let unit = tracked.unit;
+                    self.recheck_later(unit);
                     return;
                 }
                 None
@@ -629,6 +632,11 @@ impl Host {
             }
             End::Silent => {}
         }
+        self.recheck_later(unit);
+    }
+
+    /// One of a unit's processes has ended: somebody may wait for it to have been the last.
+    fn recheck_later(&mut self, unit: UnitId) {
         if self.row(unit).is_some_and(|r| r.wants_empty || r.released) {
             self.rechecks.push(unit);
         }
