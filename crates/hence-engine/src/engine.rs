@@ -340,13 +340,21 @@ impl Engine {
             return;
         }
         self.start_made();
-        self.elapse();
         self.settle();
+        if self.elapse() {
+            self.settle();
+        }
         self.finish_if_down();
     }
 
-    fn elapse(&mut self) {
-        while let Some((what, after_us)) = self.deadlines.elapsed(self.now.monotonic_us) {
+    /// Whether a deadline was reached. What is to be done anyway comes before it: a unit that is about to be
+    /// stopped does not elapse.
+    fn elapse(&mut self) -> bool {
+        let mut any = false;
+        while !self.awaits_answer()
+            && let Some((what, after_us)) = self.deadlines.elapsed(self.now.monotonic_us)
+        {
+            any = true;
             match what {
                 DeadlineFor::State(unit) => self.state_deadline(unit, after_us),
                 DeadlineFor::Watchdog(unit) => self.watchdog_deadline(unit, after_us),
@@ -356,6 +364,7 @@ impl Engine {
                 }
             }
         }
+        any
     }
 
     fn job_deadline(&mut self, id: JobId, deadline: DeadlineKind, after_us: u64) {
@@ -370,10 +379,15 @@ impl Engine {
         self.act_for(unit, "JobTimeoutAction", action, record);
     }
 
-    /// Runs what can run until nothing changes any more, or an answer is needed that comes at once: whether a
-    /// unit's conditions hold, what its files say.
+    /// Whether an answer is needed that comes at once: whether a unit's conditions hold, what its files say,
+    /// whether a process could be started. Nothing else is begun before it.
+    fn awaits_answer(&self) -> bool {
+        self.checking.is_some() || !self.loading.is_empty() || !self.starts.is_empty()
+    }
+
+    /// Runs what can run until nothing changes any more, or an answer is needed.
     fn settle(&mut self) {
-        while self.checking.is_none() && self.loading.is_empty() {
+        while !self.awaits_answer() {
             if let Some(id) = self.run_queue.pop() {
                 self.run_job(id);
             } else if let Some((unit, because)) = self.unneeded.pop() {
