@@ -606,7 +606,7 @@ impl Host {
                     && let Some(tracked) = self.processes.get_mut(&pid)
                 {
                     tracked.pidfd = Some(fd);
-                    // Its parent may never reap it, and may wait for the unit to run empty: a zombie is nobody.
+                    // Its parent may not reap it for long; a zombie does not keep a unit from being empty.
                     let unit = tracked.unit;
                     self.recheck_later(unit);
                     return;
