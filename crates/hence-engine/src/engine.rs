@@ -57,8 +57,9 @@ pub struct Settings {
 ///
 /// **How to drive it.** Call [`Engine::handle`] with what happened and when. Then take every record with
 /// [`Engine::poll_record`] and store it; then take every effect with [`Engine::poll_effect`] and do it,
-/// handing its answer back as an event before anything that happens later. When nothing is left, wait for
-/// something to happen, at most until [`Engine::deadline`].
+/// handing its answer back as an event before anything that happens later. When nothing is left, have it go on
+/// with [`Engine::go_on`]; when it has nothing to do, wait for something to happen, at most until
+/// [`Engine::deadline`].
 ///
 /// **The model.** A *unit* is in one state of its kind's machine. A *job* asks a unit to change; a
 /// transaction makes all the jobs that one request takes. A unit's state changes only in `set_state`,
@@ -336,6 +337,18 @@ impl Engine {
             Event::ClockJump { by_us } => self.clock_changed(Fact::ClockJump { by_us }),
             Event::TimeZoneChanged { zone } => self.clock_changed(Fact::TimeZoneChanged { zone }),
         }
+        self.advance();
+    }
+
+    /// Takes the next step, once the effects of the one before have been done and their answers handled.
+    /// Whether there is anything to be done now, records or effects.
+    pub fn go_on(&mut self, now: Time) -> bool {
+        self.now = now;
+        self.advance();
+        !self.effects.is_empty() || !self.records.is_empty()
+    }
+
+    fn advance(&mut self) {
         if self.reload.is_some() {
             return;
         }
@@ -351,7 +364,7 @@ impl Engine {
     /// stopped does not elapse.
     fn elapse(&mut self) -> bool {
         let mut any = false;
-        while !self.awaits_answer()
+        while !self.is_at_work()
             && let Some((what, after_us)) = self.deadlines.elapsed(self.now.monotonic_us)
         {
             any = true;
@@ -379,15 +392,18 @@ impl Engine {
         self.act_for(unit, "JobTimeoutAction", action, record);
     }
 
-    /// Whether an answer is needed that comes at once: whether a unit's conditions hold, what its files say,
-    /// whether a process could be started. Nothing else is begun before it.
-    fn awaits_answer(&self) -> bool {
-        self.checking.is_some() || !self.loading.is_empty() || !self.starts.is_empty()
+    /// Whether something is to be done, or an answer to it to be handled, before the next step: what has been
+    /// begun is brought to where it rests, as it is in a manager that does all of it in one call.
+    fn is_at_work(&self) -> bool {
+        !self.effects.is_empty()
+            || self.checking.is_some()
+            || !self.loading.is_empty()
+            || !self.starts.is_empty()
     }
 
-    /// Runs what can run until nothing changes any more, or an answer is needed.
+    /// Runs what can run until nothing changes any more, or there is something to be done.
     fn settle(&mut self) {
-        while !self.awaits_answer() {
+        while !self.is_at_work() {
             if let Some(id) = self.run_queue.pop() {
                 self.run_job(id);
             } else if let Some((unit, because)) = self.unneeded.pop() {

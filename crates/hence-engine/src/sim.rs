@@ -465,8 +465,11 @@ impl World {
                     continue;
                 }
             }
-            let Some(answer) = answers.pop_front() else { break };
-            self.engine.handle(now, answer);
+            match answers.pop_front() {
+                Some(answer) => self.engine.handle(now, answer),
+                None if self.engine.go_on(now) => {}
+                None => break,
+            }
         }
     }
 

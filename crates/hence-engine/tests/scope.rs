@@ -31,17 +31,22 @@ impl World {
 
     fn handle(&mut self, event: Event) {
         self.engine.handle(self.now, event);
-        while let Some(effect) = self.engine.poll_effect() {
-            if let Effect::Load(name) = &effect {
-                let mut config = Config::stub(name.clone());
-                config.load = LoadState::Loaded;
-                let event = Event::Loaded { config: Box::new(config), files: Vec::new() };
-                self.engine.handle(self.now, event);
+        loop {
+            while let Some(effect) = self.engine.poll_effect() {
+                if let Effect::Load(name) = &effect {
+                    let mut config = Config::stub(name.clone());
+                    config.load = LoadState::Loaded;
+                    let event = Event::Loaded { config: Box::new(config), files: Vec::new() };
+                    self.engine.handle(self.now, event);
+                }
+                self.effects.push(effect);
             }
-            self.effects.push(effect);
-        }
-        while let Some(record) = self.engine.poll_record() {
-            self.records.push(record);
+            while let Some(record) = self.engine.poll_record() {
+                self.records.push(record);
+            }
+            if !self.engine.go_on(self.now) {
+                break;
+            }
         }
     }
 

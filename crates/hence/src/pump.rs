@@ -388,7 +388,7 @@ impl Pump {
             while let Some(event) = answers.pop_front() {
                 self.engine.handle(now, event);
             }
-            if done == 0 {
+            if done == 0 && !self.engine.go_on(now) {
                 break;
             }
         }

@@ -217,7 +217,7 @@ impl Engine {
         self.count_busy();
         let whole = unread.is_empty();
         let record = self.tell_taken_up(version, taken.len() as u32, unread);
-        self.go_on(record, &others, paths);
+        self.go_on_with(record, &others, paths);
         TakenUp { record, lost, whole }
     }
 
@@ -341,7 +341,7 @@ impl Engine {
     }
 
     /// Has what was being waited for be waited for again, and follow lines that are others now.
-    fn go_on(&mut self, record: RecordId, others: &[UnitId], paths: bool) {
+    fn go_on_with(&mut self, record: RecordId, others: &[UnitId], paths: bool) {
         for unit in others {
             let told = self.units[unit.0 as usize].config.load != LoadState::Stub;
             if told && !self.units[unit.0 as usize].untold {

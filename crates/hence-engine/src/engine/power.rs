@@ -465,7 +465,14 @@ mod tests {
     fn drive(engine: &mut Engine, event: Event) -> Option<u8> {
         engine.handle(NOW, event);
         let mut status = None;
-        while let Some(effect) = engine.poll_effect() {
+        loop {
+            let Some(effect) = engine.poll_effect() else {
+                engine.go_on(NOW);
+                if engine.effect_count() == 0 {
+                    break;
+                }
+                continue;
+            };
             match effect {
                 Effect::Load(name) => {
                     let mut missing = Config::stub(name);

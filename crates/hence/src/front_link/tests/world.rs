@@ -113,7 +113,13 @@ impl World {
             while let Some(record) = self.engine.poll_record() {
                 link.record(&record, &self.engine);
             }
-            let Some(effect) = self.later.pop_front().or_else(|| self.engine.poll_effect()) else { return };
+            let now = self.now();
+            let Some(effect) = self.later.pop_front().or_else(|| self.engine.poll_effect()) else {
+                if self.engine.go_on(now) {
+                    continue;
+                }
+                return;
+            };
             link.effect(&effect, self);
             let now = self.now();
             match effect {
