@@ -57,8 +57,8 @@ pub struct Settings {
 ///
 /// **How to drive it.** Call [`Engine::handle`] with what happened and when. Then take every record with
 /// [`Engine::poll_record`] and store it; then take every effect with [`Engine::poll_effect`] and do it,
-/// handing its answer back as an event before anything that happens later. When nothing is left, have it go on
-/// with [`Engine::go_on`]; when it has nothing to do, wait for something to happen, at most until
+/// handing its answer back as an event before anything that happens later. When nothing is left, have it go
+/// on with [`Engine::go_on`]; when it has nothing to do, wait for something to happen, at most until
 /// [`Engine::deadline`].
 ///
 /// **The model.** A *unit* is in one state of its kind's machine. A *job* asks a unit to change; a
@@ -77,6 +77,8 @@ pub struct Engine {
     pub(crate) names: Names<UnitId>,
     pub(crate) jobs: BTreeMap<JobId, Job>,
     pub(crate) run_queue: RunQueue,
+    /// The jobs of the queue are being run: all of them, before anything else.
+    running_jobs: bool,
     /// The unit whose start waits for its conditions to be checked. Nothing else is begun meanwhile: they
     /// hold or not as of the turn of its job, and what follows from that is not overtaken by later jobs.
     pub(crate) checking: Option<UnitId>,
@@ -85,7 +87,7 @@ pub struct Engine {
     pub(crate) processes: BTreeMap<u32, UnitId>,
     /// Starts that wait for their answer.
     pub(crate) starts: BTreeMap<ExecId, UnitId>,
-    /// Units that may be unneeded, unbound or to be upheld: looked at when the run queue is empty.
+    /// Units that may be unneeded, unbound or to be upheld: looked at before jobs are run.
     pub(crate) unneeded: Vec<(UnitId, Option<RecordId>)>,
     pub(crate) steady: Vec<(UnitId, RecordId)>,
     /// Units that a job is over of.
@@ -146,6 +148,7 @@ impl Engine {
             names: Names::new(seed),
             jobs: BTreeMap::new(),
             run_queue: RunQueue::default(),
+            running_jobs: false,
             checking: None,
             deadlines: Deadlines::default(),
             processes: BTreeMap::new(),
@@ -401,19 +404,25 @@ impl Engine {
             || !self.starts.is_empty()
     }
 
-    /// Runs what can run until nothing changes any more, or there is something to be done.
+    /// Runs what can run until nothing changes any more, or there is something to be done. First what follows
+    /// from the units' states: who is upheld, bound, or needed by nobody; then all jobs that are waiting.
     fn settle(&mut self) {
         while !self.is_at_work() {
-            if let Some(id) = self.run_queue.pop() {
-                self.run_job(id);
-            } else if let Some((unit, because)) = self.unneeded.pop() {
-                self.stop_if_unneeded(unit, because);
+            if self.running_jobs {
+                match self.run_queue.pop() {
+                    Some(id) => self.run_job(id),
+                    None => self.running_jobs = false,
+                }
             } else if let Some((unit, record)) = self.steady.pop() {
                 self.hold_steady(unit, record);
             } else if let Some((unit, record)) = self.after_job.pop() {
                 self.hold_after_job(unit, record);
-            } else {
+            } else if let Some((unit, because)) = self.unneeded.pop() {
+                self.stop_if_unneeded(unit, because);
+            } else if self.run_queue.is_empty() {
                 break;
+            } else {
+                self.running_jobs = true;
             }
         }
     }

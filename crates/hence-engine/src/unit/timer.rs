@@ -212,8 +212,8 @@ impl Engine {
         let Kind::Timer(timer) = &config.kind else { return };
         let triggered = self.linked(unit, Atom::Triggers).first().map(|(u, _)| *u);
         let now_us = self.now.monotonic_us;
-        let last_us = self.timer(unit).and_then(|t| t.last_trigger).map(|t| t.monotonic_us);
-        let last_us = last_us.filter(|at| *at > 0);
+        let last = self.timer(unit).and_then(|t| t.last_trigger);
+        let last_us = last.map(|t| t.monotonic_us).filter(|at| *at > 0);
         let mut best = None;
         for line in &timer.elapse {
             let base = match line.base {
@@ -233,8 +233,9 @@ impl Engine {
             };
             let Some(at) = base.and_then(|b| b.checked_add(line.delay)) else { continue };
             let once = matches!(line.base, TimerBase::Active | TimerBase::Boot | TimerBase::Startup);
-            // What lies in the past has elapsed already; on activation it elapses at once.
-            if once && at <= now_us && !fresh {
+            // What lies in the past has elapsed already, where the timer has elapsed at all since it is up.
+            let past = if fresh { at < now_us } else { at <= now_us };
+            if once && past && last.is_some() {
                 continue;
             }
             if best.as_ref().is_none_or(|(b, _)| at < *b) {
