@@ -368,7 +368,7 @@ impl Pump {
         }
     }
 
-    /// Records, then effects, then their answers, until nothing is left.
+    /// Records, then effects, then their answers and the next step, until nothing is left.
     fn settle(&mut self) {
         let mut answers = VecDeque::new();
         loop {
@@ -388,7 +388,8 @@ impl Pump {
             while let Some(event) = answers.pop_front() {
                 self.engine.handle(now, event);
             }
-            if done == 0 && !self.engine.go_on(now) {
+            // What the next step has to record is written with what the answers had.
+            if self.engine.effect_count() == 0 && !self.engine.go_on(now) {
                 break;
             }
         }

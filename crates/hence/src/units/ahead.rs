@@ -237,6 +237,7 @@ mod tests {
                         engine.handle(now, Event::Loaded { config: Box::new(config), files });
                     }
                     Some(_) => {}
+                    None if engine.go_on(now) => {}
                     None => break,
                 }
             }
