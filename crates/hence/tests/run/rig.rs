@@ -63,6 +63,11 @@ pub fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
     }
 }
 
+/// Whether somebody listens at this socket: between its making and that lies a moment.
+pub fn listens(path: &Path) -> Option<()> {
+    std::os::unix::net::UnixStream::connect(path).ok().map(drop)
+}
+
 /// A process as /proc has it: pid and start time.
 pub fn start_ticks(pid: u32) -> Option<u64> {
     hence_host::stat(pid).filter(|s| !s.zombie).map(|s| s.start_ticks)
