@@ -57,16 +57,12 @@ impl Bus {
     fn handle(&mut self, event: Event) {
         let mut events = std::collections::VecDeque::from([event]);
         loop {
-            while let Some(event) = events.pop_front() {
+            if let Some(event) = events.pop_front() {
                 self.engine.handle(self.now, event);
-                while let Some(effect) = self.engine.poll_effect() {
-                    events.extend(self.answer(effect));
-                }
-            }
-            while self.engine.poll_record().is_some() {}
-            if !self.engine.go_on(self.now) {
+            } else if !self.engine.go_on(self.now) {
                 break;
             }
+            while self.engine.poll_record().is_some() {}
             while let Some(effect) = self.engine.poll_effect() {
                 events.extend(self.answer(effect));
             }

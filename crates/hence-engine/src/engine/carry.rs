@@ -82,11 +82,11 @@ impl Engine {
 
     /// Whether nothing is on its way between the engine and its host.
     pub fn is_quiet(&self) -> bool {
-        let waits = !self.loading.is_empty() || !self.made.is_empty() || !self.connections.is_empty();
-        let runs = !self.run_queue.is_empty() || !self.unneeded.is_empty() || !self.steady.is_empty();
-        let told = !self.records.is_empty() || !self.effects.is_empty();
-        let asked = !self.starts.is_empty() || !self.power.is_quiet() || self.reload.is_some();
-        !waits && !runs && !told && !asked && self.checking.is_none()
+        let waits = !self.made.is_empty() || !self.connections.is_empty();
+        let looks = !self.unneeded.is_empty() || !self.steady.is_empty() || !self.after_job.is_empty();
+        let runs = looks || !self.run_queue.is_empty();
+        let asked = !self.records.is_empty() || !self.power.is_quiet() || self.reload.is_some();
+        !waits && !runs && !asked && !self.is_at_work()
     }
 
     /// Writes everything that a successor needs.

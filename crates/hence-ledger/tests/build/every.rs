@@ -213,7 +213,6 @@ fn later(tag: u32, c: &mut Chance) -> Fact {
             total: c.number() as u32,
             pid: c.number() as u32,
         },
-        47 => Fact::TimeZoneChanged { zone: text(c) },
         45 => Fact::DescriptorsDropped {
             name: text(c),
             dropped: c.number() as u32,
@@ -227,6 +226,7 @@ fn later(tag: u32, c: &mut Chance) -> Fact {
             errno: c.below(133) as i32,
             without: c.below(2) == 0,
         },
+        47 => Fact::TimeZoneChanged { zone: text(c) },
         48 => {
             Fact::Failed { operation: c.pick(Operation::ALL), errno: c.below(133) as i32, subject: text(c) }
         }

@@ -16,7 +16,7 @@ fn a_socket_finds_the_service_that_took_its_name() {
     site.unit("log.socket", &format!("[Socket]\n{listen}\nService=log.service\n"));
     site.unit("first.service", STAYS);
     let hence = site.start(&["--stay", "--quiet", "--unit=first.service"]);
-    until("its socket", || listens(&site.folder.join("bus")));
+    site.until_serving();
     // It is known from now on, and so is the name of the service that it asks for.
     let refused = asked(&site, &["start", "log.socket"]);
     assert!(!refused.status.success(), "{}", site.said());

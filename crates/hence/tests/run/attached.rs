@@ -1,7 +1,7 @@
 //! Commands of mount units: the environment that they run in, and how one that takes too long is ended. The
 //! helper of a file system of our own stands for mount(8)'s, in a mount namespace of this hence.
 
-use crate::rig::{Level, Site, asked, listens, root_for, said, until};
+use crate::rig::{Level, Site, asked, root_for, said};
 use hence_ledger::{Fact, SignalReason, SubState};
 use std::path::Path;
 
@@ -51,7 +51,7 @@ fn a_mount_has_the_environment_of_its_section() {
     let elsewhere = mount_at(&site, "elsewhere", "PrivateMounts=yes");
     site.unit("idle.service", "[Service]\nExecStart=/bin/sleep MARK\n");
     let _hence = site.start_program(Path::new(&program), &["--stay", "--quiet"]);
-    until("the socket", || listens(&site.folder.join("bus")));
+    site.until_serving();
     let started = asked(&site, &["start", &name]);
     assert!(started.status.success(), "{}{}", said(&started), site.said());
     let told = site.read("said");
@@ -77,7 +77,7 @@ fn a_mount_that_takes_too_long_is_ended_as_its_section_says() {
     let name = mount_at(&site, "slow", "TimeoutSec=400ms\nKillSignal=SIGUSR1\nKillMode=process");
     site.unit("idle.service", "[Service]\nExecStart=/bin/sleep MARK\n");
     let _hence = site.start_program(Path::new(&program), &["--stay", "--quiet"]);
-    until("the socket", || listens(&site.folder.join("bus")));
+    site.until_serving();
     assert!(!asked(&site, &["start", &name]).status.success());
     let shown = said(&asked(&site, &["show", "-P", "Result", &name]));
     assert_eq!(shown.trim(), "timeout", "{}", site.said());

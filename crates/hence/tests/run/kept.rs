@@ -64,7 +64,7 @@ fn they_are_passed_on_until_the_unit_is_down() {
     site.unit("stays.service", &unit("FileDescriptorStorePreserve=yes\n", "stays a=one"));
     site.unit("holds.service", "[Unit]\nWants=stays.service\n[Service]\nExecStart=sleep 1000 MARK\n");
     let hence = site.start(&["--stay", "--quiet"]);
-    until("its socket", || listens(&site.folder.join("bus")));
+    site.until_serving();
     for unit in ["keeps.service", "hangs.service", "stays.service"] {
         until("it is up", || (property(&site, unit, "ActiveState") == "active").then_some(()));
     }

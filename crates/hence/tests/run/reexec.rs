@@ -17,7 +17,7 @@ fn property(site: &Site, unit: &str, name: &str) -> String {
 
 fn serving<'a>(site: &'a Site, more: &[&str]) -> Hence<'a> {
     let hence = site.start(&[&["--stay", "--quiet"], more].concat());
-    until("its socket", || listens(&site.folder.join("bus")));
+    site.until_serving();
     hence
 }
 
@@ -335,7 +335,7 @@ fn what_can_not_be_executed_changes_nothing() {
     let program = site.folder.join("hence");
     put_program(Path::new(env!("CARGO_BIN_EXE_hence")), &program);
     let hence = site.start_program(&program, &["--stay", "--quiet"]);
-    until("its socket", || listens(&site.folder.join("bus")));
+    site.until_serving();
     let pid = main_pid(&site, "keep.service");
     let put = |text: &[u8]| {
         std::fs::write(site.folder.join("text"), text).expect("a file");
@@ -385,7 +385,7 @@ fn damaged_state_ends_nothing() {
         let program = site.folder.join("hence");
         put_program(Path::new(env!("CARGO_BIN_EXE_hence")), &program);
         let hence = site.start_program(&program, &["--stay", "--quiet"]);
-        until("its socket", || listens(&site.folder.join("bus")));
+        site.until_serving();
         let pids = [main_pid(&site, "keep.service"), main_pid(&site, "other.service")];
         let text = format!(
             "#!/usr/bin/python3\nimport os, sys\n\

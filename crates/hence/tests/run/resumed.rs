@@ -18,7 +18,7 @@ fn property(site: &Site, unit: &str, name: &str) -> String {
 fn serving<'a>(site: &'a Site) -> Hence<'a> {
     let _ = std::fs::remove_file(site.folder.join("bus"));
     let hence = site.start(&["--quiet", "--stay"]);
-    until("its socket", || listens(&site.folder.join("bus")));
+    site.until_serving();
     hence
 }
 

@@ -63,11 +63,6 @@ pub fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
     }
 }
 
-/// Whether somebody listens at this socket: between its making and that lies a moment.
-pub fn listens(path: &Path) -> Option<()> {
-    std::os::unix::net::UnixStream::connect(path).ok().map(drop)
-}
-
 /// A process as /proc has it: pid and start time.
 pub fn start_ticks(pid: u32) -> Option<u64> {
     hence_host::stat(pid).filter(|s| !s.zombie).map(|s| s.start_ticks)
@@ -114,6 +109,12 @@ impl Site {
 
     pub fn path(&self, name: &str) -> String {
         self.folder.join(name).to_str().expect("UTF-8").to_owned()
+    }
+
+    /// Waits until clients are served: between the making of the socket and that lies a moment.
+    pub fn until_serving(&self) {
+        let socket = self.folder.join("bus");
+        until("the socket", || std::os::unix::net::UnixStream::connect(&socket).ok().map(drop));
     }
 
     /// Writes a file of the units' folder; MARK and FOLDER stand for this site's.

@@ -1,7 +1,7 @@
 //! `hence systemctl` beside the stock systemctl: the same verbs to the same running hence print the same and
 //! end with the same status; so do those of unit files where nothing runs.
 
-use crate::rig::{Level, Site, listens, root_for, until};
+use crate::rig::{Level, Site, root_for, until};
 use std::fs;
 use std::process::{Command, Output};
 
@@ -113,7 +113,7 @@ fn it_says_what_the_stock_systemctl_says() {
     }
     let site = site();
     let hence = site.start(&["--stay", "--unit", "many.target"]);
-    until("the socket", || listens(&site.folder.join("bus")));
+    site.until_serving();
     fs::create_dir_all(site.path("systemd")).expect("a folder");
     std::os::unix::fs::symlink(site.path("bus"), site.path("systemd/private")).expect("a link");
     until("the start", || own(&site, &["is-active", "many.target", "-q"]).status.success().then_some(()));

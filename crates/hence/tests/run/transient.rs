@@ -59,7 +59,7 @@ fn property(site: &Site, unit: &str, name: &str) -> String {
 
 fn serving<'a>(site: &'a Site, more: &[&str]) -> Hence<'a> {
     let hence = site.start(&[&["--stay"], more].concat());
-    until("its socket", || listens(&site.folder.join("bus")));
+    site.until_serving();
     hence
 }
 

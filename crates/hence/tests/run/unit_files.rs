@@ -1,7 +1,7 @@
 //! Unit files changed by the stock systemctl: it prints what systemd would, links are made, and the ledger
 //! says who asked. It needs a mount namespace in which the machine looks booted with systemd.
 
-use crate::rig::{Level, Site, listens, root_for, until};
+use crate::rig::{Level, Site, root_for};
 use hence_ledger::{Fact, Verb};
 use std::fs;
 use std::process::Command;
@@ -76,7 +76,7 @@ fn the_stock_systemctl_enables_and_masks() {
     let site = site();
     let (vendor, bus) = (site.path("vendor"), site.path("systemd/private"));
     let hence = site.start(&["--stay", "--unit", "many.target", "--unit-path", &vendor]);
-    until("the socket", || listens(&site.folder.join("bus")));
+    site.until_serving();
     fs::create_dir_all(site.path("systemd")).expect("a folder");
     std::os::unix::fs::symlink(site.path("bus"), &bus).expect("a link");
 
