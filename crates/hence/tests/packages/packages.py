@@ -39,7 +39,9 @@ SETTINGS = {
 
 # package: its unit, how it is asked something, whether a second installation restarts it. dbus never is: its
 # package says so, as clients don't survive that.
-CRON = """umask 022; echo '* * * * * root date > /run/cron-ran' > /etc/cron.d/try; for i in $(seq 130); do
+# cron looks at whole seconds of the folder's time: what comes in the second in which it has read the folder, it never
+# sees.
+CRON = """umask 022; sleep 1; echo '* * * * * root date > /run/cron-ran' > /etc/cron.d/try; for i in $(seq 130); do
 [ -s /run/cron-ran ] && exit; sleep 1; done; date; ls -l --full-time -d /etc/cron.d /etc/cron.d/*
 grep -ai cron /var/log/syslog | tail -20; ps -eo pid,ppid,stat,etime,wchan,args | grep -i cron; exit 1"""
 SYSLOG = 'logger said-by-a-test; for i in 1 2 3 4 5; do grep said-by-a-test /var/log/syslog && exit; sleep 1; done; exit 1'
