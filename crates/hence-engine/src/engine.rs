@@ -357,30 +357,16 @@ impl Engine {
         }
         self.start_made();
         self.settle();
-        if self.elapse() {
-            self.settle();
-        }
         self.finish_if_down();
     }
 
-    /// Whether a deadline was reached. What is to be done anyway comes before it: a unit that is about to be
-    /// stopped does not elapse.
-    fn elapse(&mut self) -> bool {
-        let mut any = false;
-        while !self.is_at_work()
-            && let Some((what, after_us)) = self.deadlines.elapsed(self.now.monotonic_us)
-        {
-            any = true;
-            match what {
-                DeadlineFor::State(unit) => self.state_deadline(unit, after_us),
-                DeadlineFor::Watchdog(unit) => self.watchdog_deadline(unit, after_us),
-                DeadlineFor::Job(id) => self.job_deadline(id, DeadlineKind::JobTimeout, after_us),
-                DeadlineFor::RunningJob(id) => {
-                    self.job_deadline(id, DeadlineKind::JobRunningTimeout, after_us);
-                }
-            }
+    fn elapse(&mut self, what: DeadlineFor, after_us: u64) {
+        match what {
+            DeadlineFor::State(unit) => self.state_deadline(unit, after_us),
+            DeadlineFor::Watchdog(unit) => self.watchdog_deadline(unit, after_us),
+            DeadlineFor::Job(id) => self.job_deadline(id, DeadlineKind::JobTimeout, after_us),
+            DeadlineFor::RunningJob(id) => self.job_deadline(id, DeadlineKind::JobRunningTimeout, after_us),
         }
-        any
     }
 
     fn job_deadline(&mut self, id: JobId, deadline: DeadlineKind, after_us: u64) {
@@ -405,7 +391,8 @@ impl Engine {
     }
 
     /// Runs what can run until nothing changes any more, or there is something to be done. First what follows
-    /// from the units' states: who is upheld, bound, or needed by nobody; then all jobs that are waiting.
+    /// from the units' states: who is upheld, bound, or needed by nobody, for what is about to be stopped does not
+    /// elapse; then what has elapsed, which may replace a job that waits; then all jobs that are waiting.
     fn settle(&mut self) {
         while !self.is_at_work() {
             if self.running_jobs {
@@ -419,6 +406,8 @@ impl Engine {
                 self.hold_after_job(unit, record);
             } else if let Some((unit, because)) = self.unneeded.pop() {
                 self.stop_if_unneeded(unit, because);
+            } else if let Some((what, after_us)) = self.deadlines.elapsed(self.now.monotonic_us) {
+                self.elapse(what, after_us);
             } else if self.run_queue.is_empty() {
                 break;
             } else {

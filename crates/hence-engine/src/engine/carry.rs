@@ -370,7 +370,6 @@ impl Engine {
         for job in waiting {
             self.enqueue_job(job);
         }
-        self.elapse();
         self.settle();
         self.finish_if_down();
     }

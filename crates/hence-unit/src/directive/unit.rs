@@ -7,7 +7,7 @@ use super::{
     typed::{choice, flag, list, number, path, span, text, timeout, unit, unit_names},
 };
 use crate::{
-    Config, Dependency, DependencyKind, Origin,
+    Config, Dependency, DependencyKind, Origin, UnitKind,
     config::{EmergencyAction, JobMode},
     syntax::Assignment,
     value,
@@ -31,6 +31,11 @@ fn depend(loading: &mut super::Loading<'_>, assignment: &Assignment) -> Outcome 
     };
     if assignment.value.is_empty() {
         loading.note(assignment, format!("{name}= can not be emptied; dependencies are only ever added"));
+        return Outcome::Rejected;
+    }
+    let kind_of_unit = loading.config.id().kind();
+    if kind == DependencyKind::OnFailure && matches!(kind_of_unit, UnitKind::Slice | UnitKind::Device) {
+        loading.note(assignment, format!("{name}= has no effect: a {} never fails", kind_of_unit.suffix()));
         return Outcome::Rejected;
     }
     unit_names(loading, assignment, |loading, other| {

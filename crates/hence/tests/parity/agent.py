@@ -268,7 +268,10 @@ def play(watch, prefix, units, steps):
             continue
         rows, quiet = settle(watch, prefix, units)
         if not quiet:
+            # Nothing is determined from here on, and a manager that is busy with these has no time for the others.
             trace.append('  does not come to rest')
+            end(units)
+            break
         for unit, row in zip(units, rows):
             facts = [f'{name}={row[name]}' for name in SHOWN if name in row]
             facts += [f'{name}={row[name]}' for name, mostly in SELDOM.items() if row.get(name, mostly) != mostly]
@@ -298,12 +301,16 @@ def batch(sequences):
     return traces
 
 
-def clean(units):
-    """Ends all that a batch leaves and takes its files away."""
+def end(units):
     systemctl('thaw', *[unit for unit in units if unit.endswith('.service')])
     systemctl('kill', '--signal=KILL', *units)
     systemctl('stop', '--job-mode=replace-irreversibly', *units)
     systemctl('reset-failed', *units)
+
+
+def clean(units):
+    """Ends all that a batch leaves and takes its files away."""
+    end(units)
     for prefix in {re.search(r'q\d+x', unit)[0] for unit in units}:
         for mounted in glob.glob(f'/run/{prefix}/*'):
             run('umount', '-l', mounted)

@@ -166,15 +166,24 @@ class Pair:
 
     def differ(self, sequence, repeats=REPEATS, settled=False):
         """The two traces where they differ each time, else nothing. `settled`: and systemd ends it in one way only."""
-        ours, theirs, last = set(), set(), None
+        return next(iter(self.differ_all([sequence], repeats, settled)), (0, None))[1]
+
+    def differ_all(self, sequences, repeats=REPEATS, settled=False):
+        """Which of these differ each time, by their places, with their traces."""
+        left = [(at, set(), set()) for at in range(len(sequences))]
+        last = {}
         for _ in range(repeats):
-            for mine, real in self.play([sequence]):
-                ours.add(tuple(mine))
-                theirs.add(tuple(real))
-                last = (mine, real)
-            if ours & theirs or settled and len(theirs) > 1:
-                return None
-        return last
+            if not left:
+                break
+            together = 1 if any(alone(sequences[at]) for at, *_ in left) else TOGETHER
+            for begin in range(0, len(left), together):
+                some = left[begin:begin + together]
+                for (at, ours, theirs), both in zip(some, self.play([sequences[at] for at, *_ in some])):
+                    ours.add(tuple(both[0]))
+                    theirs.add(tuple(both[1]))
+                    last[at] = both
+            left = [one for one in left if not (one[1] & one[2] or settled and len(one[2]) > 1)]
+        return [(at, last[at]) for at, *_ in left]
 
 
 def first_part(sequence, ours, theirs):
@@ -257,12 +266,10 @@ class Fuzz:
         """A batch; what differs is played again, made smaller and kept."""
         traces = self.pair.play([sequence for _, sequence in batch])
         self.played += len(batch)
-        for (name, sequence), (ours, theirs) in zip(batch, traces):
-            if ours == theirs:
-                continue
-            if not self.pair.differ(sequence):
-                self.either += 1
-                continue
+        suspects = [one for one, (ours, theirs) in zip(batch, traces) if ours != theirs]
+        again = [suspects[at] for at, _ in self.pair.differ_all([sequence for _, sequence in suspects])]
+        self.either += len(suspects) - len(again)
+        for name, sequence in again:
             files, steps, last = minimise(self.pair, *sequence, time.monotonic() + self.args.minimise)
             free = unlimited(files, steps)
             meant = last and free and not self.pair.differ(free, 2)
