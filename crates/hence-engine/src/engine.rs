@@ -391,7 +391,7 @@ impl Engine {
     }
 
     /// Runs what can run until nothing changes any more, or there is something to be done. First what follows
-    /// from the units' states: who is upheld, bound, or needed by nobody, for what is about to be stopped does
+    /// from the units' states: who is upheld, bound, or needed by nobody, as what is about to be stopped does
     /// not elapse; then what has elapsed, which may replace a job that waits; then all jobs that are waiting.
     fn settle(&mut self) {
         while !self.is_at_work() {

@@ -174,9 +174,9 @@ pub struct UnitConfig {
     pub job_running_timeout: u64,
     /// JobTimeoutAction=
     pub job_timeout_action: EmergencyAction,
-    /// OnFailureJobMode=
+    /// OnFailureJobMode=, "replace" unless it is set
     pub on_failure_job_mode: JobMode,
-    /// OnSuccessJobMode=
+    /// OnSuccessJobMode=, "fail" unless it is set
     pub on_success_job_mode: JobMode,
     /// What [Install] asks for; acted on by enable and disable only.
     pub install: Install,
@@ -203,7 +203,7 @@ impl Default for UnitConfig {
             job_running_timeout: INFINITY,
             job_timeout_action: EmergencyAction::None,
             on_failure_job_mode: JobMode::default(),
-            on_success_job_mode: JobMode::default(),
+            on_success_job_mode: JobMode::Fail,
             install: Install::default(),
         }
     }
