@@ -42,7 +42,7 @@ pub(crate) fn plan(kill: &KillConfig, state: SubState, restarting: bool) -> Opti
         reason,
         group,
         then_continue: !last && !matches!(signal, SIGKILL | SIGCONT),
-        hangup: kill.send_sighup && gentle && !(restarting && kill.restart_signal.is_some()),
+        hangup: kill.send_sighup && gentle && !restarting,
     })
 }
 

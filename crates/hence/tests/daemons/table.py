@@ -72,9 +72,8 @@ DAEMONS = [
            '> /etc/stunnel/try.conf'),
     Daemon('postfix', ['postfix@-.service'], answers(25, '^220'), 'cp -n /usr/share/postfix/main.cf.debian /etc/postfix/main.cf; '
            'newaliases || :'),
-    Daemon('dovecot-imapd', ['dovecot.service', 'dovecot.socket'], answers(143, 'OK'),
-           # Only where its socket is there; the service is started first.
-           ''),
+    # The socket first: beside a service that is starting it may or may not be started.
+    Daemon('dovecot-imapd', ['dovecot.socket', 'dovecot.service'], answers(143, 'OK')),
     Daemon('spamd', ['spamd.service'], 'nc -z 127.0.0.1 783', patience=30),
     Daemon('opendkim', ['opendkim.service'], 'test -S /run/opendkim/opendkim.sock'),
     Daemon('vsftpd', ['vsftpd.service'], answers(21, '^220'), few=True),
