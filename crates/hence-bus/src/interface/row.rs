@@ -287,6 +287,9 @@ pub trait View {
     }
 }
 
+/// So many bytes of defaults are appended at once: what is cut off again is no more than that.
+const PIECE: usize = 1024;
+
 /// Rows that belong together.
 pub struct Group<V: 'static> {
     rows: &'static [Packed],
@@ -313,14 +316,21 @@ impl<V> Group<V> {
         self.rows().find(|row| row.is(name))
     }
 
-    /// Appends all entries: first those of the defaults, in which then the other values are put. Only where
-    /// a value may be of another length, what follows is appended anew.
+    /// Appends all entries: first those of the defaults, a piece at a time, in which then the other values
+    /// are put. Only where a value may be of another length, what follows is appended anew.
     pub fn tell(&'static self, view: &V, given: Given, to: &mut Entries) {
-        // How far an entry lies behind its place in the rows' bytes.
-        let mut shift = to.copy(self.bytes);
+        // How many of the rows' bytes are appended, and how far an entry lies behind its place in them.
+        let (mut told, mut shift) = (0, 0);
         for row in self.rows() {
+            let begin = usize::from(row.packed().at) * 8;
+            let end = begin + usize::from(row.packed().whole);
+            if end > told {
+                let until = (end + PIECE).next_multiple_of(8).min(self.bytes.len());
+                shift = to.copy(&self.bytes[told..until]).wrapping_sub(told);
+                told = until;
+            }
             let shown = row.shown(view, given);
-            let place = usize::from(row.packed().at) * 8 + row.head();
+            let place = begin + row.head();
             let four = place.next_multiple_of(4).wrapping_add(shift);
             let eight = place.next_multiple_of(8).wrapping_add(shift);
             match shown {
@@ -333,10 +343,10 @@ impl<V> Group<V> {
                 shown => {
                     to.cut(place.wrapping_add(shift));
                     shown.write(to);
-                    if let Some(next) = self.rows.get(row.index + 1) {
-                        let next = usize::from(next.at) * 8;
-                        shift = to.copy(&self.bytes[next..]).wrapping_sub(next);
-                    }
+                    told = self
+                        .rows
+                        .get(row.index + 1)
+                        .map_or(self.bytes.len(), |next| usize::from(next.at) * 8);
                 }
             }
         }

@@ -84,10 +84,15 @@ impl Runtime for Pump {
     }
 
     fn usage(&self, unit: UnitId) -> Usage {
-        let Some(group) = Group::of(self, unit) else { return Usage::default() };
-        let cpu_us = group.read("cpu.stat", |cpu| {
-            cpu.lines().find_map(|line| line.strip_prefix("usage_usec ")?.parse::<u64>().ok())
-        });
+        // A group that tells its time is there, which needs no second look then.
+        let told = Group::known(self, unit).and_then(|group| Some((group.cpu_us()?, group)));
+        let (cpu_us, group) = match told {
+            Some((cpu_us, group)) => (Some(cpu_us), group),
+            None => match Group::of(self, unit) {
+                Some(group) => (group.cpu_us(), group),
+                None => return Usage::default(),
+            },
+        };
         let number = |text: &str| text.trim().parse().ok();
         let (tasks, memory) = group.known.as_ref().map_or((true, true), |known| known.counts);
         let counted = |counts: bool, file: &str| counts.then(|| group.read(file, number)).flatten();
@@ -249,25 +254,26 @@ struct Group<'h> {
     /// Below the root of the hierarchy.
     path: String,
     folder: PathBuf,
-    /// Of the folder; above two it has others in it.
-    links: u64,
     /// As the host knows it, where it does.
     known: Option<UnitGroup<'h>>,
 }
 
 impl<'h> Group<'h> {
+    /// Where the host has the unit's processes, whether that is there or not.
+    fn known(pump: &'h Pump, unit: UnitId) -> Option<Group<'h>> {
+        let mut known = pump.host.group_of(unit, pump.engine.unit(unit).name())?;
+        let (path, folder) = (take(&mut known.path), take(&mut known.folder));
+        Some(Group { path, folder, known: Some(known) })
+    }
+
     /// Where the unit's processes are; `None` where it has none, or no group of its own.
     fn of(pump: &'h Pump, unit: UnitId) -> Option<Group<'h>> {
-        let name = pump.engine.unit(unit).name();
-        if let Some(mut known) = pump.host.group_of(unit, name)
-            && let Some(links) = known.links()
-        {
-            let (path, folder) = (take(&mut known.path), take(&mut known.folder));
-            return Some(Group { path, folder, links, known: Some(known) });
+        if let Some(group) = Group::known(pump, unit).filter(|group| group.links().is_some()) {
+            return Some(group);
         }
         let root = pump.host.tracking().cgroup;
         let root = Path::new(&*root);
-        let name = name.as_str();
+        let name = pump.engine.unit(unit).name().as_str();
         known_processes(&pump.engine, unit).into_iter().find_map(|pid| Group::of_process(root, pid, name))
     }
 
@@ -282,8 +288,22 @@ impl<'h> Group<'h> {
         let path = own[..end + unit.len()].to_owned();
         let folder = root.ancestors().map(|mount| mount.join(path.trim_start_matches('/')));
         let folder = folder.into_iter().find(|folder| folder.join("cgroup.procs").exists())?;
-        let links = fs::metadata(&folder).ok()?.nlink();
-        Some(Group { path, folder, links, known: None })
+        Some(Group { path, folder, known: None })
+    }
+
+    /// Of the folder; above two it has others in it. `None`: it isn't there.
+    fn links(&self) -> Option<u64> {
+        match &self.known {
+            Some(known) => known.links(),
+            None => Some(fs::metadata(&self.folder).ok()?.nlink()),
+        }
+    }
+
+    /// The time that its processes have used.
+    fn cpu_us(&self) -> Option<u64> {
+        self.read("cpu.stat", |cpu| {
+            cpu.lines().find_map(|line| line.strip_prefix("usage_usec ")?.parse().ok())
+        })
     }
 
     /// What a small file of the kernel's in the folder says; these are read often.
@@ -304,7 +324,7 @@ impl<'h> Group<'h> {
             return text.trim().parse().ok();
         }
         let lines = |text: &str| Some(text.lines().count() as u64);
-        if self.links <= 2
+        if self.links().is_some_and(|links| links <= 2)
             && let Some(tasks) = self.read("cgroup.threads", lines).filter(|tasks| *tasks < TASKS_READ)
         {
             return Some(tasks);
